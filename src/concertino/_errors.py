@@ -1,0 +1,72 @@
+"""The errors that Concertino raises on purpose.
+
+::
+
+    ConcertinoError
+    ├── ParameterError (ValueError)      a plan or setting got a value that cannot work
+    ├── DocumentError (ValueError)       a document breaks event-model or our conventions
+    ├── DeviceError                      a device refused, failed or did not answer
+    │   └── CameraError                  ... and it is a camera
+    ├── FrameStreamError                 a frame stream broke its contract
+    │   ├── FramesLostError              the ledger's counts differ
+    │   ├── SubscriberFailedError        a subscriber reported its own failure
+    │   └── SubscriberSilentError        a subscriber did nothing for longer than its time-out
+    ├── StorageError (OSError)           files or directories: missing, full, damaged
+    │   └── CatalogError                 ... of the catalogue
+    ├── ReconstructionError              reconstruction cannot be done with what was given
+    └── SessionError                     the session cannot do what was asked now
+
+A message says what was asked, what was found, where, and what to do next.
+"""
+
+
+class ConcertinoError(Exception):
+    """Base of every error that Concertino raises on purpose."""
+
+
+class ParameterError(ConcertinoError, ValueError):
+    """A parameter has a value that cannot work."""
+
+
+class DocumentError(ConcertinoError, ValueError):
+    """A document breaks event-model's schemas or Concertino's conventions."""
+
+
+class DeviceError(ConcertinoError, RuntimeError):
+    """A device refused, failed or did not answer."""
+
+
+class CameraError(DeviceError):
+    """A camera refused, failed or did not answer."""
+
+
+class FrameStreamError(ConcertinoError, RuntimeError):
+    """A frame stream broke its contract."""
+
+
+class FramesLostError(FrameStreamError):
+    """The counts in the ledger of a frame stream differ."""
+
+
+class SubscriberFailedError(FrameStreamError):
+    """A subscriber of a frame stream reported that it failed."""
+
+
+class SubscriberSilentError(FrameStreamError):
+    """A subscriber of a frame stream did nothing for longer than its time-out."""
+
+
+class StorageError(ConcertinoError, OSError):
+    """A file or directory is missing, full, damaged or not writable."""
+
+
+class CatalogError(StorageError):
+    """The catalogue cannot be opened, read or written."""
+
+
+class ReconstructionError(ConcertinoError, RuntimeError):
+    """A reconstruction cannot be done with what was given."""
+
+
+class SessionError(ConcertinoError, RuntimeError):
+    """The session cannot do now what was asked of it."""
