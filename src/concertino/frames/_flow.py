@@ -1,0 +1,162 @@
+"""Flow control: who has had which frames, and how many more the publisher may send.
+
+Pure bookkeeping, without threads, memory or sockets: the owner holds a lock around every call.
+"""
+
+import time
+from dataclasses import dataclass, field
+
+import xxhash
+
+from concertino._errors import FrameStreamError, SubscriberFailedError, SubscriberSilentError
+
+from ._batch import Claim, Delivery
+from ._ledger import SubscriberLedger
+
+
+@dataclass(eq=False)
+class Party:
+    """What the publisher knows of one subscriber."""
+
+    name: str
+    delivery: Delivery
+    received: int = 0
+    acknowledged: int = 0
+    state: str = "open"
+    reason: str = ""
+    last_sign_s: float = field(default_factory=time.monotonic)
+    digest: xxhash.xxh3_64 = field(default_factory=xxhash.xxh3_64)
+
+    @property
+    def paces(self) -> bool:
+        """Whether the publisher waits for this subscriber."""
+        return self.delivery == "every" and self.state == "open"
+
+    def sign(self) -> None:
+        """Note that the subscriber is alive."""
+        self.last_sign_s = time.monotonic()
+
+    def ledger(self) -> SubscriberLedger:
+        """Return the subscriber's line of the ledger."""
+        return SubscriberLedger(
+            self.name,
+            self.delivery,
+            self.received,
+            self.acknowledged,
+            self.digest.hexdigest(),
+            self.state,
+            self.reason,
+        )
+
+
+@dataclass(eq=False)
+class Flow:
+    """The state of one stream: the publisher's counts and its subscribers.
+
+    Parameters
+    ----------
+    label : str
+        Name of the stream in messages.
+    capacity : int
+        Frames that the ring holds.
+    timeout_s : float
+        How long a subscriber that has frames to handle may be silent, in seconds.
+    """
+
+    label: str
+    capacity: int
+    timeout_s: float
+    published: int = 0
+    reserved: int = 0
+    ended: bool = False
+    error: BaseException | None = None
+    parties: list[Party] = field(default_factory=list)
+    claims: list[tuple[str, Claim]] = field(default_factory=list)
+
+    @property
+    def oldest(self) -> int:
+        """Index of the oldest frame that is whole in the ring."""
+        return max(0, self.published + self.reserved - self.capacity)
+
+    @property
+    def acknowledged(self) -> int:
+        """Frames that all subscribers that want each frame declared safe."""
+        counts = [p.acknowledged for p in self.parties if p.delivery == "every"]
+        return min(counts, default=self.published)
+
+    @property
+    def credit(self) -> int:
+        """Frames that may be reserved before one is overwritten that somebody still needs."""
+        held = min((p.acknowledged for p in self.parties if p.paces), default=self.published)
+        return self.capacity - (self.published - held)
+
+    def join(self, name: str, delivery: Delivery) -> Party:
+        """Admit a subscriber.
+
+        Raises
+        ------
+        FrameStreamError
+            If its name is taken or frames that it would need are gone.
+        """
+        if any(p.name == name and p.state == "open" for p in self.parties):
+            raise FrameStreamError(
+                f"Frame stream {self.label} has a subscriber {name!r} already; "
+                "give each subscriber its own name."
+            )
+        if delivery not in ("every", "latest"):
+            raise FrameStreamError(
+                f"Subscriber {name!r} of frame stream {self.label} asked for delivery "
+                f"{delivery!r}; there are 'every' and 'latest'."
+            )
+        if delivery == "every" and self.oldest > 0:
+            raise FrameStreamError(
+                f"Subscriber {name!r} wants every frame of stream {self.label} but came late: "
+                f"frames 0 to {self.oldest - 1} are gone from the ring of {self.capacity} frames. "
+                "Subscribe before the camera starts, or give the stream a larger ring_bytes."
+            )
+        party = Party(name, delivery)
+        self.parties.append(party)
+        return party
+
+    def acknowledge(self, party: Party, stop: int) -> None:
+        """Note that a subscriber declared frames ``[0, stop)`` safe.
+
+        Raises
+        ------
+        FrameStreamError
+            If it never received them, or takes an acknowledgement back.
+        """
+        if not party.acknowledged <= stop <= party.received:
+            raise FrameStreamError(
+                f"Subscriber {party.name!r} of frame stream {self.label} acknowledged frames up to "
+                f"{stop}; it has received {party.received} and acknowledged {party.acknowledged}."
+            )
+        party.acknowledged = stop
+        party.sign()
+
+    def fail_party(self, party: Party, reason: str, state: str = "failed") -> None:
+        """Note that a subscriber failed; the stream fails with it when it wanted each frame."""
+        if party.state != "open":
+            return
+        party.state, party.reason = state, reason
+        if party.delivery != "every" or self.error is not None:
+            return
+        kind = SubscriberSilentError if state == "silent" else SubscriberFailedError
+        verb = "is silent" if state == "silent" else "failed"
+        self.error = kind(
+            f"Subscriber {party.name!r} of frame stream {self.label} {verb}: {reason}. "
+            f"Of {self.published} frames published, it has {party.acknowledged} safe."
+        )
+
+    def check_silence(self) -> None:
+        """Fail every subscriber that has frames to handle and gave no sign for too long."""
+        now = time.monotonic()
+        for party in self.parties:
+            waiting = party.acknowledged < self.published or self.ended
+            if party.paces and waiting and now - party.last_sign_s > self.timeout_s:
+                self.fail_party(
+                    party,
+                    f"no sign of it for {now - party.last_sign_s:.1f} s "
+                    f"(its time-out is {self.timeout_s:g} s)",
+                    state="silent",
+                )

@@ -1,0 +1,158 @@
+"""The account of a frame stream: what became of every frame."""
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from concertino._errors import FramesLostError
+
+
+@dataclass(frozen=True)
+class SubscriberLedger:
+    """What one subscriber did with the frames of a stream.
+
+    Parameters
+    ----------
+    name : str
+        Who it is.
+    delivery : {"every", "latest"}
+        How it wanted the frames.
+    received, acknowledged : int
+        Frames it took, and frames it declared safe, counted from the first.
+    digest : str
+        Hexadecimal XXH3-64 over the checksums of the frames it took, in order.
+    state : {"finished", "failed", "silent", "open"}
+        How it ended.
+    reason : str
+        Why it failed; empty otherwise.
+    """
+
+    name: str
+    delivery: str
+    received: int
+    acknowledged: int
+    digest: str
+    state: str
+    reason: str = ""
+
+
+@dataclass(frozen=True)
+class Ledger:
+    """What became of the frames of one stream.
+
+    Parameters
+    ----------
+    address, name : str
+        The stream.
+    triggered : int
+        Frames that were asked of the camera; 0 when the publisher did not say.
+    exposed : int
+        Frames that the camera exposed: published and dropped.
+    published : int
+        Frames put on the stream.
+    dropped : tuple of int
+        The camera's numbers of frames exposed and lost.
+    digest : str
+        Hexadecimal XXH3-64 over the checksums of the published frames, in order.
+    subscribers : tuple of SubscriberLedger
+        One for each subscriber that there was.
+    reason : str
+        Why the stream failed; empty when it did not.
+    """
+
+    address: str
+    name: str
+    triggered: int
+    exposed: int
+    published: int
+    dropped: tuple[int, ...]
+    digest: str
+    subscribers: tuple[SubscriberLedger, ...]
+    reason: str = ""
+
+    @property
+    def acknowledged(self) -> int:
+        """Frames that every subscriber which wants each frame has declared safe."""
+        counts = [s.acknowledged for s in self.subscribers if s.delivery == "every"]
+        return min(counts, default=self.published)
+
+    def differences(self) -> list[str]:
+        """Return a sentence for each count that differs from another."""
+        found = []
+        if self.triggered and self.triggered != self.exposed:
+            found.append(f"{self.triggered} frames were triggered but {self.exposed} exposed")
+        if self.dropped:
+            shown = ", ".join(map(str, self.dropped[:10])) + (", …" if self.dropped[10:] else "")
+            found.append(f"the camera dropped {len(self.dropped)} frames (numbers {shown})")
+        for subscriber in self.subscribers:
+            if subscriber.delivery != "every":
+                continue
+            if subscriber.acknowledged != self.published:
+                found.append(
+                    f"{subscriber.name} acknowledged {subscriber.acknowledged} of "
+                    f"{self.published} frames"
+                )
+            elif subscriber.digest != self.digest:
+                found.append(f"{subscriber.name} has other bytes than were published")
+        return found
+
+    def check(self) -> None:
+        """Raise `FramesLostError` if any count differs.
+
+        Raises
+        ------
+        FramesLostError
+            With every difference, in numbers.
+        """
+        found = self.differences()
+        if found:
+            raise FramesLostError(
+                f"Frame stream {self.name or self.address} lost frames: {'; '.join(found)}. "
+                f"Frames 0 to {self.acknowledged} (excluded) are safe."
+            )
+
+
+def ledger_records(ledger: Ledger, stream: str) -> list[dict[str, Any]]:
+    """Return the ledger as flat records, one for the publisher and one for each subscriber.
+
+    Parameters
+    ----------
+    ledger : Ledger
+        The account of a frame stream.
+    stream : str
+        Name of the document stream that it belongs to (``darks``, …).
+
+    Returns
+    -------
+    list of dict
+        Keys ``stream``, ``party``, ``role``, ``triggered``, ``exposed``, ``frames``,
+        ``acknowledged``, ``dropped``, ``digest``, ``state`` and ``reason``.
+    """
+    publisher = {
+        "stream": stream,
+        "party": "camera",
+        "role": "publisher",
+        "triggered": ledger.triggered,
+        "exposed": ledger.exposed,
+        "frames": ledger.published,
+        "acknowledged": ledger.acknowledged,
+        "dropped": len(ledger.dropped),
+        "digest": ledger.digest,
+        "state": "failed" if ledger.reason else "finished",
+        "reason": ledger.reason,
+    }
+    rows = [publisher]
+    for subscriber in ledger.subscribers:
+        row = asdict(subscriber)
+        rows.append(
+            publisher
+            | {
+                "party": row["name"],
+                "role": row["delivery"],
+                "frames": row["received"],
+                "acknowledged": row["acknowledged"],
+                "digest": row["digest"],
+                "state": row["state"],
+                "reason": row["reason"],
+            }
+        )
+    return rows

@@ -1,0 +1,98 @@
+"""The preallocated ring that the frames of a stream live in."""
+
+from typing import Any
+
+import numpy as np
+import xxhash
+from numpy.typing import DTypeLike, NDArray
+
+from concertino._errors import FrameStreamError
+
+
+def frame_checksum(frame: NDArray[Any]) -> int:
+    """Return the XXH3-64 checksum of the bytes of a C-contiguous frame."""
+    return int(xxhash.xxh3_64_intdigest(frame.data))
+
+
+def _available_memory() -> int | None:
+    """Return the memory that can be had without swapping, in bytes, or None if unknown."""
+    try:
+        with open("/proc/meminfo") as table:
+            lines = dict(line.split(":", 1) for line in table)
+    except OSError:
+        return None
+    return int(lines["MemAvailable"].split()[0]) * 1024
+
+
+class Ring:
+    """Slots for frames of one shape and dtype, used over and over.
+
+    Parameters
+    ----------
+    shape : tuple of int
+        Frame shape (height, width) in pixels.
+    dtype : dtype
+        Type of a pixel.
+    max_bytes : int
+        Memory that the frames may take; at least two frames are held.
+
+    Raises
+    ------
+    FrameStreamError
+        If the shape or dtype is not that of an image, or the memory is not there.
+    """
+
+    def __init__(self, shape: tuple[int, int], dtype: DTypeLike, max_bytes: int) -> None:
+        self.dtype: np.dtype[Any] = np.dtype(dtype)
+        if len(shape) != 2 or min(shape) < 1 or self.dtype.kind not in "uif":
+            raise FrameStreamError(
+                f"A frame stream was asked for frames of shape {tuple(shape)} and type "
+                f"{self.dtype}; it takes (height, width) of at least 1 × 1 and real numbers."
+            )
+        self.shape = (int(shape[0]), int(shape[1]))
+        self.frame_bytes = self.shape[0] * self.shape[1] * self.dtype.itemsize
+        self.capacity = max(2, int(max_bytes) // self.frame_bytes)
+        needed = self.capacity * self.frame_bytes
+        available = _available_memory()
+        if available is not None and needed > available:
+            raise FrameStreamError(
+                f"A ring of {self.capacity} frames of {self.shape[0]} × {self.shape[1]} pixels needs "
+                f"{needed / 2**20:.0f} MiB; {available / 2**20:.0f} MiB of memory are free. "
+                "Give a smaller ring_bytes."
+            )
+        self.frames: NDArray[Any] = np.empty((self.capacity, *self.shape), self.dtype)
+        self.timestamps = np.zeros(self.capacity, np.int64)
+        self.numbers = np.zeros(self.capacity, np.int64)
+        self.checksums = np.zeros(self.capacity, np.uint64)
+        self._readable = self.frames.view()
+        self._readable.flags.writeable = False
+
+    def fits(self, shape: tuple[int, int], dtype: DTypeLike, max_bytes: int) -> bool:
+        """Tell whether the ring serves for such frames and memory."""
+        dtype = np.dtype(dtype)
+        frame_bytes = shape[0] * shape[1] * dtype.itemsize
+        return (
+            self.shape == tuple(shape)
+            and self.dtype == dtype
+            and self.capacity == max(2, int(max_bytes) // frame_bytes)
+        )
+
+    def writable(self, start: int, count: int) -> NDArray[Any]:
+        """Return the slots of frames ``start`` on: at most `count`, up to the ring's seam."""
+        first = start % self.capacity
+        return self.frames[first : first + min(count, self.capacity - first)]
+
+    def seal(self, start: int, timestamps: NDArray[np.int64], numbers: NDArray[np.int64]) -> None:
+        """Note what belongs to frames just written, and their checksums."""
+        first = start % self.capacity
+        stop = first + len(timestamps)
+        self.timestamps[first:stop] = timestamps
+        self.numbers[first:stop] = numbers
+        for slot in range(first, stop):
+            self.checksums[slot] = frame_checksum(self.frames[slot])
+
+    def readable(self, start: int, stop: int) -> tuple[NDArray[Any], slice]:
+        """Return a read-only view of frames ``start`` on, up to `stop` or the seam, and its slots."""
+        first = start % self.capacity
+        slots = slice(first, min(first + stop - start, self.capacity))
+        return self._readable[slots], slots

@@ -1,0 +1,379 @@
+"""The publisher's side of a frame stream."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Sequence
+from types import TracebackType
+from typing import Any, Self
+from uuid import uuid4
+
+import numpy as np
+import xxhash
+from numpy.typing import ArrayLike, DTypeLike, NDArray
+
+from concertino._errors import FrameStreamError
+
+from ._batch import Claim
+from ._flow import Flow
+from ._ledger import Ledger
+from ._ring import Ring
+from ._transport import transport_for
+
+_POLL_S = 0.1
+
+
+class FrameStream:
+    """Publishes the frames of one camera for one stream of one run.
+
+    One thread publishes. Frames go through a ring of fixed size: the publisher waits when a
+    subscriber that wants every frame is a whole ring behind, so none is ever lost silently.
+
+    Parameters
+    ----------
+    address : str, optional
+        Where subscribers find the stream, ``inproc://name``. A unique one is made by default.
+    shape : tuple of int
+        Frame shape (height, width) in pixels.
+    dtype : dtype
+        Type of a pixel.
+    name : str, optional
+        Name in messages; the address by default.
+    ring_bytes : int
+        Memory for frames in bytes. At least two frames are held.
+    timeout_s : float
+        How long a subscriber that has frames to handle may give no sign of life, in seconds.
+    ring : Ring, optional
+        A ring to use again, of a stream that is closed.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from concertino.frames import FrameStream, subscribe
+    >>> with FrameStream(shape=(4, 6), dtype=np.uint16) as stream:
+    ...     reader = subscribe(stream.address, name="reader")
+    ...     stream.publish(np.ones((3, 4, 6), np.uint16))
+    ...     batch = reader.read()
+    ...     reader.acknowledge(batch.stop)
+    ...     print(batch.start, batch.stop, stream.acknowledged)
+    0 3 3
+    """
+
+    def __init__(
+        self,
+        address: str | None = None,
+        *,
+        shape: tuple[int, int],
+        dtype: DTypeLike,
+        name: str = "",
+        ring_bytes: int = 256 * 2**20,
+        timeout_s: float = 30.0,
+        ring: Ring | None = None,
+    ) -> None:
+        address = address or f"inproc://{name or 'frames'}/{uuid4().hex[:12]}"
+        usable = ring is not None and ring.fits(shape, dtype, ring_bytes)
+        self.ring = ring if ring is not None and usable else Ring(shape, dtype, ring_bytes)
+        self.name = name or address
+        self.timeout_s = timeout_s
+        self.triggered = 0
+        self.flow = Flow(self.name, self.ring.capacity, timeout_s)
+        self.changed = threading.Condition()
+        self._dropped: list[int] = []
+        self._digest = xxhash.xxh3_64()
+        self._listeners: list[Callable[[], None]] = []
+        self._open = True
+        self._transport = transport_for(address)
+        self.address = self._transport.serve(self, address)
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Frame shape (height, width) in pixels."""
+        return self.ring.shape
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """Type of a pixel."""
+        return self.ring.dtype
+
+    @property
+    def capacity(self) -> int:
+        """Frames that the ring holds."""
+        return self.ring.capacity
+
+    @property
+    def published(self) -> int:
+        """Frames published so far."""
+        return self.flow.published
+
+    @property
+    def acknowledged(self) -> int:
+        """Frames that all subscribers that want each frame declared safe."""
+        with self.changed:
+            return self.flow.acknowledged
+
+    @property
+    def dropped(self) -> tuple[int, ...]:
+        """The camera's numbers of frames that it exposed and lost."""
+        return tuple(self._dropped)
+
+    @property
+    def claims(self) -> tuple[Claim, ...]:
+        """What subscribers said about where the frames are stored, in the order they said it."""
+        with self.changed:
+            return tuple(claim for _, claim in self.flow.claims)
+
+    @property
+    def error(self) -> BaseException | None:
+        """Why the stream failed, or None."""
+        with self.changed:
+            self.flow.check_silence()
+            return self.flow.error
+
+    @property
+    def has_subscribers(self) -> bool:
+        """Whether anybody wants every frame."""
+        with self.changed:
+            return any(p.delivery == "every" for p in self.flow.parties)
+
+    def add_listener(self, listener: Callable[[], None]) -> None:
+        """Have a function called, in any thread, when a subscriber did something."""
+        self._listeners.append(listener)
+
+    def notify(self) -> None:
+        """Tell the listeners that a subscriber did something."""
+        for listener in self._listeners:
+            listener()
+
+    def reserve(self, count: int = 1, timeout_s: float | None = None) -> NDArray[Any]:
+        """Return free slots to write frames into, then call `commit`.
+
+        Parameters
+        ----------
+        count : int
+            Frames wanted. Fewer may be given: at least one, contiguous in memory.
+        timeout_s : float, optional
+            How long to wait for a free slot, in seconds; as long as it takes by default, which a
+            subscriber's silence bounds.
+
+        Returns
+        -------
+        ndarray, shape (n, height, width)
+            Writable, ``1 <= n <= count``.
+
+        Raises
+        ------
+        SubscriberFailedError, SubscriberSilentError
+            If a subscriber that wants every frame failed or died.
+        FrameStreamError
+            If the stream has ended, or no slot became free within `timeout_s`.
+        """
+        deadline = None if timeout_s is None else time.monotonic() + timeout_s
+        flow = self.flow
+        with self.changed:
+            while True:
+                self._check_open()
+                if flow.credit > 0:
+                    break
+                flow.check_silence()
+                if flow.error is None:
+                    if deadline is not None and time.monotonic() >= deadline:
+                        raise FrameStreamError(
+                            f"Frame stream {self.name}: no free slot within {timeout_s:g} s; the ring "
+                            f"of {self.capacity} frames is full and {self._slowest()}. Give a larger "
+                            "ring_bytes or a lower frame rate."
+                        )
+                    self.changed.wait(_POLL_S)
+            slots = self.ring.writable(flow.published, max(1, min(count, flow.credit)))
+            flow.reserved = len(slots)
+            return slots
+
+    def commit(
+        self,
+        count: int,
+        timestamps: ArrayLike | None = None,
+        numbers: ArrayLike | None = None,
+    ) -> None:
+        """Publish the first `count` of the slots that were reserved last.
+
+        Parameters
+        ----------
+        count : int
+            Frames written; may be fewer than were reserved.
+        timestamps : array_like of int, shape (count,), optional
+            Time of each exposure in nanoseconds since the epoch; now by default.
+        numbers : array_like of int, shape (count,), optional
+            The camera's frame numbers; by default they go on from the frames before.
+        """
+        flow = self.flow
+        if not 0 <= count <= flow.reserved:
+            raise FrameStreamError(
+                f"Frame stream {self.name} was told to publish {count} frames; "
+                f"{flow.reserved} slots are reserved."
+            )
+        start = flow.published
+        if count:
+            stamps = time.time_ns() if timestamps is None else timestamps
+            counted = np.arange(start, start + count) + len(self._dropped)
+            self.ring.seal(
+                start,
+                np.broadcast_to(np.asarray(stamps, np.int64), count),
+                np.asarray(counted if numbers is None else numbers, np.int64),
+            )
+            _, slots = self.ring.readable(start, start + count)
+            self._digest.update(self.ring.checksums[slots].tobytes())
+        with self.changed:
+            flow.reserved = 0
+            if flow.acknowledged == start:
+                # Nobody had anything to do until now: their time-outs start here.
+                for party in flow.parties:
+                    party.sign()
+            flow.published = start + count
+            self.changed.notify_all()
+
+    def publish(
+        self,
+        frames: NDArray[Any],
+        *,
+        timestamps: Sequence[int] | NDArray[np.int64] | None = None,
+        numbers: Sequence[int] | NDArray[np.int64] | None = None,
+    ) -> None:
+        """Copy frames into the ring and publish them.
+
+        Parameters
+        ----------
+        frames : ndarray, shape (height, width) or (n, height, width)
+            Of the stream's dtype.
+        timestamps, numbers : array_like of int, shape (n,), optional
+            See `commit`.
+
+        Raises
+        ------
+        FrameStreamError
+            If the frames do not fit the stream, or as `reserve` does.
+        """
+        frames = np.asarray(frames)
+        batch = frames[np.newaxis] if frames.ndim == 2 else frames
+        if batch.shape[1:] != self.shape or batch.dtype != self.dtype:
+            raise FrameStreamError(
+                f"Frame stream {self.name} takes frames of shape {self.shape} and type {self.dtype}; "
+                f"it was given {frames.shape} of {frames.dtype}."
+            )
+        done = 0
+        while done < len(batch):
+            slots = self.reserve(len(batch) - done)
+            stop = done + len(slots)
+            np.copyto(slots, batch[done:stop])
+            self.commit(
+                len(slots),
+                None if timestamps is None else timestamps[done:stop],
+                None if numbers is None else numbers[done:stop],
+            )
+            done = stop
+
+    def note_dropped(self, numbers: Sequence[int]) -> None:
+        """Record the camera's numbers of frames that were exposed and lost."""
+        self._dropped.extend(int(number) for number in numbers)
+
+    def fail(self, error: BaseException) -> None:
+        """End the stream with an error.
+
+        Subscribers take what was published before; then they are told.
+        """
+        with self.changed:
+            if self.flow.error is None:
+                self.flow.error = error
+            self.flow.ended = True
+            self.flow.reserved = 0
+            self.changed.notify_all()
+
+    def end(self, timeout_s: float | None = None) -> Ledger:
+        """Say that all frames are published and wait until every subscriber has done its work.
+
+        Parameters
+        ----------
+        timeout_s : float, optional
+            How long to wait, in seconds; bounded by the subscribers' silence only by default.
+
+        Returns
+        -------
+        Ledger
+            The account of the stream. Call its `check` to have differences raised.
+        """
+        deadline = None if timeout_s is None else time.monotonic() + timeout_s
+        flow = self.flow
+        with self.changed:
+            if not flow.ended:
+                flow.ended = True
+                for party in flow.parties:
+                    party.sign()
+                self.changed.notify_all()
+            while any(p.paces for p in flow.parties):
+                flow.check_silence()
+                if deadline is not None and time.monotonic() >= deadline:
+                    for party in flow.parties:
+                        if party.paces:
+                            flow.fail_party(party, f"not finished within {timeout_s:g} s", "silent")
+                    break
+                self.changed.wait(_POLL_S)
+            return self.ledger()
+
+    def ledger(self) -> Ledger:
+        """Return the account of the stream as it is now."""
+        with self.changed:
+            flow = self.flow
+            return Ledger(
+                self.address,
+                self.name,
+                self.triggered,
+                flow.published + len(self._dropped),
+                flow.published,
+                tuple(self._dropped),
+                self._digest.hexdigest(),
+                tuple(p.ledger() for p in flow.parties),
+                "" if flow.error is None else str(flow.error),
+            )
+
+    def close(self) -> None:
+        """Make the stream unreachable; subscribers that still read are told that it is gone."""
+        if not self._open:
+            return
+        self._open = False
+        self._transport.withdraw(self)
+        with self.changed:
+            ended = self.flow.ended
+        if not ended:
+            self.fail(FrameStreamError(f"Frame stream {self.name} was closed before its end."))
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if error is not None:
+            self.fail(error)
+        self.close()
+
+    def __repr__(self) -> str:
+        height, width = self.shape
+        return (
+            f"<FrameStream {self.address} {height} × {width} {self.dtype}, {self.published} "
+            f"published, ring of {self.capacity}>"
+        )
+
+    def _check_open(self) -> None:
+        if self.flow.error is not None:
+            raise self.flow.error
+        if self.flow.ended or not self._open:
+            raise FrameStreamError(
+                f"Frame stream {self.name} has ended after {self.flow.published} frames; "
+                "make a new stream for more."
+            )
+
+    def _slowest(self) -> str:
+        slowest = min((p for p in self.flow.parties if p.paces), key=lambda p: p.acknowledged)
+        return f"{slowest.name!r} has {slowest.acknowledged} of {self.flow.published} safe"
