@@ -1,1 +1,29 @@
-"""units."""
+"""One pint registry, and quantities as plan parameters."""
+
+from typing import TYPE_CHECKING, Any
+
+from ._convert import QuantityLike, convert, convert_count
+from ._json import from_json, to_json
+from ._registry import registry
+
+if TYPE_CHECKING:
+    from pint import UnitRegistry
+
+    q: UnitRegistry[Any]
+    ureg: UnitRegistry[Any]
+
+__all__ = [
+    "QuantityLike",
+    "convert",
+    "convert_count",
+    "from_json",
+    "q",
+    "to_json",
+    "ureg",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name in ("q", "ureg"):
+        return registry()
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
