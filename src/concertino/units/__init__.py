@@ -3,6 +3,7 @@
 from typing import TYPE_CHECKING, Any
 
 from ._convert import QuantityLike, convert, convert_count
+from ._device import to_device_unit
 from ._json import from_json, to_json
 from ._registry import registry
 
@@ -18,6 +19,7 @@ __all__ = [
     "convert_count",
     "from_json",
     "q",
+    "to_device_unit",
     "to_json",
     "ureg",
 ]

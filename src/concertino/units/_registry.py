@@ -49,5 +49,5 @@ def _build() -> "UnitRegistry[Any]":
     ureg.load_definitions(Path(pint.__file__).parent / "default_en.txt")
     ureg.load_definitions(DEFINITIONS)
     ureg.default_system = "mks"
-    pint.application_registry.set(ureg)  # type: ignore[no-untyped-call]
+    pint.application_registry.set(ureg)
     return ureg

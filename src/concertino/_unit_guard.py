@@ -1,0 +1,102 @@
+"""Quantities in ``set`` messages arrive at devices as numbers in the devices' own units."""
+
+import inspect
+from collections.abc import Mapping
+from typing import Any
+
+from bluesky.utils import Msg, MsgGenerator, ensure_generator
+
+from concertino.units import to_device_unit
+
+_NUMBERS = ("number", "integer")
+
+
+class UnitGuard:
+    """Preprocessor that converts the quantities on their way to devices.
+
+    ``bps.mv(rotation, 90 * q.deg)`` sends 90 to a motor in degrees and 1.5708 to one in radians;
+    so do ``"90 deg"`` and ``{"value": 90, "unit": "deg"}``. Plain numbers pass as they are, at the
+    cost of a type check, and so does text for a device that takes text. The unit is asked of the
+    device at each quantity, as a device may change it.
+
+    A relative move adds the quantity to the present position before any message leaves the plan:
+    give ``bps.mvr`` plain numbers. A quantity is refused there by pint, never misread.
+
+    Raises
+    ------
+    ParameterError
+        In the plan, at the ``set`` that cannot be converted; nothing is sent to the device.
+
+    Examples
+    --------
+    >>> from bluesky import RunEngine
+    >>> RE = RunEngine({})
+    >>> RE.preprocessors.append(UnitGuard())
+    """
+
+    def __call__(self, plan: MsgGenerator[Any]) -> MsgGenerator[Any]:
+        """Yield the plan's messages, those with quantities converted.
+
+        Parameters
+        ----------
+        plan : generator
+            Any plan.
+
+        Yields
+        ------
+        msg : bluesky.Msg
+            The plan's messages, and one ``wait_for`` before each converted one.
+        """
+        # Not bluesky's plan_mutator: it keeps every message of the plan until the end, and lets a
+        # message that is yielded a second time pass unseen.
+        plan = ensure_generator(plan)
+        response: Any = None
+        error: Exception | None = None
+        while True:
+            try:
+                msg = plan.send(response) if error is None else plan.throw(error)
+            except StopIteration as stop:
+                return stop.value
+            response, error = None, None
+            try:
+                response = yield from _converted(msg)
+            except GeneratorExit:
+                plan.close()
+                raise
+            except Exception as raised:
+                error = raised
+
+
+def _converted(msg: Msg) -> MsgGenerator[Any]:
+    if msg.command != "set" or not msg.args or not _may_be_quantity(msg.args[0]):
+        return (yield msg)
+    value = msg.args[0]
+    (asked,) = yield Msg("wait_for", None, [lambda: _data_key(msg.obj)])
+    data_key = asked.result()
+    unit = data_key.get("units") or getattr(msg.obj, "egu", None) or ""
+    if isinstance(value, str) and not (unit and data_key.get("dtype", "number") in _NUMBERS):
+        return (yield msg)
+    number = to_device_unit(value, unit, device=msg.obj.name)
+    return (yield msg._replace(args=(number, *msg.args[1:])))
+
+
+def _may_be_quantity(value: Any) -> bool:
+    if isinstance(value, str):
+        return True
+    if isinstance(value, Mapping):
+        return set(value) == {"value", "unit"}
+    return hasattr(value, "magnitude") and hasattr(value, "units")
+
+
+async def _data_key(device: Any) -> dict[str, Any]:
+    """Return the description of what a device is set to, empty if it has none."""
+    if not hasattr(device, "describe"):
+        return {}
+    description: Any = device.describe()
+    if inspect.isawaitable(description):
+        description = await description
+    fields = getattr(device, "hints", {}).get("fields", [])
+    for key in (device.name, *(fields if len(fields) == 1 else ())):
+        if key in description:
+            return dict(description[key])
+    return dict(next(iter(description.values()))) if len(description) == 1 else {}
