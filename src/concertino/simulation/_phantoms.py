@@ -1,0 +1,129 @@
+"""Ready-made phantoms."""
+
+import math
+
+import numpy as np
+from numpy.typing import NDArray
+
+from concertino import ParameterError
+
+from ._phantom import Ellipsoid, Phantom
+
+# attenuation, semi-axes x y z, centre x y z, turn about z in degrees; the head fits in radius 1
+_SHEPP_LOGAN = (
+    (1.0, (0.6900, 0.9200, 0.810), (0.00, 0.0000, 0.00), 0),
+    (-0.8, (0.6624, 0.8740, 0.780), (0.00, -0.0184, 0.00), 0),
+    (-0.2, (0.1100, 0.3100, 0.220), (0.22, 0.0000, 0.00), -18),
+    (-0.2, (0.1600, 0.4100, 0.280), (-0.22, 0.0000, 0.00), 18),
+    (0.1, (0.2100, 0.2500, 0.410), (0.00, 0.3500, -0.15), 0),
+    (0.1, (0.0460, 0.0460, 0.050), (0.00, 0.1000, 0.25), 0),
+    (0.1, (0.0460, 0.0460, 0.050), (0.00, -0.1000, 0.25), 0),
+    (0.1, (0.0460, 0.0230, 0.050), (-0.08, -0.6050, 0.00), 0),
+    (0.1, (0.0230, 0.0230, 0.020), (0.00, -0.6060, 0.00), 0),
+    (0.1, (0.0230, 0.0460, 0.020), (0.06, -0.6050, 0.00), 0),
+)
+
+
+def shepp_logan_3d(radius_mm: float = 1.0, attenuation_per_mm: float = 2.0) -> Phantom:
+    """Return the three-dimensional Shepp-Logan head with raised contrast.
+
+    Parameters
+    ----------
+    radius_mm : float
+        Radius, in mm, of the cylinder about the rotation axis in which the head fits
+        (it reaches 0.92 of it).
+    attenuation_per_mm : float
+        Attenuation of the skull, in 1/mm; the brain has a fifth of it.
+
+    References
+    ----------
+    L. A. Shepp, B. F. Logan, "The Fourier reconstruction of a head section",
+    IEEE Trans. Nucl. Sci. 21 (1974) 21-43, doi:10.1109/TNS.1974.6499235.
+    """
+    if radius_mm <= 0:
+        raise ParameterError(f"radius_mm must be a positive length in mm, and got {radius_mm}")
+    head = Phantom(
+        tuple(
+            Ellipsoid(centre, axes, value, rotation_rad=math.radians(turn))
+            for value, axes, centre, turn in _SHEPP_LOGAN
+        )
+    )
+    return head.scaled(radius_mm, attenuation_per_mm)
+
+
+def ellipsoid_foam(
+    seed: int = 0,
+    number: int = 100,
+    *,
+    radius_mm: float = 1.0,
+    height_mm: float = 2.0,
+    attenuation_per_mm: float = 1.0,
+    grain_fraction: float = 0.1,
+) -> Phantom:
+    """Return a solid ellipsoid with voids and dense grains in it that don't touch one another.
+
+    Parameters
+    ----------
+    seed : int
+        The same seed gives the same foam.
+    number : int
+        How many voids and grains to place.
+    radius_mm, height_mm : float
+        Radius and full height of the body, in mm.
+    attenuation_per_mm : float
+        Attenuation of the body, in 1/mm; voids have none, grains three times as much.
+    grain_fraction : float
+        Which part of the inclusions, 0 to 1, are grains.
+
+    Raises
+    ------
+    ParameterError
+        A length is not positive or the number is negative.
+    """
+    if radius_mm <= 0 or height_mm <= 0 or number < 0:
+        raise ParameterError(
+            "a foam takes a positive radius_mm and height_mm and a number of 0 or more, "
+            f"and got {radius_mm}, {height_mm} and {number}"
+        )
+    rng = np.random.default_rng(seed)
+    body = np.array([radius_mm, radius_mm, height_mm / 2])
+    parts = [Ellipsoid((0.0, 0.0, 0.0), (body[0], body[1], body[2]), attenuation_per_mm)]
+    # a fifth of the volume as spheres; large ones first, or the small ones leave no room for them
+    typical = float((0.2 * np.prod(body) / max(number, 1)) ** (1 / 3))
+    radii = np.sort(typical * rng.lognormal(0.0, 0.35, number))[::-1]
+    radii = np.minimum(radii, 0.3 * body.min())
+    placed = np.empty((0, 4))
+    for wanted in radii:
+        centre, radius = _free_place(rng, body, placed, float(wanted))
+        placed = np.vstack([placed, [*centre, radius]])
+        axes = radius * rng.uniform(0.55, 1.0, 3)
+        grain = rng.random() < grain_fraction
+        turn, tilt, spin = rng.uniform(0.0, math.pi, 3)
+        parts.append(
+            Ellipsoid(
+                (float(centre[0]), float(centre[1]), float(centre[2])),
+                (float(axes[0]), float(axes[1]), float(axes[2])),
+                attenuation_per_mm * (2.0 if grain else -1.0),
+                float(turn),
+                float(tilt),
+                float(spin),
+            )
+        )
+    return Phantom(tuple(parts))
+
+
+def _free_place(
+    rng: np.random.Generator,
+    body: NDArray[np.float64],
+    placed: NDArray[np.float64],
+    radius: float,
+) -> tuple[NDArray[np.float64], float]:
+    """Find a centre for a sphere that touches none of those placed; shrink it until it fits."""
+    while True:
+        for _ in range(100):
+            centre = rng.uniform(-1.0, 1.0, 3) * body
+            inside = np.sum((centre / (body - 1.05 * radius)) ** 2) <= 1
+            gaps = np.linalg.norm(placed[:, :3] - centre, axis=1) - placed[:, 3]
+            if inside and bool(np.all(gaps > 1.05 * radius)):
+                return centre, radius
+        radius *= 0.9
