@@ -1,0 +1,111 @@
+"""Refusals before anything is computed, each saying what to do."""
+
+import math
+import os
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from concertino._errors import ParameterError, ReconstructionError
+
+from ._settings import Interval, ReconstructionSettings, positions
+
+
+def checked_angles(
+    angles: ArrayLike | None, count: int, offset: float = 0.0
+) -> NDArray[np.float64]:
+    """Return float64 angles (projection,) in radians; None: half a turn, end excluded."""
+    if count < 2:
+        raise ParameterError(f"a tomogram needs at least 2 projections, num_projections is {count}")
+    if angles is None:
+        return np.arange(count) * np.pi / count + offset
+    values = np.array(angles, dtype=np.float64)
+    if values.shape != (count,):
+        raise ParameterError(
+            f"{count} projections need {count} angles, got an array of shape {values.shape}"
+        )
+    bad = np.flatnonzero(~np.isfinite(values))
+    if len(bad):
+        raise ParameterError(
+            f"angle {int(bad[0])} is {values[bad[0]]} ({len(bad)} of {count} are not finite); "
+            "give every projection's angle in radians"
+        )
+    return values + offset
+
+
+def checked_frame_shape(frame_shape: tuple[int, int]) -> tuple[int, int]:
+    """Return (rows, columns) as int."""
+    if len(frame_shape) != 2 or min(frame_shape) < 1 or frame_shape[1] < 2:
+        raise ParameterError(
+            f"frame_shape must be (rows, columns) of at least (1, 2), got {tuple(frame_shape)}"
+        )
+    return int(frame_shape[0]), int(frame_shape[1])
+
+
+def checked_rows(settings: ReconstructionSettings, rows: int) -> NDArray[np.int64]:
+    """Return the detector rows that are asked for."""
+    if settings.slices is not None:
+        wanted = np.array(settings.slices, dtype=np.int64)
+    elif settings.region is not None:
+        wanted = _whole_rows(settings.region)
+    else:
+        return np.arange(rows)
+    outside = wanted[(wanted < 0) | (wanted >= rows)]
+    if len(outside):
+        raise ParameterError(
+            f"row {int(outside[0])} is asked for, but the frames have rows 0 to {rows - 1}; "
+            "choose other `slices` or `region`"
+        )
+    return wanted
+
+
+def _whole_rows(region: Interval) -> NDArray[np.int64]:
+    values = np.array(positions(region))
+    if not np.allclose(values, np.round(values)):
+        raise ParameterError(f"`region` must give whole detector rows, got {region}")
+    return np.round(values).astype(np.int64)
+
+
+def check_center(center: float, columns: int) -> None:
+    """Refuse an axis that the detector does not see."""
+    if not 0 <= center <= columns - 1:
+        raise ParameterError(
+            f"center {center:g} px lies outside of the frame (columns 0 to {columns - 1}); "
+            "give it in detector columns, or None to have it found"
+        )
+
+
+def checked_frames(
+    frames: NDArray[np.generic], frame_shape: tuple[int, int], what: str
+) -> NDArray[np.generic]:
+    """Return frames as (frame, row, column)."""
+    stack = np.asarray(frames)
+    if stack.ndim == 2:
+        stack = stack[None]
+    if stack.ndim != 3 or stack.shape[1:] != frame_shape:
+        raise ReconstructionError(
+            f"{what} of shape {stack.shape[-2:] if stack.ndim > 2 else stack.shape} do not fit "
+            f"this reconstruction's frames of shape {frame_shape}; "
+            "all images of a scan need one shape (rows, columns)"
+        )
+    if stack.dtype.kind not in "uifb":
+        raise ReconstructionError(f"{what} have dtype {stack.dtype}; counts or real numbers needed")
+    return stack
+
+
+def memory_budget(settings: ReconstructionSettings) -> int:
+    """Return the bytes that may be used."""
+    if settings.memory_gib is not None:
+        return int(settings.memory_gib * 2**30)
+    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 2
+
+
+def check_memory(needed: int, budget: int, rows: int, count: int) -> None:
+    """Refuse a job whose projections and result do not fit."""
+    if needed > budget:
+        raise ReconstructionError(
+            f"{rows} slices of {count} projections need {needed / 2**30:.3g} GiB, "
+            f"{budget / 2**30:.3g} GiB are allowed; "
+            f"take about {max(1, math.floor(rows * budget / needed))} slices at a time, "
+            "or raise `memory_gib`"
+        )

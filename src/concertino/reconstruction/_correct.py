@@ -1,0 +1,63 @@
+"""Raw rows to attenuation: the flat field of a scan, applied block by block."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ._settings import ReconstructionSettings
+
+_PADDING = {"zero": 0, "edge": 1, "mirror": 2}
+
+
+@dataclass(frozen=True)
+class FlatField:
+    """What turns counts into attenuation.
+
+    Attributes
+    ----------
+    offset, gain
+        float32, (row, column).
+    gain_after
+        float32, (row, column), or None: gain at the end of the scan, when it is interpolated.
+    logarithm
+        Whether -log is taken.
+    """
+
+    offset: NDArray[np.float32]
+    gain: NDArray[np.float32]
+    gain_after: NDArray[np.float32] | None
+    logarithm: bool
+
+    def gains(self, indices: NDArray[np.int64], count: int, rows: slice) -> NDArray[np.float32]:
+        """Gain of projections, float32, (projection or 1, row, column)."""
+        before = np.ascontiguousarray(self.gain[None, rows])
+        if self.gain_after is None:
+            return before
+        share = (indices / max(1, count - 1)).astype(np.float32)[:, None, None]
+        after = self.gain_after[None, rows]
+        # the light is what drifts, so the reciprocals are interpolated
+        return np.ascontiguousarray(1.0 / ((1.0 - share) / before + share / after))
+
+
+def fill_padded(
+    raw: NDArray[np.generic],
+    flat_field: FlatField,
+    gains: NDArray[np.float32],
+    rows: slice,
+    settings: ReconstructionSettings,
+    padded: NDArray[np.float32],
+) -> None:
+    """Write attenuation of raw rows (projection, row, column) into (projection, width, lane)."""
+    from ._prepare import prepare
+
+    prepare(
+        np.array(raw, order="C"),
+        np.ascontiguousarray(flat_field.offset[None, rows]),
+        gains,
+        flat_field.logarithm,
+        np.float32(settings.minimum_transmission),
+        settings.fix_nonfinite,
+        _PADDING[settings.padding],
+        padded,
+    )

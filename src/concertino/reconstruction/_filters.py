@@ -1,0 +1,88 @@
+"""Frequency responses of the filters of filtered back projection."""
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ._settings import FilterName
+
+BLACKMAN_HARRIS = (0.42323, 0.49755, 0.07922)
+
+
+def ramp_response(width: int) -> NDArray[np.float64]:
+    """Response of the band-limited ramp, from its samples in space.
+
+    Sampling |k| in frequency would lose the mean; the transform of the sampled kernel keeps it.
+
+    Parameters
+    ----------
+    width
+        Length of the Fourier transform in pixels.
+
+    Returns
+    -------
+    ndarray
+        float64, (width,), in cycles per pixel, in the order of `numpy.fft.fftfreq`.
+
+    References
+    ----------
+    A. C. Kak and M. Slaney, Principles of Computerized Tomographic Imaging, chapter 3,
+    doi:10.1137/1.9780898719277
+    """
+    distance = np.arange(width)
+    distance = np.minimum(distance, width - distance)
+    kernel = np.zeros(width)
+    odd = distance % 2 == 1
+    kernel[odd] = -1.0 / (np.pi * distance[odd]) ** 2
+    kernel[0] = 0.25
+    return np.asarray(np.fft.fft(kernel).real)
+
+
+def filter_response(
+    name: FilterName, width: int, cutoff: float = 1.0, order: float = 4.0
+) -> NDArray[np.float64]:
+    """Response of a named filter.
+
+    Parameters
+    ----------
+    name
+        'none' or a window over the ramp.
+    width
+        Length of the Fourier transform in pixels.
+    cutoff
+        Fraction of the Nyquist frequency where the window ends (Butterworth: falls to 1/sqrt 2).
+    order
+        Order of the Butterworth window.
+
+    Returns
+    -------
+    ndarray
+        float64, (width,), in cycles per pixel, in the order of `numpy.fft.fftfreq`.
+    """
+    if name == "none":
+        return np.ones(width)
+    relative = np.abs(np.fft.fftfreq(width)) * 2.0 / cutoff
+    return ramp_response(width) * _window(name, relative, order)
+
+
+def _window(name: FilterName, relative: NDArray[np.float64], order: float) -> NDArray[np.float64]:
+    """Window at frequencies relative to the cut-off (0 to 1)."""
+    if name == "butterworth":
+        return np.asarray(1.0 / np.sqrt(1.0 + relative ** (2.0 * order)))
+    inside = np.where(relative <= 1.0 + 1e-12, 1.0, 0.0)
+    if name == "ramp":
+        return inside
+    if name == "shepp-logan":
+        return np.asarray(inside * np.sinc(relative / 2.0))
+    if name == "cosine":
+        return np.asarray(inside * np.cos(np.pi * relative / 2.0))
+    if name == "hamming":
+        return np.asarray(inside * (0.54 + 0.46 * np.cos(np.pi * relative)))
+    if name == "hann":
+        return np.asarray(inside * (0.5 + 0.5 * np.cos(np.pi * relative)))
+    if name == "faris-byer":
+        # The ramp of a Hilbert transform taken over differences of half a detector pixel.
+        return np.asarray(inside * np.sinc(relative / 2.0) * np.cos(np.pi * relative / 4.0))
+    a0, a1, a2 = BLACKMAN_HARRIS
+    return np.asarray(
+        inside * (a0 + a1 * np.cos(np.pi * relative) + a2 * np.cos(2.0 * np.pi * relative))
+    )

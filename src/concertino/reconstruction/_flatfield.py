@@ -1,0 +1,90 @@
+"""Darks and flats as they come, combined into what turns counts into transmission."""
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ._settings import Combination
+
+
+class FrameMean:
+    """Average, median or first of the frames added, on the wanted rows only.
+
+    Frames are added one by one in float64, so that it does not matter how they were batched.
+
+    Parameters
+    ----------
+    rows
+        The rows that are kept.
+    how
+        'average', 'median' or 'first'.
+    """
+
+    def __init__(self, rows: NDArray[np.int64], how: Combination) -> None:
+        self._rows, self._how = rows, how
+        self._sum: NDArray[np.float64] | None = None
+        self._kept: list[NDArray[np.float64]] = []
+        self.count = 0
+
+    def add(self, frames: NDArray[np.generic]) -> None:
+        """Add frames (frame, row, column)."""
+        for frame in frames:
+            self.count += 1
+            if self._how == "first" and self.count > 1:
+                continue
+            wanted = frame[self._rows].astype(np.float64)
+            if self._how == "median":
+                self._kept.append(wanted)
+            elif self._sum is None:
+                self._sum = wanted
+            else:
+                self._sum += wanted
+
+    def combined(self) -> NDArray[np.float64] | None:
+        """The combination, float64 (row, column); None when nothing was added."""
+        if self._kept:
+            return np.asarray(np.median(self._kept, axis=0))
+        if self._sum is None:
+            return None
+        return self._sum / (1 if self._how == "first" else self.count)
+
+
+def mean_of_both(before: FrameMean, after: FrameMean) -> NDArray[np.float64] | None:
+    """Flats of both ends of a scan together, weighted by their numbers."""
+    one, other = before.combined(), after.combined()
+    if one is None or other is None:
+        return one if other is None else other
+    return (one * before.count + other * after.count) / (before.count + after.count)
+
+
+def correction(
+    dark: NDArray[np.float64] | None,
+    flat: NDArray[np.float64] | None,
+    shape: tuple[int, int],
+    dark_scale: float,
+    flat_scale: float,
+) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Offset and gain with which transmission is (counts - offset) * gain.
+
+    Pixels where the flat is not brighter than the dark get a NaN gain: their values are unknown.
+
+    Parameters
+    ----------
+    dark, flat
+        float64, (row, column), or None: no offset, no gain.
+    shape
+        (row, column).
+    dark_scale, flat_scale
+        Factors of the dark and the flat.
+
+    Returns
+    -------
+    offset, gain
+        float32, (row, column).
+    """
+    offset = np.zeros(shape) if dark is None else dark * dark_scale
+    if flat is None:
+        return offset.astype(np.float32), np.ones(shape, np.float32)
+    light = flat * flat_scale - offset
+    with np.errstate(divide="ignore", invalid="ignore"):
+        gain = np.where(light > 0, 1.0 / light, np.nan)
+    return offset.astype(np.float32), gain.astype(np.float32)

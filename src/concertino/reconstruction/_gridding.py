@@ -1,0 +1,259 @@
+"""Parallel-beam back projection through a Fourier grid.
+
+By the projection-slice theorem a projection's spectrum is a line through the slice's. Lines are
+spread onto an oversampled Cartesian grid with a short kernel, the grid is transformed, and the
+kernel's own transform is divided out.
+
+References
+----------
+A. H. Barnett, J. Magland and L. af Klinteberg, A parallel nonuniform fast Fourier transform library
+based on an "exponential of semicircle" kernel, doi:10.1137/18M120885X
+
+F. Marone and M. Stampanoni, Regridding reconstruction algorithm for real-time tomographic imaging,
+doi:10.1107/S0909049512032864
+"""
+
+from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+
+import numpy as np
+import scipy.fft
+from numpy.typing import NDArray
+
+from ._filters import filter_response
+from ._settings import ReconstructionSettings
+
+OVERSAMPLING = 1.25  # of a whole slice: what lies at its very edge is outside of the view anyway
+WINDOW_OVERSAMPLING = 2.0  # of a part of it: what lies just beyond must not fold in
+KERNEL_WIDTH = 4
+TABLE_STEPS = 1024
+PHASE_BLOCK = 64
+
+
+def aligned_zeros(shape: tuple[int, ...]) -> NDArray[np.float32]:
+    """Zeros in float32 that begin on a cache line."""
+    size = int(np.prod(shape)) * 4
+    raw = np.zeros(size + 64, np.uint8)
+    offset = -raw.ctypes.data % 64
+    return raw[offset : offset + size].view(np.float32).reshape(shape)
+
+
+def lanes_for(slices: int) -> int:
+    """How many slices lie side by side in memory when this many are wanted."""
+    return 2 if slices <= 2 else 4 if slices <= 4 else 8
+
+
+@dataclass(frozen=True)
+class Lattice:
+    """Equally spaced image positions along one axis, in px from the rotation axis."""
+
+    start: float
+    step: float
+    count: int
+
+    @property
+    def reach(self) -> float:
+        """Largest distance from the axis."""
+        return max(abs(self.start), abs(self.start + (self.count - 1) * self.step))
+
+
+class GridPlan:
+    """All that is known before the first projection: sizes, tables, filter.
+
+    Parameters
+    ----------
+    columns
+        Width of the detector in px.
+    center
+        Column of the rotation axis in px.
+    x, y
+        Positions of the image's columns (to the right) and rows (downwards), px from the axis.
+    settings
+        Filter and padding.
+    """
+
+    def __init__(
+        self,
+        columns: int,
+        center: float,
+        x: Lattice,
+        y: Lattice,
+        settings: ReconstructionSettings,
+    ) -> None:
+        self.columns, self.center, self.x, self.y = columns, center, x, y
+        # the filter must not reach round the end from any detector pixel to any image pixel
+        reach = max(center, columns - 1 - center) + 0.5
+        inside = min(float(np.hypot(x.reach, y.reach)), max(x.reach, y.reach, columns / 2))
+        self.width = 2 * scipy.fft.next_fast_len(int(np.ceil(max(columns, reach + inside))))
+        whole = min(x.reach, y.reach) >= columns / 2 - 1
+        oversampling = OVERSAMPLING if whole else WINDOW_OVERSAMPLING
+        self.grid_shape = (_grid_size(y.count, oversampling), _grid_size(x.count, oversampling))
+        response = filter_response(
+            settings.filter, self.width, settings.cutoff, settings.butterworth_order
+        )
+        self.response = (response / self.width).astype(np.float32)
+        beta = _beta(oversampling)
+        self.table = _kernel_table(beta)
+        self.slope_x = x.step * self.grid_shape[1] / self.width
+        self.slope_y = y.step * self.grid_shape[0] / self.width
+        self.limit = min(
+            self.width // 2 - 1,
+            *(
+                int((size / 2 - KERNEL_WIDTH / 2 - 1) / slope)
+                for size, slope in zip(self.grid_shape, (self.slope_y, self.slope_x), strict=True)
+            ),
+        )
+        self.across = _correction(x.count, self.grid_shape[1], beta)
+        self.down = _correction(y.count, self.grid_shape[0], beta)
+
+    def new_grid(self, lanes: int) -> NDArray[np.float32]:
+        """An empty grid, float32, (row, column, lane)."""
+        return aligned_zeros((*self.grid_shape, lanes))
+
+    def grid_bytes(self, lanes: int) -> int:
+        """Memory of one grid."""
+        return self.grid_shape[0] * self.grid_shape[1] * lanes * 4
+
+    def add(
+        self,
+        grid: NDArray[np.float32],
+        padded: NDArray[np.float32],
+        angles: NDArray[np.float64],
+        weights: NDArray[np.float64],
+        pool: ThreadPoolExecutor | None,
+        threads: int,
+    ) -> None:
+        """Filter and spread a block of projections onto a grid.
+
+        Parameters
+        ----------
+        grid
+            float32, (row, column, lane); changed.
+        padded
+            float32, (projection, `width`, lane), padded rows; overwritten.
+        angles, weights
+            float64, (projection,), radians.
+        pool, threads
+            Where to compute, in how many bands; None: here.
+        """
+        from ._spread import spread
+
+        lanes = padded.shape[2]
+        spectra = scipy.fft.fft(
+            padded.view(np.complex64), axis=1, overwrite_x=True, workers=threads if pool else 1
+        ).view(np.float32)
+        cosines, sines = np.cos(angles), np.sin(angles)
+        slopes = np.stack([cosines * self.slope_x, sines * self.slope_y], axis=1)
+        # the pixel that the grid calls its origin lies beside the rotation axis
+        origin_x = self.x.start + (self.x.count // 2) * self.x.step
+        origin_y = self.y.start + (self.y.count // 2) * self.y.step
+        shift = self.center + origin_x * cosines - origin_y * sines
+        turn = 2j * np.pi / self.width * shift[:, None]
+        lowest = -(self.width // 2)
+        coarse = np.exp(turn * np.arange(lowest, self.width // 2, PHASE_BLOCK)).astype(np.complex64)
+        fine = np.exp(turn * np.arange(PHASE_BLOCK)).astype(np.complex64)
+        scales = weights.astype(np.float32)
+
+        def one_band(band: NDArray[np.int64]) -> None:
+            spread(
+                spectra, slopes, coarse, fine, self.response, scales, self.limit, self.table, grid,
+                band, (0,) * lanes, (0,) * KERNEL_WIDTH, (0,),
+            )  # fmt: skip
+
+        _run(one_band, _bands(self.grid_shape[0], threads if pool else 1), pool)
+
+    def image(
+        self,
+        grid: NDArray[np.float32],
+        volume: NDArray[np.float32],
+        scale: float,
+        pool: ThreadPoolExecutor | None,
+        threads: int,
+    ) -> None:
+        """Transform a grid into slices.
+
+        Parameters
+        ----------
+        grid
+            float32, (row, column, lane); left as it is.
+        volume
+            float32, (slice, y, x), written; at most as many slices as the grid has lanes.
+        scale
+            Factor of the result.
+        """
+        from ._spread import unpack
+
+        workers = threads if pool else 1
+        x, y = self.x.count, self.y.count
+        kept = np.arange(x) - x // 2
+        across = scipy.fft.ifft(grid.view(np.complex64), axis=1, norm="forward", workers=workers)
+        across = np.ascontiguousarray(across[:, kept])
+        image = scipy.fft.ifft(across, axis=0, norm="forward", workers=workers, overwrite_x=True)
+        lanes = image.view(np.float32)
+        places = (np.arange(y) - y // 2) % self.grid_shape[0]
+
+        def one_band(band: NDArray[np.int64]) -> None:
+            unpack(
+                lanes, places, self.across, self.down, np.float32(scale), volume,
+                int(band[0]), int(band[1]),
+            )  # fmt: skip
+
+        _run(one_band, _bands(y, workers), pool)
+
+
+def _run(
+    function: Callable[[NDArray[np.int64]], None],
+    bands: Iterable[NDArray[np.int64]],
+    pool: ThreadPoolExecutor | None,
+) -> None:
+    if pool is None:
+        for band in bands:
+            function(band)
+    else:
+        for _ in pool.map(function, bands):
+            pass
+
+
+def _bands(rows: int, count: int) -> list[NDArray[np.int64]]:
+    edges = np.linspace(0, rows, max(1, count) + 1).astype(np.int64)
+    return [edges[i : i + 2] for i in range(len(edges) - 1)]
+
+
+def _grid_size(count: int, oversampling: float) -> int:
+    """Even, so that the origin's sign pattern is simple, and quick to transform."""
+    wanted = int(np.ceil(oversampling * count)) + 2 * KERNEL_WIDTH
+    return 2 * int(scipy.fft.next_fast_len((wanted + 1) // 2))
+
+
+def _beta(oversampling: float) -> float:
+    """Shape of the kernel that folds in least at an oversampling."""
+    return float(0.976 * np.pi * KERNEL_WIDTH * (1 - 1 / (2 * oversampling)))
+
+
+def _kernel(position: NDArray[np.float64], beta: float) -> NDArray[np.float64]:
+    """Exponential of semicircle at positions -1 to 1, both excluded.
+
+    At a window's very edge it is zero, or points that fall on cells would get lopsided windows.
+    """
+    squared = np.maximum(1.0 - position * position, 0.0)
+    return np.where(squared > 0.0, np.exp(beta * (np.sqrt(squared) - 1.0)), 0.0)
+
+
+def _kernel_table(beta: float) -> NDArray[np.float32]:
+    """Kernel at the cells of a window, for each of TABLE_STEPS + 1 positions between cells."""
+    offset = np.arange(TABLE_STEPS + 1)[:, None] / TABLE_STEPS + np.arange(KERNEL_WIDTH)[None]
+    position = (offset - KERNEL_WIDTH / 2) / (KERNEL_WIDTH / 2)
+    table = aligned_zeros((TABLE_STEPS + 1, KERNEL_WIDTH))
+    table[:] = _kernel(np.clip(position, -1.0, 1.0), beta)
+    return table
+
+
+def _correction(count: int, size: int, beta: float) -> NDArray[np.float32]:
+    """Reciprocal of the kernel's transform at image positions, with the origin's sign pattern."""
+    nodes, weights = np.polynomial.legendre.leggauss(200)
+    places = np.arange(count) - count // 2
+    waves = np.cos(np.pi * KERNEL_WIDTH * np.outer(places, nodes) / size)
+    transform = waves @ (weights * _kernel(nodes, beta)) * KERNEL_WIDTH / 2
+    signs = np.where(places % 2 == 0, 1.0, -1.0)
+    return np.asarray(signs / transform, dtype=np.float32)

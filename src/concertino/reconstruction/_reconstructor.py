@@ -1,0 +1,452 @@
+"""Frames in, in any batches; slices out, at any time."""
+
+import os
+import threading
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from concertino._errors import ReconstructionError
+
+from ._angles import angular_weights
+from ._checks import (
+    check_center,
+    check_memory,
+    checked_angles,
+    checked_frame_shape,
+    checked_frames,
+    checked_rows,
+    memory_budget,
+)
+from ._correct import FlatField
+from ._flatfield import FrameMean, correction, mean_of_both
+from ._result import AxisEstimate, ReconstructionResult
+from ._rows import ProjectionRows
+from ._settings import Interval, ReconstructionSettings, positions
+
+if TYPE_CHECKING:  # heavy: loaded with the first projections
+    from ._engine import Engine
+    from ._gridding import Lattice
+
+PATIENCE_BLOCKS = 2  # so many complete blocks later, an incomplete one is left for the end
+
+
+class Reconstructor:
+    """Reconstructs slices while darks, flats and projections arrive.
+
+    Frames are copied as far as they are needed; the caller may reuse its buffers. Projections are
+    regrouped by frame index, so that any batching of the calls gives the same bits. All methods may
+    be called from any thread, one at a time.
+
+    Parameters
+    ----------
+    settings
+        How to reconstruct.
+    num_projections
+        Number of projections of the scan.
+    frame_shape
+        (rows, columns) of a frame.
+    angles
+        float, (projection,), radians; None: half a turn in equal steps, end excluded.
+
+    Raises
+    ------
+    ParameterError
+        The settings do not fit the frames, or the angles are not usable.
+    ReconstructionError
+        The job needs more memory than is allowed.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> reconstructor = Reconstructor(
+    ...     ReconstructionSettings(center=31.5), num_projections=8, frame_shape=(1, 64)
+    ... )
+    >>> reconstructor.add_projections(np.ones((8, 1, 64), np.float32), 0)
+    >>> reconstructor.finish().volume.shape
+    (1, 64, 64)
+    """
+
+    def __init__(
+        self,
+        settings: ReconstructionSettings,
+        *,
+        num_projections: int,
+        frame_shape: tuple[int, int],
+        angles: ArrayLike | None = None,
+    ) -> None:
+        self.settings = settings
+        self.frame_shape = checked_frame_shape(frame_shape)
+        self.num_projections = int(num_projections)
+        self.angles = checked_angles(angles, self.num_projections, settings.overall_angle)
+        wanted = checked_rows(settings, self.frame_shape[0])
+        if settings.center is not None:
+            check_center(settings.center, self.frame_shape[1])
+        self._rows = ProjectionRows(self.num_projections, wanted, self.frame_shape[1])
+        self._wanted = wanted
+        self._x = settings.x_region or _whole(self.frame_shape[1])
+        self._y = settings.y_region or _whole(self.frame_shape[1])
+        pixels = len(positions(self._x)) * len(positions(self._y))
+        self._budget = memory_budget(settings)
+        self._held = self._rows.bytes(2) + 4 * pixels * len(wanted)
+        check_memory(self._held, self._budget, len(wanted), self.num_projections)
+        self._weights = angular_weights(self.angles)
+        self._darks = FrameMean(wanted, settings.darks)
+        self._flats = FrameMean(wanted, settings.flats)
+        self._flats_after = FrameMean(wanted, settings.flats)
+        self._threads = settings.threads or len(os.sched_getaffinity(0))
+        self._pool = ThreadPoolExecutor(self._threads, thread_name_prefix="reconstruction")
+        self._lock = threading.RLock()
+        self._engine: Engine | None = None
+        self._engine_key: tuple[object, ...] = ()
+        self._axis: AxisEstimate | None = None
+        self._axis_key: tuple[object, ...] = ()
+        self.timings: dict[str, float] = {}
+
+    @property
+    def rows(self) -> tuple[int, ...]:
+        """The detector row of each slice."""
+        return tuple(int(row) for row in self._wanted)
+
+    @property
+    def received(self) -> int:
+        """Number of projections that have come."""
+        return int(self._rows.present.sum())
+
+    @property
+    def missing(self) -> tuple[int, ...]:
+        """Frame indices of projections that have not come."""
+        return tuple(int(index) for index in np.flatnonzero(~self._rows.present))
+
+    def add_darks(self, frames: NDArray[np.generic]) -> None:
+        """Add dark frames (frame, row, column), in any number of calls."""
+        with self._lock, self._timed("darks and flats"):
+            self._darks.add(checked_frames(frames, self.frame_shape, "darks"))
+
+    def add_flats(self, frames: NDArray[np.generic]) -> None:
+        """Add flat frames (frame, row, column); flats after the first projections count as after."""
+        with self._lock, self._timed("darks and flats"):
+            after = self._rows.data is not None
+            stack = checked_frames(frames, self.frame_shape, "flats")
+            (self._flats_after if after else self._flats).add(stack)
+
+    def add_projections(self, frames: NDArray[np.generic], start: int) -> None:
+        """Add projections (frame, row, column), the first of which has the frame index `start`.
+
+        Raises
+        ------
+        ReconstructionError
+            Shape, dtype or indices do not fit the scan, or a projection was given before.
+        """
+        stack = checked_frames(frames, self.frame_shape, "projections")
+        if start < 0 or start + len(stack) > self.num_projections:
+            raise ReconstructionError(
+                f"projections {start} to {start + len(stack) - 1} were given, "
+                f"the scan has 0 to {self.num_projections - 1}"
+            )
+        with self._lock:
+            with self._timed("copying rows"):
+                self._rows.add(stack, start)
+            if self._may_begin():
+                self._catch_up(final=False)
+
+    def slices(self) -> NDArray[np.float32]:
+        """Reconstruct what is there now, float32, (slice, y, x), on the scale of the whole.
+
+        Raises
+        ------
+        ReconstructionError
+            There are no projections yet, or flats are needed and missing.
+        """
+        with self._lock:
+            self._check_ready(1)
+            return self._volume()
+
+    def finish(self) -> ReconstructionResult:
+        """Reconstruct with all that has come; what is missing is said, not waited for.
+
+        Raises
+        ------
+        ReconstructionError
+            Fewer than two projections came, or flats are needed and missing.
+        """
+        with self._lock:
+            self._check_ready(2)
+            volume = self._volume()
+            axis = self.axis()
+            return ReconstructionResult(
+                volume,
+                axis.center_px,
+                axis.confidence,
+                self.missing,
+                self.settings,
+                dict(self.timings),
+            )
+
+    def axis(self) -> AxisEstimate:
+        """Return the rotation axis: as given, or as found from the projections that are there."""
+        if self.settings.center is not None:
+            return AxisEstimate(self.settings.center, 1.0, "given")
+        with self._lock:
+            key = (self.received, *self._flat_key())
+            if self._axis is None or key != self._axis_key:
+                self._check_ready(2)
+                self._axis = self._found_axis()
+                self._axis_key = key
+            return self._axis
+
+    def _found_axis(self) -> AxisEstimate:
+        from ._axis import estimate_axis
+        from ._sinogram import attenuation_rows, slices_with_center
+
+        with self._timed("finding the axis"):
+            present = np.flatnonzero(self._rows.present)
+            angles = self.angles[present]
+            sinograms = attenuation_rows(self._rows, present, self._flat_field(), self.settings)
+
+            def slice_at(center: float) -> NDArray[np.float32]:
+                return slices_with_center(sinograms, angles, center)
+
+            return estimate_axis(sinograms, angles, slice_at)
+
+    def _volume(self) -> NDArray[np.float32]:
+        engine = self._catch_up(final=True)
+        with self._timed("slices"):
+            present = np.flatnonzero(self._rows.present)
+            complete = len(present) == self.num_projections
+            true = self._weights[present] if complete else angular_weights(self.angles[present])
+            ratio = true / np.maximum(self._weights[present], 1e-30)
+            scale = float(np.median(ratio))
+            extra = true / scale
+            size = self.settings.projections_per_block
+            spread = np.isin(present // size, engine.spread_blocks)
+            extra[spread] -= self._weights[present[spread]]
+            rest = []
+            for block in np.unique(present // size):
+                inside = present // size == block
+                changed = inside & (np.abs(extra) > 1e-7 * np.median(true))
+                if changed.any():
+                    rest.append((present[changed], extra[changed]))
+            return engine.slices(rest, scale)
+
+    def _catch_up(self, *, final: bool) -> "Engine":
+        """Spread the complete blocks that are there, in their order."""
+        engine = self._engine_for(self.axis().center_px)
+        with self._timed("gridding"):
+            ready = self._complete_blocks()
+            done = engine.spread_blocks
+            if done != ready[: len(done)]:  # an earlier block was completed late
+                self._engine = None
+                engine = self._engine_for(self.axis().center_px)
+                done = engine.spread_blocks
+            expected = done[-1] + 1 if done else 0
+            for position, block in enumerate(ready[len(done) :], start=len(done) + 1):
+                if not final and block != expected and len(ready) - position < PATIENCE_BLOCKS - 1:
+                    break
+                engine.spread(block)
+                expected = block + 1
+        return engine
+
+    def _complete_blocks(self) -> list[int]:
+        size = self.settings.projections_per_block
+        edges = np.arange(0, self.num_projections, size)
+        counts = np.add.reduceat(self._rows.present.astype(np.int64), edges)
+        sizes = np.minimum(size, self.num_projections - edges)
+        return [int(block) for block in np.flatnonzero(counts == sizes)]
+
+    def _engine_for(self, center: float) -> "Engine":
+        key = (center, *self._flat_key())
+        if self._engine is None or key != self._engine_key:
+            from ._engine import Engine
+            from ._gridding import GridPlan
+
+            self._engine = None
+            plan = GridPlan(
+                self.frame_shape[1], center, _lattice(self._x), _lattice(self._y), self.settings
+            )
+            self._engine = Engine(
+                plan,
+                self._rows,
+                self._flat_field(),
+                self.angles,
+                self._weights,
+                self.settings,
+                self._pool,
+                self._threads,
+                self._budget - self._held,
+            )
+            self._engine_key = key
+        return self._engine
+
+    def _flat_key(self) -> tuple[int, int, int]:
+        return (self._darks.count, self._flats.count, self._flats_after.count)
+
+    def _flat_field(self) -> FlatField:
+        settings = self.settings
+        shape = (len(self._wanted), self.frame_shape[1])
+        dark = self._darks.combined()
+        scales = (settings.dark_scale, settings.flat_scale)
+        before, after = self._flats.combined(), self._flats_after.combined()
+        both = before is not None and after is not None
+        gain_after = None
+        if before is None:
+            flat = after
+        elif settings.flats_after == "average":
+            flat = mean_of_both(self._flats, self._flats_after)
+        else:
+            flat = before
+            if settings.flats_after == "interpolate" and both:
+                gain_after = correction(dark, after, shape, *scales)[1]
+        offset, gain = correction(dark, flat, shape, *scales)
+        logarithm = settings.absorptivity
+        if logarithm is None:
+            logarithm = flat is not None
+        return FlatField(offset, gain, gain_after, logarithm)
+
+    def _may_begin(self) -> bool:
+        """Whether it is worth while to grid now: axis and flats are known."""
+        flats = self._flats.count > 0 or self._flats_needed() is None
+        return self.settings.center is not None and flats and self._flats_after.count == 0
+
+    def _flats_needed(self) -> str | None:
+        """Why there must be flats, or None."""
+        counts = self._rows.data is not None and self._rows.counts
+        if self.settings.absorptivity is False or not counts:
+            return None
+        return f"the projections are counts ({self._rows.frame_dtype})"
+
+    def _check_ready(self, at_least: int) -> None:
+        if self.received < at_least:
+            raise ReconstructionError(
+                f"{self.received} of {self.num_projections} projections have come, "
+                f"at least {at_least} are needed"
+            )
+        if self._flats.count + self._flats_after.count == 0 and (why := self._flats_needed()):
+            raise ReconstructionError(
+                f"no flats were given but {why} and attenuation is wanted; add flats, "
+                "or set absorptivity=False to reconstruct the values as they are"
+            )
+
+    @contextmanager
+    def _timed(self, what: str) -> Iterator[None]:
+        begin = time.perf_counter()
+        try:
+            yield
+        finally:
+            self.timings[what] = self.timings.get(what, 0.0) + time.perf_counter() - begin
+
+
+def _whole(columns: int) -> Interval:
+    """As many image columns as the detector has, centred on the axis."""
+    start = -(columns - 1) / 2
+    return (start, start + columns, 1.0)
+
+
+def _lattice(interval: Interval) -> "Lattice":
+    from ._gridding import Lattice
+
+    return Lattice(interval[0], interval[2], len(positions(interval)))
+
+
+def reconstruct(
+    projections: NDArray[np.generic],
+    angles: ArrayLike | None = None,
+    *,
+    darks: NDArray[np.generic] | None = None,
+    flats: NDArray[np.generic] | None = None,
+    settings: ReconstructionSettings | None = None,
+) -> NDArray[np.float32]:
+    """Reconstruct a whole scan that is in memory.
+
+    The same bits as from a `Reconstructor` that was fed in any batches.
+
+    Parameters
+    ----------
+    projections
+        (angle, row, column), counts or, without `flats`, line integrals (real dtype).
+    angles
+        float, (angle,), radians; None: half a turn in equal steps, end excluded.
+    darks, flats
+        (frame, row, column), or None.
+    settings
+        How to reconstruct; None: the defaults.
+
+    Returns
+    -------
+    ndarray
+        float32, (slice, y, x): linear attenuation per pixel when the input is counts with flats.
+        Row 0 of a slice is its top (largest y); the rotation axis passes through its middle.
+
+    Raises
+    ------
+    ParameterError, ReconstructionError
+        As `Reconstructor`.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> reconstruct(np.zeros((8, 1, 64), np.float32), settings=ReconstructionSettings(center=31.5)).shape
+    (1, 64, 64)
+    """
+    stack = np.asarray(projections)
+    if stack.ndim != 3:
+        raise ReconstructionError(
+            f"projections must be (angle, row, column), got an array of shape {stack.shape}"
+        )
+    reconstructor = Reconstructor(
+        settings or ReconstructionSettings(),
+        num_projections=len(stack),
+        frame_shape=(stack.shape[1], stack.shape[2]),
+        angles=angles,
+    )
+    if darks is not None:
+        reconstructor.add_darks(darks)
+    if flats is not None:
+        reconstructor.add_flats(flats)
+    reconstructor.add_projections(stack, 0)
+    return reconstructor.finish().volume
+
+
+def find_axis(
+    projections: NDArray[np.generic],
+    angles: ArrayLike | None = None,
+    *,
+    darks: NDArray[np.generic] | None = None,
+    flats: NDArray[np.generic] | None = None,
+    settings: ReconstructionSettings | None = None,
+) -> AxisEstimate:
+    """Find the column of the rotation axis in a whole scan.
+
+    Parameters
+    ----------
+    projections, angles, darks, flats, settings
+        As for `reconstruct`; `settings.center` is not looked at.
+
+    Returns
+    -------
+    AxisEstimate
+        Column in px, confidence 0 to 1, method.
+    """
+    stack = np.asarray(projections)
+    if stack.ndim != 3:
+        raise ReconstructionError(
+            f"projections must be (angle, row, column), got an array of shape {stack.shape}"
+        )
+    chosen = (settings or ReconstructionSettings()).updated(center=None)
+    reconstructor = Reconstructor(
+        chosen,
+        num_projections=len(stack),
+        frame_shape=(stack.shape[1], stack.shape[2]),
+        angles=angles,
+    )
+    if darks is not None:
+        reconstructor.add_darks(darks)
+    if flats is not None:
+        reconstructor.add_flats(flats)
+    reconstructor.add_projections(stack, 0)
+    return reconstructor.axis()

@@ -1,0 +1,226 @@
+"""Compiled spreading of radial spectra onto a Cartesian Fourier grid.
+
+Slices lie innermost in memory, in pairs as the real and imaginary parts of complex numbers, so that
+one point of one projection touches one short vector per grid cell. The vector instructions are
+emitted as LLVM IR, which needs no compiler and becomes AVX2, AVX-512 or NEON as the machine has it.
+The number of slices and the width of the kernel reach the code through the *types* of two tuples:
+their lengths. Intrinsics and kernels stay in this one file because numba's cache on disk watches the
+file of the kernel only.
+"""
+
+from typing import Any
+
+import numpy as np
+from llvmlite import ir
+from numba import njit, types
+from numba.core import cgutils
+from numba.extending import intrinsic
+
+PHASE_BLOCK = 64
+_FREQUENCY_BLOCK = 128
+_FLOAT = ir.FloatType()
+_INT = ir.IntType(32)
+
+
+class _Emitter:
+    """Short names for the IR of one intrinsic."""
+
+    def __init__(self, builder: Any, lanes: int) -> None:
+        self.builder = builder
+        self.lanes = lanes
+        self.vector = ir.VectorType(_FLOAT, lanes)
+        self.fma = cgutils.get_or_insert_function(  # type: ignore[no-untyped-call]
+            builder.module,
+            ir.FunctionType(self.vector, [self.vector] * 3),
+            f"llvm.fmuladd.v{lanes}f32",
+        )
+
+    def splat(self, scalar: Any) -> Any:
+        undefined = ir.Constant(self.vector, ir.Undefined)
+        first = self.builder.insert_element(undefined, scalar, ir.Constant(_INT, 0))
+        return self.shuffled(first, [0] * self.lanes)
+
+    def shuffled(self, vector: Any, order: list[int]) -> Any:
+        undefined = ir.Constant(vector.type, ir.Undefined)
+        mask = ir.Constant(ir.VectorType(_INT, len(order)), order)
+        return self.builder.shuffle_vector(vector, undefined, mask)
+
+    def pointer(self, address: Any, offset: int, kind: Any) -> Any:
+        moved = self.builder.add(address, ir.Constant(address.type, offset))
+        return self.builder.inttoptr(moved, kind.as_pointer())
+
+    def load(self, address: Any, offset: int, kind: Any) -> Any:
+        value = self.builder.load(self.pointer(address, offset, kind))
+        value.align = 4
+        return value
+
+    def add_product(self, address: Any, offset: int, a: Any, b: Any) -> None:
+        """Add a * b to what is in memory."""
+        total = self.builder.call(self.fma, [a, b, self.load(address, offset, self.vector)])
+        store = self.builder.store(total, self.pointer(address, offset, self.vector))
+        store.align = 4
+
+    def complex_product(self, vector: Any, real: Any, imaginary: Any) -> Any:
+        """Multiply interleaved complex lanes by one complex number."""
+        swapped = self.shuffled(vector, [lane ^ 1 for lane in range(self.lanes)])
+        signs = ir.Constant(self.vector, [-1.0, 1.0] * (self.lanes // 2))
+        signed = self.builder.fmul(self.splat(imaginary), signs)
+        straight = self.builder.fmul(vector, self.splat(real))
+        return self.builder.call(self.fma, [swapped, signed, straight])
+
+
+@intrinsic
+def _spread_rows(
+    typingctx: Any,
+    point: Any,
+    real: Any,
+    imaginary: Any,
+    cell: Any,
+    row_stride: Any,
+    taps_x: Any,
+    taps_y: Any,
+    lanes: Any,
+    taps: Any,
+    rows: Any,
+) -> Any:
+    """Add (point * factor) times the kernel to `rows` rows of `taps` cells from `cell` on."""
+    signature = types.void(
+        types.uintp, types.float32, types.float32, types.uintp, types.uintp, types.uintp,
+        types.uintp, lanes, taps, rows,
+    )  # fmt: skip
+    count, width, height = lanes.count, taps.count, rows.count
+
+    def generate(context: Any, builder: Any, _signature: Any, args: Any) -> Any:
+        emit = _Emitter(builder, count)
+        value = emit.complex_product(emit.load(args[0], 0, emit.vector), args[1], args[2])
+        weights_x = emit.load(args[5], 0, ir.VectorType(_FLOAT, width))
+        across = [emit.shuffled(weights_x, [tap] * count) for tap in range(width)]
+        cell_row = args[3]
+        for down in range(height):
+            weighted = builder.fmul(value, emit.splat(emit.load(args[6], 4 * down, _FLOAT)))
+            for tap in range(width):
+                emit.add_product(cell_row, 4 * count * tap, weighted, across[tap])
+            cell_row = builder.add(cell_row, args[4])
+        return context.get_dummy_value()
+
+    return signature, generate
+
+
+@njit(nogil=True, cache=True, error_model="numpy")
+def _frequencies_in_band(slope, middle, low, high, limit):  # type: ignore[no-untyped-def]
+    """Frequencies k, |k| <= limit, with low <= middle - k * slope <= high; [first, last)."""
+    if abs(slope) * limit < 0.25:
+        inside = low - 1.0 <= middle <= high + 1.0
+        return (-limit, limit + 1) if inside else (0, 0)
+    one, other = (middle - low) / slope, (middle - high) / slope
+    first = max(-limit, int(np.floor(max(min(one, other), -1e9))) - 1)
+    last = min(limit, int(np.ceil(min(max(one, other), 1e9))) + 1)
+    return first, last + 1
+
+
+@njit(nogil=True, cache=True, error_model="numpy", fastmath={"contract"})
+def spread(  # type: ignore[no-untyped-def]
+    spectra, slopes, coarse, fine, response, weights, limit, table, grid, band, lanes, taps, one
+):
+    """Add a block of radial spectra to the rows [band[0], band[1]) of a grid.
+
+    Each cell receives its contributions in the same order whatever the bands are.
+
+    Parameters
+    ----------
+    spectra
+        float32, (projection, frequency, lane), in the order of `fftfreq`.
+    slopes
+        float64, (projection, 2): grid cells per frequency along columns and against rows.
+    coarse, fine
+        complex64, (projection, ...): factors of the phase that moves the axis to the origin, at
+        every 64th frequency from the lowest, and at the 64 offsets from there.
+    response
+        float32, (frequency,): the filter.
+    weights
+        float32, (projection,).
+    limit
+        int: the highest frequency to spread.
+    table
+        float32, (position, tap): the spreading kernel.
+    grid
+        float32, (row, column, lane).
+    band
+        int64, (2,).
+    lanes, taps, one
+        tuples of int; only their lengths (slices, kernel width, 1) matter.
+    """
+    width = spectra.shape[1]
+    rows, columns = grid.shape[0], grid.shape[1]
+    middle_y, middle_x = rows // 2, columns // 2
+    lane_count, tap_count = len(lanes), len(taps)
+    half_taps = 0.5 * tap_count
+    steps = table.shape[0] - 1
+    spectra_at = np.uintp(spectra.ctypes.data)
+    grid_at = np.uintp(grid.ctypes.data)
+    table_at = np.uintp(table.ctypes.data)
+    point_bytes = 4 * lane_count
+    row_bytes = np.uintp(columns * point_bytes)
+    first_row, last_row = band[0], band[1]
+    half = width // 2
+    for start in range(-limit, limit + 1, _FREQUENCY_BLOCK):
+        stop = min(start + _FREQUENCY_BLOCK, limit + 1)
+        for projection in range(spectra.shape[0]):
+            slope_x, slope_y = slopes[projection, 0], slopes[projection, 1]
+            low, high = _frequencies_in_band(
+                slope_y, middle_y, first_row - half_taps - 1, last_row + half_taps, limit
+            )
+            weight = weights[projection]
+            for k in range(max(start, low), min(stop, high)):
+                y = middle_y - k * slope_y
+                row = int(np.ceil(y - half_taps))
+                if row >= last_row or row + tap_count <= first_row:
+                    continue
+                x = k * slope_x + middle_x
+                column = int(np.ceil(x - half_taps))
+                step_x = int((column - x + half_taps) * steps + 0.5)
+                step_y = int((row - y + half_taps) * steps + 0.5)
+                index = k + width if k < 0 else k
+                phase = coarse[projection, (k + half) // PHASE_BLOCK]
+                phase *= fine[projection, (k + half) % PHASE_BLOCK]
+                scale = response[index] * weight
+                point = spectra_at + np.uintp((projection * width + index) * point_bytes)
+                taps_x = table_at + np.uintp(step_x * tap_count * 4)
+                taps_y = table_at + np.uintp(step_y * tap_count * 4)
+                cell = grid_at + np.uintp((row * columns + column) * point_bytes)
+                real, imaginary = phase.real * scale, phase.imag * scale
+                if row >= first_row and row + tap_count <= last_row:
+                    _spread_rows(  # type: ignore[call-arg]
+                        point, real, imaginary, cell, row_bytes, taps_x, taps_y, lanes, taps, taps
+                    )
+                else:
+                    for tap in range(max(0, first_row - row), min(tap_count, last_row - row)):
+                        _spread_rows(  # type: ignore[call-arg]
+                            point, real, imaginary, cell + np.uintp(tap) * row_bytes, row_bytes,
+                            taps_x, taps_y + np.uintp(4 * tap), lanes, taps, one,
+                        )  # fmt: skip
+
+
+@njit(nogil=True, cache=True, error_model="numpy")
+def unpack(image, places, across, down, scale, volume, first, last):  # type: ignore[no-untyped-def]
+    """Undo the spreading kernel and store the lanes of rows [first, last) as slices.
+
+    Parameters
+    ----------
+    image
+        float32, (row, column, lane).
+    places
+        int64: where each row of the volume stands in `image`.
+    across, down
+        float32: correction of each column and row.
+    scale
+        float32.
+    volume
+        float32, (slice, row, column); as many slices as are wanted of the lanes.
+    """
+    for row in range(first, last):
+        place = places[row]
+        for lane in range(volume.shape[0]):
+            for column in range(volume.shape[2]):
+                factor = scale * down[row] * across[column]
+                volume[lane, row, column] = image[place, column, lane] * factor
