@@ -1,0 +1,194 @@
+"""The ``tomo`` block of a start document: what a reconstruction must know of a run."""
+
+from collections.abc import Mapping
+from importlib.metadata import version
+from typing import Annotated, Any, ClassVar, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    FiniteFloat,
+    PositiveFloat,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
+
+from concertino._errors import DocumentError
+
+from ._streams import IMAGE_KINDS, ImageKind
+
+_Positive = Annotated[PositiveFloat, Field(allow_inf_nan=False)]
+
+
+class TomoBlock(BaseModel):
+    """The geometry and the plan of an imaging run, version 1.
+
+    A start document carries ``block.model_dump(mode="json")`` under ``"tomo"``.
+
+    Parameters
+    ----------
+    version : int
+        Of this block. A block of a newer version is refused.
+    scheme : str
+        How the angles were chosen: ``"equidistant"``, ``"radiography"`` (none) or another rule
+        that lists them in `angles_deg`.
+    acquisition : {"stepped", "continuous", "single"}
+        Whether the rotation stands or moves while the camera exposes; ``"single"`` if there is none.
+    image_kinds : dict
+        The kind (``"dark"``, ``"flat"``, ``"projection"``) of each stream of images.
+    num_projections : int
+        Number of projections planned.
+    start_angle_deg, angular_range_deg : float, optional
+        The equidistant rule: projection ``i`` of ``N`` is at ``start + i * range / N``, the end
+        excluded. A negative range turns backwards.
+    angles_deg : list of float, optional
+        The angle of each projection where that rule does not hold.
+    angle_source : {"computed", "encoder", "readback"}
+        Where the angles come from.
+    direction : {1, -1}
+        Whether the sample turns counter-clockwise (1) or clockwise (-1) in the slice when the
+        rotation's angle grows.
+    pixel_size_um : float, optional
+        Size of a detector pixel in the plane of the sample, in um.
+    energy_kev : float, optional
+        Photon energy, in keV.
+    propagation_distance_mm : float, optional
+        From sample to detector, in mm.
+    rotation_axis_px : float, optional
+        Column of the rotation axis, in pixels from the centre of the first one, when known.
+    rotation : str, optional
+        Name of the rotation stage.
+    camera : str
+        Name of the camera.
+
+    Examples
+    --------
+    >>> from concertino.documents import TomoBlock
+    >>> block = TomoBlock(
+    ...     scheme="equidistant", acquisition="stepped", num_projections=4,
+    ...     start_angle_deg=0, angular_range_deg=180, camera="camera", rotation="rotation",
+    ... )
+    >>> block.angles_rad().round(3)
+    array([0.   , 0.785, 1.571, 2.356])
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    VERSION: ClassVar[int] = 1
+
+    version: int = 1
+    scheme: str
+    acquisition: Literal["stepped", "continuous", "single"]
+    image_kinds: dict[str, ImageKind] = Field(default_factory=lambda: dict(IMAGE_KINDS))
+    num_projections: int = Field(ge=0)
+    start_angle_deg: FiniteFloat | None = None
+    angular_range_deg: FiniteFloat | None = None
+    angles_deg: list[FiniteFloat] | None = None
+    angle_source: Literal["computed", "encoder", "readback"] = "computed"
+    direction: Literal[1, -1] = 1
+    pixel_size_um: _Positive | None = None
+    energy_kev: _Positive | None = None
+    propagation_distance_mm: FiniteFloat | None = None
+    rotation_axis_px: FiniteFloat | None = None
+    rotation: str | None = None
+    camera: str
+
+    @field_validator("version")
+    @classmethod
+    def _known_version(cls, value: int) -> int:
+        if value != cls.VERSION:
+            raise ValueError(_version_message(value))
+        return value
+
+    @model_validator(mode="after")
+    def _angles_are_known(self) -> "TomoBlock":
+        if self.angles_deg is not None:
+            if len(self.angles_deg) != self.num_projections:
+                raise ValueError(
+                    f"angles_deg has {len(self.angles_deg)} angles for "
+                    f"{self.num_projections} projections; give one for each"
+                )
+        elif self.scheme == "equidistant":
+            for field in ("start_angle_deg", "angular_range_deg"):
+                if getattr(self, field) is None:
+                    raise ValueError(f"scheme 'equidistant' needs {field}, or all of angles_deg")
+        return self
+
+    def angles_rad(self) -> NDArray[np.float64]:
+        """Return the angle of each projection, as a reconstruction takes them.
+
+        Returns
+        -------
+        numpy.ndarray
+            Shape (num_projections,), float64, in rad, counter-clockwise in the slice.
+
+        Raises
+        ------
+        DocumentError
+            If the run has no angles, as a radiography.
+        """
+        if self.angles_deg is not None:
+            angles = np.array(self.angles_deg, dtype=np.float64)
+        elif self.start_angle_deg is not None and self.angular_range_deg is not None:
+            index = np.arange(self.num_projections, dtype=np.float64)
+            step = self.angular_range_deg / max(self.num_projections, 1)
+            angles = self.start_angle_deg + index * step
+        else:
+            raise DocumentError(
+                f"The tomo block has no angles: its scheme is {self.scheme!r}. "
+                "A reconstruction needs a tomography, or angles given to it."
+            )
+        return np.deg2rad(self.direction * angles)
+
+    @classmethod
+    def from_start(cls, start: Mapping[str, Any]) -> "TomoBlock":
+        """Read the block of a start document.
+
+        Parameters
+        ----------
+        start : mapping
+            The start document.
+
+        Returns
+        -------
+        TomoBlock
+            The block.
+
+        Raises
+        ------
+        DocumentError
+            If there is none, it is of a newer version, or breaks the rules above.
+        """
+        run = f"Run {str(start.get('uid', '?'))[:8]}"
+        block = start.get("tomo")
+        if not isinstance(block, Mapping):
+            raise DocumentError(
+                f"{run} (plan {start.get('plan_name', 'unknown')!r}) has no tomo block, so it is no "
+                "imaging run. Record it with a plan of concertino.plans, or add the block in md."
+            )
+        number = block.get("version")
+        if isinstance(number, int) and number > cls.VERSION:
+            # Before the fields: a newer block's are not ours to judge.
+            raise DocumentError(f"{run}: {_version_message(number)}.")
+        try:
+            return cls.model_validate(dict(block))
+        except ValidationError as error:
+            faults = "; ".join(_describe(fault) for fault in error.errors())
+            raise DocumentError(f"{run}: its tomo block is wrong: {faults}.") from error
+
+
+def _version_message(number: int) -> str:
+    return (
+        f"the tomo block is of version {number}, and Concertino {version('concertino')} reads "
+        f"version {TomoBlock.VERSION}. Read it with a matching Concertino"
+    )
+
+
+def _describe(fault: Mapping[str, Any]) -> str:
+    where = ".".join(str(part) for part in fault["loc"])
+    what = str(fault["msg"]).removeprefix("Value error, ")
+    return f"{where}: {what}" if where else what
