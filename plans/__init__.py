@@ -1,1 +1,34 @@
-"""plans."""
+"""What to do: experiments as generators of messages, and the stubs that they are made of."""
+
+from ._continuous_tomography import continuous_tomography
+from ._formulas import angular_step, maximum_velocity, projections_needed
+from ._frames import take_darks, take_flats, take_frames, take_stepped_frames
+from ._protocols import Beam, FrameCamera, Rotation
+from ._radiography import radiography
+from ._run import imaging_run
+from ._safety import beam_off, beam_on, run_safely
+from ._step_tomography import step_tomography
+
+__all__ = [
+    "Beam",
+    "FrameCamera",
+    "Rotation",
+    "angular_step",
+    "beam_off",
+    "beam_on",
+    "continuous_tomography",
+    "imaging_run",
+    "maximum_velocity",
+    "projections_needed",
+    "radiography",
+    "run_safely",
+    "step_tomography",
+    "take_darks",
+    "take_flats",
+    "take_frames",
+    "take_stepped_frames",
+]
+
+for _name in __all__:
+    globals()[_name].__module__ = __name__
+del _name

@@ -4,8 +4,10 @@ A `FrameStream` publishes frames through a preallocated ring; `subscribe` reads 
 order (``every``) or only the newest (``latest``).
 """
 
+from ._assets import StreamAssets
 from ._batch import Claim, FrameBatch
 from ._ledger import Ledger, SubscriberLedger, ledger_records
+from ._request import FrameRequest
 from ._ring import Ring, frame_checksum
 from ._stream import FrameStream
 from ._subscription import Subscription, subscribe
@@ -15,9 +17,11 @@ __all__ = [
     "Channel",
     "Claim",
     "FrameBatch",
+    "FrameRequest",
     "FrameStream",
     "Ledger",
     "Ring",
+    "StreamAssets",
     "SubscriberLedger",
     "Subscription",
     "Transport",

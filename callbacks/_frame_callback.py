@@ -1,0 +1,150 @@
+"""The base of callbacks that take frames: a thread for each frame stream, errors that are told."""
+
+import logging
+import threading
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from concertino.frames import Subscription
+
+LOG = logging.getLogger(__name__)
+
+_JOIN_S = 10.0
+
+
+@dataclass(frozen=True)
+class AnnouncedStream:
+    """A frame stream that a descriptor announced.
+
+    Parameters
+    ----------
+    name : str
+        Of the document stream: ``darks``, …
+    data_key : str
+        Of the frames.
+    address : str
+        Of the frame stream.
+    shape : tuple of int
+        Frame shape (height, width) in pixels.
+    dtype : dtype
+        Type of a pixel.
+    start, descriptor : mapping
+        The documents.
+    """
+
+    name: str
+    data_key: str
+    address: str
+    shape: tuple[int, int]
+    dtype: np.dtype[Any]
+    start: Mapping[str, Any]
+    descriptor: Mapping[str, Any]
+
+
+def announced_streams(
+    start: Mapping[str, Any], descriptor: Mapping[str, Any]
+) -> Iterator[AnnouncedStream]:
+    """Yield the frame streams that a descriptor announces."""
+    for key, data_key in descriptor["data_keys"].items():
+        device = data_key.get("object_name", key)
+        configuration = descriptor.get("configuration", {}).get(device, {}).get("data", {})
+        address = configuration.get(f"{device}-frames")
+        if address and data_key.get("external") == "STREAM:":
+            height, width = data_key["shape"][-2:]
+            dtype = np.dtype(data_key["dtype_numpy"])
+            yield AnnouncedStream(
+                descriptor.get("name", "primary"), key, address, (height, width), dtype,
+                start, descriptor,
+            )  # fmt: skip
+
+
+class FrameCallback:
+    """Takes documents, and the frames that they announce, each stream in a thread of its own.
+
+    Subclasses write `take`, which runs in that thread, and may extend `run_started`, `stream_started`
+    and `run_stopped`, which run in the RunEngine's loop and must be short.
+
+    Parameters
+    ----------
+    name : str
+        Name as a subscriber, shown in messages and in the ledger.
+    streams : collection of str, optional
+        Streams to take; all by default.
+    """
+
+    def __init__(self, name: str, streams: tuple[str, ...] | None = None) -> None:
+        self.name = name
+        self._streams = streams
+        self._starts: dict[str, Mapping[str, Any]] = {}
+        self._threads: list[threading.Thread] = []
+        self._errors: list[BaseException] = []
+
+    def __call__(self, name: str, document: Mapping[str, Any]) -> None:
+        """Take one document.
+
+        Raises
+        ------
+        ConcertinoError
+            What went wrong since the last one and could not be told through a frame stream.
+        """
+        if self._errors:
+            raise self._errors.pop(0)
+        if name == "start":
+            self._starts[document["uid"]] = document
+            self.run_started(document)
+        elif name == "descriptor":
+            start = self._starts.get(document["run_start"])
+            if start is not None:
+                for stream in announced_streams(start, document):
+                    if self._streams is None or stream.name in self._streams:
+                        self.stream_started(stream)
+        elif name == "stop":
+            start = self._starts.pop(document["run_start"], None)
+            if start is not None:
+                self._join()
+                self.run_stopped(start, document)
+
+    def run_started(self, start: Mapping[str, Any]) -> None:
+        """Take note of a run that starts."""
+
+    def stream_started(self, stream: AnnouncedStream) -> None:
+        """Subscribe to a stream that starts, and have `take` read it."""
+        self._read_in_thread(stream, self.subscribe(stream))
+
+    def subscribe(self, stream: AnnouncedStream) -> Subscription:
+        """Subscribe to a stream."""
+        raise NotImplementedError
+
+    def take(self, stream: AnnouncedStream, subscription: Subscription) -> None:
+        """Read a stream to its end; an exception fails the stream."""
+        raise NotImplementedError
+
+    def run_stopped(self, start: Mapping[str, Any], stop: Mapping[str, Any]) -> None:
+        """Take note of a run that ended; its streams have been read."""
+
+    def report(self, error: BaseException) -> None:
+        """Have an error raised at the next document."""
+        self._errors.append(error)
+
+    def _read_in_thread(self, stream: AnnouncedStream, subscription: Subscription) -> None:
+        def run() -> None:
+            try:
+                with subscription:
+                    self.take(stream, subscription)
+                    subscription.finish()
+            except BaseException as error:
+                # The subscription has told the publisher, whose run fails with it.
+                LOG.debug("%s failed on stream %s", self.name, stream.name, exc_info=error)
+
+        thread = threading.Thread(target=run, name=f"{self.name} {stream.name}", daemon=True)
+        self._threads.append(thread)
+        thread.start()
+
+    def _join(self) -> None:
+        # Streams end before their run stops: this waits only for the last lines of a thread.
+        for thread in self._threads:
+            thread.join(_JOIN_S)
+        self._threads.clear()

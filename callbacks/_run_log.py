@@ -1,0 +1,77 @@
+"""A log file in the directory of each run."""
+
+import logging
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+_LOGGERS = ("concertino", "bluesky", "ophyd_async", "ophyd")
+_FORMAT = "%(asctime)s %(levelname)-8s %(name)s: %(message)s"
+
+
+class RunLog:
+    """Writes what the libraries log during a run, and a line for each document, to ``run.log``.
+
+    Parameters
+    ----------
+    level : int
+        Least severity that is written, as of `logging`.
+
+    Examples
+    --------
+    >>> from concertino.callbacks import RunLog
+    >>> log = RunLog()
+    """
+
+    def __init__(self, level: int = logging.INFO) -> None:
+        self._level = level
+        self._handlers: dict[str, logging.Handler] = {}
+
+    def __call__(self, name: str, document: Mapping[str, Any]) -> None:
+        """Take one document."""
+        if name == "start":
+            self._open(document)
+        elif name == "descriptor":
+            keys = ", ".join(document["data_keys"])
+            self._write(document["run_start"], f"stream {document.get('name')} has {keys}")
+        elif name == "stream_resource":
+            self._write(
+                document.get("run_start", ""), f"{document['data_key']} in {document['uri']}"
+            )
+        elif name == "stop":
+            self._close(document)
+
+    def _open(self, start: Mapping[str, Any]) -> None:
+        if "run_directory" not in start:
+            return
+        handler = logging.FileHandler(Path(start["run_directory"]) / "run.log", encoding="utf-8")
+        handler.setFormatter(logging.Formatter(_FORMAT))
+        handler.setLevel(self._level)
+        self._handlers[start["uid"]] = handler
+        for logger in map(logging.getLogger, _LOGGERS):
+            logger.addHandler(handler)
+            if logger.getEffectiveLevel() > self._level:
+                logger.setLevel(self._level)
+        self._write(
+            start["uid"], f"run {start['uid']} of {start.get('plan_name', 'a plan')} starts"
+        )
+
+    def _write(self, run: str, message: str, level: int = logging.INFO) -> None:
+        handler = self._handlers.get(run)
+        if handler is not None and level >= self._level:
+            handler.handle(logging.LogRecord("concertino.run", level, "", 0, message, None, None))
+
+    def _close(self, stop: Mapping[str, Any]) -> None:
+        run = stop["run_start"]
+        failed = stop["exit_status"] != "success"
+        self._write(
+            run,
+            f"run ends with {stop['exit_status']}" + (f": {stop['reason']}" if failed else ""),
+            logging.ERROR if failed else logging.INFO,
+        )
+        handler = self._handlers.pop(run, None)
+        if handler is None:
+            return
+        for logger in map(logging.getLogger, _LOGGERS):
+            logger.removeHandler(handler)
+        handler.close()

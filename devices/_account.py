@@ -1,0 +1,67 @@
+"""Puts the ledgers of a camera's frame streams into a run."""
+
+import time
+from collections.abc import Iterator
+from typing import Any
+
+from bluesky.protocols import Collectable
+from event_model import DataKey, PartialEvent
+
+from concertino.frames import ledger_records
+
+from ._acquisition import Acquisition
+
+_COLUMNS: dict[str, tuple[Any, str]] = {
+    "stream": ("string", "<U64"),
+    "party": ("string", "<U64"),
+    "role": ("string", "<U16"),
+    "triggered": ("integer", "<i8"),
+    "exposed": ("integer", "<i8"),
+    "frames": ("integer", "<i8"),
+    "acknowledged": ("integer", "<i8"),
+    "dropped": ("integer", "<i8"),
+    "digest": ("string", "<U16"),
+    "state": ("string", "<U16"),
+    "reason": ("string", "<U512"),
+}
+
+
+class StreamAccount(Collectable):
+    """Collects one event for each party of each frame stream that ended since the last time."""
+
+    parent = None
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+        self._pending: list[Acquisition] = []
+
+    @property
+    def name(self) -> str:
+        """Prefix of its data keys."""
+        return self._name
+
+    def watch(self, acquisition: Acquisition) -> None:
+        """Have an acquisition stand in the next account."""
+        self._pending.append(acquisition)
+
+    def describe_collect(self) -> dict[str, DataKey]:
+        """Describe the columns of the ledger."""
+        return {
+            f"{self.name}-{column}": DataKey(
+                source="frame stream", shape=[], dtype=dtype, dtype_numpy=dtype_numpy
+            )
+            for column, (dtype, dtype_numpy) in _COLUMNS.items()
+        }
+
+    def collect(self) -> Iterator[PartialEvent]:
+        """Yield the lines of the ledger that have not been collected."""
+        pending, self._pending = self._pending, []
+        now_s = time.time()
+        for acquisition in pending:
+            if not acquisition.started.is_set():
+                continue
+            ledger = acquisition.ledger or acquisition.stream.ledger()
+            for record in ledger_records(ledger, acquisition.request.kind):
+                record["reason"] = record["reason"][:512]
+                data = {f"{self.name}-{column}": record[column] for column in _COLUMNS}
+                yield PartialEvent(data=data, timestamps=dict.fromkeys(data, now_s), time=now_s)

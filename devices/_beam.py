@@ -1,0 +1,193 @@
+"""Devices that switch the beam, and the ring that makes it."""
+
+import asyncio
+import math
+import time
+from typing import Any
+
+from bluesky.protocols import Reading
+from ophyd_async.core import (
+    AsyncStatus,
+    StandardReadable,
+    StandardReadableFormat,
+    soft_signal_r_and_setter,
+    soft_signal_rw,
+)
+
+from concertino import DeviceError
+
+_WORDS = {"open": True, "on": True, "closed": False, "close": False, "off": False}
+
+
+def _as_switch(device: str, value: object) -> bool:
+    if isinstance(value, str) and value.lower() in _WORDS:
+        return _WORDS[value.lower()]
+    if value in (0, 1):
+        return bool(value)
+    raise DeviceError(
+        f"Beam switch {device} was set to {value!r}; it takes True (beam on) or False (beam off), "
+        f"or one of the words {', '.join(_WORDS)}."
+    )
+
+
+class _History:
+    """When a switch was on, so that a camera can ask about a past exposure."""
+
+    def __init__(self) -> None:
+        self._changes: list[tuple[float, bool]] = [(-math.inf, False)]
+
+    def note(self, on: bool) -> None:
+        self._changes = [*self._changes[-63:], (time.time(), on)]
+
+    def fraction(self, start_s: float, stop_s: float) -> float:
+        """Return the share of the interval during which the switch was on."""
+        changes = self._changes
+        if stop_s <= start_s:
+            return float([on for when, on in changes if when <= start_s][-1])
+        lit_s = 0.0
+        for (when, on), (until, _) in zip(changes, [*changes[1:], (math.inf, False)], strict=True):
+            if on:
+                lit_s += max(0.0, min(until, stop_s) - max(when, start_s))
+        return lit_s / (stop_s - start_s)
+
+
+class SimulatedShutter(StandardReadable):
+    """A shutter: ``set(True)`` opens it, ``set(False)`` closes it.
+
+    Parameters
+    ----------
+    delay_s : float
+        Time that it takes to open or close, in seconds.
+    name : str
+        Name of the device.
+    """
+
+    def __init__(self, delay_s: float = 0.0, name: str = "") -> None:
+        self._delay_s = delay_s
+        self.history = _History()
+        with self.add_children_as_readables(StandardReadableFormat.HINTED_SIGNAL):
+            self.state, self._set_state = soft_signal_r_and_setter(str, "closed")
+        super().__init__(name)
+
+    @property
+    def is_open(self) -> bool:
+        """Whether the beam passes."""
+        return self.history.fraction(time.time(), 0) > 0
+
+    @AsyncStatus.wrap
+    async def set(self, value: bool | str) -> None:
+        """Open (True) or close (False) the shutter."""
+        on = _as_switch(self.name, value)
+        await asyncio.sleep(self._delay_s)
+        self.history.note(on)
+        self._set_state("open" if on else "closed")
+
+
+class SimulatedTube(StandardReadable):
+    """An X-ray tube: ``set(True)`` switches it on, ``set(False)`` off.
+
+    Parameters
+    ----------
+    ramp_s : float
+        Time that it takes to come on, in seconds; off is at once.
+    name : str
+        Name of the device.
+    """
+
+    def __init__(self, ramp_s: float = 0.0, name: str = "") -> None:
+        self._ramp_s = ramp_s
+        self.history = _History()
+        with self.add_children_as_readables(StandardReadableFormat.HINTED_SIGNAL):
+            self.state, self._set_state = soft_signal_r_and_setter(str, "off")
+        with self.add_children_as_readables(StandardReadableFormat.CONFIG_SIGNAL):
+            self.voltage = soft_signal_rw(float, 60.0, units="kV")
+            self.current = soft_signal_rw(float, 100.0, units="uA")
+        super().__init__(name)
+
+    @property
+    def is_on(self) -> bool:
+        """Whether the tube gives beam."""
+        return self.history.fraction(time.time(), 0) > 0
+
+    @AsyncStatus.wrap
+    async def set(self, value: bool | str) -> None:
+        """Switch the tube on (True) or off (False)."""
+        on = _as_switch(self.name, value)
+        if on:
+            await asyncio.sleep(self._ramp_s)
+        self.history.note(on)
+        self._set_state("on" if on else "off")
+
+
+class SimulatedStorageRing(StandardReadable):
+    """A storage ring whose current decays.
+
+    Parameters
+    ----------
+    current : float
+        Current at the start, in mA.
+    lifetime_h : float
+        Time in which the current falls to 1/e, in hours.
+    name : str
+        Name of the device.
+    """
+
+    def __init__(self, current: float = 100.0, lifetime_h: float = 10.0, name: str = "") -> None:
+        self._initial = current
+        self._lifetime_s = lifetime_h * 3600
+        self._start_s = time.time()
+        with self.add_children_as_readables(StandardReadableFormat.HINTED_SIGNAL):
+            self.current, self._set_current = soft_signal_r_and_setter(float, current, units="mA")
+        super().__init__(name)
+
+    def current_at(self, time_s: float) -> float:
+        """Return the current at a time in seconds since the epoch, in mA."""
+        return self._initial * math.exp(-max(0.0, time_s - self._start_s) / self._lifetime_s)
+
+    async def read(self) -> dict[str, Reading[Any]]:
+        """Return the current now, in mA."""
+        self._set_current(self.current_at(time.time()))
+        return await super().read()
+
+
+class BeamSwitch:
+    """Makes any settable device a beam for plans.
+
+    Parameters
+    ----------
+    device : Movable
+        What is set: a facility's shutter, a tube's output, a signal.
+    on, off
+        The device's values for beam and no beam.
+
+    Examples
+    --------
+    >>> from ophyd_async.core import soft_signal_rw
+    >>> from concertino.devices import BeamSwitch
+    >>> beam = BeamSwitch(soft_signal_rw(str, name="frontend"), on="Open", off="Close")
+    >>> beam.name
+    'frontend'
+    """
+
+    parent = None
+
+    def __init__(self, device: Any, *, on: Any, off: Any) -> None:
+        self.device = device
+        self._values = {True: on, False: off}
+
+    @property
+    def name(self) -> str:
+        """The device's name."""
+        return str(self.device.name)
+
+    def set(self, value: bool | str) -> Any:
+        """Switch the beam on (True) or off (False)."""
+        return self.device.set(self._values[_as_switch(self.name, value)])
+
+    def read(self) -> Any:
+        """Return the device's reading."""
+        return self.device.read()
+
+    def describe(self) -> Any:
+        """Return the description of the device's reading."""
+        return self.device.describe()

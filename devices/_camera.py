@@ -1,0 +1,359 @@
+"""Cameras as bluesky devices: they declare a frame stream and document what is safe."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from typing import Any
+
+from bluesky.protocols import (
+    Collectable,
+    Flyable,
+    Hints,
+    Preparable,
+    Readable,
+    Reading,
+    Stageable,
+    StreamAsset,
+    Triggerable,
+    WritesStreamAssets,
+)
+from event_model import DataKey
+from ophyd_async.core import (
+    AsyncStatus,
+    Device,
+    SignalR,
+    TriggerInfo,
+    WatchableAsyncStatus,
+    WatcherUpdate,
+    merge_gathered_dicts,
+    soft_signal_r_and_setter,
+    soft_signal_rw,
+)
+
+from concertino import CameraError
+from concertino.frames import FrameRequest, FrameStream, StreamAssets
+
+from ._account import StreamAccount
+from ._acquisition import Acquisition
+from ._frame_source import CameraSettings, FrameSource
+
+_PROGRESS_S = 0.02
+
+
+class Camera(
+    Device,
+    Readable[Any],
+    Triggerable,
+    Preparable,
+    Flyable,
+    Stageable,
+    Collectable,
+    WritesStreamAssets,
+):
+    """A camera over a `FrameSource`.
+
+    ``prepare(FrameRequest(…))`` makes the frame stream, whose address the configuration signal
+    ``frames`` shows. Then either ``kickoff`` and ``complete`` for frames at the camera's own pace, or
+    ``trigger`` for each frame. A frame stands in the documents when every subscriber that wants
+    each frame has declared it safe.
+
+    Parameters
+    ----------
+    source : FrameSource
+        What takes the frames.
+    exposure : float
+        Initial exposure time in seconds; the signal ``exposure`` changes it.
+    frame_rate : float
+        Initial frame rate in Hz, 0 for as fast as possible; the signal ``frame_rate`` changes it.
+    ring_bytes : int
+        Memory for frames on their way to the subscribers, in bytes.
+    subscriber_timeout_s : float
+        How long a subscriber may be silent, in seconds.
+    name : str
+        Name of the device, which is also the data key of its frames.
+    """
+
+    def __init__(
+        self,
+        source: FrameSource,
+        *,
+        exposure: float = 0.01,
+        frame_rate: float = 0.0,
+        ring_bytes: int = 256 * 2**20,
+        subscriber_timeout_s: float = 30.0,
+        name: str = "camera",
+    ) -> None:
+        self.source = source
+        self._ring_bytes = ring_bytes
+        self._subscriber_timeout_s = subscriber_timeout_s
+        self._acquisition: Acquisition | None = None
+        self._assets: StreamAssets | None = None
+        self._last: FrameStream | None = None
+        self.exposure = soft_signal_rw(float, exposure, units="s")
+        self.frame_rate = soft_signal_rw(float, frame_rate, units="Hz")
+        self.frames, self._set_frames = soft_signal_r_and_setter(str, "")
+        self.pixel_size, self._set_pixel_size = soft_signal_r_and_setter(
+            float, source.pixel_size_um, units="um"
+        )
+        self.start_time, self._set_start_time = soft_signal_r_and_setter(float, 0.0, units="s")
+        self.account = StreamAccount(f"{name}-ledger")
+        super().__init__(name)
+
+    @property
+    def frame_shape(self) -> tuple[int, int]:
+        """Shape (height, width) of a frame in pixels."""
+        return self.source.shape
+
+    @property
+    def frame_bytes(self) -> int:
+        """Size of a frame in bytes."""
+        return self.source.shape[0] * self.source.shape[1] * self.source.dtype.itemsize
+
+    @property
+    def hints(self) -> Hints:
+        """Nothing that could be plotted."""
+        return {}
+
+    @AsyncStatus.wrap
+    async def stage(self) -> None:
+        """Make the camera idle."""
+        await self._stop()
+
+    @AsyncStatus.wrap
+    async def unstage(self) -> None:
+        """Stop exposing, end the frame stream and wait until its subscribers are done."""
+        await self._stop()
+
+    @AsyncStatus.wrap
+    async def prepare(self, value: FrameRequest | TriggerInfo) -> None:
+        """Make the frame stream for a request.
+
+        Raises
+        ------
+        CameraError
+            If the camera cannot do what is asked, or is busy.
+        """
+        request = await self._as_request(value)
+        if self._acquisition is not None and self._acquisition.running:
+            raise CameraError(
+                f"Camera {self.name} was asked to prepare {request.kind} while it still takes "
+                f"{self._acquisition.request.kind}; wait for it, or stop it."
+            )
+        if self._acquisition is not None:
+            await self._acquisition.stop()
+        if request.count is not None and request.count < 1:
+            raise CameraError(
+                f"Camera {self.name} was asked for {request.count} frames of {request.kind}; "
+                "ask for at least one."
+            )
+        settings = await self._settings(request)
+        await asyncio.to_thread(self.source.prepare, request, settings)
+        stream = FrameStream(
+            shape=self.source.shape,
+            dtype=self.source.dtype,
+            name=f"{self.name}/{request.kind}",
+            ring_bytes=self._ring_bytes,
+            timeout_s=self._subscriber_timeout_s,
+            ring=self._last.ring if self._last is not None else None,
+        )
+        self._last = stream
+        self._changed = asyncio.Event()
+        loop = asyncio.get_running_loop()
+        event = self._changed
+        self._acquisition = Acquisition(
+            self.name, self.source, stream, request, lambda: _set_soon(loop, event)
+        )
+        self._assets = StreamAssets(self.name, stream)
+        self.account.watch(self._acquisition)
+        self._set_frames(stream.address)
+        self._set_pixel_size(self.source.pixel_size_um)
+
+    @AsyncStatus.wrap
+    async def kickoff(self) -> None:
+        """Start exposing; done when the camera does."""
+        acquisition = self._prepared("kickoff")
+        acquisition.start()
+        await self._until(acquisition.started.is_set)
+        if acquisition.error is not None:
+            raise acquisition.error
+        self._set_start_time(acquisition.start_s)
+
+    @WatchableAsyncStatus.wrap
+    async def complete(self) -> AsyncIterator[WatcherUpdate[int]]:
+        """Wait until every subscriber has declared every frame safe.
+
+        Raises
+        ------
+        SubscriberFailedError, SubscriberSilentError
+            If a subscriber that wants every frame failed.
+        CameraError
+            If the camera failed.
+        FramesLostError
+            If the ledger's counts differ.
+        """
+        acquisition = self._prepared("complete")
+        count = acquisition.request.count
+        if count is None:
+            await acquisition.stop()
+        while True:
+            self._changed.clear()
+            yield WatcherUpdate(
+                current=acquisition.stream.acknowledged,
+                initial=0,
+                target=acquisition.stream.published if count is None else count,
+                name=f"{self.name} {acquisition.request.kind}",
+                unit="frame",
+                precision=0,
+            )
+            if acquisition.done.is_set():
+                break
+            await asyncio.sleep(_PROGRESS_S)
+            await self._wait_for_change()
+        acquisition.check()
+
+    @AsyncStatus.wrap
+    async def trigger(self) -> None:
+        """Take one frame; done when it is exposed and published.
+
+        Raises
+        ------
+        CameraError
+            If the camera was not prepared for software triggers, or failed.
+        """
+        acquisition = self._prepared("trigger")
+        if acquisition.request.trigger != "software":
+            raise CameraError(
+                f"Camera {self.name} was triggered but prepared for {acquisition.request.trigger} "
+                "triggers; prepare it with FrameRequest(…, trigger='software')."
+            )
+        if not acquisition.running and not acquisition.done.is_set():
+            acquisition.start()
+            await self._until(acquisition.started.is_set)
+        stream = acquisition.stream
+        before = stream.published + len(stream.dropped)
+        self.source.trigger()
+        await self._until(
+            lambda: stream.published + len(stream.dropped) > before or acquisition.done.is_set()
+        )
+        if acquisition.error is not None:
+            raise acquisition.error
+
+    async def read(self) -> dict[str, Reading[Any]]:
+        """Return nothing: the frames are external."""
+        return {}
+
+    async def describe(self) -> dict[str, DataKey]:
+        """Describe the frames; prepares an endless stream of software triggers when none is."""
+        if self._acquisition is None:
+            await self.prepare(FrameRequest(None, kind="primary", trigger="software"))
+        stream = self._prepared("describe").stream
+        return {
+            self.name: DataKey(
+                source=stream.address,
+                shape=[1, *stream.shape],
+                dtype="array",
+                dtype_numpy=stream.dtype.str,
+                external="STREAM:",
+            )
+        }
+
+    async def describe_collect(self) -> dict[str, DataKey]:
+        """Describe the frames."""
+        return await self.describe()
+
+    async def read_configuration(self) -> dict[str, Reading[Any]]:
+        """Return exposure, frame rate, pixel size and the address of the frame stream."""
+        return await merge_gathered_dicts(signal.read() for signal in self._configuration)
+
+    async def describe_configuration(self) -> dict[str, DataKey]:
+        """Describe what `read_configuration` returns."""
+        return await merge_gathered_dicts(signal.describe() for signal in self._configuration)
+
+    async def get_index(self) -> int:
+        """Return how many frames are safe."""
+        return 0 if self._assets is None else self._assets.safe
+
+    async def collect_asset_docs(self, index: int | None = None) -> AsyncIterator[StreamAsset]:
+        """Yield documents for the frames that became safe.
+
+        With software triggers, waits until the frame triggered last is.
+        """
+        if self._assets is None or self._acquisition is None:
+            return
+        acquisition = self._acquisition
+        if acquisition.request.trigger == "software" and acquisition.running:
+            await self._until(
+                lambda: (
+                    acquisition.stream.acknowledged == acquisition.stream.published
+                    or acquisition.stream.error is not None
+                    or acquisition.done.is_set()
+                )
+            )
+            if acquisition.error or acquisition.stream.error:
+                acquisition.check()
+        for name, document in self._assets.documents(index):
+            yield name, document  # type: ignore[misc]
+
+    @property
+    def _configuration(self) -> tuple[SignalR[Any], ...]:
+        return (self.exposure, self.frame_rate, self.frames, self.pixel_size)
+
+    async def _as_request(self, value: FrameRequest | TriggerInfo) -> FrameRequest:
+        if isinstance(value, FrameRequest):
+            return value
+        if value.livetime:
+            await self.exposure.set(value.livetime)
+        triggers = {"INTERNAL": "internal", "EXTERNAL_EDGE": "edge"}
+        trigger = triggers.get(value.trigger.name)
+        if trigger is None:
+            raise CameraError(
+                f"Camera {self.name} was asked for trigger {value.trigger.name}; it knows "
+                f"{', '.join(triggers)}, and 'software' by FrameRequest."
+            )
+        return FrameRequest(value.number_of_exposures or None, trigger=trigger)  # type: ignore[arg-type]
+
+    async def _settings(self, request: FrameRequest) -> CameraSettings:
+        exposure, rate = await asyncio.gather(
+            self.exposure.get_value(), self.frame_rate.get_value()
+        )
+        if exposure < 0 or rate < 0:
+            raise CameraError(
+                f"Camera {self.name} has an exposure of {exposure:g} s and a frame rate of "
+                f"{rate:g} Hz; neither may be negative."
+            )
+        if request.trigger == "internal" and rate and exposure * rate > 1 + 1e-9:
+            raise CameraError(
+                f"Camera {self.name} cannot take {rate:g} frames/s with an exposure of {exposure:g} s; "
+                f"that exposure allows at most {1 / exposure:g} frames/s. Lower the frame rate or "
+                "the exposure."
+            )
+        return CameraSettings(exposure, rate)
+
+    def _prepared(self, what: str) -> Acquisition:
+        if self._acquisition is None:
+            raise CameraError(
+                f"Camera {self.name} was asked to {what} before it was prepared; yield "
+                "bps.prepare(camera, FrameRequest(…)) and bps.declare_stream(camera, name=…) first."
+            )
+        return self._acquisition
+
+    async def _stop(self) -> None:
+        if self._acquisition is not None:
+            await self._acquisition.stop()
+
+    async def _wait_for_change(self) -> None:
+        try:
+            await asyncio.wait_for(self._changed.wait(), 1.0)
+        except TimeoutError:
+            return  # Look again: silence makes no sound.
+
+    async def _until(self, condition: Callable[[], bool]) -> None:
+        while True:
+            self._changed.clear()
+            if condition():
+                return
+            await self._wait_for_change()
+
+
+def _set_soon(loop: asyncio.AbstractEventLoop, event: asyncio.Event) -> None:
+    if not event.is_set() and not loop.is_closed():
+        loop.call_soon_threadsafe(event.set)

@@ -1,0 +1,195 @@
+"""A camera that serves stored frames as if they were taken now."""
+
+import threading
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from concertino import CameraError
+from concertino.frames import FrameRequest
+from concertino.storage import ImageSequence, open_images, open_scan
+
+from ._camera import Camera
+from ._frame_source import CameraSettings, Grab
+
+Roi = tuple[int, int, int, int]
+
+
+class FileSource:
+    """Serves the frames of files, kind by kind.
+
+    Parameters
+    ----------
+    images : dict of str to ImageSequence
+        Stored frames for each kind of stream.
+    loop : bool
+        Begin again at the end instead of failing.
+    name : str
+        Name of the camera in messages.
+    """
+
+    def __init__(
+        self, images: dict[str, ImageSequence], *, loop: bool = False, name: str = "camera"
+    ) -> None:
+        first = next(iter(images.values()))
+        for kind, sequence in images.items():
+            if sequence.shape[1:] != first.shape[1:] or sequence.dtype != first.dtype:
+                raise CameraError(
+                    f"Camera {name} was given {kind} of shape {sequence.shape[1:]} and type "
+                    f"{sequence.dtype}, but {next(iter(images))} of shape {first.shape[1:]} and type "
+                    f"{first.dtype}; all kinds must have the same, so give one region of interest "
+                    "for all."
+                )
+        self.images = images
+        self.shape = (int(first.shape[1]), int(first.shape[2]))
+        self.dtype: np.dtype[Any] = np.dtype(first.dtype)
+        self.pixel_size_um = 0.0
+        self._loop = loop
+        self._name = name
+        self._stopped = threading.Event()
+        self._triggers = threading.Semaphore(0)
+
+    def prepare(self, request: FrameRequest, settings: CameraSettings) -> None:
+        """Choose the stored frames for a kind of stream.
+
+        Raises
+        ------
+        CameraError
+            If there are none of that kind, or fewer than asked.
+        """
+        images = self.images.get(request.kind)
+        if images is None and len(self.images) == 1:
+            images = next(iter(self.images.values()))
+        if images is None:
+            raise CameraError(
+                f"Camera {self._name} was asked for {request.kind}; it has files for "
+                f"{', '.join(self.images)} only."
+            )
+        if request.count is not None and request.count > len(images) and not self._loop:
+            raise CameraError(
+                f"Camera {self._name} was asked for {request.count} frames of {request.kind}; its files "
+                f"hold {len(images)}. Ask for fewer, or begin at an earlier start index."
+            )
+        if request.trigger == "edge":
+            raise CameraError(
+                f"Camera {self._name} was asked for external triggers; a file camera has no "
+                "trigger input. Use 'internal' or 'software'."
+            )
+        self._images, self._request, self._settings = images, request, settings
+
+    def start(self) -> None:
+        """Begin to serve frames, or to wait for triggers."""
+        self._index = 0
+        self._triggers = threading.Semaphore(0)
+        self._stopped.clear()
+        self._start_s = time.time()
+
+    def trigger(self) -> None:
+        """Serve one frame."""
+        self._triggers.release()
+
+    def stop(self) -> None:
+        """Stop serving."""
+        self._stopped.set()
+        self._triggers.release()
+
+    def grab(self, out: NDArray[Any]) -> Grab:
+        """Read the frames that are due.
+
+        Raises
+        ------
+        CameraError
+            Past the last stored frame.
+        StorageError
+            If a file is damaged.
+        """
+        count = self._due(len(out))
+        if self._stopped.is_set():
+            return Grab(np.empty(0, np.int64), np.empty(0, np.int64))
+        length = len(self._images)
+        first = self._index % length if self._loop else self._index
+        if first >= length:
+            raise CameraError(
+                f"Camera {self._name} is past the end of its files: frame {first} of "
+                f"{self._request.kind} was asked for, and they hold {length}."
+            )
+        count = min(count, length - first)
+        self._images.read(first, first + count, out=out[:count])
+        numbers = np.arange(self._index, self._index + count, dtype=np.int64)
+        self._index += count
+        return Grab(np.full(count, time.time_ns(), np.int64), numbers)
+
+    def _due(self, at_most: int) -> int:
+        """Wait for the next frame and return how many may be served."""
+        if self._request.trigger == "software":
+            self._triggers.acquire()
+            return 1
+        rate = self._settings.frame_rate_hz
+        if not rate:
+            return at_most
+        self._stopped.wait(max(0.0, self._start_s + (self._index + 1) / rate - time.time()))
+        due = int((time.time() - self._start_s) * rate + 1e-6) - self._index
+        return min(max(due, 1), at_most)
+
+
+class FileCamera(Camera):
+    """A camera that serves stored frames.
+
+    Parameters
+    ----------
+    path : str or Path, optional
+        A whole scan in one HDF5 file (Data Exchange or NXtomo): darks, flats, projections.
+    darks, flats, projections : str or Path, optional
+        Where each kind is: a directory or glob of TIFFs, a multi-page TIFF, or ``file.h5:/data/set``.
+    start : int
+        Index of the first projection that is served.
+    roi : tuple of int, optional
+        Region of interest (row, column, height, width) in pixels.
+    frame_rate : float
+        Frames per second; 0 for as fast as the files can be read.
+    loop : bool
+        Begin again at the end of the files instead of failing.
+    name : str
+        Name of the device.
+
+    Raises
+    ------
+    StorageError, CameraError
+        If there are no files, or they do not fit together.
+    """
+
+    def __init__(
+        self,
+        path: str | Path | None = None,
+        *,
+        darks: str | Path | None = None,
+        flats: str | Path | None = None,
+        projections: str | Path | None = None,
+        start: int = 0,
+        roi: Roi | None = None,
+        frame_rate: float = 0.0,
+        loop: bool = False,
+        name: str = "camera",
+    ) -> None:
+        images: dict[str, ImageSequence] = {}
+        if path is not None:
+            scan = open_scan(path, start=start, roi=roi)
+            images = {"darks": scan.darks, "flats": scan.flats, "projections": scan.projections}
+        given = {"darks": darks, "flats": flats, "projections": projections}
+        for kind, source in given.items():
+            if source is not None:
+                first = start if kind == "projections" else 0
+                images[kind] = open_images(source, start=first, roi=roi)
+        if not images:
+            raise CameraError(
+                f"Camera {name} was given no files; give path, or darks, flats and projections."
+            )
+        super().__init__(
+            FileSource(images, loop=loop, name=name),
+            exposure=0.0,
+            frame_rate=frame_rate,
+            name=name,
+        )

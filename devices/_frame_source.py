@@ -1,0 +1,99 @@
+"""What a camera must be able to do to publish frames: the part that each kind of camera writes."""
+
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from concertino.frames import FrameRequest
+
+
+@dataclass(frozen=True)
+class CameraSettings:
+    """How a camera shall expose.
+
+    Parameters
+    ----------
+    exposure_s : float
+        Exposure time in seconds.
+    frame_rate_hz : float
+        Frames per second when it triggers itself; 0 for as fast as it can.
+    """
+
+    exposure_s: float
+    frame_rate_hz: float
+
+
+@dataclass(frozen=True)
+class Grab:
+    """Frames that a source just wrote.
+
+    Parameters
+    ----------
+    timestamps : ndarray of int64, shape (n,)
+        Middle of each exposure, in nanoseconds since the epoch.
+    numbers : ndarray of int64, shape (n,)
+        The camera's own frame numbers.
+    dropped : tuple of int
+        Numbers of frames that were exposed and lost since the last grab.
+    """
+
+    timestamps: NDArray[np.int64]
+    numbers: NDArray[np.int64]
+    dropped: tuple[int, ...] = ()
+
+
+class FrameSource(Protocol):
+    """A camera as `Camera` drives it: called from one thread, but `stop` and `trigger` from any.
+
+    Attributes
+    ----------
+    shape : tuple of int
+        Frame shape (height, width) in pixels; may change in `prepare`.
+    dtype : dtype
+        Type of a pixel.
+    pixel_size_um : float
+        Effective pixel size in micrometres; 0 when unknown.
+    """
+
+    shape: tuple[int, int]
+    dtype: np.dtype[Any]
+    pixel_size_um: float
+
+    def prepare(self, request: FrameRequest, settings: CameraSettings) -> None:
+        """Check and take over what is asked, before anything moves.
+
+        Raises
+        ------
+        CameraError
+            If it cannot be done; with what can.
+        """
+
+    def start(self) -> None:
+        """Begin to expose, or to wait for triggers."""
+
+    def grab(self, out: NDArray[Any]) -> Grab:
+        """Wait for at least one frame and write it, and those that follow already, into `out`.
+
+        Parameters
+        ----------
+        out : ndarray, shape (n, height, width)
+            Slots of the ring.
+
+        Returns
+        -------
+        Grab
+            For the frames written; none only after `stop`.
+
+        Raises
+        ------
+        CameraError
+            If the camera died.
+        """
+
+    def trigger(self) -> None:
+        """Start one exposure (software trigger)."""
+
+    def stop(self) -> None:
+        """Stop exposing and let a waiting `grab` return; harmless when stopped."""

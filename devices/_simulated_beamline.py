@@ -1,0 +1,151 @@
+"""A whole simulated beamline: the digital twin behind devices."""
+
+import math
+import time
+
+from concertino.simulation import Beam, BeamlineState, Detector, Faults, Twin, ellipsoid_foam
+
+from ._beam import SimulatedShutter, SimulatedStorageRing, SimulatedTube
+from ._camera import Camera
+from ._motor import SimulatedMotor
+from ._simulated_source import SimulatedSource
+
+
+class SimulatedBeamline:
+    """Camera, rotation, sample stage, shutter, tube and storage ring of a digital twin.
+
+    What the camera sees follows from what the other devices did during its exposure.
+
+    Parameters
+    ----------
+    twin : Twin, optional
+        Sample, beam and detector; by default an ellipsoid foam of known attenuation.
+    shape : tuple of int
+        Frame shape (height, width) in pixels, when `twin` is not given.
+    source : {"synchrotron", "tube"}
+        What makes the beam: a ring behind a shutter, or an X-ray tube.
+    exposure : float
+        Initial exposure time in seconds.
+    frame_rate : float
+        Initial frame rate in Hz.
+    faults : Faults, optional
+        What goes wrong with the camera.
+    noise : bool
+        False for a camera without noise, when `twin` is not given.
+    seed : int
+        Of the sample and the noise, when `twin` is not given.
+    ring_bytes : int
+        Memory for frames on their way to the subscribers, in bytes.
+    subscriber_timeout_s : float
+        How long a subscriber may be silent, in seconds.
+
+    Attributes
+    ----------
+    camera : Camera
+    rotation : SimulatedMotor
+        In deg.
+    sample_stage : SimulatedMotor
+        Horizontal, across the beam, in mm; the sample is in the beam at 0 mm.
+    shutter : SimulatedShutter
+    tube : SimulatedTube
+    ring : SimulatedStorageRing
+    beam : SimulatedShutter or SimulatedTube
+        The one that switches the beam.
+
+    Examples
+    --------
+    >>> from concertino.devices import SimulatedBeamline
+    >>> beamline = SimulatedBeamline(shape=(32, 64))
+    >>> beamline.camera.frame_shape
+    (32, 64)
+    """
+
+    def __init__(
+        self,
+        twin: Twin | None = None,
+        *,
+        shape: tuple[int, int] = (512, 512),
+        source: str = "synchrotron",
+        exposure: float = 0.005,
+        frame_rate: float = 100.0,
+        faults: Faults | None = None,
+        noise: bool = True,
+        seed: int = 0,
+        ring_bytes: int = 256 * 2**20,
+        subscriber_timeout_s: float = 30.0,
+    ) -> None:
+        self.twin = twin or foam_twin(shape, noise=noise, seed=seed)
+        self.rotation = SimulatedMotor(
+            "deg", velocity=360.0, max_velocity=1440.0, acceleration_time=0.05, name="rotation"
+        )
+        self.sample_stage = SimulatedMotor(
+            "mm",
+            velocity=100.0,
+            max_velocity=200.0,
+            acceleration_time=0.02,
+            limits=(-100.0, 100.0),
+            name="sample_stage",
+        )
+        self.shutter = SimulatedShutter(name="shutter")
+        self.tube = SimulatedTube(name="tube")
+        self.ring = SimulatedStorageRing(name="ring")
+        self.source = source
+        self.beam = self.shutter if source == "synchrotron" else self.tube
+        self._born_s = time.time()
+        self.camera = Camera(
+            SimulatedSource(self.twin, self.state, faults),
+            exposure=exposure,
+            frame_rate=frame_rate,
+            ring_bytes=ring_bytes,
+            subscriber_timeout_s=subscriber_timeout_s,
+        )
+
+    def state(self, begin_s: float, end_s: float) -> BeamlineState:
+        """Return what the devices did between two times in seconds since the epoch."""
+        middle_s = (begin_s + end_s) / 2
+        return BeamlineState(
+            time_s=begin_s - self._born_s,
+            beam_on=self.beam.history.fraction(begin_s, end_s),
+            angle_start_rad=math.radians(self.rotation.position_at(begin_s)),
+            angle_end_rad=math.radians(self.rotation.position_at(end_s)),
+            sample_offset_mm=(self.sample_stage.position_at(begin_s), 0.0),
+            sample_offset_end_mm=(self.sample_stage.position_at(end_s), 0.0),
+            ring_current_ma=self.ring.current_at(middle_s)
+            if self.source == "synchrotron"
+            else None,
+        )
+
+    @property
+    def baseline(self) -> tuple[object, ...]:
+        """The devices whose state belongs to every run."""
+        switches = (self.shutter, self.ring) if self.source == "synchrotron" else (self.tube,)
+        return (self.rotation, self.sample_stage, *switches)
+
+
+def foam_twin(shape: tuple[int, int], *, noise: bool = True, seed: int = 0) -> Twin:
+    """Return a twin whose sample, an ellipsoid foam, fills most of the field.
+
+    Parameters
+    ----------
+    shape : tuple of int
+        Frame shape (height, width) in pixels.
+    noise : bool
+        False for a camera without noise and without uneven pixels.
+    seed : int
+        Of the sample and the noise.
+    """
+    detector = Detector(
+        shape=shape,
+        seed=seed,
+        **({} if noise else {"unevenness": 0.0, "ring_pixels": 0.0, "dark_current": 0.0}),
+    )
+    radius_mm = 0.42 * shape[1] * detector.pixel_size_mm
+    foam = ellipsoid_foam(
+        seed,
+        number=min(60, shape[1] // 8),
+        radius_mm=radius_mm,
+        height_mm=1.5 * max(shape) * detector.pixel_size_mm,
+        attenuation_per_mm=0.5 / radius_mm,
+    )
+    beam = Beam(flux=6e6, drift=0.01 if noise else 0.0, wander_px=0.3 if noise else 0.0, seed=seed)
+    return Twin(foam, beam, detector, axis_offset_px=0.02 * shape[1], noise=noise, seed=seed)

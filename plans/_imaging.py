@@ -1,0 +1,148 @@
+"""What every imaging plan has in common: darks, flats, and projections of its own kind."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from bluesky.utils import MsgGenerator
+
+from concertino import ParameterError
+from concertino.units import QuantityLike, convert_count
+
+from ._frames import OnLost, take_darks, take_flats
+from ._metadata import imaging_metadata, quantity
+from ._parameters import check_devices, motor_position, motor_unit
+from ._run import imaging_run, ordered
+from ._safety import Cleanup
+
+DEFAULT_ORDER: Sequence[str] = ("darks", "flats", "projections")
+
+
+@dataclass
+class Imaging:
+    """The part of an imaging plan's parameters that all of them take, as they were given."""
+
+    camera: Any
+    beam: Any
+    sample_stage: Any
+    radio_position: QuantityLike
+    flat_position: QuantityLike
+    num_darks: int
+    num_flats: int
+    num_projections: int
+    order: Sequence[str]
+    on_lost: OnLost
+    md: Mapping[str, Any] | None
+
+
+@dataclass
+class Projections:
+    """What distinguishes one imaging plan from another.
+
+    Parameters
+    ----------
+    plan_name : str
+        Name of the plan.
+    take : callable
+        Takes the radio position in the sample stage's unit; returns the messages.
+    tomo : dict
+        Fields of the `TomoBlock`.
+    motors : dict
+        What moves besides the sample stage, by its part in the plan.
+    plan_args : dict
+        Its own parameters, JSON-safe.
+    restore : sequence of callable
+        Each returns the messages that bring a setting back.
+    """
+
+    plan_name: str
+    take: Callable[[float], MsgGenerator[None]]
+    tomo: dict[str, Any]
+    motors: dict[str, Any] = field(default_factory=dict)
+    plan_args: dict[str, Any] = field(default_factory=dict)
+    restore: Sequence[Cleanup] = ()
+
+
+def checked_counts(asked: Imaging) -> dict[str, int]:
+    """Return the number of frames of each stream that is to be taken, in order.
+
+    Raises
+    ------
+    ParameterError
+        If a number is not positive, or something is not a device.
+    """
+    check_devices(asked.camera, asked.beam)
+    counts = {
+        "darks": convert_count(asked.num_darks, parameter="num_darks"),
+        "flats": convert_count(asked.num_flats, parameter="num_flats"),
+        "projections": convert_count(asked.num_projections, parameter="num_projections"),
+    }
+    if asked.on_lost not in ("fail", "flag"):
+        raise ParameterError(
+            f"on_lost: {asked.on_lost!r} was given; give 'fail' to fail the run when frames are "
+            "lost, or 'flag' to only note it in the ledger."
+        )
+    ordered(dict.fromkeys(counts, _nothing), asked.order)
+    return {name: counts[name] for name in asked.order}
+
+
+def imaging_plan(
+    asked: Imaging, frames: Mapping[str, int], projections: Projections
+) -> MsgGenerator[Any]:
+    """Run darks, flats and projections as one run, in the order asked for.
+
+    Parameters
+    ----------
+    asked : Imaging
+        Parameters that all imaging plans take.
+    frames : mapping
+        From `checked_counts`.
+    projections : Projections
+        What this plan does.
+
+    Returns
+    -------
+    str
+        The run's uid.
+    """
+    camera, beam, stage = asked.camera, asked.beam, asked.sample_stage
+    radio = yield from motor_position(stage, asked.radio_position, "radio_position")
+    flat = yield from motor_position(stage, asked.flat_position, "flat_position")
+    unit = yield from motor_unit(stage)
+    lost = asked.on_lost
+    blocks = {
+        "darks": lambda: take_darks(camera, beam, frames["darks"], on_lost=lost),
+        "flats": lambda: take_flats(camera, beam, stage, flat, frames["flats"], on_lost=lost),
+        "projections": lambda: projections.take(radio),
+    }
+    metadata = yield from imaging_metadata(
+        projections.plan_name,
+        camera,
+        beam,
+        {"sample_stage": stage, **projections.motors},
+        {
+            "radio_position": quantity(radio, unit),
+            "flat_position": quantity(flat, unit),
+            **{f"num_{name}": count for name, count in frames.items()},
+            **projections.plan_args,
+            "order": list(asked.order),
+            "on_lost": lost,
+        },
+        frames,
+        tomo={"num_projections": frames.get("projections", 0), **projections.tomo},
+        md=asked.md,
+    )
+    return (
+        yield from imaging_run(
+            ordered(blocks, asked.order),
+            camera=camera,
+            beam=beam,
+            motors=[*projections.motors.values(), stage],
+            restore=projections.restore,
+            md=metadata,
+        )
+    )
+
+
+def _nothing() -> MsgGenerator[None]:
+    yield from ()

@@ -1,0 +1,123 @@
+"""Stepped tomography: the rotation rests while a frame is taken."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from bluesky.protocols import Movable, Readable
+from bluesky.utils import MsgGenerator
+
+from concertino.units import QuantityLike, convert
+
+from ._frames import OnLost, move_together, take_stepped_frames
+from ._imaging import DEFAULT_ORDER, Imaging, Projections, checked_counts, imaging_plan
+from ._metadata import equidistant, quantity
+from ._parameters import check_limits
+from ._safety import beam_off, beam_on
+
+
+def step_tomography(
+    camera: Readable[Any],
+    rotation: Movable[Any],
+    beam: Movable[Any],
+    sample_stage: Movable[Any],
+    *,
+    radio_position: QuantityLike,
+    flat_position: QuantityLike,
+    num_darks: int = 200,
+    num_flats: int = 200,
+    num_projections: int = 3000,
+    angular_range: QuantityLike = "180 deg",
+    start_angle: QuantityLike = "0 deg",
+    order: Sequence[str] = DEFAULT_ORDER,
+    on_lost: OnLost = "fail",
+    md: dict[str, Any] | None = None,
+) -> MsgGenerator[str]:
+    """Take darks, flats and one projection at each of equidistant angles, as one run.
+
+    The angles are ``start + i * range / N``, the end excluded. Each event of the stream
+    ``projections`` has the rotation's read-back.
+
+    Parameters
+    ----------
+    camera : device
+        The camera, with a frame stream; takes software triggers.
+    rotation : device
+        Rotation stage, in deg.
+    beam : device
+        The shutter or tube: takes True for beam, False for none.
+    sample_stage : device
+        Moves the sample across the beam; linear (mm) or rotary (deg).
+    radio_position : quantity
+        Where the stage holds the sample in the beam; a plain number is in the stage's unit.
+    flat_position : quantity
+        Where the stage holds the sample out of the beam; likewise.
+    num_darks, num_flats, num_projections : int
+        Number of frames without beam, without sample, and with both.
+    angular_range : quantity
+        Angle to cover; a plain number is in deg. An X-ray tube's cone usually wants ``"360 deg"``.
+    start_angle : quantity
+        First angle; a plain number is in deg.
+    order : sequence of str
+        The acquisitions and their order; one that is not named is left out.
+    on_lost : {"fail", "flag"}
+        What lost frames do: fail the run, or only stand in its ledger.
+    md : dict, optional
+        Metadata for the run, such as ``{"sample": "tooth"}``.
+
+    Returns
+    -------
+    str
+        The run's uid.
+
+    Raises
+    ------
+    ParameterError
+        If a parameter cannot work; nothing has moved then.
+
+    Examples
+    --------
+    >>> from concertino.devices import SimulatedBeamline
+    >>> from concertino.plans import step_tomography
+    >>> b = SimulatedBeamline(shape=(16, 16))
+    >>> plan = step_tomography(b.camera, b.rotation, b.beam, b.sample_stage,
+    ...                        radio_position=0, flat_position=10, num_projections=90)
+    """
+    asked = Imaging(
+        camera, beam, sample_stage, radio_position, flat_position,
+        num_darks, num_flats, num_projections, order, on_lost, md,
+    )  # fmt: skip
+    frames = checked_counts(asked)
+    sweep = convert(angular_range, "deg", parameter="angular_range")
+    start = convert(start_angle, "deg", parameter="start_angle")
+    angles = equidistant(start, sweep, frames.get("projections", 1))
+    for angle, parameter in ((start, "start_angle"), (angles[-1], "angular_range")):
+        yield from check_limits(rotation, angle, parameter)
+
+    def take(radio: float) -> MsgGenerator[None]:
+        yield from move_together((sample_stage, radio), (rotation, start))
+        yield from beam_on(asked.beam)
+        yield from take_stepped_frames(
+            asked.camera, asked_rotation, angles, "projections", on_lost=on_lost
+        )
+        yield from beam_off(asked.beam)
+        yield from move_together((rotation, start))
+
+    asked_rotation: Any = rotation
+    projections = Projections(
+        "step_tomography",
+        take,
+        tomo={
+            "scheme": "equidistant",
+            "acquisition": "stepped",
+            "angular_range_deg": sweep,
+            "start_angle_deg": start,
+            "angle_source": "readback",
+            "rotation": asked_rotation.name,
+        },
+        motors={"rotation": rotation},
+        plan_args={
+            "angular_range": quantity(sweep, "deg"),
+            "start_angle": quantity(start, "deg"),
+        },
+    )
+    return (yield from imaging_plan(asked, frames, projections))
