@@ -1,0 +1,213 @@
+"""What an image format offers to a writer."""
+
+import os
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, TypedDict
+from urllib.parse import quote
+
+import numpy as np
+from numpy.typing import DTypeLike, NDArray
+
+from concertino._errors import StorageError
+
+from ._record import sync_directory
+from ._space import check_space, storage_error
+
+CHECKSUMS = "checksums.u64"
+"""Name of the file beside the images with one little-endian xxh3_64 a frame."""
+
+_BLOCK_BYTES = 4096  # of the disk: what a file's size is rounded up to
+
+
+class ClaimParameters(TypedDict):
+    """Where and how frames can be read back: the fields of a stream_resource document."""
+
+    uri: str
+    mimetype: str
+    parameters: dict[str, Any]
+
+
+def directory_uri(directory: Path) -> str:
+    """Return the URI of a directory, with a slash at its end."""
+    return f"file://localhost{quote(str(directory.absolute()))}/"
+
+
+class ImageSink(ABC):
+    """Take the frames of one stream in order and store them in one directory.
+
+    Not for several threads at once. Files are never overwritten.
+
+    Attributes
+    ----------
+    directory
+        Where the files are.
+    shape, dtype
+        Of a frame.
+    stored
+        How many frames can be read back, if nothing but this process dies.
+    """
+
+    def __init__(self, directory: Path, shape: tuple[int, int], dtype: np.dtype[Any]) -> None:
+        self.directory = directory
+        self.shape = shape
+        self.dtype = dtype
+        self.stored = 0
+        self._checksums: int | None = None
+        self._unsynced: list[str] = []  # names of files
+        try:
+            directory.mkdir(parents=True, exist_ok=True)
+            if any(directory.iterdir()):
+                raise StorageError(
+                    f"cannot store frames in {directory}: it has files already, and files are never "
+                    "overwritten; choose another directory"
+                )
+            self._folder = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        except StorageError:
+            raise
+        except OSError as error:
+            raise storage_error(error, f"store frames in {directory}") from error
+
+    def write(
+        self, frames: NDArray[Any], start: int, checksums: NDArray[np.uint64] | None = None
+    ) -> None:
+        """Hand consecutive frames to the operating system.
+
+        When it returns they survive the death of any process, though not a power failure: see `sync`.
+
+        Parameters
+        ----------
+        frames
+            (n, height, width), of the sink's dtype (in any byte order).
+        start
+            Index of the first one: always `stored`.
+        checksums
+            (n,) xxh3_64 of the bytes of each; stored so that a reader can verify them. Given always or
+            never.
+
+        Raises
+        ------
+        StorageError
+            When a frame has another shape, dtype or index than the next one must have, or it cannot be
+            written. `stored` then says how many were.
+        """
+        if start != self.stored:
+            raise StorageError(
+                f"frame {start} came to {self.directory} where frame {self.stored} must be next; "
+                "a sink takes each frame once and in order"
+            )
+        if frames.shape[1:] != self.shape or frames.dtype.newbyteorder("<") != self.dtype:
+            raise StorageError(
+                f"frames of shape {frames.shape[1:]} and dtype {frames.dtype} came to {self.directory}, "
+                f"which stores {self.shape} and {self.dtype}; start a new stream for them"
+            )
+        stored = np.ascontiguousarray(frames, dtype=self.dtype)
+        if checksums is not None:
+            self._write_checksums(checksums, start)
+        self._write(stored)
+
+    def sync(self) -> None:
+        """Return when all frames written are on disk.
+
+        Raises
+        ------
+        StorageError
+            When the disk reports an error.
+        """
+        try:
+            self._sync_files()
+            if self._checksums is not None:
+                os.fsync(self._checksums)
+            os.fsync(self._folder)
+            sync_directory(self.directory.parent)
+        except OSError as error:
+            raise storage_error(error, f"sync the frames in {self.directory} to disk") from error
+        self._unsynced = []
+
+    def close(self) -> None:
+        """Close the files. A second call does nothing."""
+        if self._checksums is not None:
+            os.close(self._checksums)
+            self._checksums = None
+        if self._folder >= 0:
+            os.close(self._folder)
+            self._folder = -1
+
+    @abstractmethod
+    def claim_parameters(self) -> ClaimParameters:
+        """Return what a claim on the stream says: uri, mimetype and parameters."""
+
+    @abstractmethod
+    def _write(self, frames: NDArray[Any]) -> None:
+        """Write frames that are known to be the next ones, and count them in `stored`."""
+
+    def _sync_files(self) -> None:
+        for name in self._unsynced:
+            descriptor = os.open(name, os.O_RDONLY | os.O_CLOEXEC, dir_fd=self._folder)
+            try:
+                os.fsync(descriptor)
+            finally:
+                os.close(descriptor)
+
+    def _write_checksums(self, checksums: NDArray[np.uint64], start: int) -> None:
+        path = self.directory / CHECKSUMS
+        try:
+            if self._checksums is None:
+                flags = os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC
+                self._checksums = os.open(CHECKSUMS, flags, 0o666, dir_fd=self._folder)
+            os.pwrite(self._checksums, checksums.astype("<u8").tobytes(), 8 * start)
+        except OSError as error:
+            raise storage_error(
+                error, f"write the checksums from frame {start} to {path}"
+            ) from error
+
+
+def open_sink(
+    directory: str | os.PathLike[str],
+    *,
+    shape: tuple[int, int],
+    dtype: DTypeLike,
+    bytes_per_file: int = 0,
+    num_frames: int | None = None,
+    metadata: Mapping[str, Any] | None = None,
+) -> ImageSink:
+    """Open a directory for the frames of one stream, as TIFF.
+
+    Parameters
+    ----------
+    directory
+        Made when it does not exist; must be empty.
+    shape
+        Of a frame: (height, width) in pixels.
+    dtype
+        Of its pixels.
+    bytes_per_file
+        0: one image a file; otherwise multi-page files of at most this size (and at least one image),
+        BigTIFF when they can exceed 4 GiB.
+    num_frames
+        How many are announced: refused at once when they do not fit on the disk.
+    metadata
+        Put as JSON into each image's description, with its index: run, stream, camera, pixel size
+        (``pixel_size_um``, in micrometres, sets the resolution too).
+
+    Raises
+    ------
+    StorageError
+        When the directory is not empty, cannot be made, or has too little space.
+    ParameterError
+        When TIFF has no such dtype.
+    """
+    from ._tiff_layout import FILE_HEADER_BYTES, page_layout
+    from ._tiff_pages import TiffPagesSink
+    from ._tiff_sequence import TiffSequenceSink
+
+    path = Path(directory).absolute()
+    if num_frames is not None:
+        frame_bytes = page_layout(shape, dtype, metadata or {}).stride
+        if not bytes_per_file:
+            frame_bytes += FILE_HEADER_BYTES + (-(frame_bytes + FILE_HEADER_BYTES) % _BLOCK_BYTES)
+        check_space(path, num_frames * frame_bytes)
+    if bytes_per_file:
+        return TiffPagesSink(path, shape, dtype, metadata or {}, bytes_per_file, num_frames)
+    return TiffSequenceSink(path, shape, dtype, metadata or {})

@@ -1,0 +1,124 @@
+"""The recorder: every document of every run, stored before anybody else gets it."""
+
+from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+from concertino._errors import DocumentError
+
+from ._document_file import encode_document
+from ._record import Record
+
+_LINKS = {  # name of a document: the field that names an earlier document of its run
+    "descriptor": "run_start",
+    "event": "descriptor",
+    "event_page": "descriptor",
+    "stream_resource": "run_start",
+    "stream_datum": "stream_resource",
+    "resource": "run_start",
+    "datum": "resource",
+    "datum_page": "resource",
+    "stop": "run_start",
+}
+_NAMED_LATER = ("start", "descriptor", "stream_resource", "resource")
+
+
+def directory_of_start(start: Mapping[str, Any]) -> Path:
+    """Return the directory that a start document names as its ``run_directory``.
+
+    Raises
+    ------
+    DocumentError
+        When it names none.
+    """
+    named = start.get("run_directory")
+    if not named:
+        raise DocumentError(
+            f"run {start.get('uid')} cannot be recorded: its start document has no 'run_directory'; "
+            "use the RunEngine of open_session(), or give the Recorder a RunDirectories"
+        )
+    return Path(named)
+
+
+class Recorder:
+    """Write all documents of each run to ``documents.jsonl`` in its directory.
+
+    Subscribe it before any other callback, so that the record has what they were given. Each line is with
+    the operating system before the call returns: it survives the death of this process. After start and
+    descriptors the file is synced to disk in the background, where a slow disk cannot hold up the
+    RunEngine; with the stop document it is synced before the call returns. Runs may be interleaved.
+
+    Parameters
+    ----------
+    directory
+        Takes the start document and returns the run's directory: a `RunDirectories` or a function. By
+        default the directory that the start document names as ``run_directory``.
+
+    Raises
+    ------
+    StorageError
+        From a call, when the document cannot be written.
+    DocumentError
+        From a call, when a document belongs to no open run, or has no JSON form.
+    """
+
+    def __init__(self, directory: Callable[[Mapping[str, Any]], Path] = directory_of_start) -> None:
+        self._directory = directory
+        self._records: dict[str, Record] = {}  # by the uid of the start document
+        self._runs: dict[str, str] = {}  # uid of a document -> uid of its start document
+        self._syncer = ThreadPoolExecutor(1, thread_name_prefix="recorder")
+
+    def __call__(self, name: str, document: Mapping[str, Any]) -> None:
+        """Record one document."""
+        if name == "start":
+            run = document["uid"]
+            self._records[run] = Record(Path(self._directory(document)))
+        else:
+            run = self._run_of(name, document)
+        if name in _NAMED_LATER:
+            self._runs[document["uid"]] = run
+        record = self._records[run]
+        record.check()
+        record.append(self._encode(name, document, record))
+        if name == "stop":
+            self._forget(run)
+            record.close(sync=True)
+        elif name in ("start", "descriptor"):
+            record.sync_soon(self._syncer)
+
+    def directory(self, run: str) -> Path:
+        """Return the directory of the open run with this uid."""
+        return self._records[run].path.parent
+
+    def close(self) -> None:
+        """Close the files of runs that were never stopped, and end the thread."""
+        for run in list(self._records):
+            self._records[run].close()
+            self._forget(run)
+        self._syncer.shutdown()
+
+    @staticmethod
+    def _encode(name: str, document: Mapping[str, Any], record: Record) -> bytes:
+        try:
+            return encode_document(name, document)
+        except TypeError as error:
+            raise DocumentError(
+                f"a {name} document cannot be recorded in {record.path}: {error}; "
+                "give the plan and the devices values that JSON has"
+            ) from error
+
+    def _run_of(self, name: str, document: Mapping[str, Any]) -> str:
+        link = _LINKS.get(name, "run_start")
+        named = document.get(link, "")
+        run = self._runs.get(named)
+        if run is None:
+            raise DocumentError(
+                f"a {name} document cannot be recorded: its {link} {named!r} belongs to no open run; "
+                "subscribe the Recorder before the run starts"
+            )
+        return run
+
+    def _forget(self, run: str) -> None:
+        del self._records[run]
+        self._runs = {uid: other for uid, other in self._runs.items() if other != run}
