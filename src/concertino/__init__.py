@@ -36,3 +36,7 @@ __all__ = [
     "SubscriberSilentError",
     "__version__",
 ]
+
+for _name in __all__:
+    if isinstance(globals()[_name], type):
+        globals()[_name].__module__ = __name__

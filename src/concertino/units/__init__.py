@@ -2,10 +2,10 @@
 
 from typing import TYPE_CHECKING, Any
 
+from . import _registry
 from ._convert import QuantityLike, convert, convert_count
 from ._device import to_device_unit
 from ._json import from_json, to_json
-from ._registry import registry
 
 if TYPE_CHECKING:
     from pint import UnitRegistry
@@ -27,5 +27,5 @@ __all__ = [
 
 def __getattr__(name: str) -> Any:
     if name in ("q", "ureg"):
-        return registry()
+        return _registry.registry()
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -1,0 +1,90 @@
+"""Each import contract is broken once, in a copy of the house, and noticed."""
+
+import os
+import shutil
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+
+pytestmark = pytest.mark.checkout
+
+LAYERS = "Imports go downwards only"
+PLANS = "Plans know protocols, neither callbacks nor concrete devices"
+BLUESKY = "Frames, reconstruction and simulation work without bluesky"
+ARRAYS = "The reconstruction knows arrays, neither documents nor files"
+SUITES = "Only tests use the contract suites"
+
+# Where the bad module goes, what it says, and the contract that must say so.
+BREAKING = [
+    ("plans", "from concertino.callbacks import *", PLANS),
+    ("plans", "import concertino.devices", PLANS),
+    ("plans", "from ophyd.sim import motor", PLANS),
+    ("plans", "import concertino.callbacks", LAYERS),
+    ("callbacks", "import concertino.plans", LAYERS),
+    ("devices", "import concertino.viewers", LAYERS),
+    ("devices", "def late():\n    import concertino.callbacks", LAYERS),
+    ("src/concertino/storage", "import concertino.reconstruction", LAYERS),
+    ("src/concertino/frames", "import concertino.storage", LAYERS),
+    ("src/concertino/units", "import concertino.documents", LAYERS),
+    ("src/concertino/viewers", "import concertino.servers", LAYERS),
+    ("src/concertino/frames", "import bluesky", BLUESKY),
+    ("src/concertino/simulation", "from ophyd_async.core import Device", BLUESKY),
+    ("src/concertino/reconstruction", "import bluesky.plans", BLUESKY),
+    ("src/concertino/reconstruction", "import concertino.documents", ARRAYS),
+    ("src/concertino/reconstruction", "import tifffile", ARRAYS),
+    ("callbacks", "import concertino.testing", SUITES),
+]
+
+
+@pytest.fixture
+def house(tmp_path: Path) -> Path:
+    """A copy of the tree, links included."""
+    ignore = shutil.ignore_patterns("__pycache__", "*.egg-info")
+    for folder in ("plans", "callbacks", "devices", "src"):
+        shutil.copytree(ROOT / folder, tmp_path / folder, symlinks=True, ignore=ignore)
+    shutil.copy(ROOT / "pyproject.toml", tmp_path)
+    return tmp_path
+
+
+def lint_imports(house: Path) -> str:
+    command = "import importlinter.cli; importlinter.cli.lint_imports_command()"
+    done = subprocess.run(
+        [sys.executable, "-c", command, "--no-cache"],
+        cwd=house,
+        env={**os.environ, "PYTHONPATH": str(house / "src"), "COLUMNS": "200"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    return done.stdout + done.stderr
+
+
+def test_the_house_keeps_its_contracts(house: Path) -> None:
+    said = lint_imports(house)
+
+    assert " 0 broken." in said, said
+
+
+@pytest.mark.parametrize(("folder", "text", "contract"), BREAKING)
+def test_a_broken_contract_is_noticed(house: Path, folder: str, text: str, contract: str) -> None:
+    (house / folder / "_breaking.py").write_text(text + "\n")
+
+    assert f"{contract} BROKEN" in lint_imports(house)
+
+
+def test_a_module_that_has_no_level_is_noticed(house: Path) -> None:
+    (house / "src/concertino/_elsewhere.py").write_text("")
+
+    assert f"{LAYERS} BROKEN" in lint_imports(house)
+
+
+def test_each_contract_is_broken_once() -> None:
+    config = tomllib.loads((ROOT / "pyproject.toml").read_text())
+    names = {contract["name"] for contract in config["tool"]["importlinter"]["contracts"]}
+
+    assert names == {contract for *_, contract in BREAKING}

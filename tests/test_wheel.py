@@ -1,0 +1,55 @@
+"""The wheel holds the whole package, and nothing else."""
+
+import shutil
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+FOLDERS = ("plans", "callbacks", "devices", "src")
+
+pytestmark = [pytest.mark.checkout, pytest.mark.slow]
+
+
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A wheel built in a clean copy: a leftover build folder would resurrect deleted modules."""
+    copy = tmp_path_factory.mktemp("source")
+    ignore = shutil.ignore_patterns("__pycache__", "*.egg-info")
+    for folder in FOLDERS:
+        shutil.copytree(ROOT / folder, copy / folder, symlinks=True, ignore=ignore)
+    for name in ("pyproject.toml", "README.md", "LICENSE"):
+        shutil.copy(ROOT / name, copy)
+    out = tmp_path_factory.mktemp("dist")
+    command = [sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir", str(out)]
+    subprocess.run([*command, str(copy)], check=True, capture_output=True)
+    (built,) = out.glob("*.whl")
+    return built
+
+
+def test_it_holds_every_file_of_the_package(wheel: Path) -> None:
+    expected = set()
+    for folder in FOLDERS:
+        for file in (ROOT / folder).rglob("*"):
+            relative = file.relative_to(ROOT / folder)
+            hidden = {"__pycache__"} & set(relative.parts) or ".egg-info/" in f"{relative}"
+            if file.is_symlink() or not file.is_file() or hidden:
+                continue
+            home = "" if folder == "src" else f"concertino/{folder}/"
+            expected.add(f"{home}{relative.as_posix()}")
+    with zipfile.ZipFile(wheel) as archive:
+        held = {name for name in archive.namelist() if ".dist-info/" not in name}
+
+    assert held == expected
+    assert "concertino/py.typed" in held
+
+
+def test_its_command(wheel: Path) -> None:
+    with zipfile.ZipFile(wheel) as archive:
+        (entry_points,) = [n for n in archive.namelist() if n.endswith("entry_points.txt")]
+
+        assert b"concertino = concertino.cli:main" in archive.read(entry_points)
+        assert [n for n in archive.namelist() if n.endswith("licenses/LICENSE")]
