@@ -2,14 +2,19 @@
 
 from ._frame_callback import AnnouncedStream, FrameCallback, announced_streams
 from ._image_writer import ImageWriter
+from ._online_reconstruction import OnlineReconstruction
+from ._processing_run import ProcessingRun, derived_directory
 from ._run_log import RunLog
 
 __all__ = [
     "AnnouncedStream",
     "FrameCallback",
     "ImageWriter",
+    "OnlineReconstruction",
+    "ProcessingRun",
     "RunLog",
     "announced_streams",
+    "derived_directory",
 ]
 
 for _name in __all__:

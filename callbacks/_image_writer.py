@@ -83,7 +83,7 @@ class ImageWriter(FrameCallback):
             If neither the run nor this writer names a directory.
         """
         if self._directory is not None:
-            return self._directory / start.get("scan_name", start["uid"])
+            return self._directory / str(start.get("scan_name", start["uid"]))
         if "run_directory" not in start:
             raise StorageError(
                 f"Run {start['uid']} has no directory to write its frames to. Use the RunEngine of "

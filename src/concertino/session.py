@@ -1,0 +1,275 @@
+"""A RunEngine made ready: recorder, catalogue, baseline, progress, units, run directories."""
+
+import threading
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Self
+
+import bluesky.preprocessors as bpp
+from bluesky import Msg, RunEngine
+from bluesky.utils import MsgGenerator, ProgressBarManager
+
+from concertino import SessionError
+from concertino._unit_guard import UnitGuard
+from concertino.callbacks import OnlineReconstruction, RunLog
+from concertino.storage import Recorder, RunDirectories
+
+if TYPE_CHECKING:
+    from concertino.storage import Catalog, CatalogWriter
+
+DocumentCallback = Callable[[str, Mapping[str, Any]], Any]
+
+
+class SessionRunEngine(RunEngine):  # type: ignore[misc]
+    """A RunEngine that says what is running when a second plan is given to it."""
+
+    def __call__(self, plan: Any, *subscriptions: Any, **metadata: Any) -> Any:
+        """Run a plan.
+
+        Raises
+        ------
+        SessionError
+            If a plan is running or paused.
+        """
+        if self.state != "idle":
+            plan_name = getattr(getattr(self, "_plan", None), "__name__", "a plan")
+            raise SessionError(
+                f"A plan was given to the RunEngine while {plan_name} is {self.state}. Wait for its "
+                "end, or end it with RE.abort()."
+            )
+        return super().__call__(plan, *subscriptions, **metadata)
+
+
+class Session:
+    """A RunEngine with what an experiment needs around it. Made by `open_session`.
+
+    Attributes
+    ----------
+    RE : bluesky.RunEngine
+        Runs plans.
+    directory : Path
+        The data directory.
+    recorder : Recorder
+        Keeps all documents of a run in its directory; the first callback.
+    """
+
+    def __init__(
+        self,
+        directory: str | Path,
+        *,
+        baseline: Iterable[Any] = (),
+        progress: bool = True,
+        catalog: bool = True,
+        run_engine: RunEngine | None = None,
+        separate_scans: bool = True,
+        pattern: str = "scan_{:04d}",
+        md: Mapping[str, Any] | None = None,
+    ) -> None:
+        self._directories = RunDirectories(directory, pattern, separate_scans=separate_scans)
+        self.directory = self._directories.root
+        self.RE = run_engine or SessionRunEngine({}, **_interrupts())
+        self.RE.md.update(md or {})
+        self.RE.scan_id_source = self._scan_id
+        self._next: Mapping[str, Any] = {}
+        self._baseline = bpp.SupplementalData(baseline=list(baseline))
+        self.RE.preprocessors.extend([self._baseline, self._in_own_directory, UnitGuard()])
+        if progress:
+            self.RE.waiting_hook = ProgressBarManager()
+        self.recorder = Recorder(self._directories)
+        self._log = RunLog()
+        self._callbacks: dict[int, DocumentCallback] = {}
+        self._tokens = [self.RE.subscribe(self.recorder), self.RE.subscribe(self._log)]
+        self._catalog: Catalog | None = None
+        self._catalog_writer: CatalogWriter | None = None
+        if catalog:
+            self._open_catalog()
+        self._open = True
+
+    @property
+    def catalog(self) -> "Catalog":
+        """The catalogue of all runs in the data directory.
+
+        Raises
+        ------
+        SessionError
+            If the session was opened without one.
+        """
+        if self._catalog is None:
+            raise SessionError(
+                "This session has no catalogue; open it with open_session(directory, catalog=True)."
+            )
+        return self._catalog
+
+    def subscribe(self, callback: DocumentCallback, name: str = "all") -> int:
+        """Give the documents of every run to a callback from now on.
+
+        Parameters
+        ----------
+        callback : callable
+            Takes (name, document).
+        name : str
+            Kind of documents; all by default.
+
+        Returns
+        -------
+        int
+            A token for `unsubscribe`.
+        """
+        token = int(self.RE.subscribe(callback, name))
+        self._callbacks[token] = callback
+        if isinstance(callback, OnlineReconstruction) and self._catalog_writer is not None:
+            callback.add_callback(self._catalog_writer)
+        return token
+
+    def unsubscribe(self, token: int) -> None:
+        """Give no more documents to a callback."""
+        self.RE.unsubscribe(token)
+        self._callbacks.pop(token, None)
+
+    def add_baseline(self, *devices: Any) -> None:
+        """Have devices read at the start and at the end of every run."""
+        self._baseline.baseline.extend(devices)
+
+    def wait(self, timeout_s: float | None = None) -> None:
+        """Wait until reconstructions have finished and the catalogue is up to date.
+
+        Raises
+        ------
+        ConcertinoError
+            What went wrong in them.
+        """
+        for callback in self._callbacks.values():
+            if isinstance(callback, OnlineReconstruction) and callback.busy:
+                callback.wait(timeout_s)
+        if self._catalog_writer is not None:
+            self._catalog_writer.flush(timeout_s)
+
+    def close(self) -> None:
+        """Wait for what is going on, then let go of files, threads and callbacks; idempotent."""
+        if not self._open:
+            return
+        self._open = False
+        try:
+            self.wait()
+        finally:
+            for token in [*self._callbacks, *self._tokens]:
+                self.RE.unsubscribe(token)
+            for callback in self._callbacks.values():
+                if hasattr(callback, "close"):
+                    callback.close()
+            self._callbacks.clear()
+            self.recorder.close()
+            if self._catalog_writer is not None:
+                self._catalog_writer.close()
+            if self._catalog is not None:
+                self._catalog.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def __repr__(self) -> str:
+        return f"<Session in {self.directory}, {self.RE.state}>"
+
+    def _open_catalog(self) -> None:
+        from concertino.storage import Catalog, CatalogWriter
+
+        self._catalog = Catalog.open(self.directory)
+        self._catalog_writer = CatalogWriter(self._catalog)
+        self._tokens.append(self.RE.subscribe(self._catalog_writer))
+
+    def _scan_id(self, md: Mapping[str, Any]) -> int:
+        return int(self._next.get("scan_id", 0))
+
+    def _in_own_directory(self, plan: MsgGenerator[Any]) -> MsgGenerator[Any]:
+        """Make a directory for each run that a plan opens."""
+
+        def name_directory(message: Msg) -> Msg:
+            if message.command != "open_run":
+                return message
+            self._next = self._directories.new().metadata()
+            return message._replace(kwargs={**message.kwargs, **self._next})
+
+        return (yield from bpp.msg_mutator(plan, name_directory))
+
+
+def _interrupts() -> dict[str, Any]:
+    # Only the main thread can take Ctrl-C; elsewhere the RunEngine must not try.
+    main = threading.current_thread() is threading.main_thread()
+    return {} if main else {"context_managers": []}
+
+
+def open_session(
+    directory: str | Path,
+    *,
+    baseline: Iterable[Any] = (),
+    progress: bool = True,
+    catalog: bool = True,
+    run_engine: RunEngine | None = None,
+    separate_scans: bool = True,
+    pattern: str = "scan_{:04d}",
+    md: Mapping[str, Any] | None = None,
+) -> Session:
+    """Open a data directory and return a RunEngine made ready for experiments in it.
+
+    Each run gets a directory ``scan_0001``, ``scan_0002``, … that is never used again, with all its
+    documents and a log in it, a place in the catalogue, and the state of the baseline devices at
+    its start and end. Quantities such as ``90 * q.deg`` reach devices in the devices' units.
+
+    Parameters
+    ----------
+    directory : str or Path
+        The data directory; made when it is not there.
+    baseline : iterable of device
+        Devices whose state belongs to every run.
+    progress : bool
+        Show progress bars.
+    catalog : bool
+        Keep a catalogue of the runs (tiled on SQLite, in this process).
+    run_engine : RunEngine, optional
+        Make this one ready instead of a new one.
+    separate_scans : bool
+        False: all runs in the data directory itself.
+    pattern : str
+        Format of the names of run directories.
+    md : mapping, optional
+        Metadata for all runs.
+
+    Returns
+    -------
+    Session
+        With ``RE``, ``catalog``, ``subscribe(callback)`` and ``close()``; a context manager.
+
+    Raises
+    ------
+    StorageError
+        If the directory cannot be written to.
+    CatalogError
+        If its catalogue was made by a newer version.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from concertino.session import open_session
+    >>> with open_session(tempfile.mkdtemp(), catalog=False) as session:
+    ...     session.RE.state
+    'idle'
+    """
+    return Session(
+        directory,
+        baseline=baseline,
+        progress=progress,
+        catalog=catalog,
+        run_engine=run_engine,
+        separate_scans=separate_scans,
+        pattern=pattern,
+        md=md,
+    )
