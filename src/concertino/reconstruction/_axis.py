@@ -1,6 +1,21 @@
-"""Find the rotation axis in projections half a turn apart, then by the sharpest slice."""
+"""Find the rotation axis from the symmetry that half a turn must have.
 
-from collections.abc import Callable
+A projection seen from behind is its mirror image about the axis. A sinogram over half a turn can so
+be continued to a full turn, and only with the right axis does the continuation stay a sinogram: the
+Fourier transform of one is empty where a point would have to move faster over the detector than the
+edge of the view does. The energy found there is, for every axis at once, one Fourier series in the
+column of the axis, so that no search is needed and noise averages over all projections.
+
+References
+----------
+P. R. Edholm, R. M. Lewitt and B. Lindholm, Novel properties of the Fourier decomposition of the
+sinogram, doi:10.1117/12.966665
+
+N. T. Vo, M. Drakopoulos, R. C. Atwood and C. Reinhard, Reliable method for calculating the center
+of rotation in parallel-beam tomography, doi:10.1364/OE.22.019078
+"""
+
+from dataclasses import dataclass
 
 import numpy as np
 import scipy.fft
@@ -8,120 +23,181 @@ from numpy.typing import NDArray
 
 from ._result import AxisEstimate
 
-_PAIRS = 8
+_LOWEST_FREQUENCY = 2  # below, a drift of the beam outweighs the sample
+_MARGIN = 2  # harmonics that leak over the border because the turn is sampled
+_FINENESS = 8  # places tried per half pixel
+_WIDEST_GAP = 4.0  # usual steps between angles that may be interpolated over
 
 
-def opposite_pairs(angles: NDArray[np.float64], limit: int = _PAIRS) -> list[tuple[int, int]]:
-    """Indices of projections closest to half a turn apart, the best pairs first."""
-    turned = np.exp(1j * angles)
-    first = np.arange(len(angles))
-    second = np.array([int(np.argmin(np.abs(turned + turned[i]))) for i in first])
-    miss = np.abs(turned[first] + turned[second])
-    order = [i for i in np.argsort(miss, kind="stable") if first[i] < second[i]]
-    if not order:
-        order = [int(np.argmin(miss))]
-    best = miss[order[0]]
-    close = [i for i in order if miss[i] <= best + 1e-6]
-    chosen = close if len(close) <= limit else [close[i] for i in _spaced(len(close), limit)]
-    return [(int(first[i]), int(second[i])) for i in chosen]
+@dataclass(frozen=True)
+class MirrorEvidence:
+    """What rows say about the axis, before it is asked where it is.
+
+    Attributes
+    ----------
+    columns
+        Width of the detector in px.
+    series
+        complex128, (frequency,): amplitude of the forbidden energy's dependence on the axis.
+    total
+        Sum of the energies that the right axis would cancel.
+    """
+
+    columns: int
+    series: NDArray[np.complex128]
+    total: float
+
+    def __add__(self, other: "MirrorEvidence") -> "MirrorEvidence":
+        """Evidence of the rows of both."""
+        series = np.zeros(max(len(self.series), len(other.series)), np.complex128)
+        series[: len(self.series)] += self.series
+        series[: len(other.series)] += other.series
+        return MirrorEvidence(self.columns, series, self.total + other.total)
+
+    def axis(self, method: str = "mirror symmetry of half a turn") -> AxisEstimate:
+        """Return the axis that leaves the least forbidden energy."""
+        size = 2 * self.columns * _FINENESS
+        padded = np.zeros(size, np.complex128)
+        padded[: len(self.series)] = self.series
+        energy = scipy.fft.ifft(padded).real[: 2 * self.columns * _FINENESS] * size
+        energy = energy[: (self.columns - 1) * 2 * _FINENESS + 1]
+        best = int(np.argmin(energy))
+        place = best + (_vertex(energy[best - 1 : best + 2]) if 0 < best < len(energy) - 1 else 0.0)
+        explained = -2.0 * float(energy[best]) / self.total if self.total > 0 else 0.0
+        return AxisEstimate(place / (2 * _FINENESS), float(np.clip(explained, 0.0, 1.0)), method)
 
 
-def _spaced(count: int, wanted: int) -> list[int]:
-    return [round(value) for value in np.linspace(0, count - 1, wanted)]
-
-
-def register_mirrored(
-    one: NDArray[np.floating], other: NDArray[np.floating]
-) -> tuple[float, float]:
-    """Axis column from rows of two projections half a turn apart.
+def half_turns(angles: NDArray[np.float64]) -> list[tuple[NDArray[np.int64], NDArray[np.float64]]]:
+    """Find the half turns that a scan covers without wide gaps.
 
     Parameters
     ----------
-    one, other
-        float, (row, column).
+    angles
+        float64, (projection,), radians, any order.
 
     Returns
     -------
-    center
-        Column of the axis in px.
-    score
-        Normalised correlation (-1 to 1) of the overlapping parts at that place.
+    list of (indices, positions)
+        Projections in the order of their angle, and where each of as many equal steps of the half
+        turn lies among them (float64, fractional index).
     """
-    columns = one.shape[1]
-    a = _band_passed(one)
-    b = _band_passed(other)[:, ::-1]
-    width = scipy.fft.next_fast_len(2 * columns)
-    spectrum = scipy.fft.fft(a, width) * np.conj(scipy.fft.fft(b, width))
-    total = spectrum.sum(axis=0)
-    correlation = scipy.fft.ifft(total).real
-    energy = _overlap_energy(a, b, width)
-    usable = energy > 0.05 * energy.max()
-    score = np.where(usable, correlation / np.sqrt(np.maximum(energy, 1e-30)), -1.0)
-    peak = int(np.argmax(score))
-    fine = _parabola(score[(np.arange(-1, 2) + peak) % width])
-    shift = ((peak + width // 2) % width) - width // 2 + fine
-    return (shift + columns - 1) / 2, float(score[peak])
+    turned = np.mod(angles - angles.min(), 2 * np.pi)
+    turned[turned > 2 * np.pi - 1e-9] = 0.0
+    order = np.argsort(turned, kind="stable")
+    ordered = turned[order]
+    found = []
+    for begin in (0.0, np.pi):
+        inside = np.flatnonzero((ordered >= begin - 1e-9) & (ordered < begin + np.pi - 1e-9))
+        if len(inside) < 8:
+            continue
+        part = ordered[inside] - begin
+        gaps = np.diff(part, prepend=0.0, append=np.pi)
+        if gaps.max() > _WIDEST_GAP * np.pi / len(inside):
+            continue
+        steps = np.arange(len(inside)) * np.pi / len(inside)
+        found.append((order[inside], np.interp(steps, part, np.arange(len(inside)))))
+    return found
 
 
-def _band_passed(rows: NDArray[np.floating]) -> NDArray[np.float64]:
-    """Remove the mean: a constant background would pull the peak to the middle."""
-    values = np.asarray(rows, dtype=np.float64)
-    return np.asarray(values - values.mean(axis=1, keepdims=True))
+def mirror_evidence(sinogram: NDArray[np.float32], radius: float | None = None) -> MirrorEvidence:
+    """Forbidden energy of the rows of equal steps over half a turn.
+
+    Parameters
+    ----------
+    sinogram
+        float32, (angle, column), attenuation, end of the half turn excluded.
+    radius
+        Distance in px from the axis beyond which there is nothing; None: half of the width.
+    """
+    count, columns = sinogram.shape
+    width = 2 * columns
+    reach = columns / 2 if radius is None else radius
+    highest = int(min(columns - 1, (count - _MARGIN) * width / (2 * np.pi * reach)))
+    frequencies = np.arange(highest + 1)
+    spectra = scipy.fft.rfft(sinogram, width, axis=1)
+    trust = _signal_share(spectra)[: highest + 1] ** 2
+    harmonics = scipy.fft.fft(spectra[:, : highest + 1], 2 * count, axis=0)
+    # a sinogram is real: harmonic -n of the mirrored half is the conjugate of harmonic n
+    rising, falling = harmonics[1:count], harmonics[:count:-1]
+    order = np.arange(1, count)
+    forbidden = order[:, None] > 2 * np.pi * reach / width * frequencies + _MARGIN
+    forbidden &= frequencies >= _LOWEST_FREQUENCY
+    signs = np.where(order % 2 == 0, 1.0, -1.0).astype(np.float32)
+    series = np.einsum("n,nk,nk,nk->k", signs, rising, falling, forbidden)
+    energy = ((np.abs(rising) ** 2 + np.abs(falling) ** 2) * forbidden).sum(axis=0)
+    return MirrorEvidence(
+        columns, series.astype(np.complex128) * trust, float((energy * trust).sum())
+    )
 
 
-def _overlap_energy(
-    a: NDArray[np.float64], b: NDArray[np.float64], width: int
-) -> NDArray[np.float64]:
-    """Product of the energies of the parts that overlap at each shift."""
-    ones = scipy.fft.fft(np.ones(a.shape[1]), width)
-    of_a = scipy.fft.ifft(scipy.fft.fft((a * a).sum(0), width) * np.conj(ones)).real
-    of_b = scipy.fft.ifft(ones * np.conj(scipy.fft.fft((b * b).sum(0), width))).real
-    return np.asarray(np.maximum(of_a, 0.0) * np.maximum(of_b, 0.0))
+def _levelled(sinogram: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Subtract the line through both ends of each projection.
+
+    Where the sample is wider than the view, the jump to nothing at the detector's edges would
+    speak louder than the sample.
+    """
+    columns = sinogram.shape[1]
+    end = max(1, columns // 64)
+    left = sinogram[:, :end].mean(axis=1, keepdims=True)
+    right = sinogram[:, -end:].mean(axis=1, keepdims=True)
+    share = np.clip((np.arange(columns) - (end - 1) / 2) / (columns - end), 0.0, 1.0)
+    return np.asarray(sinogram - left * (1.0 - share) - right * share, dtype=np.float32)
 
 
-def _parabola(values: NDArray[np.floating]) -> float:
+def _signal_share(spectra: NDArray[np.complexfloating]) -> NDArray[np.float64]:
+    """Share of each frequency's power that stands above the noise."""
+    squares = spectra.real**2 + spectra.imag**2
+    power = np.asarray(squares.mean(axis=0, dtype=np.float64), dtype=np.float64)
+    noise = float(np.median(power[-max(2, len(power) // 5) :]))
+    return np.asarray(np.clip(1.0 - noise / np.maximum(power, 1e-300), 0.0, 1.0))
+
+
+def _vertex(values: NDArray[np.floating]) -> float:
+    """Offset of a parabola's lowest point through three values."""
     left, middle, right = (float(value) for value in values)
-    curve = left - 2 * middle + right
-    return 0.0 if curve == 0 else float(np.clip(0.5 * (left - right) / curve, -0.5, 0.5))
+    curve = left - 2.0 * middle + right
+    return 0.0 if curve <= 0 else float(np.clip(0.5 * (left - right) / curve, -0.5, 0.5))
 
 
-def estimate_axis(
-    sinograms: NDArray[np.float32],
-    angles: NDArray[np.float64],
-    slice_at: Callable[[float], NDArray[np.float32]],
-) -> AxisEstimate:
+def estimate_axis(sinograms: NDArray[np.floating], angles: NDArray[np.float64]) -> AxisEstimate:
     """Find the axis in rows of attenuation.
 
     Parameters
     ----------
     sinograms
-        float32, (angle, row, column).
+        float, (angle, row, column).
     angles
         float64, (angle,), radians.
-    slice_at
-        Reconstructs the rows with an axis column: (row, y, x).
+
+    Returns
+    -------
+    AxisEstimate
+        The middle of the frame with confidence 0 when the angles do not cover half a turn.
     """
     columns = sinograms.shape[2]
-    found = [
-        register_mirrored(sinograms[one], sinograms[other]) for one, other in opposite_pairs(angles)
+    turns = half_turns(angles)
+    if not turns:
+        return AxisEstimate(
+            (columns - 1) / 2, 0.0, "middle of the frame: the angles do not cover half a turn"
+        )
+    parts = [
+        _resampled(sinograms[indices, row], places)
+        for indices, places in turns
+        for row in range(sinograms.shape[1])
     ]
-    coarse = float(np.median([center for center, _ in found]))
-    score = float(np.median([value for _, value in found]))
-    coarse = min(max(coarse, 0.0), columns - 1.0)
+    empty = MirrorEvidence(columns, np.zeros(1, np.complex128), 0.0)
+    plain = sum((mirror_evidence(part) for part in parts), empty)
+    levelled = sum((mirror_evidence(_levelled(part)) for part in parts), empty)
+    return max(plain.axis(), levelled.axis(), key=lambda found: found.confidence)
 
-    def blur(center: float) -> float:
-        return float(np.abs(slice_at(center)).astype(np.float64).sum())
 
-    center, spread = coarse, 2.0
-    for step in (1.0, 0.25, 0.0625):
-        places = [center + step * i for i in range(-int(spread / step), int(spread / step) + 1)]
-        places = [place for place in places if 0 <= place <= columns - 1]
-        values = np.array([blur(place) for place in places])
-        best = int(np.argmin(values))
-        center = places[best]
-        if 0 < best < len(places) - 1:
-            center += step * _parabola(values[best - 1 : best + 2])
-        spread = step
-    center = min(max(center, 0.0), columns - 1.0)
-    confidence = float(np.clip(score, 0.0, 1.0))
-    return AxisEstimate(center, confidence, "mirrored pairs, sharpest slice")
+def _resampled(
+    sinogram: NDArray[np.floating], positions: NDArray[np.float64]
+) -> NDArray[np.float32]:
+    """Rows at fractional indices, by linear interpolation."""
+    values = np.asarray(sinogram, dtype=np.float32)
+    if np.allclose(positions, np.arange(len(positions)), atol=0.02):
+        return values
+    below = np.minimum(positions.astype(np.int64), len(values) - 2)
+    share = (positions - below).astype(np.float32)[:, None]
+    return np.asarray(values[below] * (1.0 - share) + values[below + 1] * share)

@@ -1,0 +1,92 @@
+"""The rotation axis: exact on clean data, robust on noisy data, honest on data that cannot tell."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from concertino.reconstruction import find_axis
+from concertino.reconstruction._reference import reference_slice
+
+from .phantoms import ellipse_sinogram, inside
+
+COLUMNS, COUNT = 160, 240
+HALF = np.arange(COUNT) * np.pi / COUNT
+TOOTH = Path(__file__).parents[3] / "shared" / "data" / "tooth.h5"
+
+
+def _noisy(lines: NDArray[np.float64], noise: float, seed: int = 0) -> NDArray[np.float32]:
+    counts = np.exp(-lines) + noise * np.random.default_rng(seed).normal(size=lines.shape)
+    return -np.log(np.maximum(counts, 0.01)).astype(np.float32)
+
+
+@pytest.mark.parametrize("center", [79.5, 80.25, 71.37, 91.8])
+def test_clean_data_tell_it_to_a_hundredth(center: float) -> None:
+    lines = ellipse_sinogram(COLUMNS, HALF, center, 65.0)[:, None].astype(np.float32)
+    found = find_axis(lines, HALF)
+    assert found.center_px == pytest.approx(center, abs=0.02)
+    assert found.confidence > 0.95
+
+
+ANGLES = {
+    "full turn": np.arange(2 * COUNT) * np.pi / COUNT,
+    "backwards": -HALF,
+    "start elsewhere": HALF + 1.0,
+    "both ends": np.linspace(0, np.pi, COUNT + 1),
+    "golden": np.arange(COUNT) * (np.sqrt(5) - 1) / 2 * np.pi % np.pi,
+    "gaps": np.delete(HALF, [3, 50, 51, 120]),
+}
+
+
+@pytest.mark.parametrize("angles", ANGLES.values(), ids=ANGLES.keys())
+def test_any_angles_that_cover_half_a_turn(angles: NDArray[np.float64]) -> None:
+    lines = ellipse_sinogram(COLUMNS, angles, 83.2, 65.0)[:, None].astype(np.float32)
+    assert find_axis(lines, angles).center_px == pytest.approx(83.2, abs=0.05)
+
+
+def test_four_percent_noise() -> None:
+    lines = ellipse_sinogram(COLUMNS, HALF, 83.2, 65.0)[:, None] / 65.0
+    found = find_axis(np.concatenate([_noisy(lines, 0.04, seed) for seed in range(4)], 1), HALF)
+    assert found.center_px == pytest.approx(83.2, abs=0.1)
+    assert found.confidence > 0.4
+
+
+@pytest.mark.parametrize("pattern", [0.0, 0.03])
+def test_without_a_sample_it_says_so(pattern: float) -> None:
+    generator = np.random.default_rng(6)
+    flat = 1 + pattern * generator.normal(size=(1, 2, COLUMNS))
+    counts = 5000 * flat + 70 * generator.normal(size=(COUNT, 2, COLUMNS))
+    flats = 5000 + np.zeros((3, 2, COLUMNS))
+    found = find_axis(counts.astype(np.float32), HALF, flats=flats)
+    assert found.confidence < 0.2
+
+
+def test_a_quarter_turn_cannot_tell() -> None:
+    lines = ellipse_sinogram(COLUMNS, HALF[:120], 83.2, 65.0)[:, None].astype(np.float32)
+    found = find_axis(lines, HALF[:120])
+    assert found.confidence == 0.0
+    assert "do not cover half a turn" in found.method
+
+
+@pytest.mark.skipif(not TOOTH.exists(), reason="the real scan lies beside the repository only")
+def test_the_tooth_agrees_with_a_sweep_of_the_reference() -> None:
+    import h5py
+
+    with h5py.File(TOOTH) as file:
+        exchange = file["exchange"]
+        counts = exchange["data"][:]
+        darks, flats = exchange["data_dark"][:], exchange["data_white"][:]
+        angles = np.deg2rad(exchange["theta"][:])
+    found = find_axis(counts, angles, darks=darks, flats=flats)
+    lines = -np.log((counts - darks.mean(0)) / (flats.mean(0) - darks.mean(0)))[:, 0]
+    places = np.arange(294.75, 297.0, 0.25)
+    mask = inside(640, 0.8)
+    negative = [
+        -np.minimum(reference_slice(lines, angles, place)[mask], 0).sum() for place in places
+    ]
+    curve = np.polynomial.Polynomial.fit(places, negative, 2)
+    sharpest = float(curve.deriv().roots()[0])
+    assert found.center_px == pytest.approx(sharpest, abs=0.25)
+    assert found.center_px == pytest.approx(296, abs=0.5)
+    assert found.confidence > 0.9
