@@ -195,12 +195,27 @@ def test_sync_and_close(tmp_path: Path, bytes_per_file: int) -> None:
     sink.sync()
     frames = some_frames(6)
     for start in (0, 2, 4):
-        sink.write(frames[start : start + 2], start, np.arange(start, start + 2, dtype=np.uint64))
+        numbers = np.arange(start, start + 2)
+        sink.write(
+            frames[start : start + 2], start, numbers.astype(np.uint64), numbers * 10, numbers + 1
+        )
         sink.sync()
     sink.close()
     sink.close()
-    checksums = np.fromfile(tmp_path / "s" / "checksums.u64", "<u8")
-    np.testing.assert_array_equal(checksums, np.arange(6))
+    index = np.fromfile(
+        tmp_path / "s" / "frames.index",
+        dtype=[("timestamp_ns", "<i8"), ("number", "<i8"), ("checksum", "<u8")],
+    )
+    np.testing.assert_array_equal(index["checksum"], np.arange(6))
+    np.testing.assert_array_equal(index["timestamp_ns"], np.arange(6) * 10)
+    np.testing.assert_array_equal(index["number"], np.arange(6) + 1)
+
+
+def test_many_files_are_synced_at_once(tmp_path: Path) -> None:
+    sink = open_sink(tmp_path / "s", shape=(12, 17), dtype="<u2")
+    write(sink, some_frames(40))
+    sink.sync()
+    sink.close()
 
 
 @pytest.mark.parametrize("bytes_per_file", [0, 10**6])

@@ -12,12 +12,12 @@ from numpy.typing import DTypeLike, NDArray
 
 from concertino._errors import StorageError
 
+from ._frame_index import FRAME_INDEX, FrameIndexFile
 from ._record import sync_directory
 from ._space import check_space, storage_error
+from ._syncfs import sync_file_system
 
-CHECKSUMS = "checksums.u64"
-"""Name of the file beside the images with one little-endian xxh3_64 a frame."""
-
+_MANY_FILES = 16
 _BLOCK_BYTES = 4096  # of the disk: what a file's size is rounded up to
 
 
@@ -54,7 +54,6 @@ class ImageSink(ABC):
         self.shape = shape
         self.dtype = dtype
         self.stored = 0
-        self._checksums: int | None = None
         self._unsynced: list[str] = []  # names of files
         try:
             directory.mkdir(parents=True, exist_ok=True)
@@ -64,13 +63,19 @@ class ImageSink(ABC):
                     "overwritten; choose another directory"
                 )
             self._folder = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+            self._index = FrameIndexFile(self._folder)
         except StorageError:
             raise
         except OSError as error:
             raise storage_error(error, f"store frames in {directory}") from error
 
     def write(
-        self, frames: NDArray[Any], start: int, checksums: NDArray[np.uint64] | None = None
+        self,
+        frames: NDArray[Any],
+        start: int,
+        checksums: NDArray[np.uint64] | None = None,
+        timestamps: NDArray[np.int64] | None = None,
+        numbers: NDArray[np.int64] | None = None,
     ) -> None:
         """Hand consecutive frames to the operating system.
 
@@ -83,8 +88,12 @@ class ImageSink(ABC):
         start
             Index of the first one: always `stored`.
         checksums
-            (n,) xxh3_64 of the bytes of each; stored so that a reader can verify them. Given always or
-            never.
+            (n,) xxh3_64 of the bytes of each, so that a reader can verify them. Given always or
+            never; without it the next two are not stored either.
+        timestamps
+            (n,) time of each exposure, in ns since the epoch.
+        numbers
+            (n,) the camera's own frame numbers.
 
         Raises
         ------
@@ -104,7 +113,11 @@ class ImageSink(ABC):
             )
         stored = np.ascontiguousarray(frames, dtype=self.dtype)
         if checksums is not None:
-            self._write_checksums(checksums, start)
+            try:
+                self._index.write(start, checksums, timestamps, numbers)
+            except OSError as error:
+                path = self.directory / FRAME_INDEX
+                raise storage_error(error, f"write frames from {start} on to {path}") from error
         self._write(stored)
 
     def sync(self) -> None:
@@ -117,8 +130,7 @@ class ImageSink(ABC):
         """
         try:
             self._sync_files()
-            if self._checksums is not None:
-                os.fsync(self._checksums)
+            self._index.sync()
             os.fsync(self._folder)
             sync_directory(self.directory.parent)
         except OSError as error:
@@ -127,10 +139,8 @@ class ImageSink(ABC):
 
     def close(self) -> None:
         """Close the files. A second call does nothing."""
-        if self._checksums is not None:
-            os.close(self._checksums)
-            self._checksums = None
         if self._folder >= 0:
+            self._index.close()
             os.close(self._folder)
             self._folder = -1
 
@@ -143,24 +153,14 @@ class ImageSink(ABC):
         """Write frames that are known to be the next ones, and count them in `stored`."""
 
     def _sync_files(self) -> None:
+        if len(self._unsynced) > _MANY_FILES and sync_file_system(self._folder):
+            return
         for name in self._unsynced:
             descriptor = os.open(name, os.O_RDONLY | os.O_CLOEXEC, dir_fd=self._folder)
             try:
                 os.fsync(descriptor)
             finally:
                 os.close(descriptor)
-
-    def _write_checksums(self, checksums: NDArray[np.uint64], start: int) -> None:
-        path = self.directory / CHECKSUMS
-        try:
-            if self._checksums is None:
-                flags = os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC
-                self._checksums = os.open(CHECKSUMS, flags, 0o666, dir_fd=self._folder)
-            os.pwrite(self._checksums, checksums.astype("<u8").tobytes(), 8 * start)
-        except OSError as error:
-            raise storage_error(
-                error, f"write the checksums from frame {start} to {path}"
-            ) from error
 
 
 def open_sink(
