@@ -154,7 +154,7 @@ class ImageWriter(FrameCallback):
 
 
 def _write(sink: ImageSink, batch: FrameBatch) -> None:
-    sink.write(batch.frames, batch.start, batch.checksums)
+    sink.write(batch.frames, batch.start, batch.checksums, batch.timestamps, batch.numbers)
 
 
 def _image_metadata(stream: AnnouncedStream) -> dict[str, Any]:
