@@ -1,0 +1,126 @@
+"""Frames in a data set of an HDF5 file."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from concertino import StorageError
+
+from ._raw_frames import FrameReader, RawFrames, Region
+
+if TYPE_CHECKING:
+    import h5py
+
+HDF5_SUFFIXES = frozenset({".h5", ".hdf5", ".hdf", ".nxs", ".nx5", ".he5"})
+
+# chunks may span many frames: without room for them each frame would decompress all of them again
+_CACHE_BYTES = 128 * 2**20
+_CACHE_SLOTS = 10_007
+
+
+def open_hdf5(path: Path) -> "h5py.File":
+    """Open an HDF5 file for reading.
+
+    Raises
+    ------
+    StorageError
+        It does not exist, cannot be read, or is no HDF5 file.
+    """
+    import h5py
+
+    if not path.exists():
+        raise StorageError(f"there is no file {path}")
+    try:
+        return h5py.File(path, "r", rdcc_nbytes=_CACHE_BYTES, rdcc_nslots=_CACHE_SLOTS)
+    except OSError as error:
+        raise StorageError(
+            f"{path} cannot be read as HDF5: {error}; is it damaged, or still being written?"
+        ) from error
+
+
+def open_dataset(file: "h5py.File", name: str) -> FrameReader:
+    """Open a data set of an open file as frames; a 2-D one is a single frame.
+
+    Raises
+    ------
+    StorageError
+        There is no such data set (the message lists what there is), or it holds no images.
+    """
+    import h5py
+
+    dataset = file.get(name)
+    if not isinstance(dataset, h5py.Dataset):
+        present = [f"{key} {tuple(shape)}" for key, shape in image_datasets(file).items()]
+        raise StorageError(
+            f"{file.filename} has no data set {name!r}; the images in it are: "
+            f"{', '.join(present) or 'none'}"
+        )
+    if dataset.ndim not in (2, 3) or dataset.dtype.kind not in "uif":
+        raise StorageError(
+            f"{file.filename}:{name} has shape {dataset.shape} and dtype {dataset.dtype}; images "
+            "are numbers in (frame, height, width) or (height, width)"
+        )
+    if dataset.size == 0:
+        raise StorageError(f"{file.filename}:{name} is empty: its shape is {dataset.shape}")
+    offset = None if file.userblock_size else dataset.id.get_offset()
+    if dataset.chunks is None and offset is not None:
+        count, height, width = (1, *dataset.shape)[-3:]
+        step = height * width * dataset.dtype.itemsize
+        return RawFrames(
+            [Path(file.filename)],
+            np.zeros(count, np.int64),
+            offset + np.arange(count, dtype=np.int64) * step,
+            (height, width),
+            dataset.dtype,
+        )
+    return _DatasetFrames(dataset)
+
+
+def image_datasets(file: "h5py.File") -> dict[str, tuple[int, ...]]:
+    """Return names and shapes of the data sets with three dimensions, each once."""
+    import h5py
+
+    found: dict[str, tuple[int, ...]] = {}
+
+    def visit(name: str, item: Any) -> None:
+        if isinstance(item, h5py.Dataset) and item.ndim == 3 and item.dtype.kind in "uif":
+            found["/" + name] = item.shape
+
+    file.visititems(visit)
+    return found
+
+
+class _DatasetFrames:
+    """Frames that the HDF5 library has to read: chunked, compressed, virtual."""
+
+    def __init__(self, dataset: "h5py.Dataset") -> None:
+        self._dataset = dataset
+        self._name = f"{dataset.file.filename}:{dataset.name}"
+        count, height, width = (1, *dataset.shape)[-3:]
+        self.shape = (int(count), int(height), int(width))
+        self.dtype = np.dtype(dataset.dtype).newbyteorder("=")
+
+    def read(self, start: int, region: Region, out: NDArray[Any]) -> None:
+        """Read ``len(out)`` frames from `start` on, cut to `region`, into `out` (n, h, w)."""
+        row, column, height, width = region
+        part: tuple[slice, ...] = (slice(row, row + height), slice(column, column + width))
+        direct = out.flags.c_contiguous and out.dtype == self.dtype
+        target = out if direct else np.empty(out.shape, self.dtype)
+        if self._dataset.ndim == 3:
+            part = (slice(start, start + len(out)), *part)
+        try:
+            self._dataset.read_direct(target if self._dataset.ndim == 3 else target[0], part)
+        except (OSError, RuntimeError, ValueError) as error:
+            raise StorageError(
+                f"frames {start} to {start + len(out) - 1} cannot be read from {self._name}: "
+                f"{error}; is the file damaged?"
+            ) from error
+        if not direct:
+            out[:] = target
+
+    def close(self) -> None:
+        """Close the file."""
+        if self._dataset:
+            self._dataset.file.close()

@@ -1,0 +1,310 @@
+"""Stored frames, wherever they are, as one sequence with random access."""
+
+import glob
+import re
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from concertino import ParameterError, StorageError
+
+from ._hdf5_images import HDF5_SUFFIXES, image_datasets, open_dataset, open_hdf5
+from ._raw_frames import FrameReader, Region
+from ._scan_layouts import find_layout
+from ._tiff_images import open_tiffs
+
+_TIFF_SUFFIXES = frozenset({".tif", ".tiff"})
+
+
+class ImageSequence:
+    """Stored frames of one shape and dtype.
+
+    `open_images` and `open_scan` make them. Any number of threads may read.
+
+    Parameters
+    ----------
+    reader : FrameReader
+        Reads the frames.
+    name : str
+        What they are called in messages.
+    indices : NDArray of int, optional
+        Which frames of the reader the sequence has; all by default.
+    start : int
+        Frames left out at the beginning.
+    count : int, optional
+        Frames kept after them; all by default.
+    roi : (int, int, int, int), optional
+        Row, column, height and width, in px, of the part of each frame that is kept.
+
+    Raises
+    ------
+    ParameterError
+        There are fewer frames, or the region reaches outside of them.
+    """
+
+    def __init__(
+        self,
+        reader: FrameReader,
+        name: str,
+        *,
+        indices: NDArray[np.int64] | None = None,
+        start: int = 0,
+        count: int | None = None,
+        roi: Region | None = None,
+    ) -> None:
+        self.name = name
+        self._reader = reader
+        everything = np.arange(reader.shape[0]) if indices is None else indices
+        self._start = start
+        self._indices = everything[_checked_start(start, count, len(everything), name) :][:count]
+        self._region = _checked_region(roi, reader.shape[1:], name)
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """Number, height and width of the frames."""
+        return (len(self._indices), *self._region[2:])
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """Of the pixels."""
+        return self._reader.dtype
+
+    def __len__(self) -> int:
+        return len(self._indices)
+
+    def __repr__(self) -> str:
+        return f"<ImageSequence {self.name}: shape {self.shape}, dtype {self.dtype}>"
+
+    def __getitem__(self, index: int) -> NDArray[Any]:
+        """Return one frame (height, width); negative indices count from the end."""
+        if not -len(self) <= index < len(self):
+            raise IndexError(f"frame {index} of {self.name}, which holds {len(self)}")
+        index %= len(self)
+        frame: NDArray[Any] = self.read(index, index + 1)[0]
+        return frame
+
+    def read(
+        self, start: int = 0, stop: int | None = None, out: NDArray[Any] | None = None
+    ) -> NDArray[Any]:
+        """Read consecutive frames.
+
+        Parameters
+        ----------
+        start, stop : int
+            First frame, and the one after the last; all to the end by default.
+        out : NDArray, shape (stop - start, height, width), optional
+            Where to write them; frames are read straight into it when possible. Another dtype is
+            converted to, if nothing is lost.
+
+        Returns
+        -------
+        NDArray, shape (stop - start, height, width)
+            `out`, or a new array.
+
+        Raises
+        ------
+        ParameterError
+            The range or `out` cannot be right.
+        StorageError
+            The frames are past the end, or a file cannot be read.
+        """
+        stop = len(self) if stop is None else stop
+        if not 0 <= start <= stop:
+            raise ParameterError(
+                f"frames {start} to {stop} of {self.name} were asked for; a range is 0 <= start <= stop"
+            )
+        if stop > len(self):
+            after = f" after start index {self._start}" if self._start else ""
+            raise StorageError(
+                f"{self.name} ends before: frames {start} to {stop - 1} were asked for, and it "
+                f"holds {len(self)}{after}"
+            )
+        shape = (stop - start, *self.shape[1:])
+        if out is None:
+            out = np.empty(shape, self.dtype)
+        elif out.shape != shape or not np.can_cast(self.dtype, out.dtype, "safe"):
+            raise ParameterError(
+                f"out for {shape[0]} frames of {self.name} must have shape {shape} and hold "
+                f"{self.dtype}, and has shape {out.shape} and dtype {out.dtype}"
+            )
+        wanted = self._indices[start:stop]
+        breaks = np.flatnonzero(np.diff(wanted) != 1) + 1
+        for first, last in zip([0, *breaks], [*breaks, len(wanted)], strict=True):
+            if first < last:
+                self._reader.read(int(wanted[first]), self._region, out[first:last])
+        return out
+
+    def close(self) -> None:
+        """Close the files; garbage collection does it, too."""
+        self._reader.close()
+
+    def __enter__(self) -> "ImageSequence":
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+
+def open_images(
+    source: str | Path | Sequence[str | Path],
+    *,
+    dataset: str | None = None,
+    start: int = 0,
+    roi: Region | None = None,
+    count: int | None = None,
+) -> ImageSequence:
+    """Open stored frames for reading.
+
+    Parameters
+    ----------
+    source : str, Path or sequence of them
+        A directory of TIFFs, a glob pattern of TIFFs, a TIFF with one page or many, a list of TIFFs, an
+        HDF5 file, or ``"file.h5:/exchange/data"``. Files of a directory or pattern are sorted as
+        people count: ``frame_9`` comes before ``frame_10``.
+    dataset : str, optional
+        Data set of an HDF5 file. By default the projections of a DXfile or NXtomo, or the only
+        stack of images in the file.
+    start : int
+        Frames left out at the beginning.
+    roi : (int, int, int, int), optional
+        Row, column, height and width of a region of interest, in px.
+    count : int, optional
+        Number of frames; all by default.
+
+    Returns
+    -------
+    ImageSequence
+        Nothing but the files' structure has been read.
+
+    Raises
+    ------
+    StorageError
+        Files are missing, damaged, or not alike; a data set is missing.
+    ParameterError
+        The region reaches outside, or there are fewer frames than asked for.
+
+    Examples
+    --------
+    >>> from concertino.storage import open_images, sample_path
+    >>> flats = open_images(f"{sample_path()}:/exchange/data_white")
+    >>> len(flats), flats.dtype
+    (10, dtype('float32'))
+    """
+    path, dataset = _split_source(source, dataset)
+    name = str(source) if isinstance(source, (str, Path)) else f"{source[0]} ..." if source else ""
+    indices = None
+    if path is not None:
+        file = open_hdf5(path)
+        if dataset is None:
+            layout = find_layout(file)
+            if layout is not None:
+                dataset, indices = layout.projections
+            else:
+                dataset = _only_stack(image_datasets(file), path)
+            name = f"{path}:{dataset}"
+        reader = open_dataset(file, dataset)
+    else:
+        reader = open_tiffs(find_tiffs(source))
+    return ImageSequence(reader, name, indices=indices, start=start, count=count, roi=roi)
+
+
+def find_tiffs(source: str | Path | Sequence[str | Path]) -> list[Path]:
+    """Return the TIFFs of a directory, pattern, file or list of files.
+
+    Raises
+    ------
+    StorageError
+        There are none.
+    """
+    if not isinstance(source, (str, Path)):
+        if not source:
+            raise StorageError("a list of images was given that has no files in it")
+        return [path for item in source for path in find_tiffs(item)]
+    path = Path(source)
+    if path.is_dir():
+        files = [p for p in path.iterdir() if p.suffix.lower() in _TIFF_SUFFIXES]
+        if not files:
+            raise StorageError(f"the directory {path} has no TIFF files (*.tif, *.tiff) in it")
+    elif path.exists():
+        files = [path]
+    elif glob.has_magic(str(source)):
+        files = [Path(p) for p in glob.glob(str(source), recursive=True) if Path(p).is_file()]
+        if not files:
+            raise StorageError(f"no file fits the pattern {str(source)!r} (seen from {Path.cwd()})")
+    else:
+        raise StorageError(f"there is no file or directory {path} (seen from {Path.cwd()})")
+    return natural_sort(files)
+
+
+def natural_sort(paths: Iterable[Path]) -> list[Path]:
+    """Sort paths so that numbers in them count: frame_9, frame_10."""
+
+    def key(path: Path) -> tuple[list[tuple[int, int, str]], str]:
+        parts = re.split(r"([0-9]+)", str(path.with_suffix("")))
+        return [(i % 2, int(p) if i % 2 else 0, p) for i, p in enumerate(parts)], path.suffix
+
+    return sorted(paths, key=key)
+
+
+def _split_source(
+    source: str | Path | Sequence[str | Path], dataset: str | None
+) -> tuple[Path | None, str | None]:
+    """Return the path and data set of an HDF5 source; no path for any other."""
+    if not isinstance(source, (str, Path)):
+        return None, None
+    path = Path(source)
+    if path.is_dir():
+        return None, None
+    if dataset is None and not path.exists() and ":" in str(source):
+        before, _, after = str(source).rpartition(":")
+        if Path(before).suffix.lower() in HDF5_SUFFIXES or Path(before).is_file():
+            return Path(before), after
+    if dataset is not None or path.suffix.lower() in HDF5_SUFFIXES:
+        return path, dataset
+    return None, None
+
+
+def _only_stack(stacks: dict[str, tuple[int, ...]], path: Path) -> str:
+    if len(stacks) == 1:
+        return next(iter(stacks))
+    if not stacks:
+        raise StorageError(f"{path} has no stack of images in it")
+    present = ", ".join(f"{name} {shape}" for name, shape in stacks.items())
+    raise StorageError(
+        f"{path} has more than one stack of images: say which, as '{path.name}:NAME'; there are {present}"
+    )
+
+
+def _checked_start(start: int, count: int | None, length: int, name: str) -> int:
+    if start < 0 or (start >= length and length > 0):
+        raise ParameterError(
+            f"start index {start} was asked for, and {name} holds the frames 0 to {length - 1}"
+        )
+    if count is not None and not 0 <= count <= length - start:
+        raise ParameterError(
+            f"{count} frames from start index {start} on were asked for, and {name} holds {length}"
+        )
+    return start
+
+
+def _checked_region(roi: Region | None, frame: tuple[int, ...], name: str) -> Region:
+    if roi is None:
+        return 0, 0, frame[0], frame[1]
+    row, column, height, width = roi
+    inside = row >= 0 and column >= 0 and row + height <= frame[0] and column + width <= frame[1]
+    if not inside or height < 1 or width < 1:
+        raise ParameterError(
+            f"the region of interest (row {row}, column {column}, height {height}, width {width}) "
+            f"does not fit in the frames of {name}, which are {frame[0]}x{frame[1]} px "
+            "(height x width)"
+        )
+    return row, column, height, width
