@@ -1,0 +1,146 @@
+"""Shows the run in a browser while it goes on."""
+
+from __future__ import annotations
+
+import logging
+import webbrowser
+from collections.abc import Mapping
+from types import TracebackType
+from typing import Any, Self
+
+from numpy.typing import ArrayLike
+
+from concertino.viewers import (
+    ColourMap,
+    FrameFollower,
+    LimitsMode,
+    LivePage,
+    LiveState,
+    PageSettings,
+    frame_addresses,
+)
+
+_LOG = logging.getLogger(__name__)
+
+
+class LiveView:
+    """A page in the browser with the newest frame, the progress of the run, and the newest slices.
+
+    It takes documents, live or replayed, and subscribes to the ``latest`` frames of the streams
+    that they announce, so it never slows a scan. Slices come from the frame stream of a
+    processing run's ``slices`` stream, or from `show_slices`.
+
+    Nothing that happens to the page reaches the RunEngine: see `error`.
+
+    Parameters
+    ----------
+    port : int
+        Port of the page; 0 takes a free one.
+    host : str
+        Address to listen on. Everyone who reaches it sees the page: there is no password.
+    open_browser : bool
+        Whether to open the page in the user's browser.
+    refresh_hz : float
+        Pictures a second at most.
+    limits : {"auto", "fixed", "full", "stream"} or tuple of float
+        Values with the darkest and the brightest colour; see `PageSettings`.
+    percentiles : tuple of float
+        For ``limits="auto"``, in percent.
+    colour_map : {"gray", "inverted", "viridis", "inferno", "magma", "cividis", "turbo"}
+        Colours from low to high.
+
+    Attributes
+    ----------
+    state : LiveState
+        What the page shows.
+    url : str
+        Of the page.
+
+    Raises
+    ------
+    ParameterError
+        If a setting cannot work.
+    SessionError
+        If Bokeh is not installed, or the port is in use.
+
+    Examples
+    --------
+    ::
+
+        with LiveView(open_browser=True) as view:
+            token = session.subscribe(view)
+            session.RE(plan)
+    """
+
+    def __init__(
+        self,
+        port: int = 0,
+        *,
+        host: str = "127.0.0.1",
+        open_browser: bool = False,
+        refresh_hz: float = 10.0,
+        limits: LimitsMode | tuple[float, float] = "auto",
+        percentiles: tuple[float, float] = (0.5, 99.5),
+        colour_map: ColourMap = "gray",
+    ) -> None:
+        settings = PageSettings(limits, percentiles, colour_map, refresh_hz)
+        self.state = LiveState()
+        self._page = LivePage(self.state, host=host, port=port, settings=settings)
+        self.url = self._page.url
+        self._follower = FrameFollower(
+            self.state, name=f"live view {self.url}", refresh_hz=refresh_hz
+        )
+        self._error: BaseException | None = None
+        if open_browser:
+            webbrowser.open(self.url)
+
+    @property
+    def error(self) -> BaseException | None:
+        """Why the page shows nothing more, or not all; None while all is well."""
+        return self._page.error or self._error
+
+    def __call__(self, name: str, doc: Mapping[str, Any]) -> None:
+        """Take a document; never raises."""
+        try:
+            self.state.document(name, doc)
+            if name == "descriptor":
+                self._follow(doc)
+        except Exception as error:
+            self._error = error
+            _LOG.warning("The live view could not use a document %r: %s", name, error)
+
+    def show_slices(self, slices: ArrayLike | Mapping[str, ArrayLike]) -> None:
+        """Show a volume (slice, y, x), a slice (y, x), or slices by their labels.
+
+        Raises
+        ------
+        ParameterError
+            If they are no images.
+        """
+        self.state.show_slices(slices)
+
+    def close(self) -> None:
+        """Take the page away; idempotent."""
+        self._follower.close()
+        self._page.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def _follow(self, descriptor: Mapping[str, Any]) -> None:
+        stream = descriptor["name"]
+        for camera, address in frame_addresses(descriptor).items():
+            self._follower.follow(
+                address,
+                camera=camera,
+                stream=stream,
+                panel="slices" if stream == "slices" else "frames",
+            )

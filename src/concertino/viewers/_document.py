@@ -1,0 +1,87 @@
+"""What one browser tab shows: one Bokeh document, refreshed while the browser keeps up."""
+
+from __future__ import annotations
+
+import logging
+from typing import Any
+
+from bokeh.document import Document
+from bokeh.layouts import column, row
+from bokeh.models import Div, Toggle
+
+from ._feed import Feed
+from ._html import header, title
+from ._picture_panel import PicturePanel
+from ._settings import PageSettings
+
+_LOG = logging.getLogger(__name__)
+
+
+class LiveDocument:
+    """Keeps one tab up to date.
+
+    Bokeh runs `refresh` again only after everything it changed has been written to the browser's
+    connection. So a browser that does not read, stalled or asleep, gets nothing new, and nothing
+    is kept for it.
+
+    Parameters
+    ----------
+    document : Document
+        The tab's.
+    feed : Feed
+        Where the newest comes from.
+    settings : PageSettings
+        What is shown at first.
+    """
+
+    def __init__(self, document: Document, feed: Feed, settings: PageSettings) -> None:
+        self._document = document
+        self._feed = feed
+        self._problem = ""
+        self._header = Div(text=header({}, paused=False), width=1200)
+        self._pause = Toggle(label="Pause", width=90, align="start")
+        self._frames = PicturePanel("Newest frame", settings)
+        self._slices = PicturePanel("Reconstruction", settings)
+        document.title = "Concertino"
+        document.add_root(
+            column(
+                row(self._pause, self._header, spacing=16),
+                row(self._frames.layout, self._slices.layout, spacing=30),
+                spacing=10,
+                margin=(10, 10, 10, 14),
+            )
+        )
+        document.add_periodic_callback(self.refresh, round(1000 / settings.refresh_hz))
+
+    def refresh(self) -> None:
+        """Show what is new."""
+        self._feed.want()
+        self._document.hold("combine")
+        try:
+            self._show()
+        except Exception as error:
+            # Ten times a second would be too often to say it.
+            if (problem := repr(error)) != self._problem:
+                self._problem = problem
+                _LOG.exception("The live page could not show what is new")
+        finally:
+            self._document.unhold()
+
+    def _show(self) -> None:
+        summary: dict[str, Any] = self._feed.summary
+        paused = bool(self._pause.active)
+        label = "Resume" if paused else "Pause"
+        for model, name, value in (
+            (self._header, "text", header(summary, paused=paused)),
+            (self._document, "title", title(summary)),
+            (self._pause, "label", label),
+        ):
+            if getattr(model, name) != value:
+                setattr(model, name, value)
+        for panel, pictures in (
+            (self._frames, self._feed.pictures["frames"]),
+            (self._slices, self._feed.pictures["slices"]),
+        ):
+            if not paused:
+                panel.take(pictures)
+            panel.draw(summary.get("received_hz", {}))

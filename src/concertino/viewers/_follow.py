@@ -1,0 +1,109 @@
+"""A thread that takes the newest frames of frame streams at its own leisure."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections import deque
+from dataclasses import dataclass
+
+from concertino._errors import FrameStreamError
+from concertino.frames import Subscription, subscribe
+
+from ._picture import Panel
+from ._state import LiveState
+
+_LOG = logging.getLogger(__name__)
+_UNWATCHED_PERIOD_S = 1.0
+_CONNECT_TIMEOUT_S = 2.0
+
+
+@dataclass
+class _Followed:
+    subscription: Subscription
+    camera: str
+    stream: str
+    panel: Panel
+
+
+class FrameFollower:
+    """Copies the newest frames of streams into a `LiveState`.
+
+    It subscribes to ``latest``, so it never slows a publisher, and takes at most `refresh_hz`
+    frames a second from a stream; one a second while no display asks for them.
+
+    Parameters
+    ----------
+    state : LiveState
+        Gets the frames.
+    name : str
+        Of the subscriber, unique among those of a stream.
+    refresh_hz : float
+        Frames taken a second at most.
+    """
+
+    def __init__(self, state: LiveState, *, name: str = "live view", refresh_hz: float = 10.0):
+        self._state = state
+        self._name = name
+        self._period_s = 1 / refresh_hz
+        self._wanted: deque[tuple[str, str, str, Panel]] = deque(maxlen=64)
+        self._followed: list[_Followed] = []
+        self._wake = threading.Event()
+        self._closed = False
+        self._thread = threading.Thread(target=self._run, name=f"{name} frames", daemon=True)
+        self._thread.start()
+
+    def follow(self, address: str, *, camera: str, stream: str, panel: Panel = "frames") -> None:
+        """Follow a frame stream until it ends; returns at once.
+
+        A stream that is gone, or cannot be reached, is not shown; that is no error.
+        """
+        self._wanted.append((address, camera, stream, panel))
+        self._wake.set()
+
+    def close(self) -> None:
+        """Leave all streams; idempotent."""
+        self._closed = True
+        self._wake.set()
+        self._thread.join(timeout=2 * _CONNECT_TIMEOUT_S)
+
+    def _run(self) -> None:
+        while not self._closed:
+            self._wake.clear()
+            while self._wanted:
+                self._join(*self._wanted.popleft())
+            self._followed = [followed for followed in self._followed if self._take(followed)]
+            self._wake.wait(self._period_s if self._state.watched else _UNWATCHED_PERIOD_S)
+        for followed in self._followed:
+            followed.subscription.close()
+
+    def _join(self, address: str, camera: str, stream: str, panel: Panel) -> None:
+        try:
+            subscription = subscribe(
+                address, name=self._name, delivery="latest", timeout_s=_CONNECT_TIMEOUT_S
+            )
+        except (FrameStreamError, OSError, TimeoutError) as error:
+            _LOG.info("The live view does not show stream %s of %s: %s", stream, camera, error)
+            return
+        self._followed.append(_Followed(subscription, camera, stream, panel))
+
+    def _take(self, followed: _Followed) -> bool:
+        """Show the newest frame of a stream; tell whether to go on with it."""
+        try:
+            batch = followed.subscription.read(timeout_s=0)
+        except TimeoutError:
+            return True
+        except (FrameStreamError, OSError) as error:
+            _LOG.info("The live view leaves stream %s: %s", followed.stream, error)
+            batch = None
+        if batch is None:
+            followed.subscription.close()
+            return False
+        frame, number = batch.frames[-1], batch.stop - 1
+        if followed.panel == "frames":
+            self._state.show_frame(
+                frame, camera=followed.camera, stream=followed.stream, number=number
+            )
+        else:
+            self._state.show_slice(frame, label=f"slice {batch.numbers[-1]}", number=number)
+        return True

@@ -1,0 +1,188 @@
+"""How far a run is, told from its documents alone."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+RunState = Literal["waiting", "running", "finished", "aborted", "failed"]
+
+_SIDE_STREAMS = frozenset({"baseline", "ledger"})
+_EXIT_STATES: dict[str, RunState] = {"success": "finished", "abort": "aborted"}
+_MAX_RUNS = 8
+
+
+@dataclass
+class StreamProgress:
+    """What is acquired of one stream.
+
+    Attributes
+    ----------
+    name : str
+        Of the stream.
+    acquired : int
+        Frames or events documented so far.
+    total : int or None
+        Announced by the start document; None when it does not say.
+    """
+
+    name: str
+    acquired: int = 0
+    total: int | None = None
+
+
+@dataclass
+class RunProgress:
+    """One run, as its documents tell it.
+
+    Attributes
+    ----------
+    uid, name, plan, sample : str
+        Of the run; "" when unknown.
+    derived : bool
+        Whether it processes another run.
+    state : {"waiting", "running", "finished", "aborted", "failed"}
+        ``waiting`` before the first run.
+    reason : str
+        Why it failed or was aborted; "" otherwise.
+    streams : dict of str to StreamProgress
+        By name, in the order of the plan.
+    """
+
+    uid: str = ""
+    name: str = ""
+    plan: str = ""
+    sample: str = ""
+    derived: bool = False
+    state: RunState = "waiting"
+    reason: str = ""
+    streams: dict[str, StreamProgress] = field(default_factory=dict)
+    started_s: float = field(default_factory=time.monotonic)
+    stopped_s: float | None = None
+
+    @classmethod
+    def begin(cls, start: Mapping[str, Any]) -> RunProgress:
+        """Return the progress of a run that starts."""
+        scan_id = start.get("scan_id")
+        name = start.get("scan_name") or (f"scan {scan_id}" if scan_id is not None else "")
+        sample = start.get("sample") or ""
+        if isinstance(sample, Mapping):
+            sample = sample.get("name", "")
+        return cls(
+            uid=str(start.get("uid", "")),
+            name=str(name or str(start.get("uid", ""))[:8]),
+            plan=str(start.get("plan_name", "")),
+            sample=str(sample),
+            derived="derived_from" in start,
+            state="running",
+            streams={
+                stream: StreamProgress(stream, 0, total) for stream, total in _totals(start).items()
+            },
+        )
+
+    def reach(self, stream: str, count: int) -> None:
+        """Note that `count` frames or events of a stream are documented."""
+        if stream in _SIDE_STREAMS:
+            return
+        progress = self.streams.setdefault(stream, StreamProgress(stream))
+        progress.acquired = max(progress.acquired, count)
+
+    def end(self, stop: Mapping[str, Any]) -> None:
+        """Take the run's stop document."""
+        self.state = _EXIT_STATES.get(str(stop.get("exit_status")), "failed")
+        self.reason = "" if self.state == "finished" else str(stop.get("reason") or "")
+        self.stopped_s = time.monotonic()
+
+    def summary(self) -> dict[str, Any]:
+        """Return what a display shows, JSON-able."""
+        stopped_s = time.monotonic() if self.stopped_s is None else self.stopped_s
+        return {
+            "uid": self.uid,
+            "name": self.name,
+            "plan": self.plan,
+            "sample": self.sample,
+            "state": self.state,
+            "reason": self.reason,
+            "elapsed_s": 0.0 if self.state == "waiting" else stopped_s - self.started_s,
+            "streams": [
+                {"name": s.name, "acquired": s.acquired, "total": s.total}
+                for s in self.streams.values()
+            ],
+        }
+
+
+class RunTracker:
+    """Follows runs by their documents.
+
+    Attributes
+    ----------
+    run : RunProgress
+        The newest run that acquires.
+    processing : RunProgress or None
+        The newest run that processes the data of another, since `run` began.
+    """
+
+    def __init__(self) -> None:
+        self.run = RunProgress()
+        self.processing: RunProgress | None = None
+        self._runs: dict[str, RunProgress] = {}
+        self._streams: dict[str, tuple[RunProgress, str]] = {}
+
+    def __call__(self, name: str, doc: Mapping[str, Any]) -> None:
+        """Take a document."""
+        if name == "start":
+            self._start(RunProgress.begin(doc))
+        elif name == "descriptor":
+            if (run := self._runs.get(doc["run_start"])) is not None:
+                self._streams[doc["uid"]] = (run, doc["name"])
+                run.reach(doc["name"], 0)
+        elif name in ("event", "event_page", "stream_datum"):
+            run, stream = self._streams.get(doc["descriptor"], (None, ""))
+            if run is not None:
+                run.reach(stream, _count(name, doc))
+        elif name == "stop" and (run := self._runs.get(doc["run_start"])) is not None:
+            run.end(doc)
+
+    def _start(self, run: RunProgress) -> None:
+        if run.derived:
+            self.processing = run
+        else:
+            self.run = run
+            self.processing = None
+        self._runs[run.uid] = run
+        while len(self._runs) > _MAX_RUNS:
+            oldest = self._runs.pop(next(iter(self._runs)))
+            self._streams = {uid: at for uid, at in self._streams.items() if at[0] is not oldest}
+
+
+def frame_addresses(descriptor: Mapping[str, Any]) -> dict[str, str]:
+    """Return the addresses of the frame streams that a descriptor announces, by camera."""
+    found: dict[str, str] = {}
+    for device, configuration in descriptor.get("configuration", {}).items():
+        for key, value in configuration.get("data", {}).items():
+            if key.endswith("-frames") and isinstance(value, str) and value:
+                found[key.removesuffix("-frames") or device] = value
+    return found
+
+
+def _count(name: str, doc: Mapping[str, Any]) -> int:
+    if name == "stream_datum":
+        return int(doc["indices"]["stop"])
+    seq_num = doc["seq_num"]
+    return int(seq_num) if name == "event" else max(seq_num, default=0)
+
+
+def _totals(start: Mapping[str, Any]) -> dict[str, int | None]:
+    tomo = start.get("tomo") or {}
+    arguments = start.get("plan_args") or {}
+    totals: dict[str, int | None] = {}
+    for stream, kind in tomo.get("image_kinds", {}).items():
+        count = arguments.get(f"num_{stream}")
+        if kind == "projection":
+            count = tomo.get("num_projections", count)
+        totals[stream] = count if isinstance(count, int) else None
+    if isinstance(start.get("num_points"), int) and not totals:
+        totals["primary"] = start["num_points"]
+    return totals

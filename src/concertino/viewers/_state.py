@@ -1,0 +1,170 @@
+"""What a display shows of a running scan, free of any display."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import deque
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from ._picture import LONGEST_SIDE_PX, Panel, Picture, downsample
+from ._progress import RunTracker
+
+MAX_SLICES = 16
+_RATE_WINDOW_S = 2.0
+_WATCHED_S = 2.0
+
+
+class LiveState:
+    """The newest of everything: run, progress, frames and slices.
+
+    It is filled by a callback and read by displays (a page, a notebook widget, a window), from any
+    threads. It holds one picture for each camera and at most sixteen slices, however long
+    it is fed and however slowly it is read.
+
+    Parameters
+    ----------
+    longest_px : int
+        Rows and columns of a picture at most; see `downsample`.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from concertino.viewers import LiveState
+    >>> state = LiveState()
+    >>> state.show_frame(np.ones((2, 3), np.uint16), camera="camera", stream="flats", number=7)
+    >>> picture = state.newer("frames", 0)
+    >>> picture.label, picture.stream, picture.number, picture.shape
+    ('camera', 'flats', 7, (2, 3))
+    """
+
+    def __init__(self, longest_px: int = LONGEST_SIDE_PX) -> None:
+        self.longest_px = longest_px
+        self._lock = threading.Lock()
+        self._tracker = RunTracker()
+        self._pictures: dict[Panel, dict[str, Picture]] = {"frames": {}, "slices": {}}
+        self._rates: dict[str, _Rate] = {}
+        self._version = 0
+        self._read_s = float("-inf")
+
+    @property
+    def watched(self) -> bool:
+        """Whether a display asked for something in the last two seconds."""
+        return time.monotonic() - self._read_s < _WATCHED_S
+
+    def document(self, name: str, doc: Mapping[str, Any]) -> None:
+        """Take a document of a run; a few microseconds."""
+        with self._lock:
+            self._tracker(name, doc)
+            if name == "start" and "derived_from" not in doc:
+                self._pictures["slices"].clear()
+                self._rates.clear()
+
+    def show_frame(
+        self, frame: ArrayLike, *, camera: str, stream: str = "", number: int = 0
+    ) -> None:
+        """Make a frame the camera's newest.
+
+        Parameters
+        ----------
+        frame : array_like, shape (height, width)
+            It is copied.
+        camera, stream : str
+            Where it comes from.
+        number : int
+            Index of the frame in its stream, from 0. The rate is told from these.
+        """
+        self._show("frames", camera, frame, stream, number)
+
+    def show_slices(self, slices: ArrayLike | Mapping[str, ArrayLike]) -> None:
+        """Show reconstructed slices.
+
+        Parameters
+        ----------
+        slices : array_like, shape (slice, y, x) or (y, x), or mapping of str to (y, x)
+            A volume, one slice, or slices by their labels. Of a volume of more than sixteen
+            slices, sixteen at equal distances are shown.
+
+        Raises
+        ------
+        ParameterError
+            If they are no images.
+        """
+        if not isinstance(slices, Mapping):
+            volume = np.asarray(slices)
+            if volume.ndim == 3:
+                count = min(len(volume), MAX_SLICES)
+                chosen = np.linspace(0, len(volume) - 1, count).round().astype(int)
+                slices = {f"slice {index}": volume[index] for index in chosen}
+            else:
+                slices = {"slice": volume}
+        for label, image in slices.items():
+            self._show("slices", str(label), image, "slices", 0)
+
+    def show_slice(self, image: ArrayLike, *, label: str, number: int = 0) -> None:
+        """Show one reconstructed slice, shape (y, x), beside those already there."""
+        self._show("slices", label, image, "slices", number)
+
+    def newer(self, panel: Panel, version: int) -> Picture | None:
+        """Return the oldest picture of a panel that is newer than `version`, or None.
+
+        Called again with the version returned, it gives all pictures in turn, and only their
+        newest contents.
+        """
+        with self._lock:
+            self._read_s = time.monotonic()
+            pictures = [p for p in self._pictures[panel].values() if p.version > version]
+        return min(pictures, key=lambda picture: picture.version, default=None)
+
+    def summary(self) -> dict[str, Any]:
+        """Return the state of the run and what pictures there are, JSON-able."""
+        with self._lock:
+            self._read_s = time.monotonic()
+            processing = self._tracker.processing
+            return {
+                "run": self._tracker.run.summary(),
+                "processing": None if processing is None else processing.summary(),
+                "received_hz": {camera: rate.value() for camera, rate in self._rates.items()},
+                "labels": {panel: list(found) for panel, found in self._pictures.items()},
+            }
+
+    def _show(self, panel: Panel, label: str, image: ArrayLike, stream: str, number: int) -> None:
+        array = np.asarray(image)
+        pixels = downsample(array, self.longest_px)
+        shape = (array.shape[0], array.shape[1])
+        with self._lock:
+            self._version += 1
+            pictures = self._pictures[panel]
+            pictures[label] = Picture(panel, label, pixels, shape, stream, number, self._version)
+            if panel == "frames":
+                self._rates.setdefault(label, _Rate()).note(stream, number + 1)
+            while len(pictures) > MAX_SLICES:
+                del pictures[min(pictures, key=lambda key: pictures[key].version)]
+
+
+class _Rate:
+    """Frames a second, from the counts that were seen lately."""
+
+    def __init__(self) -> None:
+        self._stream = ""
+        self._seen: deque[tuple[float, int]] = deque()
+
+    def note(self, stream: str, count: int) -> None:
+        if stream != self._stream or (self._seen and count < self._seen[-1][1]):
+            self._stream = stream
+            self._seen.clear()
+        now_s = time.monotonic()
+        self._seen.append((now_s, count))
+        while now_s - self._seen[0][0] > _RATE_WINDOW_S and len(self._seen) > 2:
+            self._seen.popleft()
+
+    def value(self) -> float:
+        now_s = time.monotonic()
+        if len(self._seen) < 2 or now_s - self._seen[-1][0] > _RATE_WINDOW_S:
+            return 0.0
+        (first_s, first), (last_s, last) = self._seen[0], self._seen[-1]
+        return (last - first) / max(last_s - first_s, 1e-6)
