@@ -12,9 +12,8 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from concertino import ParameterError, StorageError
-from concertino.storage._image_sources import ImageSequence, find_tiffs, natural_sort, open_images
-from concertino.storage._sample import sample_path
-from concertino.storage._scan_images import open_scan
+from concertino.storage import ImageSequence, open_images, open_scan, sample_path
+from concertino.storage._image_sources import find_tiffs, natural_sort
 from concertino.storage._tiff_index import index_plain_tiff
 
 STACK = np.random.default_rng(1).integers(0, 60_000, (23, 7, 11)).astype(np.uint16)
