@@ -2,6 +2,7 @@
 
 from ._frame_callback import AnnouncedStream, FrameCallback, announced_streams
 from ._image_writer import ImageWriter
+from ._live_view import LiveView
 from ._online_reconstruction import OnlineReconstruction
 from ._processing_run import ProcessingRun, derived_directory
 from ._run_log import RunLog
@@ -10,6 +11,7 @@ __all__ = [
     "AnnouncedStream",
     "FrameCallback",
     "ImageWriter",
+    "LiveView",
     "OnlineReconstruction",
     "ProcessingRun",
     "RunLog",

@@ -2,6 +2,7 @@
 
 from ._beam import BeamSwitch, SimulatedShutter, SimulatedStorageRing, SimulatedTube
 from ._camera import Camera
+from ._file_source import FileCamera, FileSource
 from ._frame_source import CameraSettings, FrameSource, Grab
 from ._motor import SimulatedMotor
 from ._simulated_beamline import SimulatedBeamline, foam_twin
@@ -11,6 +12,8 @@ __all__ = [
     "BeamSwitch",
     "Camera",
     "CameraSettings",
+    "FileCamera",
+    "FileSource",
     "FrameSource",
     "Grab",
     "SimulatedBeamline",
