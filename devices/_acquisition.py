@@ -65,14 +65,18 @@ class Acquisition:
         )
         self._thread.start()
 
-    async def stop(self) -> None:
-        """Stop exposing, end the stream and wait until the subscribers are done with it."""
+    def request_stop(self) -> None:
+        """Stop exposing; the stream ends soon."""
         self._stopping.set()
         self._source.stop()
         if self._thread is None:
             self.stream.close()
             self.done.set()
-        else:
+
+    async def stop(self) -> None:
+        """Stop exposing, end the stream and wait until the subscribers are done with it."""
+        self.request_stop()
+        if self._thread is not None:
             await asyncio.to_thread(self._thread.join)
 
     def _run(self) -> None:

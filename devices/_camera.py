@@ -115,13 +115,17 @@ class Camera(
 
     @AsyncStatus.wrap
     async def stage(self) -> None:
-        """Make the camera idle."""
+        """Make the camera idle, and forget what it was prepared for."""
         await self._stop()
+        self._acquisition = self._assets = None
+        self._set_frames("")
 
-    @AsyncStatus.wrap
-    async def unstage(self) -> None:
+    def unstage(self) -> AsyncStatus[None]:
         """Stop exposing, end the frame stream and wait until its subscribers are done."""
-        await self._stop()
+        # At once: after a halt the RunEngine calls this and does not wait for it.
+        if self._acquisition is not None:
+            self._acquisition.request_stop()
+        return AsyncStatus(self._stop())
 
     @AsyncStatus.wrap
     async def prepare(self, value: FrameRequest | TriggerInfo) -> None:
@@ -140,13 +144,7 @@ class Camera(
             )
         if self._acquisition is not None:
             await self._acquisition.stop()
-        if request.count is not None and request.count < 1:
-            raise CameraError(
-                f"Camera {self.name} was asked for {request.count} frames of {request.kind}; "
-                "ask for at least one."
-            )
-        settings = await self._settings(request)
-        await asyncio.to_thread(self.source.prepare, request, settings)
+        await self.check_request(request)
         stream = FrameStream(
             shape=self.source.shape,
             dtype=self.source.dtype,
@@ -166,6 +164,23 @@ class Camera(
         self.account.watch(self._acquisition)
         self._set_frames(stream.address)
         self._set_pixel_size(self.source.pixel_size_um)
+
+    async def check_request(self, request: FrameRequest) -> None:
+        """Check whether the camera can do what is asked, with its present settings.
+
+        Raises
+        ------
+        CameraError
+            If it cannot.
+        """
+        if request.count is not None and request.count < 1:
+            raise CameraError(
+                f"Camera {self.name} was asked for {request.count} frames of {request.kind}; "
+                "ask for at least one."
+            )
+        settings = await self._settings(request)
+        if self._acquisition is None or not self._acquisition.running:
+            await asyncio.to_thread(self.source.prepare, request, settings)
 
     @AsyncStatus.wrap
     async def kickoff(self) -> None:
@@ -214,11 +229,15 @@ class Camera(
     async def trigger(self) -> None:
         """Take one frame; done when it is exposed and published.
 
+        Without `prepare` it takes any number of frames, as plans such as ``bp.count`` expect.
+
         Raises
         ------
         CameraError
             If the camera was not prepared for software triggers, or failed.
         """
+        if self._acquisition is None:
+            await self._prepare_endless()
         acquisition = self._prepared("trigger")
         if acquisition.request.trigger != "software":
             raise CameraError(
@@ -236,6 +255,11 @@ class Camera(
         )
         if acquisition.error is not None:
             raise acquisition.error
+        if stream.published + len(stream.dropped) == before:
+            raise CameraError(
+                f"Camera {self.name} was triggered after it had taken the {before} frames of "
+                f"{acquisition.request.kind} or was stopped; prepare it again for more."
+            )
 
     async def read(self) -> dict[str, Reading[Any]]:
         """Return nothing: the frames are external."""
@@ -244,7 +268,7 @@ class Camera(
     async def describe(self) -> dict[str, DataKey]:
         """Describe the frames; prepares an endless stream of software triggers when none is."""
         if self._acquisition is None:
-            await self.prepare(FrameRequest(None, kind="primary", trigger="software"))
+            await self._prepare_endless()
         stream = self._prepared("describe").stream
         return {
             self.name: DataKey(
@@ -327,6 +351,9 @@ class Camera(
                 "the exposure."
             )
         return CameraSettings(exposure, rate)
+
+    async def _prepare_endless(self) -> None:
+        await self.prepare(FrameRequest(None, kind="primary", trigger="software"))
 
     def _prepared(self, what: str) -> Acquisition:
         if self._acquisition is None:

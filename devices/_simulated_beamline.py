@@ -2,7 +2,9 @@
 
 import math
 import time
+from dataclasses import replace
 
+from concertino import ParameterError
 from concertino.simulation import Beam, BeamlineState, Detector, Faults, Twin, ellipsoid_foam
 
 from ._beam import SimulatedShutter, SimulatedStorageRing, SimulatedTube
@@ -89,6 +91,8 @@ class SimulatedBeamline:
         self.shutter = SimulatedShutter(name="shutter")
         self.tube = SimulatedTube(name="tube")
         self.ring = SimulatedStorageRing(name="ring")
+        if source not in ("synchrotron", "tube"):
+            raise ParameterError(f"source: {source!r} was given; give 'synchrotron' or 'tube'.")
         self.source = source
         self.beam = self.shutter if source == "synchrotron" else self.tube
         self._born_s = time.time()
@@ -134,11 +138,9 @@ def foam_twin(shape: tuple[int, int], *, noise: bool = True, seed: int = 0) -> T
     seed : int
         Of the sample and the noise.
     """
-    detector = Detector(
-        shape=shape,
-        seed=seed,
-        **({} if noise else {"unevenness": 0.0, "ring_pixels": 0.0, "dark_current": 0.0}),
-    )
+    detector = Detector(shape=shape, seed=seed)
+    if not noise:
+        detector = replace(detector, unevenness=0.0, ring_pixels=0.0, dark_current=0.0)
     radius_mm = 0.42 * shape[1] * detector.pixel_size_mm
     foam = ellipsoid_foam(
         seed,

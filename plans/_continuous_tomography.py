@@ -1,6 +1,7 @@
 """Continuous tomography: the rotation turns steadily while the camera runs freely."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import bluesky.plan_stubs as bps
@@ -14,7 +15,14 @@ from ._formulas import continuous_velocity
 from ._frames import OnLost, move_together, take_frames
 from ._imaging import DEFAULT_ORDER, Imaging, Projections, checked_counts, imaging_plan
 from ._metadata import quantity
-from ._parameters import check_limits, read_number
+from ._parameters import (
+    angular_range_deg,
+    check_limits,
+    check_motor,
+    check_velocity,
+    per_degree,
+    read_number,
+)
 from ._protocols import FrameCamera, Rotation
 from ._safety import beam_off, beam_on
 
@@ -49,7 +57,7 @@ def continuous_tomography(
     camera : device
         The camera, with a frame stream and a frame rate.
     rotation : device
-        Rotation stage, in deg, with a ``velocity`` in deg/s.
+        Rotation stage with a ``velocity``; one whose unit is no angle is taken to be in deg.
     beam : device
         The shutter or tube: takes True for beam, False for none.
     sample_stage : device
@@ -96,22 +104,24 @@ def continuous_tomography(
     )  # fmt: skip
     frames = checked_counts(asked)
     number = frames.get("projections", 1)
-    sweep = convert(angular_range, "deg", parameter="angular_range")
-    start = convert(start_angle, "deg", parameter="start_angle")
     axis: Any = rotation
+    check_motor(axis, "rotation", velocity=True)
+    sweep = angular_range_deg(angular_range)
+    start = convert(start_angle, "deg", parameter="start_angle")
     rate = yield from read_number(asked.camera.frame_rate)
     velocity = continuous_velocity(rate, sweep, number)
-    yield from check_limits(rotation, start, "start_angle")
-    yield from check_limits(rotation, start + sweep, "angular_range")
-    if hasattr(axis, "check_velocity"):
-        axis.check_velocity(abs(velocity))
+    degree = yield from per_degree(axis)
     before = yield from read_number(axis.velocity)
+    turn = yield from _turn(axis, start * degree, velocity * degree, number / rate)
+    yield from check_limits(axis, turn.start, "start_angle")
+    yield from check_limits(axis, turn.first, "start_angle, less the way to gain speed")
+    yield from check_limits(axis, turn.last, "angular_range, with the way to lose speed")
+    check_velocity(axis, abs(turn.velocity))
 
     def take(radio: float) -> MsgGenerator[None]:
         yield from _turn_and_take(
-            asked.camera, axis, asked.beam, (sample_stage, radio),
-            start, velocity, rate, number, before, on_lost,
-        )  # fmt: skip
+            asked.camera, axis, asked.beam, (sample_stage, radio), turn, number, before, on_lost
+        )
 
     projections = Projections(
         "continuous_tomography",
@@ -136,25 +146,45 @@ def continuous_tomography(
     return (yield from imaging_plan(asked, frames, projections))
 
 
+@dataclass(frozen=True)
+class _Turn:
+    """One steady turn, in the rotation's unit."""
+
+    start: float
+    velocity: float
+    ramp_s: float
+    frames_s: float
+
+    @property
+    def first(self) -> float:
+        """Where it begins, so that the speed is reached at the start angle."""
+        return self.start - self.velocity * self.ramp_s / 2
+
+    @property
+    def last(self) -> float:
+        """Where it ends: a camera that starts late has its last frame at full speed, too."""
+        return self.start + self.velocity * (self.frames_s + _MARGIN_S + self.ramp_s / 2)
+
+
+def _turn(axis: Any, start: float, velocity: float, frames_s: float) -> MsgGenerator[_Turn]:
+    ramp_s = 0.0
+    if hasattr(axis, "acceleration_time"):
+        ramp_s = yield from read_number(axis.acceleration_time)
+    return _Turn(start, velocity, ramp_s, frames_s)
+
+
 def _turn_and_take(
     camera: FrameCamera,
     rotation: Rotation,
     beam: Any,
     radio: tuple[Any, float],
-    start: float,
-    velocity: float,
-    rate: float,
+    turn: _Turn,
     number: int,
     before: float,
     on_lost: OnLost,
 ) -> MsgGenerator[None]:
-    ramp_s = 0.0
-    if hasattr(rotation, "acceleration_time"):
-        ramp_s = yield from read_number(rotation.acceleration_time)
-    run_up = velocity * ramp_s / 2
-    last = start + velocity * (number / rate + _MARGIN_S) + run_up
-    yield from move_together(radio, (rotation, start - run_up))
-    yield from bps.mv(rotation.velocity, abs(velocity))
+    yield from move_together(radio, (rotation, turn.first))
+    yield from bps.mv(rotation.velocity, abs(turn.velocity))
     yield from beam_on(beam)
     turning = short_uid("turning")
 
@@ -164,10 +194,10 @@ def _turn_and_take(
         yield Msg("read", camera.start_time)
         yield Msg("save")
 
-    yield Msg("set", rotation, last, group=turning)
-    yield from bps.sleep(ramp_s)
+    yield Msg("set", rotation, turn.last, group=turning)
+    yield from bps.sleep(turn.ramp_s)
     yield from take_frames(camera, number, "projections", on_lost=on_lost, started=note_motion)
     yield from beam_off(beam)
     yield Msg("wait", None, group=turning)
     yield from bps.mv(rotation.velocity, before)
-    yield from move_together((rotation, start))
+    yield from move_together((rotation, turn.start))

@@ -27,7 +27,7 @@ def take_frames(
 ) -> MsgGenerator[None]:
     """Take frames at the camera's own pace.
 
-    Must be within `frames_wrapper` or one of the plans, which finish the stream when this fails.
+    Must be an acquisition of `imaging_run`, which ends the stream when this fails.
 
     Parameters
     ----------
@@ -42,6 +42,7 @@ def take_frames(
     started : callable, optional
         Returns messages to be run once the camera exposes.
     """
+    yield from bps.stage(camera, wait=True)
     yield from bps.prepare(camera, FrameRequest(count, stream, on_lost=on_lost), wait=True)
     yield from bps.declare_stream(camera, name=stream)
     yield from bps.kickoff(camera, wait=True)
@@ -79,6 +80,7 @@ def take_stepped_frames(
         What lost frames do.
     """
     request = FrameRequest(len(angles), stream, trigger="software", on_lost=on_lost)
+    yield from bps.stage(camera, wait=True)
     yield from bps.prepare(camera, request, wait=True)
     yield from bps.declare_stream(camera, rotation, name=stream)
     arrived, exposed = short_uid("arrived"), short_uid("exposed")

@@ -2,18 +2,21 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 from bluesky.utils import MsgGenerator
 
 from concertino import ParameterError
+from concertino.frames import FrameRequest
 from concertino.units import QuantityLike, convert_count
 
 from ._frames import OnLost, take_darks, take_flats
 from ._metadata import imaging_metadata, quantity
-from ._parameters import check_devices, motor_position, motor_unit
+from ._parameters import check_devices, check_request, motor_position, motor_unit
 from ._run import imaging_run, ordered
 from ._safety import Cleanup
+
+Trigger = Literal["internal", "software", "edge"]
 
 DEFAULT_ORDER: Sequence[str] = ("darks", "flats", "projections")
 
@@ -53,6 +56,8 @@ class Projections:
         Its own parameters, JSON-safe.
     restore : sequence of callable
         Each returns the messages that bring a setting back.
+    trigger : {"internal", "software", "edge"}
+        Who starts an exposure.
     """
 
     plan_name: str
@@ -61,6 +66,7 @@ class Projections:
     motors: dict[str, Any] = field(default_factory=dict)
     plan_args: dict[str, Any] = field(default_factory=dict)
     restore: Sequence[Cleanup] = ()
+    trigger: Trigger = "internal"
 
 
 def checked_counts(asked: Imaging) -> dict[str, int]:
@@ -71,7 +77,7 @@ def checked_counts(asked: Imaging) -> dict[str, int]:
     ParameterError
         If a number is not positive, or something is not a device.
     """
-    check_devices(asked.camera, asked.beam)
+    check_devices(asked.camera, asked.beam, asked.sample_stage)
     counts = {
         "darks": convert_count(asked.num_darks, parameter="num_darks"),
         "flats": convert_count(asked.num_flats, parameter="num_flats"),
@@ -86,9 +92,33 @@ def checked_counts(asked: Imaging) -> dict[str, int]:
     return {name: counts[name] for name in asked.order}
 
 
+def check_requests(
+    asked: Imaging, frames: Mapping[str, int], trigger: Trigger
+) -> MsgGenerator[None]:
+    """Ask the camera whether it can deliver the frames of each stream.
+
+    Parameters
+    ----------
+    asked : Imaging
+        Parameters that all imaging plans take.
+    frames : mapping
+        From `checked_counts`.
+    trigger : {"internal", "software", "edge"}
+        Of the projections; darks and flats are always taken at the camera's own pace.
+
+    Raises
+    ------
+    CameraError
+        If it cannot.
+    """
+    for kind, count in frames.items():
+        by: Trigger = trigger if kind == "projections" else "internal"
+        yield from check_request(asked.camera, FrameRequest(count, kind, by, asked.on_lost))
+
+
 def imaging_plan(
     asked: Imaging, frames: Mapping[str, int], projections: Projections
-) -> MsgGenerator[Any]:
+) -> MsgGenerator[str]:
     """Run darks, flats and projections as one run, in the order asked for.
 
     Parameters
@@ -109,6 +139,7 @@ def imaging_plan(
     radio = yield from motor_position(stage, asked.radio_position, "radio_position")
     flat = yield from motor_position(stage, asked.flat_position, "flat_position")
     unit = yield from motor_unit(stage)
+    yield from check_requests(asked, frames, projections.trigger)
     lost = asked.on_lost
     blocks = {
         "darks": lambda: take_darks(camera, beam, frames["darks"], on_lost=lost),

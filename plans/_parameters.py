@@ -1,15 +1,28 @@
 """Parameters of plans, checked and converted before anything moves."""
 
 import inspect
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import bluesky.plan_stubs as bps
 from bluesky.utils import MsgGenerator
 
 from concertino import ParameterError
+from concertino.frames import FrameRequest
 from concertino.units import QuantityLike, convert
 
 from ._protocols import Beam, FrameCamera
+
+
+def asked(question: Callable[[], Any]) -> MsgGenerator[Any]:
+    """Return a device's answer, be it immediate or awaitable; what it raises is raised here."""
+
+    async def ask() -> Any:
+        answer = question()
+        return await answer if inspect.isawaitable(answer) else answer
+
+    (task,) = yield from bps.wait_for([ask])
+    return task.result()
 
 
 def motor_unit(motor: Any) -> MsgGenerator[str]:
@@ -18,14 +31,10 @@ def motor_unit(motor: Any) -> MsgGenerator[str]:
         unit = getattr(motor, attribute, None)
         if isinstance(unit, str) and unit:
             return unit
-    found: dict[str, Any] = {}
-
-    async def ask() -> None:
-        description = motor.describe()
-        found.update(await description if inspect.isawaitable(description) else description)
-
-    yield from bps.wait_for([ask])
-    key = found.get(motor.name) or next(iter(found.values()), {})
+    if not hasattr(motor, "describe"):
+        return ""
+    description: Mapping[str, Any] = yield from asked(motor.describe)
+    key: Mapping[str, Any] = description.get(motor.name) or next(iter(description.values()), {})
     return str(key.get("units") or "")
 
 
@@ -46,15 +55,19 @@ def motor_position(motor: Any, value: QuantityLike, parameter: str) -> MsgGenera
     ParameterError
         If it is no position for this motor, or beyond its limits.
     """
-    if not hasattr(motor, "set"):
-        raise ParameterError(
-            f"{parameter}: {motor!r} was given as the motor, and it cannot be moved. Give a device "
-            "with a set method."
-        )
     unit = yield from motor_unit(motor)
     position = convert(value, unit, parameter=parameter)
     yield from check_limits(motor, position, parameter)
     return position
+
+
+def per_degree(rotation: Any) -> MsgGenerator[float]:
+    """Return what one degree is in the rotation's unit; 1 when that is no angle that is known."""
+    unit = yield from motor_unit(rotation)
+    try:
+        return convert({"value": 1.0, "unit": "deg"}, unit, parameter="rotation")
+    except ParameterError:
+        return 1.0
 
 
 def check_limits(motor: Any, position: float, parameter: str) -> MsgGenerator[None]:
@@ -68,21 +81,21 @@ def check_limits(motor: Any, position: float, parameter: str) -> MsgGenerator[No
     if not hasattr(motor, "check_value"):
         return
 
-    async def ask() -> None:
-        answer = motor.check_value(position)
-        if inspect.isawaitable(answer):
-            await answer
+    async def ask() -> Exception | None:
+        try:
+            answer = motor.check_value(position)
+            if inspect.isawaitable(answer):
+                await answer
+        except Exception as error:
+            return error
+        return None
 
-    try:
-        yield from bps.wait_for([ask])
-    except GeneratorExit:
-        raise
-    except Exception as error:
-        cause = error.__cause__ or error
-        raise ParameterError(f"{parameter}: {cause}") from error
+    refusal = yield from asked(ask)
+    if refusal is not None:
+        raise ParameterError(f"{parameter}: {refusal}") from refusal
 
 
-def check_devices(camera: Any, beam: Any) -> None:
+def check_devices(camera: Any, beam: Any, sample_stage: Any) -> None:
     """Check that the devices can do what every imaging plan needs.
 
     Raises
@@ -100,6 +113,82 @@ def check_devices(camera: Any, beam: Any) -> None:
             f"beam: {beam!r} cannot be switched. Give a shutter or tube that takes True and False, "
             "or wrap yours in concertino.devices.BeamSwitch."
         )
+    check_motor(sample_stage, "sample_stage")
+
+
+def check_motor(motor: Any, parameter: str, *, velocity: bool = False) -> None:
+    """Check that a motor is one.
+
+    Parameters
+    ----------
+    motor : Any
+        What was given as the motor.
+    parameter : str
+        Name in messages.
+    velocity : bool
+        Whether its velocity must be settable.
+
+    Raises
+    ------
+    ParameterError
+        If it cannot be moved, or not at a velocity that is set.
+    """
+    if not hasattr(motor, "set") or not hasattr(motor, "name"):
+        raise ParameterError(
+            f"{parameter}: {motor!r} cannot be moved. Give a motor: a device with a set method."
+        )
+    if velocity and not hasattr(getattr(motor, "velocity", None), "set"):
+        raise ParameterError(
+            f"{parameter}: {motor.name} has no velocity that can be set, as a continuous scan needs. "
+            "Use step_tomography, or a motor with a signal velocity."
+        )
+
+
+def check_velocity(motor: Any, velocity: float) -> None:
+    """Ask a motor whether it accepts a velocity, if it can say.
+
+    Raises
+    ------
+    ParameterError
+        If it does not.
+    """
+    if not hasattr(motor, "check_velocity"):
+        return
+    try:
+        motor.check_velocity(velocity)
+    except Exception as error:
+        raise ParameterError(
+            f"angular_range, num_projections and the camera's frame rate: {error}"
+        ) from error
+
+
+def angular_range_deg(value: QuantityLike) -> float:
+    """Return the angle that a tomography covers, in deg.
+
+    Raises
+    ------
+    ParameterError
+        If it is no angle, or none at all.
+    """
+    angle = convert(value, "deg", parameter="angular_range")
+    if angle == 0:
+        raise ParameterError(
+            "angular_range: 0 deg was given. Give an angle such as 180 deg, negative to turn backwards."
+        )
+    return angle
+
+
+def check_request(camera: FrameCamera, request: FrameRequest) -> MsgGenerator[None]:
+    """Ask a camera whether it can deliver some frames, if it can say.
+
+    Raises
+    ------
+    CameraError
+        If it cannot.
+    """
+    check = getattr(camera, "check_request", None)
+    if check is not None:
+        yield from asked(lambda: check(request))
 
 
 def read_number(device: Any) -> MsgGenerator[float]:

@@ -1,17 +1,25 @@
 """One imaging run: metadata, order of acquisitions, and a safe end."""
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import bluesky.plan_stubs as bps
 from bluesky import Msg
-from bluesky.utils import MsgGenerator
+from bluesky.utils import (
+    FailedPause,
+    FailedStatus,
+    IllegalMessageSequence,
+    MsgGenerator,
+    RequestAbort,
+    RequestStop,
+)
 
 from concertino import ParameterError
 
 from ._frames import finish_stream, observed_streams
 from ._protocols import Beam, FrameCamera
-from ._safety import BeamGuard, Cleanup, beam_off, motors_off, run_safely
+from ._safety import INTERRUPTIONS, BeamGuard, Cleanup, beam_off, motor_off, run_safely
 
 Block = Callable[[], MsgGenerator[Any]]
 
@@ -42,7 +50,7 @@ def imaging_run(
     motors: Sequence[Any],
     restore: Sequence[Cleanup] = (),
     md: Mapping[str, Any],
-) -> MsgGenerator[Any]:
+) -> MsgGenerator[str]:
     """Run acquisitions as one run, and end it safely whatever happens.
 
     At every end the beam goes off first, then the motors stop, then the camera's stream ends and
@@ -68,60 +76,72 @@ def imaging_run(
     """
     guard = BeamGuard(beam)
     current: list[str | None] = [None]
-    run: dict[str, Any] = {"uid": None}
+    uid = ""
+    opened = False
 
     def body() -> MsgGenerator[None]:
-        yield from bps.stage(guard, wait=True)
-        run["uid"] = yield from bps.open_run(md=dict(md))
+        nonlocal uid, opened
         yield from bps.clear_checkpoint()  # A pause would take frames twice: it ends the run.
+        yield from beam_off(guard)
+        opened = True
+        uid = yield from bps.open_run(md=dict(md))
         yield from bps.declare_stream(camera.account, name="ledger", collect=True)
-        yield from bps.stage(camera, wait=True)
         for block in blocks:
             current[0] = None
             yield from block()
 
     def end_stream() -> MsgGenerator[None]:
-        if run["uid"] is not None:
+        if uid:
             yield from finish_stream(camera, current[0])
 
-    def safe_end() -> MsgGenerator[None]:
-        yield from run_safely(
-            observed_streams(body(), current),
-            lambda: beam_off(beam),
-            lambda: motors_off(motors),
-            end_stream,
-            *restore,
-            lambda: bps.unstage(guard, wait=True),
-        )
+    def switch_off() -> MsgGenerator[None]:
+        yield from beam_off(beam)
+        guard.disarm()
 
     error: BaseException | None = None
     try:
-        yield from safe_end()
+        yield from run_safely(
+            observed_streams(body(), current),
+            switch_off,
+            *(partial(motor_off, motor) for motor in motors),
+            end_stream,
+            *restore,
+        )
     except GeneratorExit:
+        guard.abandon()  # Nothing may be yielded any more.
         raise
     except BaseException as caught:
         error = caught
-    if run["uid"] is not None:
-        yield from _close(error)
-    if error is not None:
-        raise error
-    return run["uid"]
-
-
-def _close(error: BaseException | None) -> MsgGenerator[None]:
     if error is None:
         yield Msg("close_run")
-        return
-    aborted = type(error).__name__ in ("RequestAbort", "FailedPause", "CancelledError")
+        return uid
+    if opened:
+        yield from _close(error)
+    raise error
+
+
+def _close(error: BaseException) -> MsgGenerator[None]:
+    if isinstance(error, RequestAbort):
+        return  # The RunEngine closes the run: it knows the user's reason, and the plan does not.
+    if isinstance(error, RequestStop):
+        status, reason = "success", "stopped on request before all frames were taken"
+    elif isinstance(error, FailedPause):
+        status, reason = "abort", "interrupted: a pause would have taken frames twice"
+    else:
+        status = "abort" if isinstance(error, INTERRUPTIONS) else "fail"
+        reason = _reason(error)
     try:
-        yield Msg("close_run", exit_status="abort" if aborted else "fail", reason=_reason(error))
+        yield Msg("close_run", exit_status=status, reason=reason)
     except GeneratorExit:
         raise
+    except IllegalMessageSequence:
+        return  # It did not come to be opened.
     except BaseException as later:
         error.add_note(f"While closing the run: {type(later).__name__}: {later}")
 
 
 def _reason(error: BaseException) -> str:
     # What the RunEngine wraps says less than what it wraps.
-    cause = error.__cause__ if type(error).__name__ == "FailedStatus" else None
-    return str(cause or error) or type(error).__name__
+    cause = error.__cause__ if isinstance(error, FailedStatus) else None
+    said = str(cause or error) or type(error).__name__
+    return " ".join([said, *getattr(error, "__notes__", ())])

@@ -11,7 +11,7 @@ from concertino.units import QuantityLike, convert
 from ._frames import OnLost, move_together, take_stepped_frames
 from ._imaging import DEFAULT_ORDER, Imaging, Projections, checked_counts, imaging_plan
 from ._metadata import equidistant, quantity
-from ._parameters import check_limits
+from ._parameters import angular_range_deg, check_limits, check_motor, per_degree
 from ._safety import beam_off, beam_on
 
 
@@ -42,7 +42,7 @@ def step_tomography(
     camera : device
         The camera, with a frame stream; takes software triggers.
     rotation : device
-        Rotation stage, in deg.
+        Rotation stage; one whose unit is no angle is taken to be in deg.
     beam : device
         The shutter or tube: takes True for beam, False for none.
     sample_stage : device
@@ -87,22 +87,24 @@ def step_tomography(
         num_darks, num_flats, num_projections, order, on_lost, md,
     )  # fmt: skip
     frames = checked_counts(asked)
-    sweep = convert(angular_range, "deg", parameter="angular_range")
+    axis: Any = rotation
+    check_motor(axis, "rotation")
+    sweep = angular_range_deg(angular_range)
     start = convert(start_angle, "deg", parameter="start_angle")
     angles = equidistant(start, sweep, frames.get("projections", 1))
+    degree = yield from per_degree(axis)
     for angle, parameter in ((start, "start_angle"), (angles[-1], "angular_range")):
-        yield from check_limits(rotation, angle, parameter)
+        yield from check_limits(axis, angle * degree, parameter)
 
     def take(radio: float) -> MsgGenerator[None]:
-        yield from move_together((sample_stage, radio), (rotation, start))
+        yield from move_together((sample_stage, radio), (axis, start * degree))
         yield from beam_on(asked.beam)
         yield from take_stepped_frames(
-            asked.camera, asked_rotation, angles, "projections", on_lost=on_lost
+            asked.camera, axis, [angle * degree for angle in angles], "projections", on_lost=on_lost
         )
         yield from beam_off(asked.beam)
-        yield from move_together((rotation, start))
+        yield from move_together((axis, start * degree))
 
-    asked_rotation: Any = rotation
     projections = Projections(
         "step_tomography",
         take,
@@ -112,9 +114,10 @@ def step_tomography(
             "angular_range_deg": sweep,
             "start_angle_deg": start,
             "angle_source": "readback",
-            "rotation": asked_rotation.name,
+            "rotation": axis.name,
         },
         motors={"rotation": rotation},
+        trigger="software",
         plan_args={
             "angular_range": quantity(sweep, "deg"),
             "start_angle": quantity(start, "deg"),
