@@ -76,9 +76,8 @@ class ProcessingRun:
             },
             "hints": {},
         }
-        for key in ("scan_id", "sample"):
-            if key in raw:
-                metadata[key] = raw[key]
+        if "sample" in raw:
+            metadata["sample"] = raw["sample"]
         if directory is not None:
             metadata |= {"scan_name": directory.name, "run_directory": str(directory)}
         self._bundle = compose_run(metadata=metadata)

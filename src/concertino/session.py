@@ -21,11 +21,11 @@ if TYPE_CHECKING:
 DocumentCallback = Callable[[str, Mapping[str, Any]], Any]
 
 
-class SessionRunEngine(RunEngine):  # type: ignore[misc]
+class SessionRunEngine(RunEngine):
     """A RunEngine that says what is running when a second plan is given to it."""
 
-    def __call__(self, plan: Any, *subscriptions: Any, **metadata: Any) -> Any:
-        """Run a plan.
+    def __call__(self, *args: Any, **metadata_kw: Any) -> Any:
+        """Run a plan, as bluesky's RunEngine does.
 
         Raises
         ------
@@ -38,7 +38,7 @@ class SessionRunEngine(RunEngine):  # type: ignore[misc]
                 f"A plan was given to the RunEngine while {plan_name} is {self.state}. Wait for its "
                 "end, or end it with RE.abort()."
             )
-        return super().__call__(plan, *subscriptions, **metadata)
+        return super().__call__(*args, **metadata_kw)
 
 
 class Session:
@@ -75,7 +75,7 @@ class Session:
         self._baseline = bpp.SupplementalData(baseline=list(baseline))
         self.RE.preprocessors.extend([self._baseline, self._in_own_directory, UnitGuard()])
         if progress:
-            self.RE.waiting_hook = ProgressBarManager()
+            self.RE.waiting_hook = ProgressBarManager()  # type: ignore[assignment]
         self.recorder = Recorder(self._directories)
         self._log = RunLog()
         self._callbacks: dict[int, DocumentCallback] = {}

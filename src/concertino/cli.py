@@ -1,0 +1,166 @@
+"""The command ``concertino``."""
+
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from concertino._errors import ConcertinoError, ParameterError
+
+app = typer.Typer(
+    name="concertino",
+    help="X-ray imaging experiments: acquire, reconstruct live, store, find again, replay.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+
+Directory = Annotated[
+    Path, typer.Option("--directory", "-d", help="Data directory, made when it is not there.")
+]
+RunName = Annotated[
+    str, typer.Argument(help="Scan id, run directory, uid, or last, -1, -2, … for the newest.")
+]
+Slices = Annotated[
+    str, typer.Option(help="Detector rows to reconstruct: '10,20', 'all', 'middle' or 'none'.")
+]
+DEFAULT_DIRECTORY = Path("data")
+
+
+@app.command()
+def demo(
+    directory: Directory = Path("concertino-demo"),
+    quiet: Annotated[bool, typer.Option("--quiet", help="No progress bars.")] = False,
+) -> None:
+    """Run the whole job: a real scan, a simulated one, live slices, and a replay that equals."""
+    from concertino._demo import run_demo
+
+    run_demo(directory, progress=not quiet)
+
+
+@app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})
+def run(
+    context: typer.Context,
+    plan: Annotated[str, typer.Argument(help="radiography, step_tomography, …; 'list' names all.")],
+    directory: Directory = DEFAULT_DIRECTORY,
+    camera: Annotated[
+        str, typer.Option(help="'simulated', or a scan in an HDF5 file to serve as if live.")
+    ] = "simulated",
+    shape: Annotated[str, typer.Option(help="Simulated frame, HEIGHTxWIDTH in px.")] = "512x512",
+    source: Annotated[str, typer.Option(help="What makes the beam: synchrotron or tube.")] = (
+        "synchrotron"
+    ),
+    frame_rate: Annotated[str, typer.Option(help="Frame rate of the camera.")] = "100 Hz",
+    exposure: Annotated[str, typer.Option(help="Exposure time of the camera.")] = "5 ms",
+    slices: Slices = "middle",
+    sample: Annotated[str, typer.Option(help="Name of the sample.")] = "",
+    live: Annotated[bool, typer.Option("--live", help="Show the run in a browser page.")] = False,
+    synced: Annotated[
+        bool, typer.Option("--synced", help="A frame counts as safe only when on the disk.")
+    ] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", help="No progress bars.")] = False,
+) -> None:
+    """Run a plan on the simulated beamline.
+
+    Parameters of the plan follow as options: --num-projections 500 --angular-range "360 deg".
+    """
+    from concertino._run_command import run_plan
+
+    run_plan(
+        plan,
+        dict(_options(context.args)),
+        directory=directory,
+        camera=camera,
+        shape=shape,
+        source=source,
+        frame_rate=frame_rate,
+        exposure=exposure,
+        slices=slices,
+        sample=sample,
+        live=live,
+        synced=synced,
+        progress=not quiet,
+    )
+
+
+@app.command()
+def runs(
+    directory: Directory = DEFAULT_DIRECTORY,
+    number: Annotated[int, typer.Option("--number", "-n", help="So many at most.")] = 20,
+) -> None:
+    """List the runs of a data directory, the newest first."""
+    from concertino._run_listing import list_runs
+
+    list_runs(directory, number)
+
+
+@app.command(context_settings={"ignore_unknown_options": True})
+def show(run: RunName, directory: Directory = DEFAULT_DIRECTORY) -> None:
+    """Show what a run did, where its frames are, and its account of every frame."""
+    from concertino._run_listing import show_run
+
+    show_run(directory, run)
+
+
+@app.command(context_settings={"ignore_unknown_options": True})
+def replay(
+    run: RunName,
+    directory: Directory = DEFAULT_DIRECTORY,
+    speed: Annotated[
+        float, typer.Option(help="1 for the pace of the run; 0 for as fast as can be.")
+    ] = 0.0,
+    slices: Slices = "middle",
+    live: Annotated[bool, typer.Option("--live", help="Show it in a browser page.")] = False,
+) -> None:
+    """Give a stored run to the callbacks again: reconstruct it, or watch it."""
+    from concertino._run_command import replay_run
+
+    replay_run(directory, run, speed=speed, slices=slices, live=live)
+
+
+@app.command(context_settings={"ignore_unknown_options": True})
+def view(
+    run: RunName,
+    directory: Directory = DEFAULT_DIRECTORY,
+    port: Annotated[int, typer.Option(help="Port of the page; 0 takes a free one.")] = 0,
+) -> None:
+    """Watch a stored run in the browser, at the pace it had; Ctrl-C ends it."""
+    from concertino._run_command import view_run
+
+    view_run(directory, run, port=port)
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Run the command; an error is one sentence on standard error and exit code 1."""
+    try:
+        app(arguments)
+    except ConcertinoError as error:
+        typer.echo(f"concertino: {error}", err=True)
+        for note in getattr(error, "__notes__", []):
+            typer.echo(f"  {note}", err=True)
+        sys.exit(1)
+    except KeyboardInterrupt:
+        typer.echo("concertino: interrupted.", err=True)
+        sys.exit(130)
+
+
+def _options(arguments: list[str]) -> list[tuple[str, Any]]:
+    """Return the plan's parameters out of ``--name value`` pairs."""
+    pairs = []
+    rest = list(arguments)
+    while rest:
+        name = rest.pop(0)
+        if not name.startswith("--"):
+            raise ParameterError(
+                f"{name!r} is no parameter. Give the plan's parameters as --name value, such as "
+                "--num-projections 500."
+            )
+        name, separator, value = name[2:].partition("=")
+        if not separator:
+            if not rest:
+                raise ParameterError(f"--{name} was given without a value.")
+            value = rest.pop(0)
+        pairs.append((name.replace("-", "_"), value))
+    return pairs
