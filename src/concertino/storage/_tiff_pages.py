@@ -56,8 +56,6 @@ class TiffPagesSink(ImageSink):
                 "template": _TEMPLATE,
                 "chunk_shape": [self.pages_per_file, *self.shape],
                 "join_method": "concat",
-                "header_bytes": FILE_HEADER_BYTES + len(self._layout.header),
-                "stride_bytes": self._layout.stride,
             },
         }
 

@@ -1,0 +1,233 @@
+"""Frames behind a stream_resource document: by its mimetype, wherever its run's directory is now."""
+
+import os
+from collections import OrderedDict
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, Protocol
+from urllib.parse import unquote, urlparse
+
+import numpy as np
+from numpy.typing import NDArray
+
+from concertino._errors import StorageError
+
+from ._hdf5_images import open_dataset, open_hdf5
+from ._raw_frames import FrameReader
+from ._tiff_images import open_tiffs
+from ._tiff_pages import TIFF_PAGES
+from ._tiff_sequence import TIFF_SEQUENCE
+
+HDF5 = "application/x-hdf5"
+_OPEN_FILES = 4
+
+
+class Resource(Protocol):
+    """Frames of one stream_resource, numbered as its stream_datum documents number them."""
+
+    @property
+    def directory(self) -> Path:
+        """Where the files are."""
+
+    def path(self, index: int) -> Path:
+        """Return the file that holds a frame."""
+
+    def read(self, start: int, out: NDArray[Any]) -> None:
+        """Read ``len(out)`` frames from `start` on into `out` (n, height, width).
+
+        Raises
+        ------
+        StorageError
+            When a file is missing or damaged, or its frames are not like `out`.
+        """
+
+    def close(self) -> None:
+        """Close the files."""
+
+
+class TiffResource:
+    """Frames in TIFF files, the same number in each but the last.
+
+    Parameters
+    ----------
+    directory
+        Where the files are.
+    template
+        Name of a file, with a field for its number.
+    frames_per_file
+        Images in a file.
+    """
+
+    def __init__(self, directory: Path, template: str, frames_per_file: int = 1) -> None:
+        self.directory = directory
+        self._template = template
+        self._frames_per_file = frames_per_file
+        self._readers: OrderedDict[int, FrameReader] = OrderedDict()
+
+    def path(self, index: int) -> Path:
+        """Return the file that holds a frame."""
+        return self._file(index // self._frames_per_file)
+
+    def read(self, start: int, out: NDArray[Any]) -> None:
+        """Read ``len(out)`` frames from `start` on into `out` (n, height, width)."""
+        done = 0
+        while done < len(out):
+            number, page = divmod(start + done, self._frames_per_file)
+            reader = self._reader(number)
+            check_alike(reader, out, self._file(number))
+            count = min(len(out) - done, self._frames_per_file - page)
+            if page + count > reader.shape[0]:
+                raise StorageError(
+                    f"{self._file(number)} has {reader.shape[0]} images and should have "
+                    f"{page + count}; it was cut short: restore it from a copy"
+                )
+            reader.read(page, (0, 0, *out.shape[1:]), out[done : done + count])
+            done += count
+
+    def close(self) -> None:
+        """Close the files."""
+        while self._readers:
+            self._readers.popitem()[1].close()
+
+    def _file(self, number: int) -> Path:
+        return self.directory / self._template.format(number)
+
+    def _reader(self, number: int) -> FrameReader:
+        reader = self._readers.pop(number, None) or open_tiffs([self._file(number)])
+        self._readers[number] = reader
+        while len(self._readers) > _OPEN_FILES:
+            self._readers.popitem(last=False)[1].close()
+        return reader
+
+
+class Hdf5Resource:
+    """Frames in a data set (n, height, width) of an HDF5 file.
+
+    Parameters
+    ----------
+    file
+        The file.
+    dataset
+        Name of the data set.
+    """
+
+    def __init__(self, file: Path, dataset: str) -> None:
+        self.directory = file.parent
+        self._file = file
+        self._dataset = dataset
+        self._reader: FrameReader | None = None
+
+    def path(self, index: int) -> Path:
+        """Return the file that holds a frame."""
+        return self._file
+
+    def read(self, start: int, out: NDArray[Any]) -> None:
+        """Read ``len(out)`` frames from `start` on into `out` (n, height, width)."""
+        if self._reader is None:
+            self._reader = open_dataset(open_hdf5(self._file), self._dataset)
+        check_alike(self._reader, out, self._file)
+        if start + len(out) > self._reader.shape[0]:
+            raise StorageError(
+                f"{self._file}:{self._dataset} has {self._reader.shape[0]} frames and should have "
+                f"{start + len(out)}; it was cut short: restore it from a copy"
+            )
+        self._reader.read(start, (0, 0, *out.shape[1:]), out)
+
+    def close(self) -> None:
+        """Close the file."""
+        if self._reader is not None:
+            self._reader.close()
+            self._reader = None
+
+
+def check_alike(reader: FrameReader, out: NDArray[Any], path: Path) -> None:
+    """Refuse frames of another shape or dtype than the run's documents say."""
+    if reader.shape[1:] != out.shape[1:] or reader.dtype != out.dtype.newbyteorder("="):
+        raise StorageError(
+            f"{path} has frames of shape {reader.shape[1:]} and dtype {reader.dtype}; the run's "
+            f"documents say {out.shape[1:]} and {out.dtype.newbyteorder('=')}: it is another file"
+        )
+
+
+def _tiff_sequence(place: Path, parameters: Mapping[str, Any]) -> Resource:
+    return TiffResource(place, parameters["template"])
+
+
+def _tiff_pages(place: Path, parameters: Mapping[str, Any]) -> Resource:
+    return TiffResource(place, parameters["template"], int(parameters["chunk_shape"][0]))
+
+
+def _hdf5(place: Path, parameters: Mapping[str, Any]) -> Resource:
+    return Hdf5Resource(place, parameters["dataset"])
+
+
+_FORMATS: dict[str, Callable[[Path, Mapping[str, Any]], Resource]] = {
+    TIFF_SEQUENCE: _tiff_sequence,
+    TIFF_PAGES: _tiff_pages,
+    HDF5: _hdf5,
+}
+
+
+def place_of(uri: str, recorded: str, directory: Path) -> Path:
+    """Return where the file or directory of a URI is now.
+
+    Parameters
+    ----------
+    uri
+        As recorded.
+    recorded
+        The run's directory as recorded; may be empty.
+    directory
+        The run's directory now: what moved with it is found relative to it.
+
+    Raises
+    ------
+    StorageError
+        When it is not a file's URI.
+    """
+    parts = urlparse(uri)
+    if parts.scheme != "file":
+        raise StorageError(f"frames at {uri} cannot be read here: only file: URIs can")
+    original = Path(unquote(parts.path))
+    if recorded:
+        moved = Path(os.path.normpath(directory / os.path.relpath(original, recorded)))
+        if moved.exists():
+            return moved
+    return original
+
+
+def open_resource(document: Mapping[str, Any], recorded: str, directory: Path) -> Resource:
+    """Return the frames of a stream_resource document. No file is opened before it is read.
+
+    Parameters
+    ----------
+    document
+        The stream_resource.
+    recorded, directory
+        See `place_of`.
+
+    Raises
+    ------
+    StorageError
+        When there is no reader for its mimetype, or its parameters are not what that needs.
+    """
+    mimetype = document["mimetype"]
+    maker = _FORMATS.get(mimetype)
+    if maker is None:
+        raise StorageError(
+            f"frames of mimetype {mimetype!r} at {document['uri']} cannot be read; "
+            f"there are readers for {', '.join(_FORMATS)}"
+        )
+    try:
+        return maker(place_of(document["uri"], recorded, directory), document["parameters"])
+    except KeyError as error:
+        raise StorageError(
+            f"the frames at {document['uri']} are said to be {mimetype!r}, but the parameter "
+            f"{error} that this needs is missing from their stream_resource document"
+        ) from error
+
+
+def native(dtype: Any) -> np.dtype[Any]:
+    """Return a dtype in this machine's byte order."""
+    result: np.dtype[Any] = np.dtype(dtype).newbyteorder("=")
+    return result

@@ -1,0 +1,151 @@
+"""What a run's documents say about its streams, gathered in one pass."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from concertino._errors import StorageError
+
+from ._resources import Resource, native, open_resource
+from ._stored_frames import Segment, StoredFrames
+
+
+@dataclass
+class StreamIndex:
+    """The documents of one stream."""
+
+    name: str
+    descriptors: list[Mapping[str, Any]] = field(default_factory=list)
+    events: list[Mapping[str, Any]] = field(default_factory=list)
+    datums: list[Mapping[str, Any]] = field(default_factory=list)  # stream_datum
+
+    @property
+    def data_keys(self) -> dict[str, Mapping[str, Any]]:
+        """The data keys of all descriptors."""
+        return {key: what for doc in self.descriptors for key, what in doc["data_keys"].items()}
+
+
+@dataclass
+class RunIndex:
+    """All documents of a run, sorted by what they belong to."""
+
+    start: Mapping[str, Any]
+    stop: Mapping[str, Any] | None = None
+    streams: dict[str, StreamIndex] = field(default_factory=dict)
+    resources: dict[str, Mapping[str, Any]] = field(default_factory=dict)  # stream_resource
+    damage: str = ""
+
+
+def index_documents(documents: Iterable[tuple[str, Mapping[str, Any]]], origin: Path) -> RunIndex:
+    """Sort the documents of a run.
+
+    Raises
+    ------
+    StorageError
+        When they do not begin with a start document.
+    """
+    index: RunIndex | None = None
+    owners: dict[str, StreamIndex] = {}  # by the uid of the descriptor
+    for name, document in documents:
+        if index is None:
+            if name != "start":
+                raise StorageError(
+                    f"{origin} begins with a {name} document instead of a start document; "
+                    "it is not the record of a whole run"
+                )
+            index = RunIndex(document)
+        elif name == "descriptor":
+            stream = document.get("name", "primary")
+            owner = index.streams.setdefault(stream, StreamIndex(stream))
+            owner.descriptors.append(document)
+            owners[document["uid"]] = owner
+        elif name == "event":
+            owners[document["descriptor"]].events.append(document)
+        elif name == "event_page":
+            owners[document["descriptor"]].events.extend(_events_of_page(document))
+        elif name == "stream_resource":
+            index.resources[document["uid"]] = document
+        elif name == "stream_datum":
+            owners[document["descriptor"]].datums.append(document)
+        elif name == "stop":
+            index.stop = document
+    if index is None:
+        raise StorageError(
+            f"{origin} has no document: the process that recorded this run died when it started; "
+            "there is nothing to read, the directory can be removed"
+        )
+    return index
+
+
+def _events_of_page(page: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    return [
+        {
+            "descriptor": page["descriptor"],
+            "uid": page["uid"][i],
+            "time": page["time"][i],
+            "seq_num": page["seq_num"][i],
+            "data": {key: values[i] for key, values in page["data"].items()},
+            "timestamps": {key: values[i] for key, values in page["timestamps"].items()},
+        }
+        for i in range(len(page["uid"]))
+    ]
+
+
+def frames_of(index: RunIndex, stream: str, key: str, directory: Path) -> StoredFrames:
+    """Return the frames of one data key as far as documents describe them.
+
+    A resource that describes frames which an earlier one has described is an export: left out.
+
+    Parameters
+    ----------
+    index
+        The run.
+    stream, key
+        Names of the stream and of its data key.
+    directory
+        The run's directory now.
+
+    Raises
+    ------
+    StorageError
+        When the data key does not describe images.
+    """
+    data_key = index.streams[stream].data_keys[key]
+    name = f"{stream} of {index.start.get('scan_name') or index.start['uid']}"
+    shape, dtype = data_key["shape"], data_key.get("dtype_numpy")
+    if len(shape) not in (2, 3) or dtype is None or None in shape:
+        raise StorageError(
+            f"{name}: {key!r} is described with shape {shape} and dtype {dtype}; frames need "
+            "(height, width) or (frames, height, width), and a numpy dtype"
+        )
+    per_index = shape[0] if len(shape) == 3 else 1
+    resources: dict[str, Resource] = {}
+    segments: list[Segment] = []
+    described = 0
+    for datum in index.streams[stream].datums:
+        document = index.resources[datum["stream_resource"]]
+        first, last = datum["indices"]["start"], datum["indices"]["stop"]
+        if document["data_key"] != key or last <= first:
+            continue
+        uid = document["uid"]
+        if uid not in resources:
+            if datum["seq_nums"]["stop"] - 1 <= described and datum["seq_nums"]["stop"] > 1:
+                continue
+            recorded = str(index.start.get("run_directory", ""))
+            resources[uid] = open_resource(document, recorded, directory)
+        described = max(described, datum["seq_nums"]["stop"] - 1)
+        segment = Segment(resources[uid], first * per_index, (last - first) * per_index)
+        previous = segments[-1] if segments else None
+        if (
+            previous
+            and previous.resource is segment.resource
+            and previous.start + previous.count == segment.start
+        ):
+            joined = previous.count + segment.count
+            segments[-1] = Segment(previous.resource, previous.start, joined)
+        else:
+            segments.append(segment)
+    return StoredFrames(name, segments, (shape[-2], shape[-1]), native(np.dtype(dtype)))
