@@ -14,8 +14,7 @@ extensions = [
     "sphinx.ext.mathjax",
     "sphinx.ext.viewcode",
 ]
-# A kind of page may wait for its first one.
-suppress_warnings = ["toc.empty_glob"]
+
 exclude_patterns = ["_build", "changelog.d", "explanations/decisions/template.md"]
 
 # Pages with code cells run, each from an empty directory, and an error in one fails the build.
