@@ -52,7 +52,7 @@ def fill_padded(
     from ._prepare import prepare
 
     prepare(
-        np.array(raw, order="C"),
+        np.require(raw, requirements=["C", "W"]),
         np.ascontiguousarray(flat_field.offset[None, rows]),
         gains,
         flat_field.logarithm,

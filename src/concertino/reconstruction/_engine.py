@@ -1,5 +1,6 @@
 """Grids of all slices, filled block by block in the order of frame indices."""
 
+import threading
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 
@@ -62,6 +63,7 @@ class Engine:
         self._grids: list[NDArray[np.float32]] = [
             plan.new_grid(self._lanes) for _ in self._groups[: int(live)]
         ]
+        self._local = threading.local()
         self.spread_blocks: list[int] = []
 
     def spread(self, block: int) -> None:
@@ -76,7 +78,11 @@ class Engine:
         self.spread_blocks.append(block)
 
     def slices(
-        self, rest: Iterable[tuple[NDArray[np.int64], NDArray[np.float64]]], scale: float
+        self,
+        rest: Iterable[tuple[NDArray[np.int64], NDArray[np.float64]]],
+        scale: float,
+        *,
+        last: bool = False,
     ) -> NDArray[np.float32]:
         """Return the volume, float32, (slice, y, x), with `rest` added that is not yet spread.
 
@@ -86,6 +92,9 @@ class Engine:
             Frame indices and weights of what comes on top of the blocks that were spread.
         scale
             Factor of the result.
+        last
+            The grids are not needed any more: they are transformed in place, and spread nothing
+            after this.
         """
         extra = list(rest)
         whole = [(self._indices(b), self._weights[self._indices(b)]) for b in self.spread_blocks]
@@ -93,20 +102,31 @@ class Engine:
         volume = np.empty(shape, np.float32)
 
         def one(group: int, pool: ThreadPoolExecutor | None) -> None:
+            half_way = None
             if group < len(self._grids):
                 grid, todo = self._grids[group], extra
-                if todo:
-                    copy = aligned_zeros(grid.shape)
-                    copy[:] = grid
-                    grid = copy
+                if not last:
+                    half_way = self._scratch("grid", self.plan.grid_shape)
+                    if todo:
+                        half_way[:] = grid
+                        grid, half_way = half_way, None
             else:
-                grid, todo = self.plan.new_grid(self._lanes), whole + extra
+                grid, todo = self._scratch("grid", self.plan.grid_shape), whole + extra
+                grid[:] = 0.0
             for indices, weights in todo:
                 self._add(grid, group, indices, weights, pool)
-            self.plan.image(grid, volume[self._groups[group]], scale, pool, self._threads)
+            target = volume[self._groups[group]]
+            self.plan.image(grid, target, scale, pool, self._threads, half_way)
 
         self._on_groups(range(len(self._groups)), one)
         return volume
+
+    def _scratch(self, name: str, shape: tuple[int, int]) -> NDArray[np.float32]:
+        """Memory of this thread that is used again and again, (*shape, lane)."""
+        if not hasattr(self._local, name):
+            setattr(self._local, name, aligned_zeros((*shape, self._lanes)))
+        kept: NDArray[np.float32] = getattr(self._local, name)
+        return kept
 
     def _indices(self, block: int) -> NDArray[np.int64]:
         size = self._settings.projections_per_block
@@ -132,10 +152,9 @@ class Engine:
         pool: ThreadPoolExecutor | None,
     ) -> None:
         rows = self._groups[group]
-        assert self._rows.data is not None
-        padded = aligned_zeros((len(indices), self.plan.width, self._lanes))
+        padded = self._scratch("padded", (self._settings.projections_per_block, self.plan.width))
+        padded = padded[: len(indices)]
+        raw = self._rows.part(indices, rows)
         gains = self.flat_field.gains(indices, len(self._angles), rows)
-        fill_padded(
-            self._rows.data[indices, rows], self.flat_field, gains, rows, self._settings, padded
-        )
+        fill_padded(raw, self.flat_field, gains, rows, self._settings, padded)
         self.plan.add(grid, padded, self._angles[indices], weights, pool, self._threads)

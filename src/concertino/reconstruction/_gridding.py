@@ -28,6 +28,7 @@ OVERSAMPLING = 1.25  # of a whole slice: what lies at its very edge is outside o
 WINDOW_OVERSAMPLING = 2.0  # of a part of it: what lies just beyond must not fold in
 KERNEL_WIDTH = 4
 TABLE_STEPS = 1024
+_CACHED = 2**19  # bytes that a core keeps at hand
 PHASE_BLOCK = 64
 
 
@@ -170,36 +171,53 @@ class GridPlan:
         scale: float,
         pool: ThreadPoolExecutor | None,
         threads: int,
+        half_way: NDArray[np.float32] | None = None,
     ) -> None:
-        """Transform a grid into slices.
+        """Transform a grid into slices, in pieces that stay in the cache.
 
         Parameters
         ----------
         grid
-            float32, (row, column, lane); left as it is.
+            float32, (row, column, lane).
         volume
             float32, (slice, y, x), written; at most as many slices as the grid has lanes.
         scale
             Factor of the result.
+        pool, threads
+            Where to compute, in how many bands; None: here.
+        half_way
+            Memory like `grid` that may be overwritten; None: the grid itself.
         """
         from ._spread import unpack
 
-        workers = threads if pool else 1
         x, y = self.x.count, self.y.count
-        kept = np.arange(x) - x // 2
-        across = scipy.fft.ifft(grid.view(np.complex64), axis=1, norm="forward", workers=workers)
-        across = np.ascontiguousarray(across[:, kept])
-        image = scipy.fft.ifft(across, axis=0, norm="forward", workers=workers, overwrite_x=True)
-        lanes = image.view(np.float32)
+        source = grid.view(np.complex64)
+        between = source if half_way is None else half_way.view(np.complex64)
+        left = x // 2
         places = (np.arange(y) - y // 2) % self.grid_shape[0]
+        lanes = source.shape[2]
+        rows_at_once = max(1, _CACHED // (self.grid_shape[1] * lanes * 8))
+        columns_at_once = max(1, _CACHED // (self.grid_shape[0] * lanes * 8))
 
-        def one_band(band: NDArray[np.int64]) -> None:
-            unpack(
-                lanes, places, self.across, self.down, np.float32(scale), volume,
-                int(band[0]), int(band[1]),
-            )  # fmt: skip
+        def some_rows(band: NDArray[np.int64]) -> None:
+            for first in range(int(band[0]), int(band[1]), rows_at_once):
+                rows = slice(first, min(first + rows_at_once, int(band[1])))
+                lines = scipy.fft.ifft(source[rows], axis=1, norm="forward")
+                between[rows, :left] = lines[:, lines.shape[1] - left :]
+                between[rows, left:x] = lines[:, : x - left]
 
-        _run(one_band, _bands(y, workers), pool)
+        def some_columns(band: NDArray[np.int64]) -> None:
+            for first in range(int(band[0]), int(band[1]), columns_at_once):
+                columns = slice(first, min(first + columns_at_once, int(band[1])))
+                lines = scipy.fft.ifft(between[:, columns], axis=0, norm="forward")
+                unpack(
+                    lines.view(np.float32), places, self.across, self.down, np.float32(scale),
+                    volume, first,
+                )  # fmt: skip
+
+        parts = threads if pool else 1
+        _run(some_rows, _bands(self.grid_shape[0], parts), pool)
+        _run(some_columns, _bands(x, parts), pool)
 
 
 def _run(
@@ -251,7 +269,7 @@ def _kernel_table(beta: float) -> NDArray[np.float32]:
 
 def _correction(count: int, size: int, beta: float) -> NDArray[np.float32]:
     """Reciprocal of the kernel's transform at image positions, with the origin's sign pattern."""
-    nodes, weights = np.polynomial.legendre.leggauss(200)
+    nodes, weights = np.polynomial.legendre.leggauss(60)
     places = np.arange(count) - count // 2
     waves = np.cos(np.pi * KERNEL_WIDTH * np.outer(places, nodes) / size)
     transform = waves @ (weights * _kernel(nodes, beta)) * KERNEL_WIDTH / 2

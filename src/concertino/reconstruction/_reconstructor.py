@@ -166,7 +166,7 @@ class Reconstructor:
         """
         with self._lock:
             self._check_ready(1)
-            return self._volume()
+            return self._volume(last=False)
 
     def finish(self) -> ReconstructionResult:
         """Reconstruct with all that has come; what is missing is said, not waited for.
@@ -178,7 +178,7 @@ class Reconstructor:
         """
         with self._lock:
             self._check_ready(2)
-            volume = self._volume()
+            volume = self._volume(last=True)
             axis = self.axis()
             return ReconstructionResult(
                 volume,
@@ -215,7 +215,7 @@ class Reconstructor:
             )
             return estimate_axis(sinograms, self.angles[present])
 
-    def _volume(self) -> NDArray[np.float32]:
+    def _volume(self, *, last: bool) -> NDArray[np.float32]:
         engine = self._catch_up(final=True)
         with self._timed("slices"):
             present = np.flatnonzero(self._rows.present)
@@ -233,7 +233,10 @@ class Reconstructor:
                 changed = inside & (np.abs(extra) > 1e-7 * np.median(true))
                 if changed.any():
                     rest.append((present[changed], extra[changed]))
-            return engine.slices(rest, scale)
+            volume = engine.slices(rest, scale, last=last)
+            if last:  # its grids are spent; the rows are kept
+                self._engine = None
+            return volume
 
     def _catch_up(self, *, final: bool) -> "Engine":
         """Spread the complete blocks that are there, in their order."""

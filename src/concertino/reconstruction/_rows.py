@@ -71,11 +71,10 @@ class ProjectionRows:
         self.data[start:stop] = frames[:, self._wanted]
         self.present[start:stop] = True
 
-    def adopt(self, projections: NDArray[np.generic]) -> None:
-        """Use a whole scan (projection, row, column) in place, without a copy when possible."""
-        if isinstance(self._wanted, slice) and projections.dtype.name in _KEPT_TYPES:
-            self.data = np.asarray(projections[:, self._wanted], dtype=projections.dtype.name)
-            self.present[:] = True
-            self.frame_dtype = projections.dtype
-        else:
-            self.add(projections, 0)
+    def part(self, indices: NDArray[np.int64], rows: slice) -> NDArray[np.generic]:
+        """Copy of some rows of some projections (projection, row, column)."""
+        if self.data is None:
+            raise ReconstructionError("no projections have come yet")
+        if indices[-1] - indices[0] + 1 == len(indices):
+            return self.data[indices[0] : indices[-1] + 1, rows].copy()
+        return self.data[indices, rows]

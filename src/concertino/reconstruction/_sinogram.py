@@ -16,13 +16,12 @@ def attenuation_rows(
     chosen: NDArray[np.int64],
 ) -> NDArray[np.float32]:
     """Attenuation of chosen projections in chosen rows, float32, (projection, row, column)."""
-    assert rows.data is not None
-    columns = rows.data.shape[2]
+    columns = len(flat_field.offset[0])
     out = np.empty((len(indices), len(chosen), columns), np.float32)
     for place, row in enumerate(chosen):
         one = slice(int(row), int(row) + 1)
         padded = np.empty((len(indices), columns, 1), np.float32)
         gains = flat_field.gains(indices, len(rows.present), one)
-        fill_padded(rows.data[indices, one], flat_field, gains, one, settings, padded)
+        fill_padded(rows.part(indices, one), flat_field, gains, one, settings, padded)
         out[:, place] = padded[:, :, 0]
     return out

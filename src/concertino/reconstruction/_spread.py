@@ -17,7 +17,9 @@ from numba.core import cgutils
 from numba.extending import intrinsic
 
 PHASE_BLOCK = 64
+_SHIFT, _MASK = np.uintp(6), np.uintp(63)
 _FREQUENCY_BLOCK = 128
+_STRIDE = 8
 _FLOAT = ir.FloatType()
 _INT = ir.IntType(32)
 
@@ -25,20 +27,22 @@ _INT = ir.IntType(32)
 class _Emitter:
     """Short names for the IR of one intrinsic."""
 
-    def __init__(self, builder: Any, lanes: int) -> None:
+    def __init__(self, builder: Any) -> None:
         self.builder = builder
-        self.lanes = lanes
-        self.vector = ir.VectorType(_FLOAT, lanes)
-        self.fma = cgutils.get_or_insert_function(  # type: ignore[no-untyped-call]
-            builder.module,
-            ir.FunctionType(self.vector, [self.vector] * 3),
-            f"llvm.fmuladd.v{lanes}f32",
-        )
 
-    def splat(self, scalar: Any) -> Any:
-        undefined = ir.Constant(self.vector, ir.Undefined)
+    def fma(self, a: Any, b: Any, c: Any) -> Any:
+        kind = a.type
+        function = cgutils.get_or_insert_function(  # type: ignore[no-untyped-call]
+            self.builder.module,
+            ir.FunctionType(kind, [kind] * 3),
+            f"llvm.fmuladd.v{kind.count}f32",
+        )
+        return self.builder.call(function, [a, b, c])
+
+    def splat(self, scalar: Any, count: int) -> Any:
+        undefined = ir.Constant(ir.VectorType(_FLOAT, count), ir.Undefined)
         first = self.builder.insert_element(undefined, scalar, ir.Constant(_INT, 0))
-        return self.shuffled(first, [0] * self.lanes)
+        return self.shuffled(first, [0] * count)
 
     def shuffled(self, vector: Any, order: list[int]) -> Any:
         undefined = ir.Constant(vector.type, ir.Undefined)
@@ -54,19 +58,17 @@ class _Emitter:
         value.align = 4
         return value
 
-    def add_product(self, address: Any, offset: int, a: Any, b: Any) -> None:
-        """Add a * b to what is in memory."""
-        total = self.builder.call(self.fma, [a, b, self.load(address, offset, self.vector)])
-        store = self.builder.store(total, self.pointer(address, offset, self.vector))
-        store.align = 4
+    def store(self, value: Any, address: Any) -> None:
+        self.builder.store(value, self.pointer(address, 0, value.type)).align = 4
 
     def complex_product(self, vector: Any, real: Any, imaginary: Any) -> Any:
         """Multiply interleaved complex lanes by one complex number."""
-        swapped = self.shuffled(vector, [lane ^ 1 for lane in range(self.lanes)])
-        signs = ir.Constant(self.vector, [-1.0, 1.0] * (self.lanes // 2))
-        signed = self.builder.fmul(self.splat(imaginary), signs)
-        straight = self.builder.fmul(vector, self.splat(real))
-        return self.builder.call(self.fma, [swapped, signed, straight])
+        count = vector.type.count
+        swapped = self.shuffled(vector, [lane ^ 1 for lane in range(count)])
+        signs = ir.Constant(vector.type, [-1.0, 1.0] * (count // 2))
+        signed = self.builder.fmul(self.splat(imaginary, count), signs)
+        straight = self.builder.fmul(vector, self.splat(real, count))
+        return self.fma(swapped, signed, straight)
 
 
 @intrinsic
@@ -83,7 +85,10 @@ def _spread_rows(
     taps: Any,
     rows: Any,
 ) -> Any:
-    """Add (point * factor) times the kernel to `rows` rows of `taps` cells from `cell` on."""
+    """Add (point * factor) times the kernel to `rows` rows of `taps` cells from `cell` on.
+
+    The cells of a row are neighbours in memory: each row is one wide vector.
+    """
     signature = types.void(
         types.uintp, types.float32, types.float32, types.uintp, types.uintp, types.uintp,
         types.uintp, lanes, taps, rows,
@@ -91,16 +96,19 @@ def _spread_rows(
     count, width, height = lanes.count, taps.count, rows.count
 
     def generate(context: Any, builder: Any, _signature: Any, args: Any) -> Any:
-        emit = _Emitter(builder, count)
-        value = emit.complex_product(emit.load(args[0], 0, emit.vector), args[1], args[2])
-        weights_x = emit.load(args[5], 0, ir.VectorType(_FLOAT, width))
-        across = [emit.shuffled(weights_x, [tap] * count) for tap in range(width)]
-        cell_row = args[3]
+        emit = _Emitter(builder)
+        value = emit.load(args[0], 0, ir.VectorType(_FLOAT, count))
+        value = emit.complex_product(value, args[1], args[2])
+        across = emit.load(args[5], 0, ir.VectorType(_FLOAT, width))
+        weighted = builder.fmul(
+            emit.shuffled(value, list(range(count)) * width),
+            emit.shuffled(across, [tap for tap in range(width) for _ in range(count)]),
+        )
+        cells = args[3]
         for down in range(height):
-            weighted = builder.fmul(value, emit.splat(emit.load(args[6], 4 * down, _FLOAT)))
-            for tap in range(width):
-                emit.add_product(cell_row, 4 * count * tap, weighted, across[tap])
-            cell_row = builder.add(cell_row, args[4])
+            weight = emit.splat(emit.load(args[6], 4 * down, _FLOAT), count * width)
+            emit.store(emit.fma(weighted, weight, emit.load(cells, 0, weighted.type)), cells)
+            cells = builder.add(cells, args[4])
         return context.get_dummy_value()
 
     return signature, generate
@@ -159,56 +167,72 @@ def spread(  # type: ignore[no-untyped-def]
     spectra_at = np.uintp(spectra.ctypes.data)
     grid_at = np.uintp(grid.ctypes.data)
     table_at = np.uintp(table.ctypes.data)
-    point_bytes = 4 * lane_count
-    row_bytes = np.uintp(columns * point_bytes)
+    point_bytes, tap_bytes = np.uintp(4 * lane_count), np.uintp(4 * tap_count)
+    row_bytes = np.uintp(columns) * point_bytes
     first_row, last_row = band[0], band[1]
     half = width // 2
     for start in range(-limit, limit + 1, _FREQUENCY_BLOCK):
         stop = min(start + _FREQUENCY_BLOCK, limit + 1)
         for projection in range(spectra.shape[0]):
+            line = np.uintp(projection)
             slope_x, slope_y = slopes[projection, 0], slopes[projection, 1]
             low, high = _frequencies_in_band(
                 slope_y, middle_y, first_row - half_taps - 1, last_row + half_taps, limit
             )
             weight = weights[projection]
-            for k in range(max(start, low), min(stop, high)):
-                y = middle_y - k * slope_y
-                row = int(np.ceil(y - half_taps))
-                if row >= last_row or row + tap_count <= first_row:
-                    continue
-                x = k * slope_x + middle_x
-                column = int(np.ceil(x - half_taps))
-                step_x = int((column - x + half_taps) * steps + 0.5)
-                step_y = int((row - y + half_taps) * steps + 0.5)
-                index = k + width if k < 0 else k
-                phase = coarse[projection, (k + half) // PHASE_BLOCK]
-                phase *= fine[projection, (k + half) % PHASE_BLOCK]
-                scale = response[index] * weight
-                point = spectra_at + np.uintp((projection * width + index) * point_bytes)
-                taps_x = table_at + np.uintp(step_x * tap_count * 4)
-                taps_y = table_at + np.uintp(step_y * tap_count * 4)
-                cell = grid_at + np.uintp((row * columns + column) * point_bytes)
-                real, imaginary = phase.real * scale, phase.imag * scale
-                if row >= first_row and row + tap_count <= last_row:
-                    _spread_rows(  # type: ignore[call-arg]
-                        point, real, imaginary, cell, row_bytes, taps_x, taps_y, lanes, taps, taps
-                    )
-                else:
-                    for tap in range(max(0, first_row - row), min(tap_count, last_row - row)):
+            begin, end = max(start, low), min(stop, high)
+            # neighbours on a line share cells, and would wait for each other's stores
+            for turn in range(_STRIDE):
+                # which frequency has which turn must not depend on the band
+                for k in range(begin + (turn + start - begin) % _STRIDE, end, _STRIDE):
+                    y = middle_y - k * slope_y
+                    row = int(np.ceil(y - half_taps))
+                    if row >= last_row or row + tap_count <= first_row:
+                        continue
+                    x = k * slope_x + middle_x
+                    column = int(np.ceil(x - half_taps))
+                    step_x = np.uintp(int((column - x + half_taps) * steps + 0.5))
+                    step_y = np.uintp(int((row - y + half_taps) * steps + 0.5))
+                    index = np.uintp(k + width if k < 0 else k)
+                    place = np.uintp(k + half)
+                    one_phase = coarse[line, place >> _SHIFT]
+                    other_phase = fine[line, place & _MASK]
+                    phase = one_phase * other_phase
+                    scale = response[index] * weight
+                    point = spectra_at + (line * np.uintp(width) + index) * point_bytes
+                    taps_x = table_at + step_x * tap_bytes
+                    taps_y = table_at + step_y * tap_bytes
+                    cell = grid_at + np.uintp(row * columns + column) * point_bytes
+                    real, imaginary = phase.real * scale, phase.imag * scale
+                    if row >= first_row and row + tap_count <= last_row:
                         _spread_rows(  # type: ignore[call-arg]
-                            point, real, imaginary, cell + np.uintp(tap) * row_bytes, row_bytes,
-                            taps_x, taps_y + np.uintp(4 * tap), lanes, taps, one,
-                        )  # fmt: skip
+                            point,
+                            real,
+                            imaginary,
+                            cell,
+                            row_bytes,
+                            taps_x,
+                            taps_y,
+                            lanes,
+                            taps,
+                            taps,
+                        )
+                    else:
+                        for tap in range(max(0, first_row - row), min(tap_count, last_row - row)):
+                            _spread_rows(  # type: ignore[call-arg]
+                                point, real, imaginary, cell + np.uintp(tap) * row_bytes, row_bytes,
+                                taps_x, taps_y + np.uintp(4 * tap), lanes, taps, one,
+                            )  # fmt: skip
 
 
 @njit(nogil=True, cache=True, error_model="numpy")
-def unpack(image, places, across, down, scale, volume, first, last):  # type: ignore[no-untyped-def]
-    """Undo the spreading kernel and store the lanes of rows [first, last) as slices.
+def unpack(image, places, across, down, scale, volume, first):  # type: ignore[no-untyped-def]
+    """Undo the spreading kernel and store the lanes of some columns as slices.
 
     Parameters
     ----------
     image
-        float32, (row, column, lane).
+        float32, (row, column, lane): all rows of the columns from `first` on.
     places
         int64: where each row of the volume stands in `image`.
     across, down
@@ -217,10 +241,13 @@ def unpack(image, places, across, down, scale, volume, first, last):  # type: ig
         float32.
     volume
         float32, (slice, row, column); as many slices as are wanted of the lanes.
+    first
+        int: column of the volume where the columns of `image` begin.
     """
-    for row in range(first, last):
-        place = places[row]
+    for row in range(volume.shape[1]):
+        source = image[places[row]]
+        factor = scale * down[row]
         for lane in range(volume.shape[0]):
-            for column in range(volume.shape[2]):
-                factor = scale * down[row] * across[column]
-                volume[lane, row, column] = image[place, column, lane] * factor
+            target = volume[lane, row]
+            for column in range(image.shape[1]):
+                target[first + column] = source[column, lane] * (factor * across[first + column])
