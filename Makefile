@@ -28,16 +28,16 @@ $(BIN)/python:
 	@test -n "$(PYTHON)" || { echo 'No Python 3.11 or newer that can make virtual environments:' \
 		'install python3.11 and python3.11-venv, or say make PYTHON=/path/to/python' >&2; exit 1; }
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --upgrade pip
+	$(BIN)/python -m pip install -qq --upgrade pip
 
 # What a user gets; the stamp is younger than pyproject.toml when it is up to date.
 $(VENV)/.installed: pyproject.toml | $(BIN)/python
-	$(BIN)/python -m pip install --quiet --editable '.[viewers]'
+	$(BIN)/python -m pip install -qq --editable '.[viewers]'
 	@touch $@
 
 # The same with everything for developers.
 $(VENV)/.developed: pyproject.toml | $(BIN)/python
-	$(BIN)/python -m pip install --quiet --editable '.[viewers,queueserver,jupyter,docs,test]'
+	$(BIN)/python -m pip install -qq --editable '.[viewers,queueserver,jupyter,docs,test]'
 	@touch $@ $(VENV)/.installed
 
 setup: $(VENV)/.developed
@@ -72,9 +72,9 @@ wheel-test: $(VENV)/.developed
 	rm -rf $(WHEEL_DIR) build/lib build/bdist.*
 	$(BIN)/python -m build --wheel --outdir $(WHEEL_DIR)/dist
 	$(BIN)/python -m venv $(WHEEL_DIR)/venv
-	$(WHEEL_DIR)/venv/bin/python -m pip install --quiet --upgrade pip
+	$(WHEEL_DIR)/venv/bin/python -m pip install -qq --upgrade pip
 	wheel=$$(echo $(CURDIR)/$(WHEEL_DIR)/dist/*.whl); \
-	$(WHEEL_DIR)/venv/bin/python -m pip install --quiet "$$wheel[test]"
+	$(WHEEL_DIR)/venv/bin/python -m pip install -qq "$$wheel[test]"
 	copy=$$(mktemp -d) && trap 'rm -rf "$$copy"' EXIT && \
 	cp -r tests pyproject.toml "$$copy" && cd "$$copy" && \
 	$(CURDIR)/$(WHEEL_DIR)/venv/bin/python -m pytest -m 'not checkout' $(PYTEST_ARGS)
