@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 _KINDS = {1: "u", 2: "i", 3: "f"}
-_UNSIGNED = {1: "u1", 3: "u2", 4: "u4", 16: "u8"}
+_UNSIGNED = {1: ("B", 1), 3: ("H", 2), 4: ("I", 4), 16: ("Q", 8)}
 _SUBFILE, _WIDTH, _HEIGHT, _BITS, _COMPRESSION = 254, 256, 257, 258, 259
 _FILL_ORDER, _DESCRIPTION, _STRIPS, _SAMPLES = 266, 270, 273, 277
 _STRIP_BYTES, _PREDICTOR, _TILE_WIDTH, _FORMAT, _SUB_IFDS = 279, 317, 322, 339, 330
@@ -66,7 +66,7 @@ def index_plain_tiff(path: Path) -> PlainTiff | None:
         with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
             try:
                 return _index(content, start)
-            except (_NotPlainError, struct.error, ValueError, IndexError):
+            except (_NotPlainError, struct.error, ValueError, IndexError, MemoryError):
                 return None
 
 
@@ -101,14 +101,14 @@ def _index(content: mmap.mmap, start: bytes) -> PlainTiff:
 
 def _page(
     content: mmap.mmap, position: int, order: str, big: bool
-) -> tuple[dict[int, list[int]], int, bool]:
+) -> tuple[dict[int, tuple[int, ...]], int, bool]:
     """Return a page's tags, the position of the next one, and if its description means a stack."""
     count_format, entry_format, entry_bytes, inline = (
         (f"{order}Q", f"{order}HHQ", 20, 8) if big else (f"{order}H", f"{order}HHI", 12, 4)
     )
     head = struct.calcsize(count_format)
     (entries,) = struct.unpack_from(count_format, content, position)
-    tags: dict[int, list[int]] = {}
+    tags: dict[int, tuple[int, ...]] = {}
     stack = False
     for entry in range(entries):
         at = position + head + entry * entry_bytes
@@ -123,33 +123,36 @@ def _page(
         if tag in _READ_ENTRIES:
             if kind not in _UNSIGNED:
                 raise _NotPlainError
-            dtype = np.dtype(_UNSIGNED[kind]).newbyteorder(order)  # type: ignore[arg-type]
-            if count * dtype.itemsize > inline:
+            letter, size = _UNSIGNED[kind]
+            if count * size > inline:
                 (value_at,) = struct.unpack_from(order + ("Q" if big else "I"), content, value_at)
-            tags[tag] = np.frombuffer(content, dtype, count, value_at).tolist()
+            tags[tag] = struct.unpack_from(f"{order}{count}{letter}", content, value_at)
     (following,) = struct.unpack_from(
         order + ("Q" if big else "I"), content, position + head + entries * entry_bytes
     )
     return tags, following, stack
 
 
-def _pixels(tags: dict[int, list[int]], order: str) -> tuple[tuple[int, int], np.dtype[Any], int]:
+def _pixels(
+    tags: dict[int, tuple[int, ...]], order: str
+) -> tuple[tuple[int, int], np.dtype[Any], int]:
     for tag, plain in (
         (_SUBFILE, 0), (_COMPRESSION, 1), (_FILL_ORDER, 1), (_SAMPLES, 1), (_PREDICTOR, 1),
     ):  # fmt: skip
-        if tags.get(tag, [plain]) != [plain]:
+        if tags.get(tag, (plain,)) != (plain,):
             raise _NotPlainError
     if not {_WIDTH, _HEIGHT, _STRIPS, _STRIP_BYTES} <= tags.keys():
         raise _NotPlainError
     shape = tags[_HEIGHT][0], tags[_WIDTH][0]
-    bits = tags.get(_BITS, [1])[0]
-    kind = _KINDS.get(tags.get(_FORMAT, [1])[0])
+    bits = tags.get(_BITS, (1,))[0]
+    kind = _KINDS.get(tags.get(_FORMAT, (1,))[0])
     if kind is None or bits not in (8, 16, 32, 64) or (kind == "f" and bits == 8):
         raise _NotPlainError
     dtype = np.dtype(f"{order}{kind}{bits // 8}")
-    strips, sizes = np.array(tags[_STRIPS]), np.array(tags[_STRIP_BYTES])
-    if len(strips) != len(sizes) or np.any(strips[:-1] + sizes[:-1] != strips[1:]):
+    strips, sizes = tags[_STRIPS], tags[_STRIP_BYTES]
+    ends = [at + size for at, size in zip(strips, sizes, strict=True)]
+    if tuple(ends[:-1]) != strips[1:]:
         raise _NotPlainError
-    if sizes.sum() != shape[0] * shape[1] * dtype.itemsize or sizes.sum() == 0:
+    if not 0 < sum(sizes) == shape[0] * shape[1] * dtype.itemsize:
         raise _NotPlainError
-    return shape, dtype, int(strips[0])
+    return shape, dtype, strips[0]
