@@ -62,7 +62,7 @@ class SimulatedMotor(StandardReadable, Stoppable):
         self.max_velocity = max_velocity
         self.limits = limits
         self._trajectory = Trajectory(position)
-        self._speed = velocity
+        self._orders = 0
         with self.add_children_as_readables(StandardReadableFormat.HINTED_SIGNAL):
             self.user_readback, self._set_readback = soft_signal_r_and_setter(
                 float, position, units=unit, precision=4
@@ -114,6 +114,8 @@ class SimulatedMotor(StandardReadable, Stoppable):
             If the position or the velocity is out of limits, or the move was interrupted.
         """
         target = float(value)
+        self._orders += 1
+        order = self._orders
         await self.check_value(target)
         speed = await self.velocity.get_value()
         ramp_s = await self.acceleration_time.get_value()
@@ -125,15 +127,12 @@ class SimulatedMotor(StandardReadable, Stoppable):
         await self._brake()
         start_s = time.time()
         origin = self.position_at(start_s)
+        self._check_order(order, target)
         move = Move(start_s, origin, target, abs(speed), abs(speed) / ramp_s)
         self._trajectory.append(move)
         while (left_s := move.stop_s - time.time()) > 0:
             await asyncio.sleep(min(left_s, _UPDATE_S))
-            if self._trajectory.last is not move:
-                raise DeviceError(
-                    f"Motor {self.name} was stopped at {self.position_at(time.time()):g} {self.unit} "
-                    f"on its way to {target:g} {self.unit}."
-                )
+            self._check_order(order, target)
             current = self.position_at(time.time())
             self._set_readback(current)
             yield WatcherUpdate(
@@ -149,7 +148,16 @@ class SimulatedMotor(StandardReadable, Stoppable):
 
     async def stop(self, success: bool = True) -> None:
         """Brake to rest; a move under way fails unless it is over."""
+        self._orders += 1
         await self._brake()
+
+    def _check_order(self, order: int, target: float) -> None:
+        """Raise `DeviceError` if the motor has been stopped or sent elsewhere since an order."""
+        if order != self._orders:
+            raise DeviceError(
+                f"Motor {self.name} was stopped at {self.position_at(time.time()):g} {self.unit} "
+                f"on its way to {target:g} {self.unit}."
+            )
 
     async def _brake(self) -> None:
         now_s = time.time()

@@ -112,6 +112,8 @@ def imaging_run(
         raise
     except BaseException as caught:
         error = caught
+        if guard.armed:
+            error.add_note(guard.warning)
     if error is None:
         yield Msg("close_run")
         return uid

@@ -46,6 +46,16 @@ class BeamGuard:
         self._armed = True
         return self.beam.set(value)
 
+    @property
+    def armed(self) -> bool:
+        """Whether the beam has been switched and not been left alone since."""
+        return self._armed
+
+    @property
+    def warning(self) -> str:
+        """What to say when the beam cannot be switched off."""
+        return f"{self.name} could not be switched off: THE BEAM MAY BE ON."
+
     def disarm(self) -> None:
         """Leave the beam alone from now on."""
         self._armed = False
@@ -75,7 +85,7 @@ class BeamGuard:
                 await _done(self.beam.set(False))
             except Exception as error:
                 if attempt == _ATTEMPTS:
-                    raise DeviceError(f"{_may_be_on(self.beam)} {error}") from error
+                    raise DeviceError(f"{self.warning} {error}") from error
             else:
                 return
 
@@ -89,10 +99,6 @@ async def _done(status: Any) -> None:
         raise status.exception(0) or DeviceError("It gives no reason.")
 
 
-def _may_be_on(beam: Beam) -> str:
-    return f"{beam.name} could not be switched off: THE BEAM MAY BE ON."
-
-
 def beam_on(beam: Beam) -> MsgGenerator[None]:
     """Switch the beam on and wait for it."""
     yield from bps.abs_set(beam, True, wait=True)
@@ -100,13 +106,7 @@ def beam_on(beam: Beam) -> MsgGenerator[None]:
 
 def beam_off(beam: Beam) -> MsgGenerator[None]:
     """Switch the beam off and wait for it."""
-    try:
-        yield from bps.abs_set(beam, False, wait=True)
-    except INTERRUPTIONS:
-        raise
-    except Exception as error:
-        error.add_note(_may_be_on(beam))
-        raise
+    yield from bps.abs_set(beam, False, wait=True)
 
 
 def motor_off(motor: Any) -> MsgGenerator[None]:
@@ -118,8 +118,8 @@ def motor_off(motor: Any) -> MsgGenerator[None]:
 def run_safely(plan: MsgGenerator[Any], *cleanups: Cleanup) -> MsgGenerator[Any]:
     """Run a plan and then every cleanup, whatever becomes of the plan and the other cleanups.
 
-    A cleanup that fails is tried again, three times in all: what fails it may be a move that an
-    earlier cleanup stopped, or the user's impatience.
+    A cleanup that fails is tried again, three times in all: what failed it may have been a move
+    that an earlier cleanup stopped, or the user's impatience.
 
     Parameters
     ----------
@@ -152,11 +152,8 @@ def run_safely(plan: MsgGenerator[Any], *cleanups: Cleanup) -> MsgGenerator[Any]
                 yield from cleanup()
             except GeneratorExit:
                 raise
-            except INTERRUPTIONS as interruption:
-                if not errors:
-                    errors.append(interruption)
             except BaseException as error:
-                if attempt == _ATTEMPTS:
+                if not errors or (attempt == _ATTEMPTS and not isinstance(error, INTERRUPTIONS)):
                     errors.append(error)
             else:
                 break
@@ -167,6 +164,5 @@ def run_safely(plan: MsgGenerator[Any], *cleanups: Cleanup) -> MsgGenerator[Any]
 
 def _with_notes(first: BaseException, later: Sequence[BaseException]) -> BaseException:
     for error in later:
-        text = " ".join([str(error), *getattr(error, "__notes__", ())])
-        first.add_note(f"While cleaning up: {type(error).__name__}: {text}")
+        first.add_note(f"While cleaning up: {type(error).__name__}: {error}")
     return first

@@ -1,0 +1,87 @@
+"""A tiny beamline whose scans take a fraction of a second."""
+
+import asyncio
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from bluesky import RunEngine
+from bluesky.utils import MsgGenerator
+
+from concertino.callbacks import ImageWriter
+from concertino.devices import SimulatedBeamline, SimulatedMotor
+from concertino.plans import continuous_tomography, radiography, step_tomography
+from concertino.storage import Recorder, RunDirectories
+from concertino.testing import PlanBench
+
+COUNTS = {"num_darks": 2, "num_flats": 2, "num_projections": 3}
+POSITIONS = {"radio_position": "0 mm", "flat_position": "1 mm"}
+PLANS = ("radiography", "step_tomography", "continuous_tomography")
+
+
+class Laboratory:
+    """A beamline, a RunEngine with recorder and writer, and a data directory."""
+
+    def __init__(self, root: Path, source: str = "synchrotron", **beamline: Any) -> None:
+        self.beamline = SimulatedBeamline(
+            shape=(16, 16),
+            source=source,
+            ring_bytes=2**16,
+            **{"exposure": 0.0, "frame_rate": 200.0, **beamline},
+        )
+        for motor in (self.beamline.rotation, self.beamline.sample_stage):
+            asyncio.run(_quicken(motor))
+        self.directories = RunDirectories(root)
+        self.recorder = Recorder(self.directories)
+        self.RE = RunEngine({})
+        self.documents: list[tuple[str, Any]] = []
+        self.RE.subscribe(self.recorder)
+        self.RE.subscribe(ImageWriter())
+        self.RE.subscribe(self._note)
+
+    def _note(self, name: str, document: Any) -> None:
+        self.documents.append((name, document))
+
+    def plan(self, name: str, **parameters: Any) -> MsgGenerator[Any]:
+        b = self.beamline
+        given = {**COUNTS, **POSITIONS, **parameters}
+        given["md"] = {**self.directories.new().metadata(), **given.get("md", {})}
+        if name == "radiography":
+            return radiography(b.camera, b.beam, b.sample_stage, **given)
+        given.setdefault("angular_range", "3 deg")
+        plan = step_tomography if name == "step_tomography" else continuous_tomography
+        return plan(b.camera, b.rotation, b.beam, b.sample_stage, **given)
+
+    def run(self, name: str, **parameters: Any) -> list[tuple[str, Any]]:
+        """Run a plan and return its documents."""
+        self.documents.clear()
+        self.RE(self.plan(name, **parameters))
+        return list(self.documents)
+
+    def beam_is_on(self) -> bool:
+        return self.beamline.shutter.is_open or self.beamline.tube.is_on
+
+    def moving(self) -> list[str]:
+        motors = (self.beamline.rotation, self.beamline.sample_stage)
+        now = time.time()
+        return [m.name for m in motors if m.position_at(now) != m.position_at(now + 10)]
+
+    def settings(self) -> dict[str, Any]:
+        velocity = self.beamline.rotation.velocity
+        return {
+            "velocity": asyncio.run_coroutine_threadsafe(
+                velocity.get_value(), self.RE.loop
+            ).result()
+        }
+
+    def bench(self, plan: Callable[[], MsgGenerator[Any]]) -> PlanBench:
+        return PlanBench(self.RE, plan, self.beam_is_on, self.moving, self.settings)
+
+    def close(self) -> None:
+        self.recorder.close()
+        self.RE.loop.call_soon_threadsafe(self.RE.loop.stop)
+
+
+async def _quicken(motor: SimulatedMotor) -> None:
+    await motor.acceleration_time.set(0.005)
