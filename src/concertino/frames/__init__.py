@@ -11,11 +11,12 @@ from ._request import FrameRequest
 from ._ring import Ring, frame_checksum
 from ._stream import FrameStream
 from ._subscription import Subscription, subscribe
-from ._transport import Channel, Transport, register_transport
+from ._transport import Channel, Endpoint, Transport, register_transport
 
 __all__ = [
     "Channel",
     "Claim",
+    "Endpoint",
     "FrameBatch",
     "FrameRequest",
     "FrameStream",

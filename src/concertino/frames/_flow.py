@@ -6,8 +6,6 @@ Pure bookkeeping, without threads, memory or sockets: the owner holds a lock aro
 import time
 from dataclasses import dataclass, field
 
-import xxhash
-
 from concertino._errors import FrameStreamError, SubscriberFailedError, SubscriberSilentError
 
 from ._batch import Claim, Delivery
@@ -16,16 +14,32 @@ from ._ledger import SubscriberLedger
 
 @dataclass(eq=False)
 class Party:
-    """What the publisher knows of one subscriber."""
+    """What the publisher knows of one subscriber.
+
+    Its `turn` counts how often it was resumed: only the connection of the last turn may speak for it.
+    While it is `waiting` for frames it is no less alive than the publisher.
+    """
 
     name: str
     delivery: Delivery
     received: int = 0
     acknowledged: int = 0
+    digest: int = 0
     state: str = "open"
     reason: str = ""
+    turn: int = 0
+    waiting: bool = False
     last_sign_s: float = field(default_factory=time.monotonic)
-    digest: xxhash.xxh3_64 = field(default_factory=xxhash.xxh3_64)
+
+    @property
+    def verb(self) -> str:
+        """What it did, for messages."""
+        return {
+            "open": "is there already",
+            "finished": "has finished",
+            "failed": "failed",
+            "silent": "was silent for too long",
+        }[self.state]
 
     @property
     def paces(self) -> bool:
@@ -43,7 +57,7 @@ class Party:
             self.delivery,
             self.received,
             self.acknowledged,
-            self.digest.hexdigest(),
+            f"{self.digest:016x}",
             self.state,
             self.reason,
         )
@@ -118,6 +132,54 @@ class Flow:
         self.parties.append(party)
         return party
 
+    def resume(self, name: str) -> Party | None:
+        """Let a subscriber that was lost go on with the first frame it has not acknowledged.
+
+        Returns
+        -------
+        Party or None
+            None if there was no such subscriber, so that it may join.
+
+        Raises
+        ------
+        FrameStreamError
+            If it was given up, or has finished.
+        """
+        known = [p for p in self.parties if p.name == name and p.delivery == "every"]
+        if not known:
+            return None
+        party = known[-1]
+        if party.state != "open":
+            reason = f": {party.reason}" if party.reason else ""
+            raise FrameStreamError(
+                f"Subscriber {name!r} of frame stream {self.label} cannot go on: it {party.verb}"
+                f"{reason}."
+            )
+        party.turn += 1
+        party.received = party.acknowledged
+        party.waiting = False
+        party.sign()
+        return party
+
+    def publish(self, count: int) -> None:
+        """Note that so many more frames are there."""
+        for party in self.parties:
+            if party.acknowledged == self.published:
+                # It had nothing to do until now: its time-out starts here.
+                party.sign()
+        self.reserved = 0
+        self.published += count
+
+    def end(self, error: BaseException | None = None) -> None:
+        """Note that no more frames come."""
+        if self.error is None:
+            self.error = error
+        self.reserved = 0
+        if not self.ended:
+            self.ended = True
+            for party in self.parties:
+                party.sign()
+
     def acknowledge(self, party: Party, stop: int) -> None:
         """Note that a subscriber declared frames ``[0, stop)`` safe.
 
@@ -153,6 +215,8 @@ class Flow:
         now = time.monotonic()
         for party in self.parties:
             waiting = party.acknowledged < self.published or self.ended
+            if party.waiting and party.received == self.published and not self.ended:
+                continue
             if party.paces and waiting and now - party.last_sign_s > self.timeout_s:
                 self.fail_party(
                     party,

@@ -10,7 +10,8 @@ from concertino._errors import FrameStreamError
 
 from ._batch import Claim, Delivery, FrameBatch
 from ._flow import Party
-from ._transport import Channel, Transport, register_transport
+from ._ring import extend_digest, frame_checksum
+from ._transport import Channel, Endpoint, Transport, register_transport
 
 if TYPE_CHECKING:
     from ._stream import FrameStream
@@ -25,83 +26,104 @@ class InprocChannel(Channel):
         self._stream = stream
         self._flow = stream.flow
         self._party = party
+        self._turn = party.turn
         self._seen = -1
         self.shape = stream.shape
         self.dtype = stream.dtype
 
     def receive(self, max_frames: int | None, timeout_s: float | None) -> FrameBatch | None:
-        deadline = None if timeout_s is None else time.monotonic() + timeout_s
-        every = self._party.delivery == "every"
         with self._stream.changed:
+            published = self._wait(timeout_s)
+            if published is None:
+                return None
+            if self._party.delivery == "latest":
+                return self._copy_newest()
+            first = self._party.received
+            stop = published if max_frames is None else min(published, first + max_frames)
+            batch = self._view(first, stop)
+            self._party.received = batch.stop
+            self._party.digest = int(extend_digest(self._party.digest, batch.checksums)[-1])
+            return batch
+
+    def _wait(self, timeout_s: float | None) -> int | None:
+        """Return how many frames are published, once there are new ones; None at the end."""
+        party, flow = self._party, self._flow
+        deadline = None if timeout_s is None else time.monotonic() + timeout_s
+        try:
             while True:
-                self._party.sign()
-                if self._party.state not in ("open", "finished"):
-                    raise FrameStreamError(
-                        f"Subscriber {self._party.name!r} of frame stream {self._flow.label} was "
-                        f"given up: {self._party.reason}."
-                    )
-                published = self._flow.published
-                first = self._party.received if every else published - 1
-                if first < published and first > self._seen:
-                    break
-                if self._flow.ended:
-                    if self._flow.error is not None:
+                party.sign()
+                self._check_turn()
+                seen = party.received if party.delivery == "every" else self._seen + 1
+                if flow.published > seen:
+                    return flow.published
+                if flow.ended:
+                    if flow.error is not None:
                         raise FrameStreamError(
-                            f"Frame stream {self._flow.label} failed after {published} frames: "
-                            f"{self._flow.error}"
-                        ) from self._flow.error
+                            f"Frame stream {flow.label} failed after {flow.published} frames: "
+                            f"{flow.error}"
+                        ) from flow.error
                     return None
                 wait_s = None if deadline is None else deadline - time.monotonic()
                 if wait_s is not None and wait_s <= 0:
                     raise TimeoutError(
-                        f"No frame on stream {self._flow.label} within {timeout_s:g} s; "
-                        f"{published} were published."
+                        f"No frame on stream {flow.label} within {timeout_s:g} s; "
+                        f"{flow.published} were published."
                     )
+                party.waiting = True
                 self._stream.changed.wait(wait_s)
-            if not every:
-                return self._copy_newest()
-            stop = published if max_frames is None else min(published, first + max_frames)
-            batch = self._view(first, stop)
-            self._party.received = batch.stop
-            self._seen = batch.stop - 1
-            self._party.digest.update(batch.checksums.tobytes())
-            return batch
+        finally:
+            if party.turn == self._turn:
+                party.waiting = False
+
+    def _check_turn(self) -> None:
+        party = self._party
+        if party.turn != self._turn:
+            raise FrameStreamError(
+                f"Subscriber {party.name!r} of frame stream {self._flow.label} was resumed by "
+                "another; only that one gets frames."
+            )
+        if party.state not in ("open", "finished"):
+            raise FrameStreamError(
+                f"Subscriber {party.name!r} of frame stream {self._flow.label} was given up: "
+                f"{party.reason}."
+            )
 
     def _view(self, start: int, stop: int) -> FrameBatch:
         ring = self._stream.ring
         frames, slots = ring.readable(start, stop)
         return FrameBatch(
-            start, frames, ring.timestamps[slots], ring.numbers[slots], ring.checksums[slots]
+            start,
+            frames,
+            ring.timestamps[slots].copy(),
+            ring.numbers[slots].copy(),
+            ring.checksums[slots].copy(),
         )
 
-    def _copy_newest(self) -> FrameBatch:
+    def _copy_newest(self) -> FrameBatch | None:
         """Copy the newest frame; the lock is held, and given up while copying."""
+        changed = self._stream.changed
         for attempt in range(_COPY_ATTEMPTS):
             index = self._flow.published - 1
             view = self._view(index, index + 1)
             last = attempt == _COPY_ATTEMPTS - 1
             if not last:
-                self._stream.changed.release()
+                changed.release()
             try:
-                copy = FrameBatch(
-                    index,
-                    view.frames.copy(),
-                    view.timestamps.copy(),
-                    view.numbers.copy(),
-                    view.checksums.copy(),
-                )
+                pixels = view.frames.copy()
             finally:
                 if not last:
-                    self._stream.changed.acquire()
+                    changed.acquire()
             if index >= self._flow.oldest:
                 break
         self._seen = index
+        if self._flow.ended and frame_checksum(pixels) != view.checksums[0]:
+            return None  # The ring serves another stream already.
         self._party.received += 1
-        self._party.digest.update(copy.checksums.tobytes())
-        return copy
+        return FrameBatch(index, pixels, view.timestamps, view.numbers, view.checksums)
 
     def acknowledge(self, stop: int) -> None:
         with self._stream.changed:
+            self._check_turn()
             self._flow.acknowledge(self._party, stop)
             self._stream.changed.notify_all()
         self._stream.notify()
@@ -113,19 +135,34 @@ class InprocChannel(Channel):
 
     def fail(self, reason: str) -> None:
         with self._stream.changed:
-            self._flow.fail_party(self._party, reason)
+            if self._party.turn == self._turn:
+                self._flow.fail_party(self._party, reason)
             self._stream.changed.notify_all()
         self._stream.notify()
 
     def finish(self) -> None:
         with self._stream.changed:
-            if self._party.state == "open":
+            if self._party.state == "open" and self._party.turn == self._turn:
                 self._party.state = "finished"
             self._stream.changed.notify_all()
         self._stream.notify()
 
     def alive(self) -> None:
         self._party.sign()
+
+
+class InprocEndpoint(Endpoint):
+    """A stream's entry in the table of this process."""
+
+    def __init__(self, transport: InprocTransport, address: str) -> None:
+        self._transport = transport
+        self.address = address
+
+    def wake(self) -> None:
+        """Do nothing: subscribers wait for the stream's own condition."""
+
+    def close(self) -> None:
+        self._transport.withdraw(self.address)
 
 
 class InprocTransport(Transport):
@@ -135,21 +172,28 @@ class InprocTransport(Transport):
         self._streams: dict[str, FrameStream] = {}
         self._lock = threading.Lock()
 
-    def serve(self, stream: FrameStream, address: str) -> str:
+    def serve(self, stream: FrameStream, address: str) -> Endpoint:
         with self._lock:
             if address in self._streams:
                 raise FrameStreamError(
                     f"There is a frame stream at {address} already; close it first."
                 )
             self._streams[address] = stream
-        return address
+        return InprocEndpoint(self, address)
 
-    def withdraw(self, stream: FrameStream) -> None:
+    def withdraw(self, address: str) -> None:
+        """Forget a stream."""
         with self._lock:
-            self._streams.pop(stream.address, None)
+            self._streams.pop(address, None)
 
     def connect(
-        self, address: str, *, name: str, delivery: Delivery, timeout_s: float | None
+        self,
+        address: str,
+        *,
+        name: str,
+        delivery: Delivery,
+        resume: bool,
+        timeout_s: float | None,
     ) -> Channel:
         with self._lock:
             stream = self._streams.get(address)
@@ -159,7 +203,13 @@ class InprocTransport(Transport):
                 "ended, or it lives in another process and needs an ipc:// or tcp:// address."
             )
         with stream.changed:
-            return InprocChannel(stream, stream.flow.join(name, delivery))
+            party = stream.flow.resume(name) if resume and delivery == "every" else None
+            if party is None:
+                party = stream.flow.join(name, delivery)
+            else:
+                party.digest = stream.ring.digest_after(party.acknowledged)
+                stream.changed.notify_all()
+            return InprocChannel(stream, party)
 
 
 register_transport("inproc", InprocTransport())

@@ -14,6 +14,31 @@ def frame_checksum(frame: NDArray[Any]) -> int:
     return int(xxhash.xxh3_64_intdigest(frame.data))
 
 
+def extend_digest(digest: int, checksums: NDArray[np.uint64]) -> NDArray[np.uint64]:
+    """Return the digest of a stream after each of some more frames.
+
+    The digest before the first frame is 0; with each frame it becomes the XXH3-64, seeded with
+    the digest so far, of the frame's checksum as 8 bytes, little-endian.
+
+    Parameters
+    ----------
+    digest : int
+        After the frames before.
+    checksums : ndarray of uint64, shape (n,)
+        Of the frames.
+
+    Returns
+    -------
+    ndarray of uint64, shape (n,)
+    """
+    octets = checksums.astype("<u8", copy=False).tobytes()
+    digests = np.empty(len(checksums), np.uint64)
+    for index in range(len(checksums)):
+        digest = xxhash.xxh3_64_intdigest(octets[8 * index : 8 * index + 8], digest)
+        digests[index] = digest
+    return digests
+
+
 def _available_memory() -> int | None:
     """Return the memory that can be had without swapping, in bytes, or None if unknown."""
     try:
@@ -60,12 +85,20 @@ class Ring:
                 f"{needed / 2**20:.0f} MiB; {available / 2**20:.0f} MiB of memory are free. "
                 "Give a smaller ring_bytes."
             )
-        self.frames: NDArray[Any] = np.empty((self.capacity, *self.shape), self.dtype)
+        self.frames: NDArray[Any] = self._allocate()
         self.timestamps = np.zeros(self.capacity, np.int64)
         self.numbers = np.zeros(self.capacity, np.int64)
         self.checksums = np.zeros(self.capacity, np.uint64)
+        self.digests = np.zeros(self.capacity, np.uint64)
         self._readable = self.frames.view()
         self._readable.flags.writeable = False
+
+    def _allocate(self) -> NDArray[Any]:
+        return np.empty((self.capacity, *self.shape), self.dtype)
+
+    def digest_after(self, stop: int) -> int:
+        """Return the digest of frames ``[0, stop)``; frame ``stop - 1`` must be in the ring."""
+        return int(self.digests[(stop - 1) % self.capacity]) if stop else 0
 
     def fits(self, shape: tuple[int, int], dtype: DTypeLike, max_bytes: int) -> bool:
         """Tell whether the ring serves for such frames and memory."""
@@ -82,14 +115,18 @@ class Ring:
         first = start % self.capacity
         return self.frames[first : first + min(count, self.capacity - first)]
 
-    def seal(self, start: int, timestamps: NDArray[np.int64], numbers: NDArray[np.int64]) -> None:
-        """Note what belongs to frames just written, and their checksums."""
+    def seal(
+        self, start: int, timestamps: NDArray[np.int64], numbers: NDArray[np.int64], digest: int
+    ) -> int:
+        """Note what belongs to frames just written, and their checksums; return the new digest."""
         first = start % self.capacity
         stop = first + len(timestamps)
         self.timestamps[first:stop] = timestamps
         self.numbers[first:stop] = numbers
         for slot in range(first, stop):
             self.checksums[slot] = frame_checksum(self.frames[slot])
+        self.digests[first:stop] = extend_digest(digest, self.checksums[first:stop])
+        return int(self.digests[stop - 1])
 
     def readable(self, start: int, stop: int) -> tuple[NDArray[Any], slice]:
         """Return a read-only view of frames ``start`` on, up to `stop` or the seam, and its slots."""

@@ -10,7 +10,6 @@ from typing import Any, Self
 from uuid import uuid4
 
 import numpy as np
-import xxhash
 from numpy.typing import ArrayLike, DTypeLike, NDArray
 
 from concertino._errors import FrameStreamError
@@ -72,19 +71,19 @@ class FrameStream:
         ring: Ring | None = None,
     ) -> None:
         address = address or f"inproc://{name or 'frames'}/{uuid4().hex[:12]}"
-        usable = ring is not None and ring.fits(shape, dtype, ring_bytes)
-        self.ring = ring if ring is not None and usable else Ring(shape, dtype, ring_bytes)
+        self._transport = transport_for(address)
+        self.ring = self._transport.ring(shape, dtype, ring_bytes, ring)
         self.name = name or address
         self.timeout_s = timeout_s
         self.triggered = 0
         self.flow = Flow(self.name, self.ring.capacity, timeout_s)
         self.changed = threading.Condition()
         self._dropped: list[int] = []
-        self._digest = xxhash.xxh3_64()
+        self._digest = 0
         self._listeners: list[Callable[[], None]] = []
         self._open = True
-        self._transport = transport_for(address)
-        self.address = self._transport.serve(self, address)
+        self._endpoint = self._transport.serve(self, address)
+        self.address = self._endpoint.address
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -215,21 +214,16 @@ class FrameStream:
         if count:
             stamps = time.time_ns() if timestamps is None else timestamps
             counted = np.arange(start, start + count) + len(self._dropped)
-            self.ring.seal(
+            self._digest = self.ring.seal(
                 start,
                 np.broadcast_to(np.asarray(stamps, np.int64), count),
                 np.asarray(counted if numbers is None else numbers, np.int64),
+                self._digest,
             )
-            _, slots = self.ring.readable(start, start + count)
-            self._digest.update(self.ring.checksums[slots].tobytes())
         with self.changed:
-            flow.reserved = 0
-            if flow.acknowledged == start:
-                # Nobody had anything to do until now: their time-outs start here.
-                for party in flow.parties:
-                    party.sign()
-            flow.published = start + count
+            flow.publish(count)
             self.changed.notify_all()
+        self._endpoint.wake()
 
     def publish(
         self,
@@ -281,11 +275,9 @@ class FrameStream:
         Subscribers take what was published before; then they are told.
         """
         with self.changed:
-            if self.flow.error is None:
-                self.flow.error = error
-            self.flow.ended = True
-            self.flow.reserved = 0
+            self.flow.end(error)
             self.changed.notify_all()
+        self._endpoint.wake()
 
     def end(self, timeout_s: float | None = None) -> Ledger:
         """Say that all frames are published and wait until every subscriber has done its work.
@@ -303,11 +295,10 @@ class FrameStream:
         deadline = None if timeout_s is None else time.monotonic() + timeout_s
         flow = self.flow
         with self.changed:
-            if not flow.ended:
-                flow.ended = True
-                for party in flow.parties:
-                    party.sign()
-                self.changed.notify_all()
+            flow.end()
+            self.changed.notify_all()
+        self._endpoint.wake()
+        with self.changed:
             while any(p.paces for p in flow.parties):
                 flow.check_silence()
                 if deadline is not None and time.monotonic() >= deadline:
@@ -329,7 +320,7 @@ class FrameStream:
                 flow.published + len(self._dropped),
                 flow.published,
                 tuple(self._dropped),
-                self._digest.hexdigest(),
+                f"{self._digest:016x}",
                 tuple(p.ledger() for p in flow.parties),
                 "" if flow.error is None else str(flow.error),
             )
@@ -339,11 +330,11 @@ class FrameStream:
         if not self._open:
             return
         self._open = False
-        self._transport.withdraw(self)
         with self.changed:
             ended = self.flow.ended
         if not ended:
             self.fail(FrameStreamError(f"Frame stream {self.name} was closed before its end."))
+        self._endpoint.close()
 
     def __enter__(self) -> Self:
         return self

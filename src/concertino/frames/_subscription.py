@@ -8,7 +8,10 @@ from typing import Any, Self
 
 import numpy as np
 
+from concertino._errors import FrameStreamError, ParameterError
+
 from ._batch import Claim, Delivery, FrameBatch
+from ._ring import frame_checksum
 from ._transport import Channel, transport_for
 
 
@@ -23,10 +26,14 @@ class Subscription:
         How frames are delivered.
     """
 
-    def __init__(self, channel: Channel, address: str, name: str, delivery: Delivery) -> None:
+    def __init__(
+        self, channel: Channel, address: str, name: str, delivery: Delivery, verify: bool
+    ) -> None:
         self._channel = channel
+        self._verify = verify
         self._open = True
         self._ended = False
+        self._stream_failed = False
         self.address = address
         self.name = name
         self.delivery = delivery
@@ -58,11 +65,37 @@ class Subscription:
         TimeoutError
             If no frame came within `timeout_s`.
         FrameStreamError
-            If the stream failed; all that was published before is delivered first.
+            If the stream failed; all that was published before is delivered first. Or if this
+            subscription is closed, was given up, or got other bytes than were published.
         """
-        batch = self._channel.receive(max_frames, timeout_s)
+        if not self._open:
+            raise FrameStreamError(
+                f"Subscriber {self.name!r} of frame stream {self.address} has left it; subscribe "
+                "again to read on."
+            )
+        if max_frames is not None and max_frames < 1:
+            raise ParameterError(f"max_frames: {max_frames} was given; give 1 or more, or None.")
+        try:
+            batch = self._channel.receive(max_frames, timeout_s)
+        except FrameStreamError:
+            self._stream_failed = True
+            raise
         self._ended = batch is None
+        if batch is not None and self._verify:
+            self._check_bytes(batch)
         return batch
+
+    def _check_bytes(self, batch: FrameBatch) -> None:
+        for offset in range(len(batch)):
+            found, sent = frame_checksum(batch.frames[offset]), int(batch.checksums[offset])
+            if found != sent:
+                error = FrameStreamError(
+                    f"Frame {batch.start + offset} of frame stream {self.address} reached "
+                    f"{self.name!r} with other bytes than were published: its checksum is "
+                    f"{found:016x} instead of {sent:016x}."
+                )
+                self.fail(error)
+                raise error
 
     def __iter__(self) -> Iterator[FrameBatch]:
         while (batch := self.read()) is not None:
@@ -99,10 +132,10 @@ class Subscription:
             self._channel.finish()
 
     def close(self) -> None:
-        """Leave the stream: `finish` when it has ended or only displays, else `fail`."""
+        """Leave the stream: `finish` when it has ended or failed or only displays, else `fail`."""
         if not self._open:
             return
-        if self._ended or self.delivery == "latest":
+        if self._ended or self._stream_failed or self.delivery == "latest":
             self.finish()
         else:
             self.fail("it left before the end of the stream")
@@ -116,7 +149,7 @@ class Subscription:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        if error is not None and self._open and self.delivery == "every":
+        if error is not None and self._open and not self._stream_failed:
             self.fail(error)
         self.close()
 
@@ -130,6 +163,8 @@ def subscribe(
     name: str,
     delivery: Delivery = "every",
     claim: Claim | None = None,
+    verify: bool | None = None,
+    resume: bool = False,
     timeout_s: float | None = None,
 ) -> Subscription:
     """Connect to a frame stream.
@@ -145,6 +180,12 @@ def subscribe(
         whenever ready; never slows anybody.
     claim : Claim, optional
         Where the frames will be stored, when this subscriber stores them.
+    verify : bool, optional
+        Whether to compare the bytes of each frame with its checksum when it is read. By default
+        when they came over a network.
+    resume : bool
+        Go on as the subscriber of that name that was lost, with the first frame that it had not
+        acknowledged. It may also be the first of that name.
     timeout_s : float, optional
         How long to try to connect, in seconds.
 
@@ -158,10 +199,17 @@ def subscribe(
     FrameStreamError
         If there is no such stream, the name is taken, or frames are gone already.
     """
-    channel = transport_for(address).connect(
-        address, name=name, delivery=delivery, timeout_s=timeout_s
+    transport = transport_for(address)
+    channel = transport.connect(
+        address, name=name, delivery=delivery, resume=resume, timeout_s=timeout_s
     )
-    subscription = Subscription(channel, address, name, delivery)
+    if verify is None:
+        verify = transport.verifies
+    subscription = Subscription(channel, address, name, delivery, verify)
     if claim is not None:
-        subscription.claim(claim)
+        try:
+            subscription.claim(claim)
+        except BaseException as error:
+            subscription.fail(error)
+            raise
     return subscription

@@ -7,10 +7,12 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import DTypeLike
 
 from concertino._errors import FrameStreamError
 
 from ._batch import Claim, Delivery, FrameBatch
+from ._ring import Ring
 
 if TYPE_CHECKING:
     from ._stream import FrameStream
@@ -63,20 +65,70 @@ class Channel(ABC):
         """Tell the publisher that this subscriber is busy, not dead."""
 
 
+class Endpoint(ABC):
+    """Where subscribers reach one stream.
+
+    Attributes
+    ----------
+    address : str
+        The address that it has.
+    """
+
+    address: str
+
+    @abstractmethod
+    def wake(self) -> None:
+        """Take note that the publisher did something: frames, the end, a failure."""
+
+    @abstractmethod
+    def close(self) -> None:
+        """Tell subscribers what they have not been told, and become unreachable."""
+
+
 class Transport(ABC):
-    """Connects subscribers to the streams of one kind of address."""
+    """Connects subscribers to the streams of one kind of address.
+
+    Attributes
+    ----------
+    verifies : bool
+        Whether subscribers compare the bytes of each frame with its checksum unless told not to.
+    """
+
+    verifies = False
+
+    def ring(
+        self, shape: tuple[int, int], dtype: DTypeLike, max_bytes: int, old: Ring | None = None
+    ) -> Ring:
+        """Return a ring for the frames of a stream: `old` if it serves, else a new one.
+
+        Raises
+        ------
+        FrameStreamError
+            If there cannot be one.
+        """
+        if old is not None and type(old) is Ring and old.fits(shape, dtype, max_bytes):
+            return old
+        return Ring(shape, dtype, max_bytes)
 
     @abstractmethod
-    def serve(self, stream: FrameStream, address: str) -> str:
-        """Make the stream reachable at `address` and return the address it has."""
+    def serve(self, stream: FrameStream, address: str) -> Endpoint:
+        """Make the stream reachable at `address`.
 
-    @abstractmethod
-    def withdraw(self, stream: FrameStream) -> None:
-        """Make the stream unreachable."""
+        Raises
+        ------
+        FrameStreamError
+            If the address is taken or cannot be had.
+        """
 
     @abstractmethod
     def connect(
-        self, address: str, *, name: str, delivery: Delivery, timeout_s: float | None
+        self,
+        address: str,
+        *,
+        name: str,
+        delivery: Delivery,
+        resume: bool,
+        timeout_s: float | None,
     ) -> Channel:
         """Connect a subscriber.
 

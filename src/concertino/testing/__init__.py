@@ -1,6 +1,7 @@
 """Contract suites to inherit: what an implementation of a Concertino interface must do."""
 
-from ._frame_readers import Reader, check_batch, eventually, numbered_frames
+from ._frame_machine import FrameStreamMachine
+from ._frame_readers import Reader, check_batch, drain, eventually, numbered_frames, take
 from ._frame_transport import FrameTransportContract
 from ._plan_faults import (
     InjectedFaultError,
@@ -15,6 +16,7 @@ from ._plan_faults import (
 )
 
 __all__ = [
+    "FrameStreamMachine",
     "FrameTransportContract",
     "InjectedFaultError",
     "PlanBench",
@@ -24,11 +26,13 @@ __all__ = [
     "check_batch",
     "check_safe_end",
     "describe_message",
+    "drain",
     "eventually",
     "fault_positions",
     "numbered_frames",
     "plan_messages",
     "run_with_fault",
+    "take",
 ]
 
 for _name in __all__:

@@ -1,0 +1,75 @@
+"""What every frame transport must do: the contract suite to inherit."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+import pytest
+
+from concertino.frames import FrameStream
+
+from ._frame_delivery import DeliveryContract
+from ._frame_end import EndContract
+from ._frame_faults import FaultContract
+from ._frame_flow import FlowContract
+from ._frame_readers import SHAPE
+from ._frame_volume import VolumeContract
+
+
+class FrameTransportContract(
+    DeliveryContract, FlowContract, EndContract, FaultContract, VolumeContract
+):
+    """Tests of the semantics of frame streams, to be inherited for a transport.
+
+    A subclass overrides the fixture `new_address`. pytest then collects the tests.
+
+    Examples
+    --------
+    >>> import pytest
+    >>> from concertino.testing import FrameTransportContract
+    >>> class TestMyTransport(FrameTransportContract):
+    ...     @pytest.fixture
+    ...     def new_address(self):
+    ...         return lambda: "mine://"
+    """
+
+    @pytest.fixture
+    def new_address(self) -> Callable[[], str]:
+        """Give a function that returns an address for a new stream, another at each call."""
+        raise NotImplementedError("override the fixture new_address")
+
+    @pytest.fixture
+    def make(self, new_address: Callable[[], str]) -> Iterator[Callable[..., FrameStream]]:
+        """Give a function that makes a small stream, which is closed after the test."""
+        streams: list[FrameStream] = []
+
+        def make(capacity: int = 8, **options: Any) -> FrameStream:
+            shape = options.setdefault("shape", SHAPE)
+            dtype = np.dtype(options.setdefault("dtype", np.uint16))
+            options.setdefault("ring_bytes", capacity * shape[0] * shape[1] * dtype.itemsize)
+            options.setdefault("timeout_s", 10.0)
+            stream = FrameStream(options.pop("address", None) or new_address(), **options)
+            streams.append(stream)
+            return stream
+
+        yield make
+        for stream in streams:
+            stream.close()
+
+    @pytest.fixture(autouse=True)
+    def _no_thread_is_left(self) -> Iterator[None]:
+        before = set(threading.enumerate())
+        yield
+        deadline = time.monotonic() + 5
+        while left := [t for t in threading.enumerate() if t not in before and not _is_pyzmq(t)]:
+            assert time.monotonic() < deadline, f"threads are left: {left}"
+            time.sleep(0.005)
+
+
+def _is_pyzmq(thread: threading.Thread) -> bool:
+    """Tell pyzmq's own thread, of which a process has one from the first zero-copy message on."""
+    return type(thread).__module__.startswith("zmq.")
