@@ -17,8 +17,9 @@ from concertino.viewers import (
     LivePage,
     LiveState,
     PageSettings,
-    frame_addresses,
 )
+
+from ._frame_callback import announced_streams
 
 _LOG = logging.getLogger(__name__)
 
@@ -136,11 +137,10 @@ class LiveView:
         self.close()
 
     def _follow(self, descriptor: Mapping[str, Any]) -> None:
-        stream = descriptor["name"]
-        for camera, address in frame_addresses(descriptor).items():
+        for stream in announced_streams({}, descriptor):
             self._follower.follow(
-                address,
-                camera=camera,
-                stream=stream,
-                panel="slices" if stream == "slices" else "frames",
+                stream.address,
+                camera=stream.data_key,
+                stream=stream.name,
+                panel="slices" if stream.name == "slices" else "frames",
             )

@@ -6,7 +6,7 @@
 from ._follow import FrameFollower
 from ._page import LivePage
 from ._picture import LONGEST_SIDE_PX, Picture, downsample
-from ._progress import RunProgress, RunTracker, StreamProgress, frame_addresses
+from ._progress import RunProgress, RunTracker, StreamProgress
 from ._settings import ColourMap, LimitsMode, PageSettings
 from ._state import LiveState
 
@@ -23,7 +23,6 @@ __all__ = [
     "RunTracker",
     "StreamProgress",
     "downsample",
-    "frame_addresses",
 ]
 
 for _name in __all__:

@@ -47,6 +47,7 @@ class FrameFollower:
         self._name = name
         self._period_s = 1 / refresh_hz
         self._wanted: deque[tuple[str, str, str, Panel]] = deque(maxlen=64)
+        self._joined: deque[_Followed] = deque()
         self._followed: list[_Followed] = []
         self._wake = threading.Event()
         self._closed = False
@@ -58,7 +59,11 @@ class FrameFollower:
 
         A stream that is gone, or cannot be reached, is not shown; that is no error.
         """
-        self._wanted.append((address, camera, stream, panel))
+        if address.startswith("inproc://"):
+            # Nothing to wait for, and a short stream may be gone before the thread wakes.
+            self._join(address, camera, stream, panel)
+        else:
+            self._wanted.append((address, camera, stream, panel))
         self._wake.set()
 
     def close(self) -> None:
@@ -72,9 +77,11 @@ class FrameFollower:
             self._wake.clear()
             while self._wanted:
                 self._join(*self._wanted.popleft())
+            while self._joined:
+                self._followed.append(self._joined.popleft())
             self._followed = [followed for followed in self._followed if self._take(followed)]
             self._wake.wait(self._period_s if self._state.watched else _UNWATCHED_PERIOD_S)
-        for followed in self._followed:
+        for followed in [*self._followed, *self._joined]:
             followed.subscription.close()
 
     def _join(self, address: str, camera: str, stream: str, panel: Panel) -> None:
@@ -85,7 +92,7 @@ class FrameFollower:
         except (FrameStreamError, OSError, TimeoutError) as error:
             _LOG.info("The live view does not show stream %s of %s: %s", stream, camera, error)
             return
-        self._followed.append(_Followed(subscription, camera, stream, panel))
+        self._joined.append(_Followed(subscription, camera, stream, panel))
 
     def _take(self, followed: _Followed) -> bool:
         """Show the newest frame of a stream; tell whether to go on with it."""

@@ -157,16 +157,6 @@ class RunTracker:
             self._streams = {uid: at for uid, at in self._streams.items() if at[0] is not oldest}
 
 
-def frame_addresses(descriptor: Mapping[str, Any]) -> dict[str, str]:
-    """Return the addresses of the frame streams that a descriptor announces, by camera."""
-    found: dict[str, str] = {}
-    for device, configuration in descriptor.get("configuration", {}).items():
-        for key, value in configuration.get("data", {}).items():
-            if key.endswith("-frames") and isinstance(value, str) and value:
-                found[key.removesuffix("-frames") or device] = value
-    return found
-
-
 def _count(name: str, doc: Mapping[str, Any]) -> int:
     if name == "stream_datum":
         return int(doc["indices"]["stop"])

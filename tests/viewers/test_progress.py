@@ -1,0 +1,140 @@
+"""How far a run is, told from documents that event-model made."""
+
+from typing import Any
+
+import pytest
+from event_model import compose_run
+
+from concertino.viewers import RunTracker
+
+TOMO = {
+    "image_kinds": {"darks": "dark", "flats": "flat", "projections": "projection"},
+    "num_projections": 90,
+}
+
+
+class Emitter:
+    """Makes valid documents of a run and gives them to a tracker."""
+
+    def __init__(self, tracker: RunTracker, **metadata: Any) -> None:
+        self.tracker = tracker
+        self.run = compose_run(metadata=metadata)
+        tracker("start", self.run.start_doc)
+
+    def stream(self, name: str) -> str:
+        key = {"source": "", "dtype": "array", "shape": [1, 4, 4], "external": "STREAM:"}
+        bundle = self.run.compose_descriptor(name=name, data_keys={"camera": key})
+        self.tracker("descriptor", bundle.descriptor_doc)
+        uid: str = bundle.descriptor_doc["uid"]
+        return uid
+
+    def frames(self, descriptor: str, stop: int) -> None:
+        indices = {"start": 0, "stop": stop}
+        self.tracker("stream_datum", {"descriptor": descriptor, "indices": indices})
+
+    def stop(self, **how: Any) -> None:
+        self.tracker("stop", self.run.compose_stop(**how))
+
+
+def progress(tracker: RunTracker) -> list[tuple[str, int, int | None]]:
+    return [(s.name, s.acquired, s.total) for s in tracker.run.streams.values()]
+
+
+def test_a_tomography() -> None:
+    tracker = RunTracker()
+    assert tracker.run.state == "waiting"
+    emitter = Emitter(
+        tracker,
+        scan_name="scan_0012",
+        plan_name="continuous_tomography",
+        sample={"name": "tooth"},
+        plan_args={"num_darks": 10, "num_flats": 20, "num_projections": 90},
+        tomo=TOMO,
+    )
+    assert progress(tracker) == [("darks", 0, 10), ("flats", 0, 20), ("projections", 0, 90)]
+    assert tracker.run.state == "running"
+    assert (tracker.run.name, tracker.run.sample) == ("scan_0012", "tooth")
+
+    emitter.frames(emitter.stream("darks"), 10)
+    flats = emitter.stream("flats")
+    emitter.frames(flats, 3)
+    emitter.frames(flats, 17)
+
+    assert progress(tracker) == [("darks", 10, 10), ("flats", 17, 20), ("projections", 0, 90)]
+    emitter.stop()
+    assert tracker.run.state == "finished"
+
+
+def test_events_count_like_frames() -> None:
+    tracker = RunTracker()
+    emitter = Emitter(tracker, num_points=5, scan_id=3)
+    uid = emitter.stream("primary")
+
+    tracker("event", {"descriptor": uid, "seq_num": 1})
+    tracker("event_page", {"descriptor": uid, "seq_num": [2, 3]})
+
+    assert progress(tracker) == [("primary", 3, 5)]
+    assert tracker.run.name == "scan 3"
+
+
+def test_streams_that_hold_no_frames_are_not_shown() -> None:
+    tracker = RunTracker()
+    emitter = Emitter(tracker, tomo=TOMO)
+    for name in ("baseline", "ledger"):
+        tracker("event", {"descriptor": emitter.stream(name), "seq_num": 1})
+
+    assert [name for name, _, _ in progress(tracker)] == ["darks", "flats", "projections"]
+
+
+@pytest.mark.parametrize(
+    ("how", "state", "reason"),
+    [
+        ({"exit_status": "success", "reason": "not shown"}, "finished", ""),
+        ({"exit_status": "fail", "reason": "CameraError: gone"}, "failed", "CameraError: gone"),
+        ({"exit_status": "abort", "reason": "by the user"}, "aborted", "by the user"),
+    ],
+)
+def test_ends(how: dict[str, str], state: str, reason: str) -> None:
+    tracker = RunTracker()
+    Emitter(tracker).stop(**how)
+
+    assert (tracker.run.state, tracker.run.reason) == (state, reason)
+    assert tracker.run.stopped_s is not None
+
+
+def test_a_processing_run_stands_beside_the_run_it_processes() -> None:
+    tracker = RunTracker()
+    raw = Emitter(tracker, scan_name="scan_0001", tomo=TOMO)
+    derived = Emitter(tracker, scan_name="scan_0001_reconstruction_01", derived_from="raw")
+    uid = raw.stream("darks")
+    raw.frames(uid, 4)
+    derived.stop(exit_status="fail", reason="no flats")
+
+    assert tracker.run.name == "scan_0001"
+    assert tracker.run.state == "running"
+    assert progress(tracker)[0] == ("darks", 4, None)
+    assert tracker.processing is not None
+    assert (tracker.processing.state, tracker.processing.reason) == ("failed", "no flats")
+
+    Emitter(tracker, scan_name="scan_0002")
+    assert tracker.processing is None
+
+
+def test_many_runs_leave_nothing_behind() -> None:
+    tracker = RunTracker()
+    for _ in range(50):
+        emitter = Emitter(tracker)
+        emitter.stream("darks")
+
+    assert len(tracker._runs) <= 8
+    assert len(tracker._streams) <= 8
+
+
+def test_documents_of_unknown_runs_are_left_alone() -> None:
+    tracker = RunTracker()
+    tracker("stream_datum", {"descriptor": "unknown", "indices": {"start": 0, "stop": 1}})
+    tracker("descriptor", {"run_start": "unknown", "uid": "d", "name": "darks"})
+    tracker("stop", {"run_start": "unknown", "exit_status": "success"})
+    tracker("stream_resource", {})
+
+    assert tracker.run.state == "waiting"

@@ -1,0 +1,178 @@
+"""The newest of everything, and no more."""
+
+import threading
+import time
+
+import numpy as np
+import orjson
+import pytest
+
+from concertino import ParameterError
+from concertino.frames import FrameStream
+from concertino.viewers import FrameFollower, LiveState, Picture
+from concertino.viewers._wire import PREFIX, pack, unpack
+
+
+def pictures(state: LiveState) -> list[Picture]:
+    found: list[Picture] = []
+    for panel in ("frames", "slices"):
+        version = 0
+        while (picture := state.newer(panel, version)) is not None:  # type: ignore[arg-type]
+            found.append(picture)
+            version = picture.version
+    return found
+
+
+def test_only_the_newest_frame_of_each_camera_is_kept() -> None:
+    state = LiveState()
+    for number in range(100):
+        for camera in ("left", "right"):
+            frame = np.full((4, 6), number, np.uint16)
+            state.show_frame(frame, camera=camera, stream="flats", number=number)
+
+    found = pictures(state)
+
+    assert [(p.label, p.number, int(p.pixels.max())) for p in found] == [
+        ("left", 99, 99),
+        ("right", 99, 99),
+    ]
+    assert state.newer("frames", found[-1].version) is None
+
+
+def test_slices() -> None:
+    state = LiveState()
+    state.show_slices(np.arange(3 * 4 * 4, dtype=np.float32).reshape(3, 4, 4))
+    assert [p.label for p in pictures(state)] == ["slice 0", "slice 1", "slice 2"]
+
+    state.show_slices({"row 10": np.ones((4, 4)), "slice 1": np.full((4, 4), 7.0)})
+    state.show_slices(np.zeros((4, 4)))
+
+    newest = {p.label: float(p.pixels[0, 0]) for p in pictures(state)}
+    assert newest == {"slice 0": 0, "slice 2": 32, "row 10": 1, "slice 1": 7, "slice": 0}
+
+
+def test_of_a_large_volume_sixteen_slices_are_shown() -> None:
+    state = LiveState()
+    state.show_slices(np.zeros((100, 4, 4), np.float32))
+
+    labels = [p.label for p in pictures(state)]
+
+    assert len(labels) == 16
+    assert (labels[0], labels[-1]) == ("slice 0", "slice 99")
+
+
+def test_a_new_run_has_no_slices_yet_but_its_reconstruction_keeps_them() -> None:
+    state = LiveState()
+    state.show_slices(np.zeros((2, 4, 4)))
+    state.document("start", {"uid": "a", "derived_from": "raw"})
+    assert len(pictures(state)) == 2
+
+    state.document("start", {"uid": "b"})
+    assert pictures(state) == []
+
+
+def test_slices_that_are_no_images() -> None:
+    with pytest.raises(ParameterError, match=r"an array of shape \(4,\) and type float64"):
+        LiveState().show_slices({"a": np.zeros(4)})
+
+
+def test_the_rate_is_told_from_the_frames_that_were_taken_not_from_those_seen() -> None:
+    state = LiveState()
+    began_s = time.monotonic()
+    state.show_frame(np.zeros((2, 2)), camera="camera", stream="flats", number=0)
+    time.sleep(0.2)
+    state.show_frame(np.zeros((2, 2)), camera="camera", stream="flats", number=100)
+    longest_s = time.monotonic() - began_s
+
+    rate_hz = state.summary()["received_hz"]["camera"]
+
+    assert 100 / longest_s * 0.99 <= rate_hz <= 100 / 0.2
+
+
+def test_another_stream_begins_a_new_rate() -> None:
+    state = LiveState()
+    state.show_frame(np.zeros((2, 2)), camera="camera", stream="flats", number=900)
+    state.show_frame(np.zeros((2, 2)), camera="camera", stream="projections", number=0)
+
+    assert state.summary()["received_hz"] == {"camera": 0.0}
+
+
+def test_watched_only_while_somebody_asks() -> None:
+    state = LiveState()
+    assert not state.watched
+    state.summary()
+    assert state.watched
+
+
+def test_the_wire_brings_everything_unchanged() -> None:
+    state = LiveState()
+    state.document("start", {"uid": "a", "scan_name": "scan_0001"})
+    state.show_frame(np.arange(12, dtype=np.uint16).reshape(3, 4), camera="c", number=np.int64(5))  # type: ignore[arg-type]
+    state.show_slices({"µ": np.full((2, 5), np.nan)})
+    sent = pictures(state)
+
+    prefix, header, *buffers = pack(state.summary(), sent)
+    payload = b"".join(buffers)
+    assert PREFIX.unpack(prefix) == (len(header), len(payload))
+    summary, arrived = unpack(bytes(header), payload)
+
+    assert orjson.loads(orjson.dumps(summary))["run"]["name"] == "scan_0001"
+    for before, after in zip(sent, arrived, strict=True):
+        np.testing.assert_array_equal(before.pixels, after.pixels)
+        assert before.pixels.dtype == after.pixels.dtype
+        for name in ("panel", "label", "shape", "stream", "number", "version"):
+            assert getattr(before, name) == getattr(after, name)
+
+
+def wait_for(state: LiveState, number: int) -> Picture:
+    deadline = time.monotonic() + 20
+    while time.monotonic() < deadline:
+        picture = state.newer("frames", 0)
+        if picture is not None and picture.number == number:
+            return picture
+        time.sleep(0.01)
+    raise AssertionError(f"frame {number} was not shown")
+
+
+def test_a_follower_shows_the_last_frame_even_of_a_stream_that_is_over() -> None:
+    state = LiveState()
+    follower = FrameFollower(state)
+    for stream_name, count in (("darks", 3), ("flats", 7)):
+        with FrameStream(shape=(4, 4), dtype=np.uint16) as stream:
+            follower.follow(stream.address, camera="camera", stream=stream_name)
+            stream.publish(np.arange(count * 16, dtype=np.uint16).reshape(count, 4, 4))
+            stream.end().check()
+        picture = wait_for(state, count - 1)
+        assert picture.stream == stream_name
+        assert picture.pixels[0, 0] == (count - 1) * 16
+    follower.close()
+
+
+def test_a_follower_does_not_pace_a_stream() -> None:
+    """A follower that is not running at all: ten rings of frames pass."""
+    state = LiveState()
+    follower = FrameFollower(state)
+    follower.close()
+    with FrameStream(shape=(64, 64), dtype=np.uint16, ring_bytes=2**16) as stream:
+        follower.follow(stream.address, camera="camera", stream="flats")
+        publisher = threading.Thread(
+            target=lambda: [stream.publish(np.zeros((64, 64), np.uint16)) for _ in range(80)],
+            daemon=True,
+        )
+        publisher.start()
+        publisher.join(20)
+
+        assert stream.published == 80
+
+
+def test_streams_that_are_gone_or_fail_are_no_error() -> None:
+    state = LiveState()
+    follower = FrameFollower(state)
+    follower.follow("inproc://nobody", camera="camera", stream="flats")
+    follower.follow("strange://nobody", camera="camera", stream="flats")
+    with FrameStream(shape=(4, 4), dtype=np.uint16) as stream:
+        follower.follow(stream.address, camera="camera", stream="flats")
+        stream.publish(np.zeros((4, 4), np.uint16))
+        stream.fail(RuntimeError("the camera burns"))
+    wait_for(state, 0)
+    follower.close()
