@@ -69,7 +69,9 @@ def run_plan(
     if camera != "simulated":
         device = FileCamera(camera, frame_rate=rate)
     arguments = _arguments(name, parameters, beamline, device)
-    with open_session(directory, baseline=beamline.baseline, progress=progress, catalog=False) as session:
+    with open_session(
+        directory, baseline=beamline.baseline, progress=progress, catalog=False
+    ) as session:
         session.RE.context_managers = [AbortOnInterrupt]
         session.subscribe(ImageWriter(durability="synced" if synced else "written"))
         reconstruction = _reconstruction(slices, device.frame_shape[0], live_view := _live(live))

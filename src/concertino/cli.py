@@ -132,6 +132,19 @@ def view(
     view_run(directory, run, port=port)
 
 
+@app.command()
+def queueserver(
+    directory: Directory = DEFAULT_DIRECTORY,
+    redis: Annotated[str, typer.Option(help="Address of Redis.")] = "127.0.0.1:6379",
+    control_port: Annotated[int, typer.Option(help="Port for requests.")] = 60615,
+    info_port: Annotated[int, typer.Option(help="Port for what the server prints.")] = 60625,
+) -> None:
+    """Serve the plans to bluesky's queue server, on the simulated beamline, on this computer only."""
+    from concertino._queue_server_command import serve_queue
+
+    serve_queue(directory, redis=redis, control_port=control_port, info_port=info_port)
+
+
 def main(arguments: list[str] | None = None) -> None:
     """Run the command; an error is one sentence on standard error and exit code 1."""
     try:

@@ -1,0 +1,143 @@
+"""The start-up module in a real queue server."""
+
+import json
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import zmq
+from ophyd_async.testing import find_free_port
+
+pytest.importorskip("bluesky_queueserver")
+
+
+WAIT_S = 120.0
+SCAN = {
+    "item_type": "plan",
+    "name": "continuous_tomography",
+    "args": ["camera", "rotation", "shutter", "sample_stage"],
+    "kwargs": {
+        "radio_position": "0 mm",
+        "flat_position": {"value": 1, "unit": "cm"},
+        "num_darks": 3,
+        "num_flats": 3,
+        "num_projections": 60,
+        "md": {"sample": "queued"},
+    },
+}
+
+
+class Manager:
+    """A start-re-manager process and the requests to it."""
+
+    def __init__(self, port: int, data: Path) -> None:
+        self.data = data
+        self._context = zmq.Context()
+        self._address = f"tcp://127.0.0.1:{port}"
+
+    def ask(self, method: str, timeout_s: float = 30.0, **params: Any) -> dict[str, Any]:
+        with self._context.socket(zmq.REQ) as socket:
+            socket.linger = 0
+            socket.connect(self._address)
+            socket.send_json({"method": method, "params": params})
+            if not socket.poll(timeout_s * 1000):
+                raise TimeoutError(f"the queue server did not answer {method}")
+            return dict(socket.recv_json())
+
+    def close(self) -> None:
+        self._context.term()
+
+    def wait_for(self, key: str, value: Any) -> dict[str, Any]:
+        deadline = time.monotonic() + WAIT_S
+        while (status := self.ask("status"))[key] != value:
+            assert time.monotonic() < deadline, status
+            time.sleep(0.2)
+        return status
+
+
+@pytest.fixture(scope="module")
+def redis() -> Iterator[str]:
+    fakeredis = pytest.importorskip("fakeredis")
+    import threading
+
+    port = find_free_port()
+    server = fakeredis.TcpFakeServer(("127.0.0.1", port), server_type="redis")
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    yield f"127.0.0.1:{port}"
+    server.shutdown()
+    server.server_close()
+
+
+@pytest.fixture(scope="module")
+def manager(redis: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Manager]:
+    directory = tmp_path_factory.mktemp("queue")
+    control, info = find_free_port(), find_free_port()
+    log = (directory / "manager.log").open("w")
+    process = subprocess.Popen(
+        [
+            str(Path(sys.executable).with_name("concertino")), "queueserver",
+            "--directory", str(directory / "data"), "--redis", redis,
+            "--control-port", str(control), "--info-port", str(info),
+        ],
+        cwd=directory, stdout=log, stderr=subprocess.STDOUT,
+    )  # fmt: skip
+    served = Manager(control, directory / "data")
+    try:
+        deadline = time.monotonic() + WAIT_S
+        while True:
+            try:
+                served.ask("status", timeout_s=1.0)
+                break
+            except TimeoutError:
+                pass
+            assert process.poll() is None, (directory / "manager.log").read_text()
+            assert time.monotonic() < deadline
+        assert served.ask("environment_open")["success"]
+        served.wait_for("worker_environment_exists", True)
+        served.wait_for("manager_state", "idle")
+        yield served
+        served.ask("environment_close")
+        served.wait_for("worker_environment_exists", False)
+        served.ask("manager_stop")
+        process.wait(WAIT_S)
+    finally:
+        served.close()
+        process.kill()
+        process.wait()
+        log.close()
+
+
+def test_a_plan_runs_and_lands_in_the_data_directory(manager: Manager) -> None:
+    added = manager.ask("queue_item_add", item=SCAN, user="test", user_group="primary")
+    assert added["success"], added
+    assert manager.ask("queue_start")["success"]
+    manager.wait_for("items_in_history", 1)
+    (item,) = manager.ask("history_get")["items"]
+    assert item["result"]["exit_status"] == "completed", item["result"]
+    lines = (manager.data / "scan_0001" / "documents.jsonl").read_text().splitlines()
+    start, stop = json.loads(lines[0])[1], json.loads(lines[-1])[1]
+    assert [start["uid"]] == item["result"]["run_uids"]
+    assert stop["exit_status"] == "success"
+    assert start["sample"] == "queued"
+    assert start["plan_args"]["flat_position"] == {"value": 10.0, "unit": "mm"}
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"args": ["camera", "ring", "shutter", "sample_stage"]}, "rotation"),
+        ({"kwargs": {"radio_position": "0 mm", "num_darks": 3}}, "flat_position"),
+        ({"kwargs": {**SCAN["kwargs"], "num_darks": "many"}}, "num_darks"),  # type: ignore[dict-item]
+        ({"kwargs": {**SCAN["kwargs"], "on_lost": "shrug"}}, "on_lost"),  # type: ignore[dict-item]
+    ],
+)
+def test_a_plan_that_cannot_work_is_refused_when_it_is_submitted(
+    manager: Manager, change: dict[str, Any], message: str
+) -> None:
+    answer = manager.ask("queue_item_add", item=SCAN | change, user="test", user_group="primary")
+    assert not answer["success"]
+    assert message in answer["msg"]

@@ -1,0 +1,164 @@
+"""A session: directories, record, log, baseline, units, one plan at a time."""
+
+import json
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import bluesky.plan_stubs as bps
+import pytest
+from bluesky.plans import count
+from bluesky.utils import MsgGenerator
+
+from concertino import SessionError, StorageError
+from concertino.callbacks import ImageWriter, OnlineReconstruction
+from concertino.devices import SimulatedBeamline
+from concertino.plans import continuous_tomography, radiography
+from concertino.reconstruction import ReconstructionSettings
+from concertino.session import Session, open_session
+from concertino.units import q
+
+
+@pytest.fixture
+def beamline() -> SimulatedBeamline:
+    return SimulatedBeamline(shape=(16, 24), exposure=0.0, frame_rate=0.0)
+
+
+@pytest.fixture
+def session(tmp_path: Path) -> Iterator[Session]:
+    with open_session(tmp_path / "data", progress=False, catalog=False) as opened:
+        yield opened
+
+
+def small_scan(beamline: SimulatedBeamline) -> Any:
+    return radiography(
+        beamline.camera, beamline.beam, beamline.sample_stage,
+        radio_position=0 * q.mm, flat_position="1 mm",
+        num_darks=2, num_flats=2, num_projections=3,
+    )  # fmt: skip
+
+
+def record(directory: Path) -> list[tuple[str, dict[str, Any]]]:
+    lines = (directory / "documents.jsonl").read_text().splitlines()
+    return [tuple(json.loads(line)) for line in lines]
+
+
+def test_each_run_has_its_directory_record_and_log(
+    session: Session, beamline: SimulatedBeamline
+) -> None:
+    session.subscribe(ImageWriter())
+    (first,) = session.RE(small_scan(beamline))
+    (second,) = session.RE(small_scan(beamline))
+    for name, uid in (("scan_0001", first), ("scan_0002", second)):
+        directory = session.directory / name
+        docs = record(directory)
+        assert docs[0][0] == "start"
+        assert docs[0][1]["uid"] == uid
+        assert docs[0][1]["scan_name"] == name
+        assert docs[0][1]["scan_id"] == int(name[-4:])
+        assert docs[0][1]["run_directory"] == str(directory)
+        assert docs[-1][0] == "stop"
+        assert "run ends with success" in (directory / "run.log").read_text()
+        assert len(list((directory / "projections").glob("*.tif"))) == 3
+
+
+def test_scan_ids_survive_a_restart(tmp_path: Path, beamline: SimulatedBeamline) -> None:
+    for expected in (1, 2):
+        with open_session(tmp_path, progress=False, catalog=False) as session:
+            session.RE(small_scan(beamline))
+            assert session.RE.md["scan_id"] == expected
+
+
+def test_baseline_devices_are_read_at_both_ends(
+    tmp_path: Path, beamline: SimulatedBeamline
+) -> None:
+    with open_session(
+        tmp_path, baseline=beamline.baseline, progress=False, catalog=False
+    ) as session:
+        session.RE(small_scan(beamline))
+    docs = record(tmp_path / "scan_0001")
+    baseline = {d["uid"] for n, d in docs if n == "descriptor" and d["name"] == "baseline"}
+    events = [d for n, d in docs if n == "event" and d["descriptor"] in baseline]
+    assert len(events) == 2
+    assert events[0]["data"]["shutter-state"] == "closed"
+    assert events[0]["data"]["ring-current"] > 0
+
+
+def test_quantities_reach_devices_in_their_units(
+    session: Session, beamline: SimulatedBeamline
+) -> None:
+    session.RE(bps.mv(beamline.rotation, 0.5 * q.rad))
+    assert beamline.rotation.position_at(float("inf")) == pytest.approx(28.6479, abs=1e-3)
+
+
+def test_any_plan_gets_a_directory(session: Session, beamline: SimulatedBeamline) -> None:
+    session.RE(count([beamline.ring], num=2))
+    assert [n for n, _ in record(session.directory / "scan_0001")].count("event") == 2
+
+
+def test_a_second_plan_is_refused_while_one_runs(
+    session: Session, beamline: SimulatedBeamline
+) -> None:
+    seen: list[BaseException] = []
+
+    def intruder() -> None:
+        try:
+            session.RE(small_scan(beamline))
+        except SessionError as error:
+            seen.append(error)
+
+    def plan() -> MsgGenerator[None]:
+        thread = threading.Thread(target=intruder)
+        thread.start()
+        yield from bps.sleep(0.3)
+        thread.join()
+
+    session.RE(plan())
+    assert "A plan was given to the RunEngine while" in str(seen[0])
+    assert "running. Wait for its end, or end it with RE.abort()." in str(seen[0])
+
+
+def test_a_session_says_that_it_has_no_catalogue(session: Session) -> None:
+    with pytest.raises(SessionError, match=r"no catalogue; open it with .*catalog=True"):
+        _ = session.catalog
+
+
+def test_a_file_as_data_directory_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("x")
+    with pytest.raises(StorageError, match="is a file, not a directory"):
+        open_session(tmp_path / "file")
+
+
+def test_close_is_idempotent_and_waits_for_the_reconstruction(tmp_path: Path) -> None:
+    beamline = SimulatedBeamline(shape=(16, 24), exposure=0.0, frame_rate=100.0)
+    session = open_session(tmp_path, progress=False, catalog=False)
+    reconstruction = OnlineReconstruction(ReconstructionSettings(slices=(8,), center=12.0))
+    session.subscribe(reconstruction)
+    session.RE(
+        continuous_tomography(
+            beamline.camera, beamline.rotation, beamline.beam, beamline.sample_stage,
+            radio_position=0, flat_position=1, num_darks=2, num_flats=2, num_projections=20,
+        )
+    )  # fmt: skip
+    session.close()
+    session.close()
+    assert not reconstruction.busy
+    assert reconstruction.result is not None
+
+
+def test_an_unsubscribed_callback_hears_nothing(
+    session: Session, beamline: SimulatedBeamline
+) -> None:
+    heard: list[str] = []
+
+    def listen(name: str, doc: Any) -> None:
+        heard.append(name)
+
+    token = session.subscribe(listen)
+    session.RE(small_scan(beamline))
+    before = len(heard)
+    assert before > 0
+    session.unsubscribe(token)
+    session.RE(small_scan(beamline))
+    assert len(heard) == before
