@@ -2,6 +2,7 @@
 
 from ._frame_machine import FrameStreamMachine
 from ._frame_readers import Reader, check_batch, drain, eventually, numbered_frames, take
+from ._frame_source import FrameSourceContract
 from ._frame_transport import FrameTransportContract
 from ._plan_faults import (
     InjectedFaultError,
@@ -16,6 +17,7 @@ from ._plan_faults import (
 )
 
 __all__ = [
+    "FrameSourceContract",
     "FrameStreamMachine",
     "FrameTransportContract",
     "InjectedFaultError",

@@ -1,0 +1,196 @@
+"""What every camera must do: the contract suite to inherit for a `FrameSource`."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Iterator
+
+import numpy as np
+import pytest
+
+from concertino import CameraError
+from concertino.devices import CameraSettings, FrameSource, Grab
+from concertino.frames import FrameRequest
+
+from ._frame_readers import eventually
+
+_FREE = CameraSettings(exposure_s=0.001, frame_rate_hz=0.0)
+
+
+class FrameSourceContract:
+    """Tests of a camera's frame source, to be inherited for a kind of camera.
+
+    A subclass overrides the fixture `source`, and `kind` where its frames are of another kind.
+
+    Attributes
+    ----------
+    kind : str
+        Name of a stream that the source has frames for, at least 12 of them.
+
+    Examples
+    --------
+    >>> import pytest
+    >>> from concertino.devices import SimulatedBeamline
+    >>> from concertino.testing import FrameSourceContract
+    >>> class TestMyCamera(FrameSourceContract):
+    ...     @pytest.fixture
+    ...     def source(self):
+    ...         return SimulatedBeamline(shape=(16, 16)).camera.source
+    """
+
+    kind = "projections"
+
+    @pytest.fixture
+    def source(self) -> FrameSource:
+        """Give a source that has not been prepared."""
+        raise NotImplementedError("override the fixture source")
+
+    @pytest.fixture(autouse=True)
+    def _is_stopped(self, source: FrameSource) -> Iterator[None]:
+        yield
+        source.stop()
+
+    def request(self, count: int | None = None, trigger: str = "internal") -> FrameRequest:
+        """Return a request for frames."""
+        return FrameRequest(count, kind=self.kind, trigger=trigger)  # type: ignore[arg-type]
+
+    def grab(self, source: FrameSource, count: int) -> list[Grab]:
+        """Grab so many frames."""
+        grabs: list[Grab] = []
+        while (missing := count - sum(len(grab.numbers) for grab in grabs)) > 0:
+            out = np.empty((min(missing, 4), *source.shape), source.dtype)
+            grabs.append(source.grab(out))
+            assert len(grabs[-1].numbers) + len(grabs[-1].dropped) > 0, "it stopped by itself"
+        return grabs
+
+    def test_it_says_what_its_frames_are(self, source: FrameSource) -> None:
+        source.prepare(self.request(4), _FREE)
+        height, width = source.shape
+        assert height > 0
+        assert width > 0
+        assert source.dtype == np.dtype(source.dtype)
+        assert source.dtype.kind in "uif"
+        assert source.pixel_size_um >= 0
+
+    def test_it_fills_the_slots_it_is_given(self, source: FrameSource) -> None:
+        source.prepare(self.request(12), _FREE)
+        source.start()
+        for grab in self.grab(source, 12):
+            assert 1 <= len(grab.numbers) <= 4
+            assert grab.timestamps.shape == grab.numbers.shape
+            assert (grab.timestamps.dtype.str, grab.numbers.dtype.str) == ("<i8", "<i8")
+
+    def test_frames_are_really_written(self, source: FrameSource) -> None:
+        source.prepare(self.request(1), _FREE)
+        untouched = 0
+        for fill in (0, 1):
+            source.start()
+            out = np.full((1, *source.shape), fill, source.dtype)
+            source.grab(out)
+            source.stop()
+            untouched += bool(np.all(out == fill))
+        assert untouched < 2, "the frame is what was in the slot before"
+
+    def test_numbers_go_on_from_nought_without_gaps(self, source: FrameSource) -> None:
+        source.prepare(self.request(12), _FREE)
+        for _ in range(2):
+            source.start()
+            grabs = self.grab(source, 10)
+            numbers = [n for grab in grabs for n in (*grab.dropped, *grab.numbers)]
+            assert sorted(numbers) == list(range(len(numbers)))
+            source.stop()
+
+    def test_times_are_those_of_the_exposures(self, source: FrameSource) -> None:
+        source.prepare(self.request(8), _FREE)
+        before = time.time_ns()
+        source.start()
+        stamps = np.concatenate([grab.timestamps for grab in self.grab(source, 8)])
+        assert np.all(np.diff(stamps) >= 0)
+        assert before - 10**9 < stamps[0]
+        assert stamps[-1] < time.time_ns() + 10**9
+
+    def test_it_keeps_its_frame_rate(self, source: FrameSource) -> None:
+        source.prepare(self.request(8), CameraSettings(0.001, 40.0))
+        self.grab_once(source)
+        source.start()
+        begin = time.monotonic()
+        self.grab(source, 8)
+        assert time.monotonic() - begin > 7 / 40 * 0.9
+
+    def grab_once(self, source: FrameSource) -> None:
+        """Grab one frame, so that whatever is made ready at the first one is."""
+        source.start()
+        self.grab(source, 1)
+        source.stop()
+
+    def test_stopping_lets_a_waiting_grab_return(self, source: FrameSource) -> None:
+        source.prepare(self.request(None), CameraSettings(0.001, 0.05))
+        source.start()
+        grabs: list[Grab] = []
+
+        def wait() -> None:
+            out = np.empty((1, *source.shape), source.dtype)
+            # A camera may give its first frame at once.
+            grabs.extend(source.grab(out) for _ in range(2))
+
+        thread = threading.Thread(target=wait)
+        thread.start()
+        time.sleep(0.05)
+        source.stop()
+        thread.join(5)
+        assert not thread.is_alive()
+        assert len(grabs[-1].numbers) == 0
+
+    def test_stopping_what_does_not_run_is_harmless(self, source: FrameSource) -> None:
+        source.stop()
+        source.prepare(self.request(4), _FREE)
+        source.stop()
+        source.start()
+        source.stop()
+        source.stop()
+        source.start()
+        self.grab(source, 2)
+
+    def test_each_software_trigger_makes_one_frame(self, source: FrameSource) -> None:
+        source.prepare(self.request(6, "software"), _FREE)
+        source.start()
+        seen: list[int] = []
+
+        def run() -> None:
+            while len(seen) < 6:
+                out = np.empty((4, *source.shape), source.dtype)
+                numbers = source.grab(out).numbers
+                if not len(numbers):
+                    return
+                seen.extend(numbers.tolist())
+
+        thread = threading.Thread(target=run)
+        thread.start()
+        time.sleep(0.05)
+        assert not seen
+        for index in range(6):
+            source.trigger()
+            eventually(lambda index=index: len(seen) == index + 1)  # type: ignore[misc]
+        thread.join(5)
+        assert seen == list(range(6))
+
+    def test_stopping_ends_the_wait_for_a_trigger(self, source: FrameSource) -> None:
+        source.prepare(self.request(None, "software"), _FREE)
+        source.start()
+        grabs: list[Grab] = []
+        thread = threading.Thread(
+            target=lambda: grabs.append(source.grab(np.empty((1, *source.shape), source.dtype)))
+        )
+        thread.start()
+        time.sleep(0.02)
+        source.stop()
+        thread.join(5)
+        assert not thread.is_alive()
+        assert len(grabs[0].numbers) == 0
+
+    def test_a_trigger_that_it_does_not_have_is_refused(self, source: FrameSource) -> None:
+        try:
+            source.prepare(self.request(4, "edge"), _FREE)
+        except CameraError as error:
+            assert "trigger" in str(error)  # noqa: PT017
