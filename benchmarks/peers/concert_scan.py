@@ -1,0 +1,102 @@
+"""One local radiography with concert 0.33.0; run by ``benchmarks/local_scan.py`` in concert's own environment.
+
+The experiment, camera, walker, writer and viewer are concert's. The camera is its dummy one, told not to
+simulate; it serves frames made beforehand in turn and notes when it is started. Prints one line of JSON.
+"""
+
+import argparse
+import asyncio
+import json
+import os
+import time
+
+os.environ.setdefault("QT_QPA_PLATFORM", "offscreen")
+os.environ.setdefault("XDG_RUNTIME_DIR", "/tmp")
+
+import concert.config
+import numpy as np
+from concert.devices.cameras.dummy import Camera
+from concert.devices.motors.dummy import LinearMotor
+from concert.devices.shutters.dummy import Shutter
+from concert.experiments.addons.local import ImageWriter, LiveView
+from concert.experiments.synchrotron import LocalRadiography
+from concert.ext.viewers import PyQtGraphViewer
+from concert.quantities import q
+from concert.storage import DirectoryWalker
+
+
+class PreparedCamera(Camera):
+    """Serves frames made beforehand, without a copy."""
+
+    async def __ainit__(self, frames):
+        self._prepared = list(frames)
+        self._next = 0
+        self.started_ns = 0
+        await super().__ainit__(background=frames[0], simulate=False)
+
+    async def _record_real(self):
+        self.started_ns = time.time_ns()
+        await super()._record_real()
+
+    async def _grab_real(self):
+        self._next += 1
+        return self._prepared[self._next % len(self._prepared)]
+
+
+async def scan(arguments):
+    """Run a small scan and the one that counts; return what is known of the latter."""
+    size = arguments.size
+    frames = np.random.default_rng(1).integers(0, 4096, (arguments.distinct, size, size), np.uint16)
+    camera = await PreparedCamera(frames)
+    walker = await DirectoryWalker(
+        root=arguments.directory, bytes_per_file=arguments.bytes_per_file
+    )
+    experiment = await LocalRadiography(
+        walker=walker,
+        flat_motor=await LinearMotor(),
+        radio_position=0 * q.mm,
+        flat_position=10 * q.mm,
+        camera=camera,
+        shutter=await Shutter(),
+        num_darks=arguments.references,
+        num_flats=arguments.references,
+        num_projections=arguments.warm_up,
+    )
+    await ImageWriter(experiment)
+    if arguments.live != "none":
+        viewer = await PyQtGraphViewer()
+        await LiveView(viewer, experiment)
+    await experiment.run()
+    await experiment.set_num_projections(arguments.frames)
+    np.ones(arguments.frames * frames[0].nbytes, np.uint8)
+    began_s = time.process_time()
+    await experiment.run()
+    returned_ns = time.time_ns()
+    cpu_s = time.process_time() - began_s
+    return {
+        "directory": os.path.join(arguments.directory, "scan_0001", "radios"),
+        "started_ns": camera.started_ns,
+        "returned_ns": returned_ns,
+        "cpu_s": cpu_s,
+    }
+
+
+def main():
+    """Run it."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--directory", required=True)
+    parser.add_argument("--size", type=int, required=True)
+    parser.add_argument("--frames", type=int, required=True)
+    parser.add_argument("--warm-up", type=int, required=True)
+    parser.add_argument("--references", type=int, required=True)
+    parser.add_argument("--distinct", type=int, required=True)
+    parser.add_argument("--bytes-per-file", type=int, default=0)
+    parser.add_argument("--live", choices=["none", "open"], default="none")
+    arguments = parser.parse_args()
+    concert.config.PROGRESS_BAR = False
+    asyncio.set_event_loop(loop := asyncio.new_event_loop())
+    print(json.dumps(loop.run_until_complete(scan(arguments))))
+
+
+if __name__ == "__main__":
+    main()
