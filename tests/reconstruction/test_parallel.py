@@ -129,3 +129,27 @@ def test_padding_stands_in_for_what_the_detector_does_not_see(padding: str) -> N
     fast = reconstruct(_stack(sinogram), ANGLES, settings=settings)[0]
     slow = reference_slice(sinogram, ANGLES, 63.5, padding=settings.padding)
     assert rms(fast - slow, inside(COLUMNS, 0.8)) < 0.15 * float(np.abs(slow).mean())
+
+
+@pytest.mark.parametrize("slices", [1, 3, 20])
+@pytest.mark.parametrize("center", [63.5, 55.3])
+def test_back_projection_is_the_reference_made_fast(slices: int, center: float) -> None:
+    lines = ellipse_sinogram(COLUMNS, ANGLES, center, 50.0)
+    stack = _stack(*[lines * (1 + row) for row in range(slices)])
+    settings = ReconstructionSettings(center=center, method="backprojection")
+    volume = reconstruct(stack, ANGLES, settings=settings)
+    reference = reference_slice(lines, ANGLES, center)
+    mask = inside(COLUMNS, 0.85)
+    for row, image in enumerate(volume):
+        assert rms(image / (1 + row) - reference, mask) < 1e-4
+
+
+def test_both_methods_agree_on_a_small_region() -> None:
+    lines = _stack(blob_sinogram(COLUMNS, ANGLES, 63.5))
+    small = ReconstructionSettings(
+        center=63.5, x_region=(5.0, 15.0, 0.5), y_region=(-10.0, 0.0, 0.5)
+    )
+    x, y = np.meshgrid(5 + 0.5 * np.arange(20), 10 - 0.5 * np.arange(20))
+    for method in ("auto", "gridding", "backprojection"):
+        image = reconstruct(lines, ANGLES, settings=small.updated(method=method))[0]
+        np.testing.assert_allclose(image, blob_image(x, y), atol=0.015)

@@ -81,7 +81,7 @@ def test_any_batching_gives_the_same_bits(
 @pytest.mark.parametrize("threads", [1, 2, 3])
 def test_threads_and_memory_do_not_change_the_bits(scan: NDArray[np.uint16], threads: int) -> None:
     one = SETTINGS.updated(threads=1)
-    many = SETTINGS.updated(threads=threads, memory_gib=0.0006)  # no room for grids
+    many = one.updated(threads=threads, memory_gib=0.0006)  # no room for grids
     expected = reconstruct(scan, ANGLES, darks=DARKS, flats=FLATS, settings=one)
     streamed = _streamed(scan, BATCHES["uneven"], many)
     streamed.slices()

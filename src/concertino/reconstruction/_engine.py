@@ -8,7 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ._correct import FlatField, fill_padded
-from ._gridding import GridPlan, aligned_zeros, lanes_for
+from ._gridding import aligned_zeros
+from ._plan import Plan
 from ._rows import ProjectionRows
 from ._settings import ReconstructionSettings
 
@@ -41,7 +42,7 @@ class Engine:
 
     def __init__(
         self,
-        plan: GridPlan,
+        plan: Plan,
         rows: ProjectionRows,
         flat_field: FlatField,
         angles: NDArray[np.float64],
@@ -55,13 +56,13 @@ class Engine:
         self._rows, self._angles, self._weights, self._settings = rows, angles, weights, settings
         self._pool, self._threads = pool, threads
         count = rows.row_count
-        self._lanes = lanes_for(count)
+        self._lanes = plan.lanes(count)
         self._groups = [
             slice(start, min(start + self._lanes, count)) for start in range(0, count, self._lanes)
         ]
         live = max(0, grid_bytes // plan.grid_bytes(self._lanes))
         self._grids: list[NDArray[np.float32]] = [
-            plan.new_grid(self._lanes) for _ in self._groups[: int(live)]
+            aligned_zeros((*plan.grid_shape, self._lanes)) for _ in self._groups[: int(live)]
         ]
         self._local = threading.local()
         self.spread_blocks: list[int] = []

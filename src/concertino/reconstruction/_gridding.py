@@ -28,7 +28,7 @@ OVERSAMPLING = 1.25  # of a whole slice: what lies at its very edge is outside o
 WINDOW_OVERSAMPLING = 2.0  # of a part of it: what lies just beyond must not fold in
 KERNEL_WIDTH = 4
 TABLE_STEPS = 1024
-_CACHED = 2**19  # bytes that a core keeps at hand
+_CACHED = 2**20  # bytes that a core keeps at hand
 PHASE_BLOCK = 64
 
 
@@ -38,11 +38,6 @@ def aligned_zeros(shape: tuple[int, ...]) -> NDArray[np.float32]:
     raw = np.zeros(size + 64, np.uint8)
     offset = -raw.ctypes.data % 64
     return raw[offset : offset + size].view(np.float32).reshape(shape)
-
-
-def lanes_for(slices: int) -> int:
-    """How many slices lie side by side in memory when this many are wanted."""
-    return 2 if slices <= 2 else 4 if slices <= 4 else 8
 
 
 @dataclass(frozen=True)
@@ -83,10 +78,7 @@ class GridPlan:
         settings: ReconstructionSettings,
     ) -> None:
         self.columns, self.center, self.x, self.y = columns, center, x, y
-        # the filter must not reach round the end from any detector pixel to any image pixel
-        reach = max(center, columns - 1 - center) + 0.5
-        inside = min(float(np.hypot(x.reach, y.reach)), max(x.reach, y.reach, columns / 2))
-        self.width = 2 * scipy.fft.next_fast_len(int(np.ceil(max(columns, reach + inside))))
+        self.width = filter_width(columns, center, x, y)
         whole = min(x.reach, y.reach) >= columns / 2 - 1
         oversampling = OVERSAMPLING if whole else WINDOW_OVERSAMPLING
         self.grid_shape = (_grid_size(y.count, oversampling), _grid_size(x.count, oversampling))
@@ -108,9 +100,10 @@ class GridPlan:
         self.across = _correction(x.count, self.grid_shape[1], beta)
         self.down = _correction(y.count, self.grid_shape[0], beta)
 
-    def new_grid(self, lanes: int) -> NDArray[np.float32]:
-        """An empty grid, float32, (row, column, lane)."""
-        return aligned_zeros((*self.grid_shape, lanes))
+    @staticmethod
+    def lanes(slices: int) -> int:
+        """How many slices lie side by side in memory when this many are wanted."""
+        return next(count for count in (2, 4, 8) if slices <= count or count == 8)
 
     def grid_bytes(self, lanes: int) -> int:
         """Memory of one grid."""
@@ -162,7 +155,7 @@ class GridPlan:
                 band, (0,) * lanes, (0,) * KERNEL_WIDTH, (0,),
             )  # fmt: skip
 
-        _run(one_band, _bands(self.grid_shape[0], threads if pool else 1), pool)
+        run_on(pool, one_band, bands(self.grid_shape[0], threads if pool else 1))
 
     def image(
         self,
@@ -216,24 +209,37 @@ class GridPlan:
                 )  # fmt: skip
 
         parts = threads if pool else 1
-        _run(some_rows, _bands(self.grid_shape[0], parts), pool)
-        _run(some_columns, _bands(x, parts), pool)
+        run_on(pool, some_rows, bands(self.grid_shape[0], parts))
+        run_on(pool, some_columns, bands(x, parts))
 
 
-def _run(
-    function: Callable[[NDArray[np.int64]], None],
-    bands: Iterable[NDArray[np.int64]],
+def filter_width(columns: int, center: float, x: Lattice, y: Lattice) -> int:
+    """Length of the filter's transform.
+
+    The filter must not reach round the end from any detector pixel to any image pixel inside of the
+    circle of view, wherever the axis is.
+    """
+    reach = max(center, columns - 1 - center) + 0.5
+    inside = min(float(np.hypot(x.reach, y.reach)), max(x.reach, y.reach, columns / 2))
+    return 2 * int(scipy.fft.next_fast_len(int(np.ceil(max(columns, reach + inside)))))
+
+
+def run_on(
     pool: ThreadPoolExecutor | None,
+    function: Callable[[NDArray[np.int64]], None],
+    parts: Iterable[NDArray[np.int64]],
 ) -> None:
+    """Call a function with each part, side by side when there is a pool."""
     if pool is None:
-        for band in bands:
-            function(band)
+        for part in parts:
+            function(part)
     else:
-        for _ in pool.map(function, bands):
+        for _ in pool.map(function, parts):
             pass
 
 
-def _bands(rows: int, count: int) -> list[NDArray[np.int64]]:
+def bands(rows: int, count: int) -> list[NDArray[np.int64]]:
+    """Cut rows into [first, last) bands."""
     edges = np.linspace(0, rows, max(1, count) + 1).astype(np.int64)
     return [edges[i : i + 2] for i in range(len(edges) - 1)]
 

@@ -267,10 +267,10 @@ class Reconstructor:
         key = (center, *self._flat_key())
         if self._engine is None or key != self._engine_key:
             from ._engine import Engine
-            from ._gridding import GridPlan
+            from ._plan import chosen_plan
 
             self._engine = None
-            plan = GridPlan(
+            plan = chosen_plan(
                 self.frame_shape[1], center, _lattice(self._x), _lattice(self._y), self.settings
             )
             self._engine = Engine(

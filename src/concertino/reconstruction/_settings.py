@@ -51,6 +51,12 @@ class ReconstructionSettings(BaseModel):
 
     backend: Literal["auto", "cpu"] = Field("auto", description="Who computes; `backends()` lists.")
 
+    method: Literal["auto", "gridding", "backprojection"] = Field(
+        "auto",
+        description="Through a Fourier grid, or pixel by pixel with linear interpolation; auto: "
+        "gridding, except for a small `x_region` x `y_region`.",
+    )
+
     slices: tuple[int, ...] | None = Field(
         None,
         description="Detector rows to reconstruct, in this order; None: `region`, or all rows.",

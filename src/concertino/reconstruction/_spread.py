@@ -4,8 +4,8 @@ Slices lie innermost in memory, in pairs as the real and imaginary parts of comp
 one point of one projection touches one short vector per grid cell. The vector instructions are
 emitted as LLVM IR, which needs no compiler and becomes AVX2, AVX-512 or NEON as the machine has it.
 The number of slices and the width of the kernel reach the code through the *types* of two tuples:
-their lengths. Intrinsics and kernels stay in this one file because numba's cache on disk watches the
-file of the kernel only.
+their lengths. numba's cache on disk watches this file only: a change of `_emit.py` that changes the
+code needs a change here too.
 """
 
 from typing import Any
@@ -13,62 +13,14 @@ from typing import Any
 import numpy as np
 from llvmlite import ir
 from numba import njit, types
-from numba.core import cgutils
 from numba.extending import intrinsic
+
+from ._emit import FLOAT, Emitter
 
 PHASE_BLOCK = 64
 _SHIFT, _MASK = np.uintp(6), np.uintp(63)
 _FREQUENCY_BLOCK = 128
 _STRIDE = 8
-_FLOAT = ir.FloatType()
-_INT = ir.IntType(32)
-
-
-class _Emitter:
-    """Short names for the IR of one intrinsic."""
-
-    def __init__(self, builder: Any) -> None:
-        self.builder = builder
-
-    def fma(self, a: Any, b: Any, c: Any) -> Any:
-        kind = a.type
-        function = cgutils.get_or_insert_function(  # type: ignore[no-untyped-call]
-            self.builder.module,
-            ir.FunctionType(kind, [kind] * 3),
-            f"llvm.fmuladd.v{kind.count}f32",
-        )
-        return self.builder.call(function, [a, b, c])
-
-    def splat(self, scalar: Any, count: int) -> Any:
-        undefined = ir.Constant(ir.VectorType(_FLOAT, count), ir.Undefined)
-        first = self.builder.insert_element(undefined, scalar, ir.Constant(_INT, 0))
-        return self.shuffled(first, [0] * count)
-
-    def shuffled(self, vector: Any, order: list[int]) -> Any:
-        undefined = ir.Constant(vector.type, ir.Undefined)
-        mask = ir.Constant(ir.VectorType(_INT, len(order)), order)
-        return self.builder.shuffle_vector(vector, undefined, mask)
-
-    def pointer(self, address: Any, offset: int, kind: Any) -> Any:
-        moved = self.builder.add(address, ir.Constant(address.type, offset))
-        return self.builder.inttoptr(moved, kind.as_pointer())
-
-    def load(self, address: Any, offset: int, kind: Any) -> Any:
-        value = self.builder.load(self.pointer(address, offset, kind))
-        value.align = 4
-        return value
-
-    def store(self, value: Any, address: Any) -> None:
-        self.builder.store(value, self.pointer(address, 0, value.type)).align = 4
-
-    def complex_product(self, vector: Any, real: Any, imaginary: Any) -> Any:
-        """Multiply interleaved complex lanes by one complex number."""
-        count = vector.type.count
-        swapped = self.shuffled(vector, [lane ^ 1 for lane in range(count)])
-        signs = ir.Constant(vector.type, [-1.0, 1.0] * (count // 2))
-        signed = self.builder.fmul(self.splat(imaginary, count), signs)
-        straight = self.builder.fmul(vector, self.splat(real, count))
-        return self.fma(swapped, signed, straight)
 
 
 @intrinsic
@@ -96,17 +48,17 @@ def _spread_rows(
     count, width, height = lanes.count, taps.count, rows.count
 
     def generate(context: Any, builder: Any, _signature: Any, args: Any) -> Any:
-        emit = _Emitter(builder)
-        value = emit.load(args[0], 0, ir.VectorType(_FLOAT, count))
+        emit = Emitter(builder)
+        value = emit.load(args[0], 0, ir.VectorType(FLOAT, count))
         value = emit.complex_product(value, args[1], args[2])
-        across = emit.load(args[5], 0, ir.VectorType(_FLOAT, width))
+        across = emit.load(args[5], 0, ir.VectorType(FLOAT, width))
         weighted = builder.fmul(
             emit.shuffled(value, list(range(count)) * width),
             emit.shuffled(across, [tap for tap in range(width) for _ in range(count)]),
         )
         cells = args[3]
         for down in range(height):
-            weight = emit.splat(emit.load(args[6], 4 * down, _FLOAT), count * width)
+            weight = emit.splat(emit.load(args[6], 4 * down, FLOAT), count * width)
             emit.store(emit.fma(weighted, weight, emit.load(cells, 0, weighted.type)), cells)
             cells = builder.add(cells, args[4])
         return context.get_dummy_value()

@@ -1,0 +1,56 @@
+"""Emit vector instructions as LLVM IR, for kernels that numba alone does not vectorise."""
+
+from typing import Any
+
+from llvmlite import ir
+from numba.core import cgutils
+
+FLOAT = ir.FloatType()
+INT = ir.IntType(32)
+
+
+class Emitter:
+    """Short names for the IR of one intrinsic."""
+
+    def __init__(self, builder: Any) -> None:
+        self.builder = builder
+
+    def fma(self, a: Any, b: Any, c: Any) -> Any:
+        kind = a.type
+        function = cgutils.get_or_insert_function(  # type: ignore[no-untyped-call]
+            self.builder.module,
+            ir.FunctionType(kind, [kind] * 3),
+            f"llvm.fmuladd.v{kind.count}f32",
+        )
+        return self.builder.call(function, [a, b, c])
+
+    def splat(self, scalar: Any, count: int) -> Any:
+        undefined = ir.Constant(ir.VectorType(FLOAT, count), ir.Undefined)
+        first = self.builder.insert_element(undefined, scalar, ir.Constant(INT, 0))
+        return self.shuffled(first, [0] * count)
+
+    def shuffled(self, vector: Any, order: list[int]) -> Any:
+        undefined = ir.Constant(vector.type, ir.Undefined)
+        mask = ir.Constant(ir.VectorType(INT, len(order)), order)
+        return self.builder.shuffle_vector(vector, undefined, mask)
+
+    def pointer(self, address: Any, offset: int, kind: Any) -> Any:
+        moved = self.builder.add(address, ir.Constant(address.type, offset))
+        return self.builder.inttoptr(moved, kind.as_pointer())
+
+    def load(self, address: Any, offset: int, kind: Any) -> Any:
+        value = self.builder.load(self.pointer(address, offset, kind))
+        value.align = 4
+        return value
+
+    def store(self, value: Any, address: Any) -> None:
+        self.builder.store(value, self.pointer(address, 0, value.type)).align = 4
+
+    def complex_product(self, vector: Any, real: Any, imaginary: Any) -> Any:
+        """Multiply interleaved complex lanes by one complex number."""
+        count = vector.type.count
+        swapped = self.shuffled(vector, [lane ^ 1 for lane in range(count)])
+        signs = ir.Constant(vector.type, [-1.0, 1.0] * (count // 2))
+        signed = self.builder.fmul(self.splat(imaginary, count), signs)
+        straight = self.builder.fmul(vector, self.splat(real, count))
+        return self.fma(swapped, signed, straight)
