@@ -14,15 +14,15 @@ def blocks() -> list[str]:
     return re.findall(r"```python\n(.*?)```", README.read_text(), re.DOTALL)
 
 
-def test_there_are_examples() -> None:
-    assert len(blocks()) >= 2
+def test_all_examples_are_run() -> None:
+    assert len(blocks()) == 2
 
 
-@pytest.mark.parametrize("code", blocks())
-def test_readme_example(code: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("number", [0, 1])
+def test_readme_example(number: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     found: dict[str, object] = {}
 
-    exec(code, found)
+    exec(blocks()[number], found)
 
     assert getattr(found["volume"], "ndim", 0) == 3
