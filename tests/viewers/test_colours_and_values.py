@@ -107,7 +107,7 @@ def test_any_zoom(
 ) -> None:
     part = visible(picture(*size, step), columns=ends[:2], rows=ends[2:], longest_px=longest)
 
-    assert 1 <= min(part.pixels.shape)
+    assert min(part.pixels.shape) >= 1
     # One more where the step does not divide the place it begins at.
     assert max(part.pixels.shape) <= longest + 1
 

@@ -42,7 +42,7 @@ def progress(tracker: RunTracker) -> list[tuple[str, int, int | None]]:
 
 def test_a_tomography() -> None:
     tracker = RunTracker()
-    assert tracker.run.state == "waiting"
+    assert tracker.run.summary()["state"] == "waiting"
     emitter = Emitter(
         tracker,
         scan_name="scan_0012",
@@ -52,7 +52,7 @@ def test_a_tomography() -> None:
         tomo=TOMO,
     )
     assert progress(tracker) == [("darks", 0, 10), ("flats", 0, 20), ("projections", 0, 90)]
-    assert tracker.run.state == "running"
+    assert tracker.run.summary()["state"] == "running"
     assert (tracker.run.name, tracker.run.sample) == ("scan_0012", "tooth")
 
     emitter.frames(emitter.stream("darks"), 10)

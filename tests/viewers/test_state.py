@@ -17,7 +17,7 @@ def pictures(state: LiveState) -> list[Picture]:
     found: list[Picture] = []
     for panel in ("frames", "slices"):
         version = 0
-        while (picture := state.newer(panel, version)) is not None:  # type: ignore[arg-type]
+        while (picture := state.newer(panel, version)) is not None:
             found.append(picture)
             version = picture.version
     return found
@@ -107,7 +107,7 @@ def test_watched_only_while_somebody_asks() -> None:
 def test_the_wire_brings_everything_unchanged() -> None:
     state = LiveState()
     state.document("start", {"uid": "a", "scan_name": "scan_0001"})
-    state.show_frame(np.arange(12, dtype=np.uint16).reshape(3, 4), camera="c", number=np.int64(5))  # type: ignore[arg-type]
+    state.show_frame(np.arange(12, dtype=np.uint16).reshape(3, 4), camera="c", number=5)
     state.show_slices({"µ": np.full((2, 5), np.nan)})
     sent = pictures(state)
 
@@ -155,10 +155,8 @@ def test_a_follower_does_not_pace_a_stream() -> None:
     follower.close()
     with FrameStream(shape=(64, 64), dtype=np.uint16, ring_bytes=2**16) as stream:
         follower.follow(stream.address, camera="camera", stream="flats")
-        publisher = threading.Thread(
-            target=lambda: [stream.publish(np.zeros((64, 64), np.uint16)) for _ in range(80)],
-            daemon=True,
-        )
+        frames = np.zeros((80, 64, 64), np.uint16)
+        publisher = threading.Thread(target=stream.publish, args=(frames,), daemon=True)
         publisher.start()
         publisher.join(20)
 

@@ -58,7 +58,7 @@ def caption(
     rows, columns = picture.pixels.shape
     notes = [f"{height} × {width} px"]
     if (rows, columns) != (height, width):
-        notes.append(f"every {_step(height, rows, width, columns)} pixel")
+        notes.append(f"every {_step(height, rows, width, columns)} shown")
     if max(height, width) > _THIN * min(height, width):
         notes.append("not to scale")
     if received_hz is not None:
@@ -66,9 +66,11 @@ def caption(
             f'<span data-field="displayed">{displayed_hz:.1f}</span> shown of '
             f'<span data-field="received">{received_hz:.0f}</span> frames a second'
         )
+    # A line of its own, there even when empty: nothing moves when the pointer does.
+    pointed_text = "&nbsp;"
     if pointed is not None:
         row, column, value = pointed
-        notes.append(f'<b data-field="pointed">row {row}, column {column}: {value:.6g}</b>')
+        pointed_text = f"row {row}, column {column}: <b>{value:.6g}</b>"
     if picture.panel == "frames":
         which = f'<b data-field="stream">{escape(picture.stream)}</b> frame <b data-field="number"'
         which += f' style="font-variant-numeric:tabular-nums">{picture.number}</b>'
@@ -79,7 +81,7 @@ def caption(
         f'<div style="{_FONT}font-size:14px;white-space:nowrap">'
         f'<span style="font-size:16px;font-weight:600">{escape(title)}</span> &nbsp; {which}'
         f'<div style="{_MUTED}font-size:13px;font-variant-numeric:tabular-nums">'
-        f"{' · '.join(notes)}</div></div>"
+        f"{' · '.join(notes)}<br><span data-field='pointed'>{pointed_text}</span></div></div>"
     )
 
 
@@ -141,7 +143,11 @@ def _step(height: int, rows: int, width: int, columns: int) -> str:
     down, across = -(-height // rows), -(-width // columns)
     ordinal = {1: "1st", 2: "2nd", 3: "3rd"}
     down_text, across_text = (ordinal.get(step, f"{step}th") for step in (down, across))
-    return down_text if down == across else f"{down_text} row's {across_text}"
+    return (
+        f"{down_text} row and column"
+        if down == across
+        else f"{down_text} row, every {across_text} column"
+    )
 
 
 def _duration(seconds: float) -> str:

@@ -51,9 +51,10 @@ class Picture:
 def downsample(image: ArrayLike, longest_px: int = LONGEST_SIDE_PX) -> NDArray[Any]:
     """Return a small copy of an image that a browser can take.
 
-    Every n-th row and every m-th column is kept. Means over blocks would look smoother, but cost
-    ten times more, and what is shown would not be measured values: hot pixels and noise would seem
-    weaker than they are.
+    Every n-th row and every n-th column is kept; of a side that has fewer than a quarter of
+    `longest_px`, everything. Means over blocks would look smoother, but cost ten times more, and
+    what is shown would not be measured values: hot pixels and noise would seem weaker than they
+    are.
 
     Parameters
     ----------
@@ -64,7 +65,7 @@ def downsample(image: ArrayLike, longest_px: int = LONGEST_SIDE_PX) -> NDArray[A
 
     Returns
     -------
-    ndarray, shape (ceil(height / n), ceil(width / m))
+    ndarray, shape (ceil(height / n), ceil(width / n))
         Of the same type, but float32 for other floats, complex and 64-bit integers, and uint8
         for booleans.
 
@@ -86,7 +87,9 @@ def downsample(image: ArrayLike, longest_px: int = LONGEST_SIDE_PX) -> NDArray[A
             f"A live view shows images (height, width) of numbers; it was given an array of shape "
             f"{array.shape} and type {array.dtype}."
         )
-    small = array[tuple(slice(None, None, -(-side // longest_px)) for side in array.shape)]
+    step = -(-max(array.shape) // longest_px)
+    steps = [step if 4 * side >= longest_px else 1 for side in array.shape]
+    small = array[:: steps[0], :: steps[1]]
     if array.dtype.kind == "c":
         small = np.abs(small)
     if small.dtype.char == "?":

@@ -14,7 +14,7 @@ from bokeh.palettes import Cividis256, Greys256, Inferno256, Magma256, Turbo256,
 
 from ._histogram_view import HistogramView
 from ._html import caption
-from ._image_view import ImageView
+from ._image_view import LEFT_PX, SIDE_PX, ImageView
 from ._picture import Picture
 from ._settings import COLOUR_MAPS, LIMITS_MODES, PageSettings
 from ._values import Values, values_of
@@ -60,7 +60,7 @@ class PicturePanel:
         self._times: deque[float] = deque()
         self._captioned_s = float("-inf")
         self._setting = False
-        self._caption = Div(text="", margin=(4, 5, 0, 5))
+        self._caption = Div(text="", margin=(4, 5, 0, 5), width=LEFT_PX + SIDE_PX)
         self._image = ImageView(PALETTES[settings.colour_map])
         self._histogram = HistogramView(PALETTES[settings.colour_map])
         self.layout = column(
