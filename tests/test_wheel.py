@@ -15,28 +15,33 @@ pytestmark = [pytest.mark.checkout, pytest.mark.slow]
 
 
 @pytest.fixture(scope="module")
-def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A wheel built in a clean copy: a leftover build folder would resurrect deleted modules."""
+def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A clean copy: a leftover build folder would resurrect deleted modules."""
     copy = tmp_path_factory.mktemp("source")
     ignore = shutil.ignore_patterns("__pycache__", "*.egg-info")
     for folder in FOLDERS:
         shutil.copytree(ROOT / folder, copy / folder, symlinks=True, ignore=ignore)
     for name in ("pyproject.toml", "README.md", "LICENSE"):
         shutil.copy(ROOT / name, copy)
+    return copy
+
+
+@pytest.fixture(scope="module")
+def wheel(source: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("dist")
     command = [sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir", str(out)]
-    subprocess.run([*command, str(copy)], check=True, capture_output=True)
+    subprocess.run([*command, str(source)], check=True, capture_output=True)
     (built,) = out.glob("*.whl")
     return built
 
 
-def test_it_holds_every_file_of_the_package(wheel: Path) -> None:
+def test_it_holds_every_file_of_the_package(wheel: Path, source: Path) -> None:
     expected = set()
     for folder in FOLDERS:
-        for file in (ROOT / folder).rglob("*"):
-            relative = file.relative_to(ROOT / folder)
-            hidden = {"__pycache__"} & set(relative.parts) or ".egg-info/" in f"{relative}"
-            if file.is_symlink() or not file.is_file() or hidden:
+        for file in (source / folder).rglob("*"):
+            relative = file.relative_to(source / folder)
+            built = ".egg-info/" in f"{relative}"
+            if file.is_symlink() or not file.is_file() or built:
                 continue
             home = "" if folder == "src" else f"concertino/{folder}/"
             expected.add(f"{home}{relative.as_posix()}")
