@@ -59,6 +59,21 @@ def checked_rows(settings: ReconstructionSettings, rows: int) -> NDArray[np.int6
     return wanted
 
 
+def checked_heights(settings: ReconstructionSettings, rows: int) -> NDArray[np.float64]:
+    """Return the heights in px above the beam's axis of the slices of a general geometry."""
+    middle = (rows - 1) / 2 if settings.center_row is None else settings.center_row
+    if settings.slices is not None:
+        wanted = np.array(settings.slices, dtype=np.float64)
+        if len(wanted) > 2 and not np.allclose(np.diff(wanted), wanted[1] - wanted[0]):
+            raise ParameterError(
+                f"in this geometry `slices` must be equally spaced, got {settings.slices}; "
+                "reconstruct them one by one, or use `region`"
+            )
+    else:
+        wanted = np.array(positions(settings.region or (0.0, float(rows), 1.0)))
+    return np.asarray(middle - wanted)
+
+
 def _whole_rows(region: Interval) -> NDArray[np.int64]:
     values = np.array(positions(region))
     if not np.allclose(values, np.round(values)):

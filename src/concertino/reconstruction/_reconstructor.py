@@ -20,6 +20,7 @@ from ._checks import (
     checked_angles,
     checked_frame_shape,
     checked_frames,
+    checked_heights,
     checked_rows,
     memory_budget,
 )
@@ -32,6 +33,7 @@ from ._settings import Interval, ReconstructionSettings, positions
 if TYPE_CHECKING:  # heavy: loaded with the first projections
     from ._engine import Engine
     from ._gridding import Lattice
+    from ._volume import VolumeEngine
 
 AXIS_PIXELS = 2**22  # sinogram pixels that the axis is found from: enough, and under half a second
 PATIENCE_BLOCKS = 2  # so many complete blocks later, an incomplete one is left for the end
@@ -85,7 +87,12 @@ class Reconstructor:
         self.frame_shape = checked_frame_shape(frame_shape)
         self.num_projections = int(num_projections)
         self.angles = checked_angles(angles, self.num_projections, settings.overall_angle)
-        wanted = checked_rows(settings, self.frame_shape[0])
+        self._heights: NDArray[np.float64] | None = None
+        if settings.general:
+            wanted = np.arange(self.frame_shape[0])
+            self._heights = checked_heights(settings, self.frame_shape[0])
+        else:
+            wanted = checked_rows(settings, self.frame_shape[0])
         if settings.center is not None:
             check_center(settings.center, self.frame_shape[1])
         self._rows = ProjectionRows(self.num_projections, wanted, self.frame_shape[1])
@@ -94,8 +101,9 @@ class Reconstructor:
         self._y = settings.y_region or _whole(self.frame_shape[1])
         pixels = len(positions(self._x)) * len(positions(self._y))
         self._budget = memory_budget(settings)
-        self._held = self._rows.bytes(2) + 4 * pixels * len(wanted)
-        check_memory(self._held, self._budget, len(wanted), self.num_projections)
+        planes = len(wanted) if self._heights is None else 2 * len(self._heights)
+        self._held = self._rows.bytes(2) + 4 * pixels * planes
+        check_memory(self._held, self._budget, planes, self.num_projections)
         self._weights = angular_weights(self.angles)
         self._darks = FrameMean(wanted, settings.darks)
         self._flats = FrameMean(wanted, settings.flats)
@@ -103,7 +111,7 @@ class Reconstructor:
         self._threads = settings.threads or len(os.sched_getaffinity(0))
         self._pool = ThreadPoolExecutor(self._threads, thread_name_prefix="reconstruction")
         self._lock = threading.RLock()
-        self._engine: Engine | None = None
+        self._engine: Engine | VolumeEngine | None = None
         self._engine_key: tuple[object, ...] = ()
         self._axis: AxisEstimate | None = None
         self._axis_key: tuple[object, ...] = ()
@@ -238,7 +246,7 @@ class Reconstructor:
                 self._engine = None
             return volume
 
-    def _catch_up(self, *, final: bool) -> "Engine":
+    def _catch_up(self, *, final: bool) -> "Engine | VolumeEngine":
         """Spread the complete blocks that are there, in their order."""
         engine = self._engine_for(self.axis().center_px)
         with self._timed("gridding"):
@@ -263,29 +271,28 @@ class Reconstructor:
         sizes = np.minimum(size, self.num_projections - edges)
         return [int(block) for block in np.flatnonzero(counts == sizes)]
 
-    def _engine_for(self, center: float) -> "Engine":
+    def _engine_for(self, center: float) -> "Engine | VolumeEngine":
         key = (center, *self._flat_key())
         if self._engine is None or key != self._engine_key:
-            from ._engine import Engine
-            from ._plan import chosen_plan
-
             self._engine = None
-            plan = chosen_plan(
-                self.frame_shape[1], center, _lattice(self._x), _lattice(self._y), self.settings
-            )
-            self._engine = Engine(
-                plan,
-                self._rows,
-                self._flat_field(),
-                self.angles,
-                self._weights,
-                self.settings,
-                self._pool,
-                self._threads,
-                self._budget - self._held,
-            )
+            self._engine = self._new_engine(center)
             self._engine_key = key
         return self._engine
+
+    def _new_engine(self, center: float) -> "Engine | VolumeEngine":
+        from ._engine import Engine
+        from ._plan import chosen_plan
+        from ._volume import VolumeEngine
+
+        x, y = _lattice(self._x), _lattice(self._y)
+        common = (self._rows, self._flat_field(), self.angles, self._weights)
+        if self._heights is not None:
+            return VolumeEngine(
+                *common, center, x, y, self._heights, self.settings, self._pool, self._threads
+            )
+        plan = chosen_plan(self.frame_shape[1], center, x, y, self.settings)
+        spare = self._budget - self._held
+        return Engine(plan, *common, self.settings, self._pool, self._threads, spare)
 
     def _flat_key(self) -> tuple[int, int, int]:
         return (self._darks.count, self._flats.count, self._flats_after.count)

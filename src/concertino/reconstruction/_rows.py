@@ -29,7 +29,7 @@ class ProjectionRows:
     """
 
     def __init__(self, count: int, rows: NDArray[np.int64], columns: int) -> None:
-        self._rows, self._columns = rows, columns
+        self._rows, self.columns = rows, columns
         self._wanted: slice | NDArray[np.int64] = rows
         if len(rows) == 1 or bool(np.all(np.diff(rows) == 1)):
             self._wanted = slice(int(rows[0]), int(rows[-1]) + 1)
@@ -49,14 +49,14 @@ class ProjectionRows:
 
     def bytes(self, itemsize: int = 4) -> int:
         """Memory that the rows of the whole scan take."""
-        return len(self.present) * len(self._rows) * self._columns * itemsize
+        return len(self.present) * len(self._rows) * self.columns * itemsize
 
     def add(self, frames: NDArray[np.generic], start: int) -> None:
         """Copy the wanted rows of frames (frame, row, column), the first with index `start`."""
         stop = start + len(frames)
         if self.data is None:
             self.frame_dtype = frames.dtype
-            shape = (len(self.present), len(self._rows), self._columns)
+            shape = (len(self.present), len(self._rows), self.columns)
             self.data = np.zeros(shape, kept_dtype(frames.dtype))
         elif frames.dtype != self.frame_dtype:
             raise ReconstructionError(

@@ -4,7 +4,6 @@ import math
 from typing import Any, Literal, Self
 
 from pydantic import (
-    BaseModel,
     ConfigDict,
     Field,
     ValidationError,
@@ -14,6 +13,8 @@ from pydantic import (
 )
 
 from concertino._errors import ParameterError
+
+from ._geometry import GeometrySettings
 
 FilterName = Literal[
     "none",
@@ -31,7 +32,7 @@ Combination = Literal["average", "median", "first"]
 Interval = tuple[float, float, float]
 
 
-class ReconstructionSettings(BaseModel):
+class ReconstructionSettings(GeometrySettings):
     """How projections become slices.
 
     The same value serves live, remote, replayed and batch reconstruction. It is frozen, compares by
