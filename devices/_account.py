@@ -4,7 +4,7 @@ import time
 from collections.abc import Iterator
 from typing import Any
 
-from bluesky.protocols import Collectable
+from bluesky.protocols import Collectable, Stageable
 from event_model import DataKey, PartialEvent
 
 from concertino.frames import ledger_records
@@ -26,7 +26,7 @@ _COLUMNS: dict[str, tuple[Any, str]] = {
 }
 
 
-class StreamAccount(Collectable):
+class StreamAccount(Collectable, Stageable):
     """Collects one event for each party of each frame stream that ended since the last time."""
 
     parent = None
@@ -43,6 +43,15 @@ class StreamAccount(Collectable):
     def watch(self, acquisition: Acquisition) -> None:
         """Have an acquisition stand in the next account."""
         self._pending.append(acquisition)
+
+    def stage(self) -> list[Any]:
+        """Forget what a run left that could not collect it."""
+        self._pending = []
+        return [self]
+
+    def unstage(self) -> list[Any]:
+        """Do nothing."""
+        return [self]
 
     def describe_collect(self) -> dict[str, DataKey]:
         """Describe the columns of the ledger."""

@@ -188,15 +188,24 @@ def _turn_and_take(
     yield from beam_on(beam)
     turning = short_uid("turning")
 
+    def turn_steadily() -> MsgGenerator[None]:
+        yield Msg("set", rotation, turn.last, group=turning)
+        yield from bps.sleep(turn.ramp_s)
+
     def note_motion() -> MsgGenerator[None]:
         yield Msg("create", None, name="motion")
         yield Msg("read", rotation)
         yield Msg("read", camera.start_time)
         yield Msg("save")
 
-    yield Msg("set", rotation, turn.last, group=turning)
-    yield from bps.sleep(turn.ramp_s)
-    yield from take_frames(camera, number, "projections", on_lost=on_lost, started=note_motion)
+    yield from take_frames(
+        camera,
+        number,
+        "projections",
+        on_lost=on_lost,
+        starting=turn_steadily,
+        started=note_motion,
+    )
     yield from beam_off(beam)
     yield Msg("wait", None, group=turning)
     yield from bps.mv(rotation.velocity, before)

@@ -23,6 +23,7 @@ def take_frames(
     stream: str,
     *,
     on_lost: OnLost = "fail",
+    starting: Callable[[], MsgGenerator[Any]] | None = None,
     started: Callable[[], MsgGenerator[Any]] | None = None,
 ) -> MsgGenerator[None]:
     """Take frames at the camera's own pace.
@@ -39,12 +40,14 @@ def take_frames(
         Name of the document stream.
     on_lost : {"fail", "flag"}
         What lost frames do.
-    started : callable, optional
-        Returns messages to be run once the camera exposes.
+    starting, started : callable, optional
+        Return messages to be run just before the camera starts, and once it exposes.
     """
     yield from bps.stage(camera, wait=True)
     yield from bps.prepare(camera, FrameRequest(count, stream, on_lost=on_lost), wait=True)
     yield from bps.declare_stream(camera, name=stream)
+    if starting is not None:
+        yield from starting()
     yield from bps.kickoff(camera, wait=True)
     if started is not None:
         yield from started()

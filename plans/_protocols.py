@@ -21,8 +21,8 @@ class FrameCamera(Protocol):
         In Hz.
     start_time : Readable
         When the first exposure of the stream began, in seconds since the epoch.
-    account : Collectable
-        Gives the ledgers of its streams.
+    account : Collectable and Stageable
+        Gives the ledgers of its streams that ended since it was staged or collected.
     """
 
     name: str

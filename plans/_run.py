@@ -83,6 +83,7 @@ def imaging_run(
         nonlocal uid, opened
         yield from bps.clear_checkpoint()  # A pause would take frames twice: it ends the run.
         yield from beam_off(guard)
+        yield from bps.stage(camera.account)
         opened = True
         uid = yield from bps.open_run(md=dict(md))
         yield from bps.declare_stream(camera.account, name="ledger", collect=True)

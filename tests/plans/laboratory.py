@@ -43,15 +43,16 @@ class Laboratory:
     def _note(self, name: str, document: Any) -> None:
         self.documents.append((name, document))
 
-    def plan(self, name: str, **parameters: Any) -> MsgGenerator[Any]:
+    def plan(self, name: str, *, beam: Any = None, **parameters: Any) -> MsgGenerator[Any]:
         b = self.beamline
+        beam = beam or b.beam
         given = {**COUNTS, **POSITIONS, **parameters}
         given["md"] = {**self.directories.new().metadata(), **given.get("md", {})}
         if name == "radiography":
-            return radiography(b.camera, b.beam, b.sample_stage, **given)
+            return radiography(b.camera, beam, b.sample_stage, **given)
         given.setdefault("angular_range", "3 deg")
         plan = step_tomography if name == "step_tomography" else continuous_tomography
-        return plan(b.camera, b.rotation, b.beam, b.sample_stage, **given)
+        return plan(b.camera, b.rotation, beam, b.sample_stage, **given)
 
     def run(self, name: str, **parameters: Any) -> list[tuple[str, Any]]:
         """Run a plan and return its documents."""
@@ -80,7 +81,6 @@ class Laboratory:
 
     def close(self) -> None:
         self.recorder.close()
-        self.RE.loop.call_soon_threadsafe(self.RE.loop.stop)
 
 
 async def _quicken(motor: SimulatedMotor) -> None:
