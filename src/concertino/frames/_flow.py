@@ -3,6 +3,8 @@
 Pure bookkeeping, without threads, memory or sockets: the owner holds a lock around every call.
 """
 
+from __future__ import annotations
+
 import time
 from dataclasses import dataclass, field
 
@@ -10,6 +12,30 @@ from concertino._errors import FrameStreamError, SubscriberFailedError, Subscrib
 
 from ._batch import Claim, Delivery
 from ._ledger import SubscriberLedger
+
+
+def check_acknowledgement(
+    label: str, name: str, stop: int, received: int, acknowledged: int
+) -> None:
+    """Raise `FrameStreamError` unless frames ``[0, stop)`` were received, and no fewer safe before."""
+    if not acknowledged <= stop <= received:
+        raise FrameStreamError(
+            f"Subscriber {name!r} of frame stream {label} acknowledged frames up to {stop}; it has "
+            f"received {received} and acknowledged {acknowledged}."
+        )
+
+
+def given_up(label: str, party: Party) -> str:
+    """Say that a subscriber was given up, and why."""
+    return f"Subscriber {party.name!r} of frame stream {label} was given up: {party.reason}."
+
+
+def taken_over(label: str, name: str) -> str:
+    """Say that another connection goes on for a subscriber."""
+    return (
+        f"Subscriber {name!r} of frame stream {label} was resumed by another; only that one gets "
+        "frames."
+    )
 
 
 @dataclass(eq=False)
@@ -132,8 +158,15 @@ class Flow:
         self.parties.append(party)
         return party
 
-    def resume(self, name: str) -> Party | None:
-        """Let a subscriber that was lost go on with the first frame it has not acknowledged.
+    def resume(self, name: str, delivery: Delivery, start: int | None = None) -> Party | None:
+        """Let a subscriber that was lost go on, with the first frame it has not acknowledged.
+
+        Parameters
+        ----------
+        name, delivery : str
+            Which one.
+        start : int, optional
+            A later frame to go on with, when only its connection was lost.
 
         Returns
         -------
@@ -145,7 +178,7 @@ class Flow:
         FrameStreamError
             If it was given up, or has finished.
         """
-        known = [p for p in self.parties if p.name == name and p.delivery == "every"]
+        known = [p for p in self.parties if p.name == name and p.delivery == delivery]
         if not known:
             return None
         party = known[-1]
@@ -155,8 +188,14 @@ class Flow:
                 f"Subscriber {name!r} of frame stream {self.label} cannot go on: it {party.verb}"
                 f"{reason}."
             )
+        if start is not None and not party.acknowledged <= start <= self.published:
+            raise FrameStreamError(
+                f"Subscriber {name!r} of frame stream {self.label} cannot go on with frame {start}; "
+                f"it has acknowledged {party.acknowledged} of {self.published}."
+            )
         party.turn += 1
-        party.received = party.acknowledged
+        if delivery == "every":
+            party.received = party.acknowledged if start is None else start
         party.waiting = False
         party.sign()
         return party
@@ -180,20 +219,17 @@ class Flow:
             for party in self.parties:
                 party.sign()
 
-    def acknowledge(self, party: Party, stop: int) -> None:
-        """Note that a subscriber declared frames ``[0, stop)`` safe.
+    def acknowledge(self, party: Party, stop: int, digest: int) -> None:
+        """Note that a subscriber declared frames ``[0, stop)``, which have a digest, safe.
 
         Raises
         ------
         FrameStreamError
             If it never received them, or takes an acknowledgement back.
         """
-        if not party.acknowledged <= stop <= party.received:
-            raise FrameStreamError(
-                f"Subscriber {party.name!r} of frame stream {self.label} acknowledged frames up to "
-                f"{stop}; it has received {party.received} and acknowledged {party.acknowledged}."
-            )
-        party.acknowledged = stop
+        check_acknowledgement(self.label, party.name, stop, party.received, party.acknowledged)
+        if stop > party.acknowledged:
+            party.acknowledged, party.digest = stop, digest
         party.sign()
 
     def fail_party(self, party: Party, reason: str, state: str = "failed") -> None:

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 from concertino._errors import FrameStreamError
 
 from ._batch import Claim, Delivery, FrameBatch
-from ._flow import Party
-from ._ring import extend_digest, frame_checksum
+from ._flow import Party, given_up, taken_over
+from ._ring import frame_checksum
 from ._transport import Channel, Endpoint, Transport, register_transport
 
 if TYPE_CHECKING:
@@ -42,7 +42,6 @@ class InprocChannel(Channel):
             stop = published if max_frames is None else min(published, first + max_frames)
             batch = self._view(first, stop)
             self._party.received = batch.stop
-            self._party.digest = int(extend_digest(self._party.digest, batch.checksums)[-1])
             return batch
 
     def _wait(self, timeout_s: float | None) -> int | None:
@@ -78,15 +77,9 @@ class InprocChannel(Channel):
     def _check_turn(self) -> None:
         party = self._party
         if party.turn != self._turn:
-            raise FrameStreamError(
-                f"Subscriber {party.name!r} of frame stream {self._flow.label} was resumed by "
-                "another; only that one gets frames."
-            )
+            raise FrameStreamError(taken_over(self._flow.label, party.name))
         if party.state not in ("open", "finished"):
-            raise FrameStreamError(
-                f"Subscriber {party.name!r} of frame stream {self._flow.label} was given up: "
-                f"{party.reason}."
-            )
+            raise FrameStreamError(given_up(self._flow.label, party))
 
     def _view(self, start: int, stop: int) -> FrameBatch:
         ring = self._stream.ring
@@ -124,7 +117,7 @@ class InprocChannel(Channel):
     def acknowledge(self, stop: int) -> None:
         with self._stream.changed:
             self._check_turn()
-            self._flow.acknowledge(self._party, stop)
+            self._flow.acknowledge(self._party, stop, self._stream.ring.digest_after(stop))
             self._stream.changed.notify_all()
         self._stream.notify()
 
@@ -203,11 +196,10 @@ class InprocTransport(Transport):
                 "ended, or it lives in another process and needs an ipc:// or tcp:// address."
             )
         with stream.changed:
-            party = stream.flow.resume(name) if resume and delivery == "every" else None
+            party = stream.flow.resume(name, delivery) if resume else None
             if party is None:
                 party = stream.flow.join(name, delivery)
             else:
-                party.digest = stream.ring.digest_after(party.acknowledged)
                 stream.changed.notify_all()
             return InprocChannel(stream, party)
 

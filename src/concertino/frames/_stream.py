@@ -106,6 +106,11 @@ class FrameStream:
         return self.flow.published
 
     @property
+    def digest(self) -> int:
+        """Of the frames published so far; see `extend_digest`."""
+        return self._digest
+
+    @property
     def acknowledged(self) -> int:
         """Frames that all subscribers that want each frame declared safe."""
         with self.changed:

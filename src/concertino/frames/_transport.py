@@ -140,7 +140,11 @@ class Transport(ABC):
 
 
 _TRANSPORTS: dict[str, Transport] = {}
-_BUILT_IN = {"inproc": "concertino.frames._inproc"}
+_BUILT_IN = {
+    "inproc": "concertino.frames._inproc",
+    "ipc": "concertino.frames._ipc",
+    "tcp": "concertino.frames._tcp",
+}
 
 
 def register_transport(scheme: str, transport: Transport) -> None:

@@ -1,0 +1,194 @@
+"""What the publisher does for one connection of one subscriber in another process."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from concertino._errors import FrameStreamError
+
+from ._batch import Claim
+from ._flow import Party, given_up, taken_over
+from ._wire import Message, pack, pack_frames
+
+if TYPE_CHECKING:
+    from ._stream import FrameStream
+
+#: Header and, where there are, pixels.
+Outgoing = tuple[bytes, memoryview | bytes | None]
+
+_MESSAGE_BYTES = 4 * 2**20
+_COPY_ATTEMPTS = 3
+
+
+@dataclass(eq=False)
+class Peer:
+    """One connection: what it may be sent, and what it says.
+
+    Parameters
+    ----------
+    stream : FrameStream
+        What it reads.
+    party : Party
+        The subscriber.
+    shares_memory : bool
+        Whether it maps the ring, so that pixels need not travel.
+    credit : int
+        How many messages with frames it may be sent before it says that it took one.
+    """
+
+    stream: FrameStream
+    party: Party
+    shares_memory: bool
+    credit: int
+    turn: int = field(init=False)
+    told_end: bool = False
+    wanted: Message | None = None
+
+    def __post_init__(self) -> None:
+        self.turn = self.party.turn
+
+    @property
+    def every(self) -> bool:
+        """Whether it wants each frame."""
+        return self.party.delivery == "every"
+
+    def take(self, message: Message) -> Iterator[Outgoing]:
+        """Act on what the subscriber says, and yield the answer; the stream's lock is held.
+
+        Raises
+        ------
+        FrameStreamError
+            If it may not say so.
+        """
+        flow, party, kind = self.stream.flow, self.party, message["kind"]
+        if party.turn != self.turn:
+            raise FrameStreamError(taken_over(flow.label, party.name))
+        if party.state in ("failed", "silent") and kind not in ("finish", "fail"):
+            raise FrameStreamError(given_up(flow.label, party))
+        party.sign()
+        if kind == "credit":
+            self.credit += int(message["messages"])
+        elif kind == "acknowledge":
+            self._acknowledge(int(message["stop"]), int(message["digest"]))
+        elif kind == "newest":
+            self.wanted = message
+        elif kind == "alive":
+            yield pack("heartbeat", published=flow.published), None
+        elif kind == "claim":
+            flow.claims.append((party.name, _claim(message)))
+            yield pack("claimed"), None
+        elif kind == "finish":
+            if party.state == "open":
+                party.state = "finished"
+            yield pack("bye"), None
+        elif kind == "fail":
+            flow.fail_party(party, str(message["reason"]))
+            yield pack("bye"), None
+        else:
+            raise FrameStreamError(
+                f"Subscriber {party.name!r} of frame stream {flow.label} sent a message {kind!r}, "
+                "which version 1 of the frame protocol does not know."
+            )
+
+    def _acknowledge(self, stop: int, digest: int) -> None:
+        flow, party = self.stream.flow, self.party
+        if party.acknowledged < stop <= party.received:
+            expected = self.stream.ring.digest_after(stop)
+            if digest != expected:
+                raise FrameStreamError(
+                    f"Subscriber {party.name!r} of frame stream {flow.label} acknowledged frames up to "
+                    f"{stop} with digest {digest:016x}; {expected:016x} was published."
+                )
+        flow.acknowledge(party, stop, digest)
+
+    def due(self) -> Iterator[Outgoing]:
+        """Yield what the subscriber is to be sent now."""
+        yield from self._every_frame() if self.every else self._newest_frame()
+
+    def _every_frame(self) -> Iterator[Outgoing]:
+        stream, flow, party = self.stream, self.stream.flow, self.party
+        ring = stream.ring
+        at_once = max(1, _MESSAGE_BYTES // ring.frame_bytes)
+        while party.paces and self.credit > 0 and party.received < flow.published:
+            with stream.changed:
+                start, stop = party.received, flow.published
+                if not self.shares_memory:
+                    stop = min(stop, start + at_once)
+                frames, slots = ring.readable(start, stop)
+                header = pack_frames(
+                    start, ring.timestamps[slots], ring.numbers[slots], ring.checksums[slots]
+                )
+                party.received = start + len(frames)
+            self.credit -= 1
+            yield header, None if self.shares_memory else _octets(frames)
+        if flow.ended and party.received == flow.published and not self.told_end:
+            yield self.end()
+
+    def _newest_frame(self) -> Iterator[Outgoing]:
+        if self.wanted is None:
+            return
+        wanted, flow = self.wanted, self.stream.flow
+        if flow.published - 1 > int(wanted["seen"]):
+            self.wanted = None
+            inline = not self.shares_memory or bool(wanted["inline"])
+            yield self.newest(int(wanted["id"]), inline=inline)
+        elif flow.ended:
+            self.wanted = None
+            yield self.end()
+        elif not wanted["wait"]:
+            self.wanted = None
+            yield pack("nothing", id=wanted["id"], published=flow.published), None
+
+    def newest(self, request: int, *, inline: bool) -> Outgoing:
+        """Return the newest frame: its pixels, or where they lie as long as they do."""
+        stream, flow, ring = self.stream, self.stream.flow, self.stream.ring
+        for attempt in range(_COPY_ATTEMPTS):
+            with stream.changed:
+                index = flow.published - 1
+                frames, slots = ring.readable(index, index + 1)
+                header = pack_frames(
+                    index,
+                    ring.timestamps[slots],
+                    ring.numbers[slots],
+                    ring.checksums[slots],
+                    id=request,
+                    inline=inline,
+                )
+                if inline and attempt == _COPY_ATTEMPTS - 1:
+                    copy = frames.copy()
+                    break
+            if not inline:
+                break
+            # Nobody holds this slot: the copy counts only if it was not written meanwhile.
+            copy = frames.copy()
+            if index >= flow.oldest:
+                break
+        self.party.received += 1
+        return header, _octets(copy) if inline else None
+
+    def end(self) -> Outgoing:
+        """Return the message that no more frames come."""
+        flow = self.stream.flow
+        self.told_end = True
+        return (
+            pack(
+                "end",
+                count=flow.published,
+                digest=self.stream.digest,
+                reason=None if flow.error is None else str(flow.error),
+            ),
+            None,
+        )
+
+
+def _octets(frames: Any) -> memoryview:
+    return memoryview(frames.reshape(-1)).cast("B")
+
+
+def _claim(message: Message) -> Claim:
+    parameters = message["parameters"]
+    if not isinstance(parameters, dict):
+        raise TypeError("the parameters of a claim are no map")
+    return Claim(str(message["uri"]), str(message["mimetype"]), parameters, message["durability"])

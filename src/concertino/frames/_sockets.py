@@ -1,0 +1,98 @@
+"""The ZeroMQ context and sockets that frame streams use."""
+
+from __future__ import annotations
+
+import atexit
+import os
+import threading
+import time
+
+import zmq
+
+from concertino._errors import FrameStreamError
+
+_EXIT_S = 1.0
+_BIND_S = 0.5
+_LINGER_MS = 2000
+_contexts: dict[int, zmq.Context[zmq.Socket[bytes]]] = {}
+_lock = threading.Lock()
+
+
+def _context() -> zmq.Context[zmq.Socket[bytes]]:
+    """Return the context of this process: a forked child must not use its parent's."""
+    with _lock:
+        pid = os.getpid()
+        if pid not in _contexts:
+            _contexts.clear()
+            _contexts[pid] = zmq.Context()
+            atexit.register(_leave, pid)
+        return _contexts[pid]
+
+
+def _leave(pid: int) -> None:
+    """Give the last messages a moment to leave when the process ends."""
+    if pid == os.getpid() and pid in _contexts:
+        thread = threading.Thread(target=_contexts[pid].term, daemon=True)
+        thread.start()
+        thread.join(_EXIT_S)
+
+
+def _socket(kind: int, heartbeat_s: float) -> zmq.Socket[bytes]:
+    socket = _context().socket(kind)
+    # The ring bounds what is under way: ZeroMQ must neither drop nor block.
+    socket.sndhwm = socket.rcvhwm = 0
+    socket.linger = _LINGER_MS
+    socket.ipv6 = True
+    if heartbeat_s:
+        # A connection that is cut without a word is given up, and made again.
+        socket.heartbeat_ivl = int(1000 * heartbeat_s)
+        socket.heartbeat_timeout = int(3000 * heartbeat_s)
+    return socket
+
+
+def bind_router(endpoint: str, address: str, heartbeat_s: float = 0.0) -> zmq.Socket[bytes]:
+    """Return a ROUTER socket that listens.
+
+    Raises
+    ------
+    FrameStreamError
+        If something listens there already, or nothing can.
+    """
+    socket = _socket(zmq.ROUTER, heartbeat_s)
+    deadline = time.monotonic() + _BIND_S
+    while True:
+        try:
+            socket.bind(endpoint)
+        except zmq.ZMQError as error:
+            # A stream that was just closed takes a moment to give its address back.
+            if error.errno == zmq.EADDRINUSE and time.monotonic() < deadline:
+                time.sleep(0.005)
+                continue
+            socket.close(0)
+            if error.errno == zmq.EADDRINUSE:
+                raise FrameStreamError(
+                    f"There is a frame stream at {address} already; close it first."
+                ) from error
+            raise FrameStreamError(
+                f"A frame stream cannot be reached at {address}: {error.strerror}."
+            ) from error
+        return socket
+
+
+def connect_dealer(endpoint: str, address: str, heartbeat_s: float = 0.0) -> zmq.Socket[bytes]:
+    """Return a DEALER socket that connects, as soon as something listens.
+
+    Raises
+    ------
+    FrameStreamError
+        If the address is malformed.
+    """
+    socket = _socket(zmq.DEALER, heartbeat_s)
+    try:
+        socket.connect(endpoint)
+    except zmq.ZMQError as error:
+        socket.close(0)
+        raise FrameStreamError(
+            f"The frame stream address {address!r} is malformed: {error.strerror}."
+        ) from error
+    return socket
