@@ -1,9 +1,12 @@
 """What Ctrl-C does to a plan."""
 
+import contextlib
 import signal
 import threading
 from types import FrameType, TracebackType
 from typing import Any, Self
+
+from bluesky.utils import TransitionError
 
 
 class AbortOnInterrupt:
@@ -38,6 +41,10 @@ class AbortOnInterrupt:
 
     def _interrupt(self, number: int, frame: FrameType | None) -> None:
         print("\nInterrupted: the beam goes off, then the run ends.", flush=True)
-        engine = self._run_engine
+        # It waits for the RunEngine's loop, which a signal handler must not do.
+        threading.Thread(target=self._end_plan, daemon=True).start()
+
+    def _end_plan(self) -> None:
         # Without a checkpoint to return to, a pause ends the plan, and it cleans up.
-        engine.loop.call_soon_threadsafe(engine.request_pause, False)
+        with contextlib.suppress(TransitionError):  # It is ending already.
+            self._run_engine.request_pause(False)

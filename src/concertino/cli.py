@@ -1,5 +1,6 @@
 """The command ``concertino``."""
 
+import logging
 import sys
 from pathlib import Path
 from typing import Annotated, Any
@@ -147,6 +148,8 @@ def queueserver(
 
 def main(arguments: list[str] | None = None) -> None:
     """Run the command; an error is one sentence on standard error and exit code 1."""
+    # An error is told once, by its sentence: what libraries log about it is in the run's log.
+    logging.getLogger("bluesky").addHandler(logging.NullHandler())
     try:
         app(arguments)
     except ConcertinoError as error:
