@@ -1,5 +1,7 @@
 """Run directories, the record of a run, image files, and reading them back."""
 
+from ._catalog import Catalog
+from ._catalog_writer import CatalogWriter
 from ._document_file import DocumentFile
 from ._find_runs import find_runs, open_run
 from ._image_sink import ClaimParameters, ImageSink, open_sink
@@ -14,6 +16,8 @@ from ._space import check_directory, check_space, free_space
 from ._stored_frames import StoredFrames
 
 __all__ = [
+    "Catalog",
+    "CatalogWriter",
     "ClaimParameters",
     "DocumentFile",
     "ImageSequence",

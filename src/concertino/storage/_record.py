@@ -1,6 +1,7 @@
 """The growing file of one run's documents."""
 
 import errno
+import fcntl
 import os
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
@@ -34,6 +35,8 @@ class Record:
             directory.mkdir(parents=True, exist_ok=True)
             flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND | os.O_CLOEXEC
             self._file = os.open(self.path, flags, 0o666)
+            with suppress(OSError):  # for is_recorded; some network file systems have no locks
+                fcntl.flock(self._file, fcntl.LOCK_EX)
             with self._reserve.open("wb") as reserve:
                 os.posix_fallocate(reserve.fileno(), 0, _RESERVE_BYTES)
             sync_directory(directory)
@@ -89,6 +92,18 @@ class Record:
             os.ftruncate(self._file, self._size)
             raise
         self._size += written
+
+
+def is_recorded(path: Path) -> bool:
+    """Tell whether a living process, on this machine, is recording to this file."""
+    try:
+        with path.open("rb") as file:
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    except OSError:
+        return False
+    return False
 
 
 def sync_directory(directory: Path) -> None:

@@ -6,7 +6,6 @@ from collections.abc import Callable, Collection, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
-from uuid import uuid4
 
 from concertino._errors import ParameterError
 from concertino.frames import Claim, Ledger
@@ -15,6 +14,7 @@ from ._find_runs import open_run
 from ._pace import Pace
 from ._replayed_stream import ReplayedStream
 from ._run import Run
+from ._run_index import stop_of_unfinished
 
 DocumentCallback = Callable[[str, Mapping[str, Any]], Any]
 Progress = Callable[[str, int, int], Any]
@@ -155,7 +155,7 @@ class _Player:
                 self._step(number, name, document)
                 stopped = name == "stop"
             if not stopped:
-                self._emit("stop", self._stop_document("abort", self._run.reason))
+                self._emit("stop", stop_of_unfinished(self._run.uid, self._run.reason))
         except BaseException as error:
             self._give_up(error)
             raise
@@ -225,17 +225,7 @@ class _Player:
         for streams in self._streams.values():
             for stream in streams:
                 stream.fail(error)
-        stop = self._stop_document("fail", f"the replay failed: {error}")
+        stop = stop_of_unfinished(self._run.uid, f"the replay failed: {error}", "fail")
         for callback in self._callbacks:
             with suppress(Exception):  # the first error is the one that is raised
                 callback("stop", stop)
-
-    def _stop_document(self, exit_status: str, reason: str) -> dict[str, Any]:
-        return {
-            "uid": str(uuid4()),
-            "time": time.time(),
-            "run_start": self._run.uid,
-            "exit_status": exit_status,
-            "reason": reason,
-            "num_events": {},
-        }

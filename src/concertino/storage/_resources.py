@@ -5,7 +5,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Protocol
-from urllib.parse import unquote, urlparse
+from urllib.parse import quote, unquote, urlparse
 
 import numpy as np
 from numpy.typing import NDArray
@@ -194,6 +194,17 @@ def place_of(uri: str, recorded: str, directory: Path) -> Path:
         if moved.exists():
             return moved
     return original
+
+
+def current_uri(uri: str, recorded: str, directory: Path) -> str:
+    """Return the URI of the place where the file or directory of a URI is now: see `place_of`."""
+    parts = urlparse(uri)
+    if parts.scheme != "file":
+        return uri
+    place = place_of(uri, recorded, directory)
+    if place == Path(unquote(parts.path)):
+        return uri
+    return f"file://localhost{quote(str(place))}{'/' if parts.path.endswith('/') else ''}"
 
 
 def open_resource(document: Mapping[str, Any], recorded: str, directory: Path) -> Resource:

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from concertino._errors import StorageError
 
 from ._document_file import DOCUMENTS, DocumentFile
+from ._record import is_recorded
 from ._run_index import RunIndex, StreamIndex, frames_of, index_documents
 from ._stored_frames import StoredFrames
 
@@ -157,17 +158,27 @@ class Run:
 
     @property
     def exit_status(self) -> str:
-        """How it ended: ``success``, ``fail``, ``abort``, or ``incomplete`` when nobody stopped it."""
-        return str(self.stop["exit_status"]) if self.stop else "incomplete"
+        """How it ended: ``success``, ``fail``, ``abort``.
+
+        Without a stop document ``running``, or ``incomplete`` when nobody records it any more.
+        """
+        if self.stop:
+            return str(self.stop["exit_status"])
+        return "running" if self.is_recording else "incomplete"
+
+    @property
+    def is_recording(self) -> bool:
+        """Whether a living process, on this machine, is recording this run."""
+        return is_recorded(self._file.path)
 
     @property
     def reason(self) -> str:
         """Why it ended otherwise than with success."""
         if self.stop:
             return str(self.stop.get("reason", ""))
-        return self.damage or (
-            "there is no stop document: the process that recorded this run died, or still runs"
-        )
+        if self.is_recording:
+            return "it is being recorded"
+        return self.damage or "there is no stop document: the process that recorded this run died"
 
     @property
     def damage(self) -> str:

@@ -1,9 +1,11 @@
 """What a run's documents say about its streams, gathered in one pass."""
 
+import time
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import numpy as np
 
@@ -78,6 +80,18 @@ def index_documents(documents: Iterable[tuple[str, Mapping[str, Any]]], origin: 
             "there is nothing to read, the directory can be removed"
         )
     return index
+
+
+def stop_of_unfinished(run: str, reason: str, exit_status: str = "abort") -> dict[str, Any]:
+    """Return a stop document for a run that nobody stopped."""
+    return {
+        "uid": str(uuid4()),
+        "time": time.time(),
+        "run_start": run,
+        "exit_status": exit_status,
+        "reason": reason,
+        "num_events": {},
+    }
 
 
 def _events_of_page(page: Mapping[str, Any]) -> list[Mapping[str, Any]]:
