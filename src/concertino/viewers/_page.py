@@ -96,13 +96,11 @@ class LivePage:
         self._closed = True
         atexit.unregister(self.close)
         with suppress(OSError):
-            # Wakes the thread if it waits in the socket; the page's process ends on it as well.
+            # Wakes the thread if it waits in the socket.
             self._feed.shutdown(socket.SHUT_RDWR)
-        try:
-            self._process.wait(_STOP_TIMEOUT_S)
-        except subprocess.TimeoutExpired:
-            self._process.kill()
-            self._process.wait()
+        # It has nothing to lose, and may be frozen, or still loading.
+        self._process.kill()
+        self._process.wait()
         self._thread.join(_STOP_TIMEOUT_S)
         self._feed.close()
         self._words.close()
