@@ -72,6 +72,11 @@ class SimulatedMotor(StandardReadable, Stoppable):
             self.acceleration_time = soft_signal_rw(float, acceleration_time, units="s")
         super().__init__(name)
 
+    def set_name(self, name: str, *, child_name_separator: str | None = None) -> None:
+        """Name the device; its read-back has the same name."""
+        super().set_name(name, child_name_separator=child_name_separator)
+        self.user_readback.set_name(name)
+
     def position_at(self, time_s: float) -> float:
         """Return where the axis was at a time in seconds since the epoch, in its unit."""
         return self._trajectory.position(time_s)

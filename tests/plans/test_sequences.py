@@ -1,0 +1,251 @@
+"""What the plans do to the devices, in which order, as the user guide of the predecessor says."""
+
+from collections.abc import Iterator, Mapping
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from concertino.documents import TomoBlock, validate_run
+from concertino.storage import open_run
+from concertino.testing import plan_messages, run_with_fault
+
+from .laboratory import COUNTS, PLANS, Laboratory
+
+SWITCHED = {"synchrotron": "shutter", "tube": "tube"}
+
+
+@pytest.fixture(params=SWITCHED)
+def laboratory(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Laboratory]:
+    """Return a beamline of each kind."""
+    made = Laboratory(tmp_path, request.param)
+    yield made
+    made.close()
+
+
+def actions(laboratory: Laboratory, name: str, **parameters: Any) -> list[str]:
+    """Run a plan and return what it does to the devices."""
+    bench = laboratory.bench(lambda: laboratory.plan(name, **parameters))
+    beam, done = SWITCHED[laboratory.beamline.source], []
+    for message in plan_messages(bench):
+        device = getattr(message.obj, "name", "")
+        if message.command == "set" and device == beam:
+            done.append("beam on" if message.args[0] else "beam off")
+        elif message.command == "set":
+            done.append(f"{device} to {message.args[0]:g}")
+        elif message.command == "prepare":
+            request = message.args[0]
+            done.append(f"{request.count} {request.kind} by {request.trigger} trigger")
+        elif message.command in ("kickoff", "trigger", "complete", "stop", "sleep"):
+            done.append(message.command)
+    return done
+
+
+DARKS = ["beam off", "2 darks by internal trigger", "kickoff", "complete"]
+FLATS = [
+    "sample_stage to 1", "beam on",
+    "2 flats by internal trigger", "kickoff", "complete",
+    "beam off",
+]  # fmt: skip
+RADIOGRAPHS = [
+    "sample_stage to 0", "beam on",
+    "3 projections by internal trigger", "kickoff", "complete",
+    "beam off",
+]  # fmt: skip
+STEPS = [
+    "sample_stage to 0", "rotation to 0", "beam on",
+    "3 projections by software trigger",
+    "rotation to 0", "trigger", "rotation to 1", "trigger", "rotation to 2", "trigger", "complete",
+    "beam off", "rotation to 0",
+]  # fmt: skip
+# 200 frames/s over 3 deg in 3 frames: 200 deg/s, reached after 5 ms and half a degree.
+TURN = [
+    "sample_stage to 0", "rotation to -0.5", "rotation-velocity to 200", "beam on",
+    "3 projections by internal trigger", "rotation to 53.5", "sleep", "kickoff", "complete",
+    "beam off", "rotation-velocity to 360", "rotation to 0",
+]  # fmt: skip
+ENDS = {
+    "radiography": ["beam off", "stop"],
+    "step_tomography": ["beam off", "stop", "stop"],
+    "continuous_tomography": ["beam off", "stop", "stop", "rotation-velocity to 360"],
+}
+PROJECTIONS = {
+    "radiography": RADIOGRAPHS, "step_tomography": STEPS, "continuous_tomography": TURN,
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", PLANS)
+@pytest.mark.parametrize(
+    "order",
+    [
+        ("darks", "flats", "projections"),
+        ("projections", "flats", "darks"),
+        ("flats", "projections"),
+    ],
+)
+def test_actions_and_their_order(laboratory: Laboratory, name: str, order: tuple[str, ...]) -> None:
+    blocks = {"darks": DARKS, "flats": FLATS, "projections": PROJECTIONS[name]}
+    wanted = ["beam off", *(action for block in order for action in blocks[block]), *ENDS[name]]
+    assert actions(laboratory, name, order=order) == wanted
+
+
+def test_stage_and_rotation_set_out_together(laboratory: Laboratory) -> None:
+    bench = laboratory.bench(lambda: laboratory.plan("step_tomography", order=("projections",)))
+    messages = plan_messages(bench)
+    stage = next(i for i, m in enumerate(messages) if m.obj is laboratory.beamline.sample_stage)
+    first, second, wait = messages[stage : stage + 3]
+    assert second.obj is laboratory.beamline.rotation
+    assert first.kwargs["group"] == second.kwargs["group"] == wait.kwargs["group"]
+    assert wait.command == "wait"
+
+
+@pytest.mark.parametrize(
+    ("start", "sweep", "angles"),
+    [
+        ("0 deg", "180 deg", [0, 60, 120]),
+        (90, -90, [90, 60, 30]),
+        ("0.5 turn", 360, [180, 300, 420]),
+    ],
+)
+def test_stepped_angles_leave_out_the_end(
+    laboratory: Laboratory, start: Any, sweep: Any, angles: list[float]
+) -> None:
+    documents = laboratory.run(
+        "step_tomography", order=("projections",), start_angle=start, angular_range=sweep
+    )
+    events = [document for name, document in documents if name == "event"]
+    assert [event["data"]["rotation"] for event in events] == pytest.approx(angles, abs=1e-6)
+    tomo = TomoBlock.from_start(documents[0][1])
+    assert list(tomo.angles_rad() * 57.29577951308232) == pytest.approx(angles)
+
+
+def test_a_turn_backwards(laboratory: Laboratory) -> None:
+    done = actions(
+        laboratory, "continuous_tomography",
+        order=("projections",), start_angle="90 deg", angular_range="-3 deg",
+    )  # fmt: skip
+    # Speed is gained before 90 deg, coming from the other side.
+    assert "rotation to 90.5" in done
+    assert "rotation-velocity to 200" in done
+    assert "rotation to 36.5" in done
+
+
+def test_continuous_frames_see_the_angles_they_are_said_to_see(tmp_path: Path) -> None:
+    laboratory = Laboratory(tmp_path)
+    documents = laboratory.run(
+        "continuous_tomography", order=("projections",),
+        num_projections=40, angular_range="60 deg",
+    )  # fmt: skip
+    laboratory.close()
+    rotation = laboratory.beamline.rotation
+    run = open_run(documents[0][1]["run_directory"])
+    angles = [
+        rotation.position_at(ns / 1e9) for ns in run.frames("projections").index["timestamp_ns"]
+    ]
+    steps = [after - before for before, after in pairwise(angles)]
+    # All at full speed, none in the ramps: range / N from frame to frame.
+    assert steps == pytest.approx([1.5] * 39, abs=1e-3)
+    (motion,) = run["motion"].events
+    assert set(motion["data"]) == {"rotation", "camera-start_time"}
+    began_s = motion["data"]["camera-start_time"]
+    assert angles[0] == pytest.approx(rotation.position_at(began_s), abs=0.01)
+
+
+@pytest.mark.parametrize("name", PLANS)
+def test_the_documents_of_a_run(laboratory: Laboratory, name: str) -> None:
+    documents = laboratory.run(name, md={"sample": "tooth"})
+    validate_run(documents)
+    start = documents[0][1]
+    beamline, radiographs = laboratory.beamline, name == "radiography"
+    assert start["plan_name"] == name
+    assert start["detectors"] == ["camera"]
+    assert start["motors"] == ["sample_stage"] + ([] if radiographs else ["rotation"])
+    assert start["sample"] == "tooth"
+    assert start["scan_name"].startswith("scan_")
+    assert start["frames"] == {"darks": 2, "flats": 2, "projections": 3}
+    assert start["frame_shape"] == [16, 16]
+    assert start["frame_bytes"] == 512
+    arguments = start["plan_args"]
+    assert arguments["beam"] == SWITCHED[beamline.source]
+    assert arguments["flat_position"] == {"value": 1.0, "unit": "mm"}
+    assert arguments["radio_position"] == {"value": 0.0, "unit": "mm"}
+    assert arguments["order"] == ["darks", "flats", "projections"]
+    assert {key: arguments[key] for key in COUNTS} == COUNTS
+    tomo = start["tomo"]
+    assert tomo["camera"] == "camera"
+    assert tomo["image_kinds"] == {"darks": "dark", "flats": "flat", "projections": "projection"}
+    assert tomo["num_projections"] == 3
+    assert tomo["pixel_size_um"] == pytest.approx(beamline.camera.source.pixel_size_um)
+    if radiographs:
+        assert (tomo["scheme"], tomo["acquisition"]) == ("radiography", "single")
+    else:
+        acquisition = "stepped" if name == "step_tomography" else "continuous"
+        assert (tomo["scheme"], tomo["acquisition"]) == ("equidistant", acquisition)
+        assert (tomo["start_angle_deg"], tomo["angular_range_deg"]) == (0.0, 3.0)
+        assert tomo["rotation"] == "rotation"
+        assert arguments["angular_range"] == {"value": 3.0, "unit": "deg"}
+    if name == "continuous_tomography":
+        assert arguments["velocity"] == {"value": pytest.approx(200.0), "unit": "deg/s"}
+        assert arguments["frame_rate"] == {"value": 200.0, "unit": "Hz"}
+
+
+@pytest.mark.parametrize("name", PLANS)
+def test_every_frame_is_described_stored_and_accounted_for(
+    laboratory: Laboratory, name: str
+) -> None:
+    documents = laboratory.run(name)
+    frames = {"darks": 2, "flats": 2, "projections": 3}
+    assert described(documents) == {stream: list(range(n)) for stream, n in frames.items()}
+    stop = documents[-1][1]
+    motion = {"motion": 1} if name == "continuous_tomography" else {}
+    assert stop["num_events"] == {**frames, "ledger": 6, **motion}
+    run = open_run(documents[0][1]["run_directory"])
+    for stream, count in frames.items():
+        assert run.frames(stream).read().shape == (count, 16, 16)
+        camera, writer = [row for row in run.ledger() if row["stream"] == stream]
+        assert (camera["party"], camera["role"]) == ("camera", "publisher")
+        assert (writer["party"], writer["role"]) == ("writer", "every")
+        for row in (camera, writer):
+            assert row["triggered"] == row["exposed"] == row["frames"] == count
+            assert (row["acknowledged"], row["dropped"]) == (count, 0)
+            assert (row["state"], row["reason"]) == ("finished", "")
+        assert camera["digest"] == writer["digest"]
+    run.close()
+
+
+def described(documents: list[tuple[str, Mapping[str, Any]]]) -> dict[str, list[int]]:
+    """Return the indices of the frames that are described, by stream."""
+    streams = {d["uid"]: d["name"] for name, d in documents if name == "descriptor"}
+    found: dict[str, list[int]] = {}
+    for name, document in documents:
+        if name == "stream_datum":
+            stream, indices = streams[document["descriptor"]], document["indices"]
+            found.setdefault(stream, []).extend(range(indices["start"], indices["stop"]))
+            shift = document["seq_nums"]["start"] - indices["start"]
+            assert (shift, document["seq_nums"]["stop"] - indices["stop"]) == (1, 1)
+    return found
+
+
+def test_the_beam_goes_off_first_then_motors_stop(laboratory: Laboratory) -> None:
+    from concertino.testing import PlanFault
+
+    bench = laboratory.bench(lambda: laboratory.plan("continuous_tomography"))
+    messages = plan_messages(bench)
+    kickoff = [i for i, message in enumerate(messages) if message.command == "kickoff"][-1]
+    outcome = run_with_fault(bench, PlanFault(kickoff, "raise after"))
+    cleaning = [
+        (message.command, message.obj.name)
+        for message in outcome.messages[kickoff + 1 :]
+        if message.command in ("set", "stop", "unstage", "collect")
+    ]
+    assert cleaning == [
+        ("set", SWITCHED[laboratory.beamline.source]),
+        ("stop", "rotation"),
+        *[("stop", "rotation")] * (len(cleaning) - 7),  # It is told again when its move has failed.
+        ("stop", "sample_stage"),
+        ("unstage", "camera"),
+        ("collect", "camera"),
+        ("collect", "camera-ledger"),
+        ("set", "rotation-velocity"),
+    ]
