@@ -1,20 +1,28 @@
 """Projections to slices, while they arrive: normalise, filter, back-project, search."""
 
 from ._backends import Backend, backends
-from ._reconstructor import Reconstructor, find_axis, reconstruct
+from ._metrics import Metric, slice_metric
+from ._reconstructor import Reconstructor
 from ._result import AxisEstimate, ReconstructionResult
+from ._scan import find_axis, find_parameter, reconstruct
+from ._search import ParameterEstimate
 from ._settings import ReconstructionSettings
 
 __all__ = [
     "AxisEstimate",
     "Backend",
+    "Metric",
+    "ParameterEstimate",
     "ReconstructionResult",
     "ReconstructionSettings",
     "Reconstructor",
     "backends",
     "find_axis",
+    "find_parameter",
     "reconstruct",
+    "slice_metric",
 ]
 
 for _name in __all__:
-    globals()[_name].__module__ = __name__
+    if _name != "Metric":
+        globals()[_name].__module__ = __name__

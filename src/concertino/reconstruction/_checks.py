@@ -8,6 +8,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from concertino._errors import ParameterError, ReconstructionError
 
+from ._geometry import DESCRIBED_BY
 from ._settings import Interval, ReconstructionSettings, positions
 
 
@@ -57,6 +58,14 @@ def checked_rows(settings: ReconstructionSettings, rows: int) -> NDArray[np.int6
             "choose other `slices` or `region`"
         )
     return wanted
+
+
+def rows_of_sweep(settings: ReconstructionSettings, rows: int) -> NDArray[np.int64]:
+    """Return the detector rows that a sweep needs: one, or all in a general geometry."""
+    if settings.general or settings.z_parameter in DESCRIBED_BY:
+        return np.arange(rows)
+    chosen = (rows // 2,) if settings.slices is None else settings.slices[:1]
+    return checked_rows(settings.updated(slices=chosen, region=None, z_parameter=None), rows)
 
 
 def checked_heights(settings: ReconstructionSettings, rows: int) -> NDArray[np.float64]:

@@ -47,6 +47,14 @@ class FrameMean:
             return None
         return self._sum / (1 if self._how == "first" else self.count)
 
+    def part(self, rows: NDArray[np.int64]) -> "FrameMean":
+        """The same for some of the rows, given by their places among those kept."""
+        other = FrameMean(self._rows[rows], self._how)
+        other.count = self.count
+        other._sum = None if self._sum is None else self._sum[rows]
+        other._kept = [frame[rows] for frame in self._kept]
+        return other
+
 
 def mean_of_both(before: FrameMean, after: FrameMean) -> NDArray[np.float64] | None:
     """Flats of both ends of a scan together, weighted by their numbers."""

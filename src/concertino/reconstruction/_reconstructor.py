@@ -13,6 +13,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from concertino._errors import ReconstructionError
 
+from ._again import Searching
 from ._angles import angular_weights
 from ._checks import (
     check_center,
@@ -23,6 +24,7 @@ from ._checks import (
     checked_heights,
     checked_rows,
     memory_budget,
+    rows_of_sweep,
 )
 from ._correct import FlatField
 from ._flatfield import FrameMean, correction, mean_of_both
@@ -39,7 +41,7 @@ AXIS_PIXELS = 2**22  # sinogram pixels that the axis is found from: enough, and 
 PATIENCE_BLOCKS = 2  # so many complete blocks later, an incomplete one is left for the end
 
 
-class Reconstructor:
+class Reconstructor(Searching):
     """Reconstructs slices while darks, flats and projections arrive.
 
     Frames are copied as far as they are needed; the caller may reuse its buffers. Projections are
@@ -88,7 +90,9 @@ class Reconstructor:
         self.num_projections = int(num_projections)
         self.angles = checked_angles(angles, self.num_projections, settings.overall_angle)
         self._heights: NDArray[np.float64] | None = None
-        if settings.general:
+        if settings.z_parameter is not None:
+            wanted = rows_of_sweep(settings, self.frame_shape[0])
+        elif settings.general:
             wanted = np.arange(self.frame_shape[0])
             self._heights = checked_heights(settings, self.frame_shape[0])
         else:
@@ -161,7 +165,7 @@ class Reconstructor:
         with self._lock:
             with self._timed("copying rows"):
                 self._rows.add(stack, start)
-            if self._may_begin():
+            if self.settings.z_parameter is None and self._may_begin():
                 self._catch_up(final=False)
 
     def slices(self) -> NDArray[np.float32]:
@@ -223,7 +227,37 @@ class Reconstructor:
             )
             return estimate_axis(sinograms, self.angles[present])
 
+    def _like_this(self, settings: ReconstructionSettings) -> "Reconstructor":
+        """Another reconstructor that has the frames of this one."""
+        other = Reconstructor(
+            settings,
+            num_projections=self.num_projections,
+            frame_shape=self.frame_shape,
+            angles=self.angles - self.settings.overall_angle,
+        )
+        kept = {int(row): place for place, row in enumerate(self._wanted)}
+        lost = [int(row) for row in other._wanted if int(row) not in kept]
+        if lost:
+            raise ReconstructionError(
+                f"row {lost[0]} is needed, but only {len(kept)} rows were kept ({min(kept)} to "
+                f"{max(kept)}); ask for all rows when the scan begins"
+            )
+        if (settings.darks, settings.flats) != (self.settings.darks, self.settings.flats):
+            raise ReconstructionError(
+                f"darks and flats were combined by {self.settings.darks} and {self.settings.flats} "
+                "as they came; that cannot change afterwards"
+            )
+        places = np.array([kept[int(row)] for row in other._wanted])
+        other._rows = self._rows.subset(places)
+        other._darks = self._darks.part(places)
+        other._flats = self._flats.part(places)
+        other._flats_after = self._flats_after.part(places)
+        return other
+
     def _volume(self, *, last: bool) -> NDArray[np.float32]:
+        name, region = self.settings.z_parameter, self.settings.region
+        if name is not None and region is not None:
+            return self.sweep(name, positions(region))
         engine = self._catch_up(final=True)
         with self._timed("slices"):
             present = np.flatnonzero(self._rows.present)
@@ -362,102 +396,3 @@ def _lattice(interval: Interval) -> "Lattice":
     from ._gridding import Lattice
 
     return Lattice(interval[0], interval[2], len(positions(interval)))
-
-
-def reconstruct(
-    projections: NDArray[np.generic],
-    angles: ArrayLike | None = None,
-    *,
-    darks: NDArray[np.generic] | None = None,
-    flats: NDArray[np.generic] | None = None,
-    settings: ReconstructionSettings | None = None,
-) -> NDArray[np.float32]:
-    """Reconstruct a whole scan that is in memory.
-
-    The same bits as from a `Reconstructor` that was fed in any batches.
-
-    Parameters
-    ----------
-    projections
-        (angle, row, column), counts or, without `flats`, line integrals (real dtype).
-    angles
-        float, (angle,), radians; None: half a turn in equal steps, end excluded.
-    darks, flats
-        (frame, row, column), or None.
-    settings
-        How to reconstruct; None: the defaults.
-
-    Returns
-    -------
-    ndarray
-        float32, (slice, y, x): linear attenuation per pixel when the input is counts with flats.
-        Row 0 of a slice is its top (largest y); the rotation axis passes through its middle.
-
-    Raises
-    ------
-    ParameterError, ReconstructionError
-        As `Reconstructor`.
-
-    Examples
-    --------
-    >>> import numpy as np
-    >>> reconstruct(np.zeros((8, 1, 64), np.float32), settings=ReconstructionSettings(center=31.5)).shape
-    (1, 64, 64)
-    """
-    stack = np.asarray(projections)
-    if stack.ndim != 3:
-        raise ReconstructionError(
-            f"projections must be (angle, row, column), got an array of shape {stack.shape}"
-        )
-    reconstructor = Reconstructor(
-        settings or ReconstructionSettings(),
-        num_projections=len(stack),
-        frame_shape=(stack.shape[1], stack.shape[2]),
-        angles=angles,
-    )
-    if darks is not None:
-        reconstructor.add_darks(darks)
-    if flats is not None:
-        reconstructor.add_flats(flats)
-    reconstructor.add_projections(stack, 0)
-    return reconstructor.finish().volume
-
-
-def find_axis(
-    projections: NDArray[np.generic],
-    angles: ArrayLike | None = None,
-    *,
-    darks: NDArray[np.generic] | None = None,
-    flats: NDArray[np.generic] | None = None,
-    settings: ReconstructionSettings | None = None,
-) -> AxisEstimate:
-    """Find the column of the rotation axis in a whole scan.
-
-    Parameters
-    ----------
-    projections, angles, darks, flats, settings
-        As for `reconstruct`; `settings.center` is not looked at.
-
-    Returns
-    -------
-    AxisEstimate
-        Column in px, confidence 0 to 1, method.
-    """
-    stack = np.asarray(projections)
-    if stack.ndim != 3:
-        raise ReconstructionError(
-            f"projections must be (angle, row, column), got an array of shape {stack.shape}"
-        )
-    chosen = (settings or ReconstructionSettings()).updated(center=None)
-    reconstructor = Reconstructor(
-        chosen,
-        num_projections=len(stack),
-        frame_shape=(stack.shape[1], stack.shape[2]),
-        angles=angles,
-    )
-    if darks is not None:
-        reconstructor.add_darks(darks)
-    if flats is not None:
-        reconstructor.add_flats(flats)
-    reconstructor.add_projections(stack, 0)
-    return reconstructor.axis()

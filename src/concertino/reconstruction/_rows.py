@@ -78,3 +78,14 @@ class ProjectionRows:
         if indices[-1] - indices[0] + 1 == len(indices):
             return self.data[indices[0] : indices[-1] + 1, rows].copy()
         return self.data[indices, rows]
+
+    def subset(self, rows: NDArray[np.int64]) -> "ProjectionRows":
+        """Some of the rows, given by their places among those kept; shares memory if it can."""
+        other = ProjectionRows(len(self.present), self._rows[rows], self.columns)
+        other.present = self.present.copy()
+        other.frame_dtype = self.frame_dtype
+        if self.data is not None:
+            whole = slice(int(rows[0]), int(rows[-1]) + 1)
+            together = bool(np.all(np.diff(rows) == 1))
+            other.data = self.data[:, whole] if together else self.data[:, rows]
+        return other

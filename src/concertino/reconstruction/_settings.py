@@ -14,7 +14,7 @@ from pydantic import (
 
 from concertino._errors import ParameterError
 
-from ._geometry import GeometrySettings
+from ._geometry import DESCRIBED_BY, GeometrySettings
 
 FilterName = Literal[
     "none",
@@ -30,6 +30,10 @@ FilterName = Literal[
 PaddingMode = Literal["zero", "edge", "mirror"]
 Combination = Literal["average", "median", "first"]
 Interval = tuple[float, float, float]
+SWEEPABLE = (
+    "center", "center_row", "overall_angle", "cutoff", "dark_scale", "flat_scale", *DESCRIBED_BY
+)  # fmt: skip
+"""Settings that may take the place of z."""
 
 
 class ReconstructionSettings(GeometrySettings):
@@ -64,6 +68,11 @@ class ReconstructionSettings(GeometrySettings):
     )
     region: Interval | None = Field(
         None, description="Rows (from, to, step), `to` excluded; an alternative to `slices`."
+    )
+    z_parameter: str | None = Field(
+        None,
+        description="Setting that takes the place of z: `region` gives its values, and the result "
+        "is one slice of the first of `slices` (or the middle row) for each.",
     )
     x_region: Interval | None = Field(
         None,
@@ -152,7 +161,15 @@ class ReconstructionSettings(GeometrySettings):
 
     @model_validator(mode="after")
     def _one_choice_of_rows(self) -> Self:
-        if self.slices is not None and self.region is not None:
+        if self.z_parameter is not None:
+            if self.z_parameter not in SWEEPABLE:
+                raise ValueError(
+                    f"z_parameter {self.z_parameter!r} is not a setting that can be swept; "
+                    f"choose one of {', '.join(SWEEPABLE)}"
+                )
+            if self.region is None:
+                raise ValueError(f"z_parameter needs `region`: the values of {self.z_parameter}")
+        elif self.slices is not None and self.region is not None:
             raise ValueError("`slices` and `region` both choose rows; give one of them")
         return self
 

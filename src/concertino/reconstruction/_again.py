@@ -1,0 +1,128 @@
+"""What can be asked again of the frames that have come: other settings, sweeps, searches."""
+
+import threading
+from abc import abstractmethod
+from collections.abc import Iterable, Mapping
+from typing import Any, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ._metrics import Metric
+from ._result import AxisEstimate, ReconstructionResult
+from ._search import ParameterEstimate, optimise, search
+from ._settings import Interval, ReconstructionSettings
+
+
+class Searching:
+    """The part of `Reconstructor` that reconstructs again and again."""
+
+    settings: ReconstructionSettings
+    _wanted: NDArray[np.int64]
+    _lock: threading.RLock
+
+    @abstractmethod
+    def axis(self) -> AxisEstimate:
+        """Return the rotation axis."""
+
+    @abstractmethod
+    def finish(self) -> ReconstructionResult:
+        """Reconstruct with all that has come."""
+
+    @abstractmethod
+    def _like_this(self, settings: ReconstructionSettings) -> Self: ...
+
+    @abstractmethod
+    def _volume(self, *, last: bool) -> NDArray[np.float32]: ...
+
+    def rereconstruct(self, settings: ReconstructionSettings) -> ReconstructionResult:
+        """Reconstruct again with other settings, from the rows that are kept.
+
+        Raises
+        ------
+        ReconstructionError
+            The settings need rows that were not kept, or combine darks or flats in another way.
+        """
+        with self._lock:
+            return self._like_this(settings).finish()
+
+    def sweep(self, parameter: str, values: Iterable[float]) -> NDArray[np.float32]:
+        """Reconstruct one slice for each value of a setting.
+
+        Parameters
+        ----------
+        parameter
+            Name of a setting, as `ReconstructionSettings.z_parameter`.
+        values
+            Its values.
+
+        Returns
+        -------
+        ndarray
+            float32, (value, y, x): the slice of the first row that was asked for.
+        """
+        with self._lock:
+            return np.stack([self._slice_with({parameter: value}) for value in values])
+
+    def find_parameter(
+        self, parameter: str, region: Interval, metric: Metric = "negativity", **how: Any
+    ) -> ParameterEstimate:
+        """Find the value of a setting that makes the best slice.
+
+        Parameters
+        ----------
+        parameter
+            Name of a setting, as `ReconstructionSettings.z_parameter`.
+        region
+            Values to try first: (from, to, step).
+        metric
+            What makes a slice good; see `slice_metric`.
+        how
+            `smoothing`: places over which the curve is averaged; `refinements`: how often the best
+            place's surroundings are tried with a quarter of the step.
+        """
+        with self._lock:
+            return search(self._slice_with, parameter, region, metric, **how)
+
+    def find_parameters(
+        self,
+        regions: Mapping[str, Interval],
+        metric: Metric = "negativity",
+        *,
+        iterations: int = 2,
+        together: bool = False,
+    ) -> dict[str, float]:
+        """Find several settings: one after the other, again and again, or together by SciPy.
+
+        Parameters
+        ----------
+        regions
+            For each setting (from, to, step).
+        iterations
+            How often each is searched in turn; with `together`, the optimiser's limit is 25 times it.
+        together
+            Optimise all at once (Nelder-Mead).
+        """
+        with self._lock:
+            if together:
+                return optimise(self._slice_with, regions, metric, iterations=25 * iterations)
+            found: dict[str, float] = {}
+            for _ in range(iterations):
+                for name, region in regions.items():
+                    others = {key: value for key, value in found.items() if key != name}
+                    estimate = search(self._slice_with, name, region, metric, fixed=others)
+                    found[name] = estimate.value
+            return found
+
+    def _slice_with(self, changes: Mapping[str, float]) -> NDArray[np.float32]:
+        base = self.settings.updated(z_parameter=None, region=None, slices=self._first_row())
+        if base.center is None and "center" not in changes:
+            changes = {**changes, "center": self.axis().center_px}
+        one: NDArray[np.float32] = self._like_this(base.updated(**changes))._volume(last=True)[0]
+        return one
+
+    def _first_row(self) -> tuple[int]:
+        chosen = self.settings.slices
+        if chosen is not None:
+            return (chosen[0],)
+        return (int(self._wanted[len(self._wanted) // 2]),)

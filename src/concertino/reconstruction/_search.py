@@ -1,0 +1,163 @@
+"""Search a setting by what it does to a slice."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from concertino._errors import ParameterError
+
+from ._metrics import LARGEST_IS_BEST, Metric, slice_metric
+from ._settings import Interval, positions
+
+SliceAt = Callable[[Mapping[str, float]], NDArray[np.float32]]
+"""Reconstructs one slice (y, x) with some settings changed."""
+
+
+@dataclass(frozen=True, eq=False)
+class ParameterEstimate:
+    """The best value of a setting, and the curve it was read from.
+
+    Attributes
+    ----------
+    parameter
+        Name of the setting.
+    value
+        The best value, between the places that were tried.
+    confidence
+        0 (a curve without a clear extremum) to 1.
+    values, metrics
+        float64: places tried, in order, and the slice metric there.
+    """
+
+    parameter: str
+    value: float
+    confidence: float
+    values: NDArray[np.float64]
+    metrics: NDArray[np.float64]
+
+
+def search(
+    slice_at: SliceAt,
+    parameter: str,
+    region: Interval,
+    metric: Metric,
+    *,
+    smoothing: int = 1,
+    refinements: int = 1,
+    fixed: Mapping[str, float] | None = None,
+) -> ParameterEstimate:
+    """Try all places of a region, then finer ones about the best.
+
+    Parameters
+    ----------
+    slice_at
+        Reconstructs one slice with some settings changed.
+    parameter
+        Name of the setting.
+    region
+        (from, to, step), `to` excluded.
+    metric
+        What makes a slice good.
+    smoothing
+        The curve is averaged over this many places (odd) before its extremum is taken.
+    refinements
+        How often the best place's surroundings are tried again with a quarter of the step.
+    fixed
+        Other settings to change.
+
+    Raises
+    ------
+    ParameterError
+        The region has fewer than three places.
+    """
+    places = positions(region)
+    if len(places) < 3:
+        raise ParameterError(
+            f"a search of {parameter} needs at least 3 places, {region} has {len(places)}"
+        )
+    sign = -1.0 if LARGEST_IS_BEST[metric] else 1.0
+    known: dict[float, float] = {}
+
+    def tried(values: Sequence[float]) -> NDArray[np.float64]:
+        for value in values:
+            if value not in known:
+                image = slice_at({**(fixed or {}), parameter: value})
+                known[value] = slice_metric(image, metric)
+        return np.array([known[value] for value in values])
+
+    curve = _smoothed(sign * tried(places), smoothing)
+    confidence = _clarity(curve)
+    best = places[int(np.argmin(curve))]
+    step = region[2]
+    for _ in range(refinements):
+        step /= 4.0
+        around = [best + step * i for i in range(-4, 5)]
+        best = around[int(np.argmin(sign * tried(around)))]
+    three = sign * tried([best - step, best, best + step])
+    bend = three[0] - 2 * three[1] + three[2]
+    if bend > 0:
+        best += step * float(np.clip(0.5 * (three[0] - three[2]) / bend, -0.5, 0.5))
+    order = sorted(known)
+    return ParameterEstimate(
+        parameter, best, confidence, np.array(order), np.array([known[value] for value in order])
+    )
+
+
+def optimise(
+    slice_at: SliceAt, start: Mapping[str, Interval], metric: Metric, *, iterations: int = 50
+) -> dict[str, float]:
+    """Find several settings together by SciPy's Nelder-Mead, from the middle of their regions.
+
+    Parameters
+    ----------
+    start
+        For each setting (from, to, step): bounds, and the size of the first steps.
+    iterations
+        Limit of the number of iterations.
+
+    Returns
+    -------
+    dict
+        The best value of each setting.
+    """
+    from scipy.optimize import minimize
+
+    names = list(start)
+    bounds = [start[name][:2] for name in names]
+    middle = np.array([(low + high) / 2 for low, high in bounds])
+    simplex = np.vstack([middle, middle + np.diag([start[name][2] for name in names])])
+    sign = -1.0 if LARGEST_IS_BEST[metric] else 1.0
+
+    def cost(values: NDArray[np.float64]) -> float:
+        changes = dict(zip(names, (float(value) for value in values), strict=True))
+        return sign * slice_metric(slice_at(changes), metric)
+
+    found = minimize(
+        cost,
+        middle,
+        method="Nelder-Mead",
+        bounds=bounds,
+        options={"maxiter": iterations, "initial_simplex": simplex},
+    )
+    return dict(zip(names, (float(value) for value in found.x), strict=True))
+
+
+def _smoothed(curve: NDArray[np.float64], places: int) -> NDArray[np.float64]:
+    if places <= 1:
+        return curve
+    half = places // 2
+    padded = np.pad(curve, half, mode="edge")
+    return np.convolve(padded, np.ones(2 * half + 1) / (2 * half + 1), mode="valid")
+
+
+def _clarity(curve: NDArray[np.float64]) -> float:
+    """How much of the curve is one valley: 1 for a smooth one inside, 0 for noise or an edge."""
+    best = int(np.argmin(curve))
+    if best in (0, len(curve) - 1) or np.ptp(curve) == 0:
+        return 0.0
+    falling, rising = -np.diff(curve[: best + 1]), np.diff(curve[best:])
+    steps = np.concatenate([falling, rising])
+    wrong = -steps[steps < 0].sum()
+    return float(np.clip(1.0 - 2.0 * wrong / np.abs(steps).sum(), 0.0, 1.0))
