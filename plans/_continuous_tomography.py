@@ -26,7 +26,7 @@ from ._parameters import (
 from ._protocols import FrameCamera, Rotation
 from ._safety import beam_off, beam_on
 
-_MARGIN_S = 0.25
+_MARGIN_S = 0.5
 
 
 def continuous_tomography(

@@ -43,7 +43,7 @@ def run_demo(directory: Path, *, progress: bool = True) -> None:
         If the replay's slices differ from the live ones.
     """
     beamline = SimulatedBeamline(shape=_SHAPE, exposure=_EXPOSURE_S, frame_rate=_FRAME_RATE_HZ)
-    with open_session(directory, progress=progress, catalog=False) as session:
+    with open_session(directory, progress=progress) as session:
         session.RE.context_managers = [AbortOnInterrupt]
         session.subscribe(ImageWriter())
         _title("1. A real scan: the tooth, served by the file camera and reconstructed live")
