@@ -32,6 +32,10 @@ def ordered(blocks: Mapping[str, Block], order: Sequence[str]) -> list[Block]:
     ParameterError
         If the order names one that there is not, or one twice, or none.
     """
+    if isinstance(order, str):
+        raise ParameterError(
+            f"order: {order!r} was given; give a list such as ['darks', 'flats', 'projections']."
+        )
     names = list(order)
     unknown = [name for name in names if name not in blocks]
     if unknown or len(set(names)) != len(names) or not names:

@@ -47,12 +47,14 @@ class Laboratory:
         b = self.beamline
         beam = beam or b.beam
         given = {**COUNTS, **POSITIONS, **parameters}
+        rotation = given.pop("rotation", b.rotation)
+        stage = given.pop("sample_stage", b.sample_stage)
         given["md"] = {**self.directories.new().metadata(), **given.get("md", {})}
         if name == "radiography":
-            return radiography(b.camera, beam, b.sample_stage, **given)
+            return radiography(b.camera, beam, stage, **given)
         given.setdefault("angular_range", "3 deg")
         plan = step_tomography if name == "step_tomography" else continuous_tomography
-        return plan(b.camera, b.rotation, beam, b.sample_stage, **given)
+        return plan(b.camera, rotation, beam, stage, **given)
 
     def run(self, name: str, **parameters: Any) -> list[tuple[str, Any]]:
         """Run a plan and return its documents."""
