@@ -25,10 +25,14 @@ class FrameCamera(Protocol):
         Gives the ledgers of its streams that ended since it was staged or collected.
     """
 
-    name: str
     frame_rate: Any
     start_time: Any
     account: Any
+
+    @property
+    def name(self) -> str:
+        """Name of the device."""
+        ...
 
     @property
     def frame_shape(self) -> tuple[int, int]:

@@ -15,8 +15,8 @@ from concertino.plans import continuous_tomography, radiography, step_tomography
 from concertino.storage import Recorder, RunDirectories
 from concertino.testing import PlanBench
 
-COUNTS = {"num_darks": 2, "num_flats": 2, "num_projections": 3}
-POSITIONS = {"radio_position": "0 mm", "flat_position": "1 mm"}
+COUNTS: dict[str, Any] = {"num_darks": 2, "num_flats": 2, "num_projections": 3}
+POSITIONS: dict[str, Any] = {"radio_position": "0 mm", "flat_position": "1 mm"}
 PLANS = ("radiography", "step_tomography", "continuous_tomography")
 
 

@@ -53,7 +53,7 @@ def refusal(lab: Laboratory, name: str, **wrong: Any) -> str:
     return str(caught.value)
 
 
-EVERY_PLAN = [
+EVERY_PLAN: list[tuple[dict[str, Any], str]] = [
     (
         {"camera": "camera"},
         "camera: 'camera' is no camera with a frame stream. Give a device such as "
@@ -125,7 +125,7 @@ EVERY_PLAN = [
         "only note it in the ledger.",
     ),
 ]
-EVERY_TOMOGRAPHY = [
+EVERY_TOMOGRAPHY: list[tuple[dict[str, Any], str]] = [
     (
         {"rotation": "rotation"},
         "rotation: 'rotation' cannot be moved. Give a motor: a device with a set method.",
