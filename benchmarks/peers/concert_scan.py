@@ -8,6 +8,8 @@ import argparse
 import asyncio
 import json
 import os
+import subprocess
+import sys
 import time
 
 os.environ.setdefault("QT_QPA_PLATFORM", "offscreen")
@@ -32,9 +34,12 @@ class PreparedCamera(Camera):
         self._prepared = list(frames)
         self._next = 0
         self.started_ns = 0
+        self.touch_bytes = 0
         await super().__ainit__(background=frames[0], simulate=False)
 
     async def _record_real(self):
+        touch = os.path.join(os.path.dirname(__file__), "touch.py")
+        subprocess.run([sys.executable, "-S", touch, str(self.touch_bytes)], check=True)
         self.started_ns = time.time_ns()
         await super()._record_real()
 
@@ -68,7 +73,7 @@ async def scan(arguments):
         await LiveView(viewer, experiment)
     await experiment.run()
     await experiment.set_num_projections(arguments.frames)
-    np.ones(arguments.frames * frames[0].nbytes, np.uint8)
+    camera.touch_bytes = arguments.touch
     began_s = time.process_time()
     await experiment.run()
     returned_ns = time.time_ns()
@@ -90,6 +95,7 @@ def main():
     parser.add_argument("--warm-up", type=int, required=True)
     parser.add_argument("--references", type=int, required=True)
     parser.add_argument("--distinct", type=int, required=True)
+    parser.add_argument("--touch", type=int, default=0)
     parser.add_argument("--bytes-per-file", type=int, default=0)
     parser.add_argument("--live", choices=["none", "open"], default="none")
     arguments = parser.parse_args()

@@ -13,10 +13,11 @@ import os
 import shutil
 import signal
 import subprocess
+import sys
 import tempfile
 import time
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -40,23 +41,30 @@ class PreparedSource:
     ----------
     frames : ndarray, shape (n, height, width)
         Served in turn.
+    prepare : callable
+        Called before projections are started.
     """
 
     pixel_size_um = 1.0
 
-    def __init__(self, frames: NDArray[Any]) -> None:
+    def __init__(self, frames: NDArray[Any], prepare: Callable[[], None]) -> None:
         self._frames = frames
+        self._before_projections = prepare
         self.shape: tuple[int, int] = frames.shape[1:]
         self.dtype = frames.dtype
         self.started_ns = 0
         self._next = 0
+        self._kind = ""
 
     def prepare(self, request: FrameRequest, settings: CameraSettings) -> None:
         """Accept anything."""
         self._next = 0
+        self._kind = request.kind
 
     def start(self) -> None:
         """Note the time."""
+        if self._kind == "projections":
+            self._before_projections()
         self.started_ns = time.time_ns()
 
     def grab(self, out: NDArray[Any]) -> Grab:
@@ -101,6 +109,12 @@ class LoopProbe:
         if self._running:
             self._due_s = now + _PROBE_S
             self._loop.call_at(self._due_s, self._again)
+
+
+def touch(size: int) -> None:
+    """Have a process take so many bytes of memory and give them back."""
+    program = Path(__file__).with_name("touch.py")
+    subprocess.run([sys.executable, "-S", str(program), str(size)], check=True)
 
 
 @contextlib.contextmanager
@@ -185,7 +199,7 @@ def scan(arguments: argparse.Namespace) -> dict[str, Any]:
     """Run a small scan and the one that counts; return what is known of the latter."""
     size = arguments.size
     frames = np.random.default_rng(1).integers(0, 4096, (arguments.distinct, size, size), np.uint16)
-    source = PreparedSource(frames)
+    source = PreparedSource(frames, lambda: touch(arguments.touch))
     camera = Camera(source)
     beamline = SimulatedBeamline(shape=(16, 16))
     directory = Path(arguments.directory)
@@ -203,7 +217,6 @@ def scan(arguments: argparse.Namespace) -> dict[str, Any]:
     with open_session(directory, catalog=False, progress=False) as session:
         session.subscribe(ImageWriter(bytes_per_file=arguments.bytes_per_file))
         with page(arguments.live, session, lambda: run(session, arguments.warm_up)):
-            np.ones(arguments.frames * frames[0].nbytes, np.uint8)
             probe = LoopProbe(session.RE.loop)
             began_s = time.process_time()
             run(session, arguments.frames)
@@ -228,6 +241,7 @@ def main() -> None:
     parser.add_argument("--warm-up", type=int, required=True)
     parser.add_argument("--references", type=int, required=True)
     parser.add_argument("--distinct", type=int, required=True)
+    parser.add_argument("--touch", type=int, default=0)
     parser.add_argument("--bytes-per-file", type=int, default=0)
     parser.add_argument("--live", choices=["none", "open", "closed", "stalled"], default="none")
     print(json.dumps(scan(parser.parse_args())))
