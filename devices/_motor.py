@@ -93,7 +93,11 @@ class SimulatedMotor(StandardReadable, Stoppable):
         )
 
     async def check_value(self, value: float) -> None:
-        """Raise `DeviceError` if a position is beyond the limits."""
+        """Raise `DeviceError` if a position is beyond the limits or no number."""
+        if not math.isfinite(value):
+            raise DeviceError(
+                f"Motor {self.name} was asked to move to {value:g} {self.unit}; give a finite number."
+            )
         low, high = self.limits
         if not low <= value <= high:
             raise DeviceError(
@@ -109,8 +113,7 @@ class SimulatedMotor(StandardReadable, Stoppable):
                 f"than 0 and at most {self.max_velocity:g} {self.unit}/s."
             )
 
-    @WatchableAsyncStatus.wrap
-    async def set(self, value: float) -> AsyncIterator[WatcherUpdate[float]]:
+    def set(self, value: float) -> WatchableAsyncStatus[float]:
         """Move to a position in the axis' unit; done when it is at rest there.
 
         Raises
@@ -118,9 +121,11 @@ class SimulatedMotor(StandardReadable, Stoppable):
         DeviceError
             If the position or the velocity is out of limits, or the move was interrupted.
         """
-        target = float(value)
+        # The order counts from now on, not from when the loop comes to it: it may be stopped before.
         self._orders += 1
-        order = self._orders
+        return WatchableAsyncStatus(self._move(float(value), self._orders))
+
+    async def _move(self, target: float, order: int) -> AsyncIterator[WatcherUpdate[float]]:
         await self.check_value(target)
         speed = await self.velocity.get_value()
         ramp_s = await self.acceleration_time.get_value()
@@ -130,14 +135,16 @@ class SimulatedMotor(StandardReadable, Stoppable):
                 f"Motor {self.name} has an acceleration time of {ramp_s:g} s; it needs more than 0 s."
             )
         await self._brake()
+        if order != self._orders:
+            raise self._interrupted(target)
         start_s = time.time()
         origin = self.position_at(start_s)
-        self._check_order(order, target)
         move = Move(start_s, origin, target, abs(speed), abs(speed) / ramp_s)
         self._trajectory.append(move)
         while (left_s := move.stop_s - time.time()) > 0:
             await asyncio.sleep(min(left_s, _UPDATE_S))
-            self._check_order(order, target)
+            if self._trajectory.last is not move:
+                raise self._interrupted(target)
             current = self.position_at(time.time())
             self._set_readback(current)
             yield WatcherUpdate(
@@ -156,22 +163,19 @@ class SimulatedMotor(StandardReadable, Stoppable):
         self._orders += 1
         await self._brake()
 
-    def _check_order(self, order: int, target: float) -> None:
-        """Raise `DeviceError` if the motor has been stopped or sent elsewhere since an order."""
-        if order != self._orders:
-            raise DeviceError(
-                f"Motor {self.name} was stopped at {self.position_at(time.time()):g} {self.unit} "
-                f"on its way to {target:g} {self.unit}."
-            )
+    def _interrupted(self, target: float) -> DeviceError:
+        return DeviceError(
+            f"Motor {self.name} was stopped at {self.position_at(time.time()):g} {self.unit} "
+            f"on its way to {target:g} {self.unit}."
+        )
 
     async def _brake(self) -> None:
         now_s = time.time()
-        velocity = self._trajectory.velocity(now_s)
-        if velocity == 0:
-            return
         last = self._trajectory.last
-        acceleration = last.acceleration
-        braking = Braking(now_s, self.position_at(now_s), velocity, acceleration)
+        if now_s >= last.stop_s:
+            return
+        velocity = self._trajectory.velocity(now_s)
+        braking = Braking(now_s, self.position_at(now_s), velocity, last.acceleration)
         self._trajectory.append(braking)
         await asyncio.sleep(max(0.0, braking.stop_s - time.time()))
         self._set_readback(braking.target)
