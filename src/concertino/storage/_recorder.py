@@ -1,7 +1,7 @@
 """The recorder: every document of every run, stored before anybody else gets it."""
 
 from collections.abc import Callable, Mapping
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from pathlib import Path
 from typing import Any
 
@@ -45,9 +45,9 @@ class Recorder:
     """Write all documents of each run to ``documents.jsonl`` in its directory.
 
     Subscribe it before any other callback, so that the record has what they were given. Each line is with
-    the operating system before the call returns: it survives the death of this process. After start and
-    descriptors the file is synced to disk in the background, where a slow disk cannot hold up the
-    RunEngine; with the stop document it is synced before the call returns. Runs may be interleaved.
+    the operating system before the call returns: it survives the death of this process. After start,
+    descriptors and stop the file is synced to disk in the background, where a slow disk cannot hold up
+    the RunEngine; `flush` waits for it. Runs may be interleaved.
 
     Parameters
     ----------
@@ -58,7 +58,7 @@ class Recorder:
     Raises
     ------
     StorageError
-        From a call, when the document cannot be written.
+        From a call, when the document cannot be written, or an earlier sync failed.
     DocumentError
         From a call, when a document belongs to no open run, or has no JSON form.
     """
@@ -67,11 +67,13 @@ class Recorder:
         self._directory = directory
         self._records: dict[str, Record] = {}  # by the uid of the start document
         self._runs: dict[str, str] = {}  # uid of a document -> uid of its start document
+        self._closing: list[Future[None]] = []
         self._syncer = ThreadPoolExecutor(1, thread_name_prefix="recorder")
 
     def __call__(self, name: str, document: Mapping[str, Any]) -> None:
         """Record one document."""
         if name == "start":
+            self._check_closed()
             run = document["uid"]
             self._records[run] = Record(Path(self._directory(document)))
         else:
@@ -83,7 +85,7 @@ class Recorder:
         record.append(self._encode(name, document, record))
         if name == "stop":
             self._forget(run)
-            record.close(sync=True)
+            self._closing.append(self._syncer.submit(record.close, sync=True))
         elif name in ("start", "descriptor"):
             record.sync_soon(self._syncer)
 
@@ -91,12 +93,33 @@ class Recorder:
         """Return the directory of the open run with this uid."""
         return self._records[run].path.parent
 
+    def flush(self) -> None:
+        """Return when the records of all stopped runs are on disk.
+
+        Raises
+        ------
+        StorageError
+            When the disk reports an error.
+        """
+        wait(self._closing)
+        self._check_closed()
+
     def close(self) -> None:
-        """Close the files of runs that were never stopped, and end the thread."""
+        """Wait as `flush` does, close the files of runs that were never stopped, and end the thread."""
         for run in list(self._records):
             self._records[run].close()
             self._forget(run)
-        self._syncer.shutdown()
+        try:
+            self.flush()
+        finally:
+            self._syncer.shutdown()
+
+    def _check_closed(self) -> None:
+        """Raise what the last syncs in the background met."""
+        done = [future for future in self._closing if future.done()]
+        self._closing = [future for future in self._closing if not future.done()]
+        for future in done:
+            future.result()
 
     @staticmethod
     def _encode(name: str, document: Mapping[str, Any], record: Record) -> bytes:
