@@ -35,7 +35,13 @@ FLAGS = (
 
 
 def scan(view, seconds, paced_hz):
-    """Publish for some seconds; return frames/s and the longest wait of a 5 ms heartbeat."""
+    """Publish for some seconds.
+
+    Returns
+    -------
+    tuple of float
+        Frames/s, CPU seconds of this process a frame, longest delay of a 5 ms heartbeat in seconds.
+    """
     stop = threading.Event()
     late = [0.0]
 
@@ -58,18 +64,19 @@ def scan(view, seconds, paced_hz):
             thread.start()
         if view is not None:
             announce(view, stream)
-        count, began = 0, time.perf_counter()
+        count, began, worked = 0, time.perf_counter(), time.process_time()
         while (elapsed := time.perf_counter() - began) < seconds:
             if paced_hz and (ahead := count / paced_hz - elapsed) > 0:
                 time.sleep(ahead)
             stream.publish(FRAMES[count % len(FRAMES)])
             count += 1
         rate = count / (time.perf_counter() - began)
+        cost = (time.process_time() - worked) / count
         stop.set()
         stream.end()
         for thread in threads:
             thread.join()
-    return rate, late[0]
+    return rate, cost, late[0]
 
 
 def announce(view, stream):
@@ -114,6 +121,7 @@ def main():
     parser.add_argument("--paced", type=float, default=0.0, help="frames/s; 0 for all it can")
     given = parser.parse_args()
     rates = {state: [] for state in STATES}
+    costs = {state: [] for state in STATES}
     worst = dict.fromkeys(STATES, 0.0)
     memory = []
     scan(None, 0.5, given.paced)
@@ -125,13 +133,16 @@ def main():
                     scan(view, 0.5, 100)
                 if state == "stalled":
                     freeze(driver, signal.SIGSTOP)
-                rate, late = scan(None if state == "without" else view, given.seconds, given.paced)
+                rate, cost, late = scan(
+                    None if state == "without" else view, given.seconds, given.paced
+                )
                 memory.append((state, psutil.Process(view._page.pid).memory_info().rss / 2**20))
                 if state == "stalled":
                     freeze(driver, signal.SIGCONT)
                 if driver is not None:
                     driver.quit()
                 rates[state].append(rate)
+                costs[state].append(cost)
                 worst[state] = max(worst[state], late)
     base = statistics.median(rates["without"])
     for state in STATES:
@@ -139,7 +150,8 @@ def main():
         pages = [mib for at, mib in memory if at == state]
         print(
             f"{state:8} {middle:7.0f} frames/s ({middle / base - 1:+6.1%}), of "
-            f"{min(rates[state]):.0f} to {max(rates[state]):.0f}; a 5 ms heartbeat was late by at "
+            f"{min(rates[state]):.0f} to {max(rates[state]):.0f}; CPU {1000 * min(costs[state]):.3f} to "
+            f"{1000 * max(costs[state]):.3f} ms a frame; a 5 ms heartbeat was late by at "
             f"most {1000 * worst[state]:.0f} ms; page process {pages[0]:.0f} to {pages[-1]:.0f} MiB"
         )
 

@@ -97,11 +97,26 @@ def test_another_stream_begins_a_new_rate() -> None:
     assert state.summary()["received_hz"] == {"camera": 0.0}
 
 
-def test_watched_only_while_somebody_asks() -> None:
+def test_who_fills_the_state_can_wait_until_somebody_asks() -> None:
     state = LiveState()
-    assert not state.watched
+    assert not state.asked.is_set()
     state.summary()
-    assert state.watched
+    assert state.asked.is_set()
+
+
+def test_nothing_is_taken_faster_than_it_is_asked_for() -> None:
+    state = LiveState()
+    follower = FrameFollower(state, refresh_hz=50)
+    with FrameStream(shape=(4, 4), dtype=np.uint16) as stream:
+        follower.follow(stream.address, camera="camera", stream="flats")
+        versions: set[int] = set()
+        began_s = time.monotonic()
+        while time.monotonic() - began_s < 1:
+            stream.publish(np.zeros((4, 4), np.uint16))
+            versions.update(p.version for p in state._pictures["frames"].values())
+            time.sleep(0.002)
+    follower.close()
+    assert 1 <= len(versions) <= 4
 
 
 def test_the_wire_brings_everything_unchanged() -> None:

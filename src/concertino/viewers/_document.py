@@ -11,6 +11,7 @@ from bokeh.models import Div, Toggle
 
 from ._feed import Feed
 from ._html import header, title
+from ._pace import Pace
 from ._picture_panel import PicturePanel
 from ._settings import PageSettings
 
@@ -38,6 +39,7 @@ class LiveDocument:
         self._document = document
         self._feed = feed
         self._problem = ""
+        self._pace = Pace(settings.refresh_hz)
         self._header = Div(text=header({}, paused=False), width=1200)
         self._pause = Toggle(label="Pause", width=90, align="start")
         self._frames = PicturePanel("Newest frame", settings)
@@ -56,6 +58,8 @@ class LiveDocument:
     def refresh(self) -> None:
         """Show what is new."""
         self._feed.want()
+        if not self._pace.due():
+            return
         self._document.hold("combine")
         try:
             self._show()

@@ -29,8 +29,8 @@ class _Followed:
 class FrameFollower:
     """Copies the newest frames of streams into a `LiveState`.
 
-    It subscribes to ``latest``, so it never slows a publisher, and takes at most `refresh_hz`
-    frames a second from a stream; one a second while no display asks for them.
+    It subscribes to ``latest``, so it never slows a publisher. It takes a frame when a display has
+    asked for one, at most `refresh_hz` a second, and one a second while none asks.
 
     Parameters
     ----------
@@ -49,8 +49,7 @@ class FrameFollower:
         self._wanted: deque[tuple[str, str, str, Panel]] = deque(maxlen=64)
         self._joined: deque[_Followed] = deque()
         self._followed: list[_Followed] = []
-        self._wake = threading.Event()
-        self._closed = False
+        self._closed = threading.Event()
         self._thread = threading.Thread(target=self._run, name=f"{name} frames", daemon=True)
         self._thread.start()
 
@@ -64,23 +63,24 @@ class FrameFollower:
             self._join(address, camera, stream, panel)
         else:
             self._wanted.append((address, camera, stream, panel))
-        self._wake.set()
+        self._state.asked.set()
 
     def close(self) -> None:
         """Leave all streams; idempotent."""
-        self._closed = True
-        self._wake.set()
+        self._closed.set()
+        self._state.asked.set()
         self._thread.join(timeout=2 * _CONNECT_TIMEOUT_S)
 
     def _run(self) -> None:
-        while not self._closed:
-            self._wake.clear()
+        while not self._closed.is_set():
+            self._state.asked.clear()
             while self._wanted:
                 self._join(*self._wanted.popleft())
             while self._joined:
                 self._followed.append(self._joined.popleft())
             self._followed = [followed for followed in self._followed if self._take(followed)]
-            self._wake.wait(self._period_s if self._state.watched else _UNWATCHED_PERIOD_S)
+            if not self._closed.wait(self._period_s):
+                self._state.asked.wait(_UNWATCHED_PERIOD_S)
         for followed in [*self._followed, *self._joined]:
             followed.subscription.close()
 

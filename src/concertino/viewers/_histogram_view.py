@@ -13,7 +13,7 @@ from bokeh.plotting import figure
 from ._image_view import LEFT_PX, SIDE_PX
 from ._values import Values
 
-_PERIOD_S = 0.3
+_PERIOD_S = 0.5
 _RAMP = np.arange(256, dtype=np.uint8)[np.newaxis]
 
 

@@ -28,7 +28,7 @@ PALETTES: dict[str, tuple[str, ...]] = {
     "cividis": Cividis256,
     "turbo": Turbo256,
 }
-_CAPTION_PERIOD_S = 0.2
+_WORDS_PERIOD_S = 0.5
 _RATE_WINDOW_S = 2.0
 _NEWEST = "newest"
 
@@ -58,7 +58,7 @@ class PicturePanel:
         self._limits_known = settings.fixed is not None
         self._stream_limits: tuple[float, float] | None = None
         self._times: deque[float] = deque()
-        self._captioned_s = float("-inf")
+        self._worded_s = float("-inf")
         self._setting = False
         self._caption = Div(text="", margin=(4, 5, 0, 5), width=LEFT_PX + SIDE_PX)
         self._image = ImageView(PALETTES[settings.colour_map])
@@ -95,8 +95,9 @@ class PicturePanel:
         self._histogram.draw(self._values, self._limits)
         now_s = time.monotonic()
         # A text that changes makes the browser lay out the page: not for each picture.
-        if now_s - self._captioned_s >= _CAPTION_PERIOD_S:
-            self._captioned_s = now_s
+        if now_s - self._worded_s >= _WORDS_PERIOD_S:
+            self._worded_s = now_s
+            self._show_limits()
             while self._times and now_s - self._times[0] > _RATE_WINDOW_S:
                 self._times.popleft()
             self._caption.text = caption(
@@ -144,7 +145,13 @@ class PicturePanel:
 
     def _change_mode(self, _name: str, _old: Any, _new: Any) -> None:
         # What is typed would be overwritten by the next picture's limits in the other modes.
-        self._low.disabled = self._high.disabled = LIMITS_MODES[self._mode.active] != "fixed"
+        fixed = LIMITS_MODES[self._mode.active] == "fixed"
+        self._low.disabled = self._high.disabled = not fixed
+        if fixed and self._limits_known:
+            # From here on these are the limits: as they are now, not as they were shown last.
+            self._setting = True
+            self._low.value, self._high.value = _rounded(*self._limits)
+            self._setting = False
         self._apply_limits()
 
     def _type_limit(self, _name: str, _old: Any, _new: Any) -> None:
@@ -169,10 +176,13 @@ class PicturePanel:
                 low, high = self._values.between(self._percentiles)
             self._limits = low, high if high > low else low + 1
             self._limits_known = True
+        self._image.show(self._shown, self._limits)
+
+    def _show_limits(self) -> None:
+        if LIMITS_MODES[self._mode.active] != "fixed":
             self._setting = True
             self._low.value, self._high.value = _rounded(*self._limits)
             self._setting = False
-        self._image.show(self._shown, self._limits)
 
 
 def _rounded(low: float, high: float) -> tuple[float, float]:

@@ -23,7 +23,7 @@ from ._document import LiveDocument
 from ._feed import Feed
 from ._settings import PageSettings
 
-_NICENESS = 5
+_NICENESS = 10
 
 
 def main(arguments: str) -> None:

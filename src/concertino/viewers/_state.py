@@ -16,7 +16,6 @@ from ._progress import RunTracker
 
 MAX_SLICES = 16
 _RATE_WINDOW_S = 2.0
-_WATCHED_S = 2.0
 
 
 class LiveState:
@@ -30,6 +29,11 @@ class LiveState:
     ----------
     longest_px : int
         Rows and columns of a picture at most; see `downsample`.
+
+    Attributes
+    ----------
+    asked : threading.Event
+        Set whenever a display asks for something; who fills the state may clear it and wait for it.
 
     Examples
     --------
@@ -49,12 +53,7 @@ class LiveState:
         self._pictures: dict[Panel, dict[str, Picture]] = {"frames": {}, "slices": {}}
         self._rates: dict[str, _Rate] = {}
         self._version = 0
-        self._read_s = float("-inf")
-
-    @property
-    def watched(self) -> bool:
-        """Whether a display asked for something in the last two seconds."""
-        return time.monotonic() - self._read_s < _WATCHED_S
+        self.asked = threading.Event()
 
     def document(self, name: str, doc: Mapping[str, Any]) -> None:
         """Take a document of a run; a few microseconds."""
@@ -115,15 +114,15 @@ class LiveState:
         Called again with the version returned, it gives all pictures in turn, and only their
         newest contents.
         """
+        self.asked.set()
         with self._lock:
-            self._read_s = time.monotonic()
             pictures = [p for p in self._pictures[panel].values() if p.version > version]
         return min(pictures, key=lambda picture: picture.version, default=None)
 
     def summary(self) -> dict[str, Any]:
         """Return the state of the run and what pictures there are, JSON-able."""
+        self.asked.set()
         with self._lock:
-            self._read_s = time.monotonic()
             processing = self._tracker.processing
             return {
                 "run": self._tracker.run.summary(),

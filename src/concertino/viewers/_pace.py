@@ -1,0 +1,78 @@
+"""How often pictures are shown, so that watching a scan takes no time from it."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+_PERIOD_S = 1.0
+_SLOWEST = 5
+_BUSY, _IDLE = 0.06, 0.25
+
+
+def processor_times() -> tuple[float, float] | None:
+    """Return the time that all processors idled and the time there was; None where unknown."""
+    try:
+        with open("/proc/stat") as stat:
+            times = [float(value) for value in stat.readline().split()[1:9]]
+    except (OSError, ValueError):
+        return None
+    return times[3] + times[4], sum(times)
+
+
+class Pace:
+    """Lets a task through at most so often; less often while the computer has nothing to spare.
+
+    A browser on the scan's computer needs some 40 ms of a processor for a picture. When all processors
+    are busy the rate is halved each second, down to a fifth; it grows again when they idle.
+
+    Parameters
+    ----------
+    rate_hz : float
+        Times a second at most.
+    times : callable
+        Idle and total time of the processors so far, or None; `processor_times`.
+    clock : callable
+        Seconds.
+    """
+
+    def __init__(
+        self,
+        rate_hz: float,
+        times: Callable[[], tuple[float, float] | None] = processor_times,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._shortest_s = 1 / rate_hz
+        self._period_s = self._shortest_s
+        self._times = times
+        self._clock = clock
+        self._last = times()
+        self._checked_s = clock()
+        self._passed_s = float("-inf")
+
+    @property
+    def rate_hz(self) -> float:
+        """Times a second now."""
+        return 1 / self._period_s
+
+    def due(self) -> bool:
+        """Tell whether it is time again."""
+        now_s = self._clock()
+        if now_s - self._checked_s >= _PERIOD_S:
+            self._checked_s = now_s
+            self._adapt()
+        # A tenth early is in time: who asks in periods of his own would miss every second turn.
+        if now_s - self._passed_s < 0.9 * self._period_s:
+            return False
+        self._passed_s = now_s
+        return True
+
+    def _adapt(self) -> None:
+        before, self._last = self._last, self._times()
+        if before is None or self._last is None or self._last[1] <= before[1]:
+            return
+        idle = (self._last[0] - before[0]) / (self._last[1] - before[1])
+        if idle < _BUSY:
+            self._period_s = min(2 * self._period_s, _SLOWEST * self._shortest_s)
+        elif idle > _IDLE:
+            self._period_s = max(self._period_s / 1.5, self._shortest_s)
