@@ -18,8 +18,12 @@ class Searching:
     """The part of `Reconstructor` that reconstructs again and again."""
 
     settings: ReconstructionSettings
-    _wanted: NDArray[np.int64]
     _lock: threading.RLock
+
+    @property
+    @abstractmethod
+    def rows(self) -> tuple[int, ...]:
+        """The detector rows that are kept."""
 
     @abstractmethod
     def axis(self) -> AxisEstimate:
@@ -125,4 +129,4 @@ class Searching:
         chosen = self.settings.slices
         if chosen is not None:
             return (chosen[0],)
-        return (int(self._wanted[len(self._wanted) // 2]),)
+        return (self.rows[len(self.rows) // 2],)

@@ -57,6 +57,7 @@ def fill_padded(
         gains,
         flat_field.logarithm,
         np.float32(settings.minimum_transmission),
+        np.float32(settings.zinger_threshold or 0.0),
         settings.fix_nonfinite,
         _PADDING[settings.padding],
         padded,

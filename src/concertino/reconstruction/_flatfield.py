@@ -3,7 +3,8 @@
 import numpy as np
 from numpy.typing import NDArray
 
-from ._settings import Combination
+from ._correct import FlatField
+from ._settings import Combination, ReconstructionSettings
 
 
 class FrameMean:
@@ -54,6 +55,57 @@ class FrameMean:
         other._sum = None if self._sum is None else self._sum[rows]
         other._kept = [frame[rows] for frame in self._kept]
         return other
+
+
+class FlatFrames:
+    """Darks, flats before and flats after the projections of one scan.
+
+    Parameters
+    ----------
+    rows
+        The detector rows that are kept.
+    settings
+        How frames are combined.
+    """
+
+    def __init__(self, rows: NDArray[np.int64], settings: ReconstructionSettings) -> None:
+        self.darks = FrameMean(rows, settings.darks)
+        self.before = FrameMean(rows, settings.flats)
+        self.after = FrameMean(rows, settings.flats)
+
+    @property
+    def key(self) -> tuple[int, int, int]:
+        """Changes when a frame is added."""
+        return (self.darks.count, self.before.count, self.after.count)
+
+    @property
+    def flats(self) -> int:
+        """Number of flats."""
+        return self.before.count + self.after.count
+
+    def take(self, other: "FlatFrames", rows: NDArray[np.int64]) -> None:
+        """Take the frames of another, of rows given by their places there."""
+        self.darks = other.darks.part(rows)
+        self.before = other.before.part(rows)
+        self.after = other.after.part(rows)
+
+    def field(self, settings: ReconstructionSettings, shape: tuple[int, int]) -> FlatField:
+        """Combine what is there, for kept rows of shape (row, column)."""
+        dark = self.darks.combined()
+        scales = (settings.dark_scale, settings.flat_scale)
+        flat, after = self.before.combined(), self.after.combined()
+        gain_after = None
+        if flat is None:
+            flat = after
+        elif settings.flats_after == "average":
+            flat = mean_of_both(self.before, self.after)
+        elif settings.flats_after == "interpolate" and after is not None:
+            gain_after = correction(dark, after, shape, *scales)[1]
+        offset, gain = correction(dark, flat, shape, *scales)
+        logarithm = settings.absorptivity
+        return FlatField(
+            offset, gain, gain_after, flat is not None if logarithm is None else logarithm
+        )
 
 
 def mean_of_both(before: FrameMean, after: FrameMean) -> NDArray[np.float64] | None:

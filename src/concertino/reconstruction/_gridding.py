@@ -22,7 +22,7 @@ import scipy.fft
 from numpy.typing import NDArray
 
 from ._filters import filter_response
-from ._settings import ReconstructionSettings
+from ._settings import Interval, ReconstructionSettings, positions
 
 OVERSAMPLING = 1.25  # of a whole slice: what lies at its very edge is outside of the view anyway
 WINDOW_OVERSAMPLING = 2.0  # of a part of it: what lies just beyond must not fold in
@@ -52,6 +52,11 @@ class Lattice:
     def reach(self) -> float:
         """Largest distance from the axis."""
         return max(abs(self.start), abs(self.start + (self.count - 1) * self.step))
+
+
+def lattice(interval: Interval) -> Lattice:
+    """Positions of a (from, to, step) interval, `to` excluded."""
+    return Lattice(interval[0], interval[2], len(positions(interval)))
 
 
 class GridPlan:

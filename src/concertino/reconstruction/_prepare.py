@@ -78,12 +78,41 @@ def _log(value):  # type: ignore[no-untyped-def]
 
 
 @njit(nogil=True, cache=True, error_model="numpy")
+def _without_zingers(line, threshold):  # type: ignore[no-untyped-def]
+    """Replace what is far brighter than the median of the five pixels about it."""
+    columns = len(line)
+    if columns < 5:
+        return
+    window = np.empty(5, line.dtype)
+    source = line.copy()
+    for column in range(columns):
+        first = min(max(column - 2, 0), columns - 5)
+        for i in range(5):
+            value = source[first + i]
+            place = i
+            while place > 0 and window[place - 1] > value:
+                window[place] = window[place - 1]
+                place -= 1
+            window[place] = value
+        if source[column] - window[2] > threshold * abs(window[2]):
+            line[column] = window[2]
+
+
+@njit(nogil=True, cache=True, error_model="numpy")
 def attenuation(  # type: ignore[no-untyped-def]
-    row, dark, gain, logarithm, lowest, mend, line
+    row, dark, gain, logarithm, lowest, zinger, mend, line
 ):
     """Turn one raw row into `line`: (raw - dark) * gain, -log of it, holes mended."""
     columns = len(row)
-    if logarithm:
+    if zinger > 0:
+        for column in range(columns):
+            line[column] = (np.float32(row[column]) - dark[column]) * gain[column]
+        _without_zingers(line, zinger)
+        if logarithm:
+            for column in range(columns):
+                value = line[column]
+                line[column] = -_log(lowest if value < lowest else value)
+    elif logarithm:
         for column in range(columns):
             value = (np.float32(row[column]) - dark[column]) * gain[column]
             # a comparison with NaN is false, so NaN goes through to be mended
@@ -102,7 +131,7 @@ def attenuation(  # type: ignore[no-untyped-def]
 
 @njit(nogil=True, cache=True, error_model="numpy")
 def prepare(  # type: ignore[no-untyped-def]
-    raw, dark, gain, logarithm, lowest, mend, padding, padded
+    raw, dark, gain, logarithm, lowest, zinger, mend, padding, padded
 ):
     """Fill `padded` from the rows of `raw`, one in each lane; lanes without a row become zero.
 
@@ -116,6 +145,8 @@ def prepare(  # type: ignore[no-untyped-def]
         bool: take -log of the transmission.
     lowest
         float32: transmission is not taken for lower.
+    zinger
+        float32: share by which zingers outshine their neighbours; 0: leave them.
     mend
         bool: replace NaN and infinity.
     padding
@@ -136,7 +167,7 @@ def prepare(  # type: ignore[no-untyped-def]
                 continue
             attenuation(
                 raw[projection, lane], dark[0, lane], gain[correction, lane],
-                logarithm, lowest, mend, line,
+                logarithm, lowest, zinger, mend, line,
             )  # fmt: skip
             for column in range(columns):
                 out[column, lane] = line[column]

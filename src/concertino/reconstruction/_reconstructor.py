@@ -16,25 +16,21 @@ from concertino._errors import ReconstructionError
 from ._again import Searching
 from ._angles import angular_weights
 from ._checks import (
-    check_center,
     check_memory,
     checked_angles,
     checked_frame_shape,
     checked_frames,
-    checked_heights,
-    checked_rows,
     memory_budget,
-    rows_of_sweep,
 )
 from ._correct import FlatField
-from ._flatfield import FrameMean, correction, mean_of_both
+from ._flatfield import FlatFrames
+from ._layout import layout_of
 from ._result import AxisEstimate, ReconstructionResult
 from ._rows import ProjectionRows
-from ._settings import Interval, ReconstructionSettings, positions
+from ._settings import ReconstructionSettings, positions
 
 if TYPE_CHECKING:  # heavy: loaded with the first projections
     from ._engine import Engine
-    from ._gridding import Lattice
     from ._volume import VolumeEngine
 
 AXIS_PIXELS = 2**22  # sinogram pixels that the axis is found from: enough, and under half a second
@@ -89,29 +85,14 @@ class Reconstructor(Searching):
         self.frame_shape = checked_frame_shape(frame_shape)
         self.num_projections = int(num_projections)
         self.angles = checked_angles(angles, self.num_projections, settings.overall_angle)
-        self._heights: NDArray[np.float64] | None = None
-        if settings.z_parameter is not None:
-            wanted = rows_of_sweep(settings, self.frame_shape[0])
-        elif settings.general:
-            wanted = np.arange(self.frame_shape[0])
-            self._heights = checked_heights(settings, self.frame_shape[0])
-        else:
-            wanted = checked_rows(settings, self.frame_shape[0])
-        if settings.center is not None:
-            check_center(settings.center, self.frame_shape[1])
-        self._rows = ProjectionRows(self.num_projections, wanted, self.frame_shape[1])
-        self._wanted = wanted
-        self._x = settings.x_region or _whole(self.frame_shape[1])
-        self._y = settings.y_region or _whole(self.frame_shape[1])
-        pixels = len(positions(self._x)) * len(positions(self._y))
+        self._layout = layout_of(settings, self.frame_shape)
+        kept = self._layout.kept
+        self._rows = ProjectionRows(self.num_projections, kept, self.frame_shape[1])
         self._budget = memory_budget(settings)
-        planes = len(wanted) if self._heights is None else 2 * len(self._heights)
-        self._held = self._rows.bytes(2) + 4 * pixels * planes
-        check_memory(self._held, self._budget, planes, self.num_projections)
+        self._held = self._layout.bytes(self.num_projections, self.frame_shape[1])
+        check_memory(self._held, self._budget, self._layout.slices, self.num_projections)
         self._weights = angular_weights(self.angles)
-        self._darks = FrameMean(wanted, settings.darks)
-        self._flats = FrameMean(wanted, settings.flats)
-        self._flats_after = FrameMean(wanted, settings.flats)
+        self._flats = FlatFrames(kept, settings)
         self._threads = settings.threads or len(os.sched_getaffinity(0))
         self._pool = ThreadPoolExecutor(self._threads, thread_name_prefix="reconstruction")
         self._lock = threading.RLock()
@@ -123,8 +104,8 @@ class Reconstructor(Searching):
 
     @property
     def rows(self) -> tuple[int, ...]:
-        """The detector row of each slice."""
-        return tuple(int(row) for row in self._wanted)
+        """The detector rows that are kept; each is a slice unless the geometry is general."""
+        return tuple(int(row) for row in self._layout.kept)
 
     @property
     def received(self) -> int:
@@ -139,14 +120,14 @@ class Reconstructor(Searching):
     def add_darks(self, frames: NDArray[np.generic]) -> None:
         """Add dark frames (frame, row, column), in any number of calls."""
         with self._lock, self._timed("darks and flats"):
-            self._darks.add(checked_frames(frames, self.frame_shape, "darks"))
+            self._flats.darks.add(checked_frames(frames, self.frame_shape, "darks"))
 
     def add_flats(self, frames: NDArray[np.generic]) -> None:
         """Add flat frames (frame, row, column); flats after the first projections count as after."""
         with self._lock, self._timed("darks and flats"):
             after = self._rows.data is not None
             stack = checked_frames(frames, self.frame_shape, "flats")
-            (self._flats_after if after else self._flats).add(stack)
+            (self._flats.after if after else self._flats.before).add(stack)
 
     def add_projections(self, frames: NDArray[np.generic], start: int) -> None:
         """Add projections (frame, row, column), the first of which has the frame index `start`.
@@ -165,7 +146,7 @@ class Reconstructor(Searching):
         with self._lock:
             with self._timed("copying rows"):
                 self._rows.add(stack, start)
-            if self.settings.z_parameter is None and self._may_begin():
+            if self._may_begin():
                 self._catch_up(final=False)
 
     def slices(self) -> NDArray[np.float32]:
@@ -206,7 +187,7 @@ class Reconstructor(Searching):
         if self.settings.center is not None:
             return AxisEstimate(self.settings.center, 1.0, "given")
         with self._lock:
-            key = (self.received, *self._flat_key())
+            key = (self.received, *self._flats.key)
             if self._axis is None or key != self._axis_key:
                 self._check_ready(2)
                 self._axis = self._found_axis()
@@ -220,11 +201,10 @@ class Reconstructor(Searching):
         with self._timed("finding the axis"):
             present = np.flatnonzero(self._rows.present)
             size = len(present) * self.frame_shape[1]
-            count = int(np.clip(AXIS_PIXELS // size, 1, len(self._wanted)))
-            chosen = np.unique(np.linspace(0, len(self._wanted) - 1, count + 2)[1:-1].astype(int))
-            sinograms = attenuation_rows(
-                self._rows, present, self._flat_field(), self.settings, chosen
-            )
+            kept = self._layout.kept
+            count = int(np.clip(AXIS_PIXELS // size, 1, len(kept)))
+            chosen = np.unique(np.linspace(0, len(kept) - 1, count + 2)[1:-1].astype(int))
+            sinograms = attenuation_rows(self._rows, present, self._field(), self.settings, chosen)
             return estimate_axis(sinograms, self.angles[present])
 
     def _like_this(self, settings: ReconstructionSettings) -> "Reconstructor":
@@ -235,8 +215,8 @@ class Reconstructor(Searching):
             frame_shape=self.frame_shape,
             angles=self.angles - self.settings.overall_angle,
         )
-        kept = {int(row): place for place, row in enumerate(self._wanted)}
-        lost = [int(row) for row in other._wanted if int(row) not in kept]
+        kept = {row: place for place, row in enumerate(self.rows)}
+        lost = [row for row in other.rows if row not in kept]
         if lost:
             raise ReconstructionError(
                 f"row {lost[0]} is needed, but only {len(kept)} rows were kept ({min(kept)} to "
@@ -247,11 +227,9 @@ class Reconstructor(Searching):
                 f"darks and flats were combined by {self.settings.darks} and {self.settings.flats} "
                 "as they came; that cannot change afterwards"
             )
-        places = np.array([kept[int(row)] for row in other._wanted])
+        places = np.array([kept[row] for row in other.rows])
         other._rows = self._rows.subset(places)
-        other._darks = self._darks.part(places)
-        other._flats = self._flats.part(places)
-        other._flats_after = self._flats_after.part(places)
+        other._flats.take(self._flats, places)
         return other
 
     def _volume(self, *, last: bool) -> NDArray[np.float32]:
@@ -306,7 +284,8 @@ class Reconstructor(Searching):
         return [int(block) for block in np.flatnonzero(counts == sizes)]
 
     def _engine_for(self, center: float) -> "Engine | VolumeEngine":
-        key = (center, *self._flat_key())
+        # what is conditioned as a whole is done again when more has come
+        key = (center, *self._flats.key, self.received if self._layout.conditioned else 0)
         if self._engine is None or key != self._engine_key:
             self._engine = None
             self._engine = self._new_engine(center)
@@ -314,49 +293,37 @@ class Reconstructor(Searching):
         return self._engine
 
     def _new_engine(self, center: float) -> "Engine | VolumeEngine":
+        from ._condition import conditioned
         from ._engine import Engine
+        from ._gridding import lattice
         from ._plan import chosen_plan
         from ._volume import VolumeEngine
 
-        x, y = _lattice(self._x), _lattice(self._y)
-        common = (self._rows, self._flat_field(), self.angles, self._weights)
-        if self._heights is not None:
+        x, y = lattice(self._layout.x), lattice(self._layout.y)
+        rows, flat_field = self._rows, self._field()
+        if self._layout.conditioned:
+            rows, flat_field = conditioned(
+                rows, flat_field, self.settings, self._layout.sliced, center, self._threads
+            )
+        common = (rows, flat_field, self.angles, self._weights)
+        if self._layout.heights is not None:
+            heights = self._layout.heights
             return VolumeEngine(
-                *common, center, x, y, self._heights, self.settings, self._pool, self._threads
+                *common, center, x, y, heights, self.settings, self._pool, self._threads
             )
         plan = chosen_plan(self.frame_shape[1], center, x, y, self.settings)
         spare = self._budget - self._held
         return Engine(plan, *common, self.settings, self._pool, self._threads, spare)
 
-    def _flat_key(self) -> tuple[int, int, int]:
-        return (self._darks.count, self._flats.count, self._flats_after.count)
-
-    def _flat_field(self) -> FlatField:
-        settings = self.settings
-        shape = (len(self._wanted), self.frame_shape[1])
-        dark = self._darks.combined()
-        scales = (settings.dark_scale, settings.flat_scale)
-        before, after = self._flats.combined(), self._flats_after.combined()
-        both = before is not None and after is not None
-        gain_after = None
-        if before is None:
-            flat = after
-        elif settings.flats_after == "average":
-            flat = mean_of_both(self._flats, self._flats_after)
-        else:
-            flat = before
-            if settings.flats_after == "interpolate" and both:
-                gain_after = correction(dark, after, shape, *scales)[1]
-        offset, gain = correction(dark, flat, shape, *scales)
-        logarithm = settings.absorptivity
-        if logarithm is None:
-            logarithm = flat is not None
-        return FlatField(offset, gain, gain_after, logarithm)
+    def _field(self) -> FlatField:
+        return self._flats.field(self.settings, (len(self._layout.kept), self.frame_shape[1]))
 
     def _may_begin(self) -> bool:
         """Whether it is worth while to grid now: axis and flats are known."""
-        flats = self._flats.count > 0 or self._flats_needed() is None
-        return self.settings.center is not None and flats and self._flats_after.count == 0
+        if self.settings.z_parameter is not None or self._layout.conditioned:
+            return False
+        flats = self._flats.before.count > 0 or self._flats_needed() is None
+        return self.settings.center is not None and flats and self._flats.after.count == 0
 
     def _flats_needed(self) -> str | None:
         """Why there must be flats, or None."""
@@ -371,7 +338,7 @@ class Reconstructor(Searching):
                 f"{self.received} of {self.num_projections} projections have come, "
                 f"at least {at_least} are needed"
             )
-        if self._flats.count + self._flats_after.count == 0 and (why := self._flats_needed()):
+        if self._flats.flats == 0 and (why := self._flats_needed()):
             raise ReconstructionError(
                 f"no flats were given but {why} and attenuation is wanted; add flats, "
                 "or set absorptivity=False to reconstruct the values as they are"
@@ -384,15 +351,3 @@ class Reconstructor(Searching):
             yield
         finally:
             self.timings[what] = self.timings.get(what, 0.0) + time.perf_counter() - begin
-
-
-def _whole(columns: int) -> Interval:
-    """As many image columns as the detector has, centred on the axis."""
-    start = -(columns - 1) / 2
-    return (start, start + columns, 1.0)
-
-
-def _lattice(interval: Interval) -> "Lattice":
-    from ._gridding import Lattice
-
-    return Lattice(interval[0], interval[2], len(positions(interval)))

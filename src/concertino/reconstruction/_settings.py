@@ -15,6 +15,7 @@ from pydantic import (
 from concertino._errors import ParameterError
 
 from ._geometry import DESCRIBED_BY, GeometrySettings
+from ._phase import PhaseSettings
 
 FilterName = Literal[
     "none",
@@ -36,7 +37,7 @@ SWEEPABLE = (
 """Settings that may take the place of z."""
 
 
-class ReconstructionSettings(GeometrySettings):
+class ReconstructionSettings(GeometrySettings, PhaseSettings):
     """How projections become slices.
 
     The same value serves live, remote, replayed and batch reconstruction. It is frozen, compares by
@@ -108,6 +109,22 @@ class ReconstructionSettings(GeometrySettings):
         True, description="Replace NaN and infinity by the nearest finite pixels of their row."
     )
 
+    zinger_threshold: float | None = Field(
+        None,
+        gt=0,
+        description="Pixels brighter than the median of five neighbours by this share of it are "
+        "replaced by it; None: left.",
+    )
+    stripe_removal: Literal["none", "normalisation", "fourier-wavelet", "sorting"] = Field(
+        "none", description="How stripes of the sinogram (rings of the slice) are removed."
+    )
+    stripe_width: int = Field(21, ge=1, description="Width of the widest stripe in px.")
+    half_acquisition: bool = Field(
+        False,
+        description="A full turn with the axis near the detector's edge: slices are as wide as "
+        "both sides together.",
+    )
+
     filter: FilterName = Field(
         "ramp", description="Window over the ramp; 'none': no filter at all."
     )
@@ -160,7 +177,9 @@ class ReconstructionSettings(GeometrySettings):
         return value
 
     @model_validator(mode="after")
-    def _one_choice_of_rows(self) -> Self:
+    def _goes_together(self) -> Self:
+        if missing := self.phase_parameters_missing():
+            raise ValueError(f"phase_method {self.phase_method!r} needs {', '.join(missing)}")
         if self.z_parameter is not None:
             if self.z_parameter not in SWEEPABLE:
                 raise ValueError(

@@ -1,0 +1,84 @@
+"""Steps that need more than one row of one projection: phase, stripes, half acquisition."""
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ._correct import FlatField
+from ._phase import retrieve
+from ._rows import ProjectionRows
+from ._settings import ReconstructionSettings
+from ._sinogram import attenuation_rows
+from ._stripes import remove_stripes
+
+_AT_ONCE = 32
+
+
+def conditioned(
+    rows: ProjectionRows,
+    flat_field: FlatField,
+    settings: ReconstructionSettings,
+    wanted: NDArray[np.int64],
+    center: float,
+    threads: int,
+) -> tuple[ProjectionRows, FlatField]:
+    """Attenuation with all steps done, and a flat field that does nothing more.
+
+    Parameters
+    ----------
+    rows
+        Raw rows.
+    wanted
+        Places among the rows of those to keep.
+    center
+        Column of the rotation axis.
+    """
+    present = np.flatnonzero(rows.present)
+    result = ProjectionRows(len(rows.present), wanted, rows.columns)
+    data = np.zeros((len(rows.present), len(wanted), rows.columns), np.float32)
+    result.data = data
+    result.present, result.frame_dtype = rows.present.copy(), np.dtype(np.float32)
+    if settings.phase_method != "none":
+        everything = np.arange(rows.row_count)
+        bright = FlatField(flat_field.offset, flat_field.gain, flat_field.gain_after, False)
+        for first in range(0, len(present), _AT_ONCE):
+            some = present[first : first + _AT_ONCE]
+            frames = attenuation_rows(rows, some, bright, settings, everything)
+            lines = retrieve(frames, settings, settings.minimum_transmission, threads)
+            data[some] = lines[:, wanted]
+    else:
+        data[present] = attenuation_rows(rows, present, flat_field, settings, wanted)
+    if settings.stripe_removal != "none":
+        for place in range(len(wanted)):
+            sinogram = data[present, place]
+            calm = remove_stripes(sinogram, settings.stripe_removal, settings.stripe_width)
+            data[present, place] = calm
+    if settings.half_acquisition:
+        data *= half_acquisition_weights(rows.columns, center)
+    shape = (len(wanted), rows.columns)
+    idle = FlatField(np.zeros(shape, np.float32), np.ones(shape, np.float32), None, False)
+    return result, idle
+
+
+def half_acquisition_weights(columns: int, center: float) -> NDArray[np.float32]:
+    """Share of each column in a full turn whose axis is near an edge.
+
+    What lies nearer to the axis than the near edge is seen twice, from both sides; the two views fade
+    into one another and add up to 2. Beyond, what is seen once counts double.
+
+    Parameters
+    ----------
+    columns
+        Width of the detector.
+    center
+        Column of the axis.
+
+    Returns
+    -------
+    ndarray
+        float32, (column,).
+    """
+    to_far_side = np.arange(columns) - center
+    if center > (columns - 1) / 2:
+        to_far_side = -to_far_side
+    overlap = min(center, columns - 1 - center) + 0.5
+    return np.asarray(np.clip(1.0 + to_far_side / overlap, 0.0, 2.0), dtype=np.float32)
