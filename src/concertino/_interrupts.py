@@ -6,7 +6,7 @@ import threading
 from types import FrameType, TracebackType
 from typing import Any, Self
 
-from bluesky.utils import TransitionError
+from bluesky.utils import TransitionError  # type: ignore[attr-defined]
 
 
 class AbortOnInterrupt:

@@ -68,7 +68,7 @@ class Session:
     ) -> None:
         self._directories = RunDirectories(directory, pattern, separate_scans=separate_scans)
         self.directory = self._directories.root
-        self.RE = run_engine or SessionRunEngine({}, **_interrupts())
+        self.RE: Any = run_engine or SessionRunEngine({}, **_interrupts())
         self.RE.md.update(md or {})
         self.RE.scan_id_source = self._scan_id
         self._next: Mapping[str, Any] = {}

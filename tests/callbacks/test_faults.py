@@ -57,11 +57,12 @@ def documents(session: Session, scan_name: str = "scan_0001") -> list[tuple[str,
 def described(docs: list[tuple[str, dict[str, Any]]], key: str = "camera") -> int:
     """Return how many frames of the last stream the documents describe."""
     last = [doc for name, doc in docs if name == "stream_resource"][-1]["uid"]
-    return max(
+    stops: list[int] = [
         doc["indices"]["stop"]
         for name, doc in docs
         if name == "stream_datum" and doc["stream_resource"] == last
-    )
+    ]
+    return max(stops)
 
 
 def assert_next_run_works(session: Session, beamline: SimulatedBeamline) -> None:

@@ -44,9 +44,10 @@ class Manager:
             socket.linger = 0
             socket.connect(self._address)
             socket.send_json({"method": method, "params": params})
-            if not socket.poll(timeout_s * 1000):
+            if not socket.poll(round(timeout_s * 1000)):
                 raise TimeoutError(f"the queue server did not answer {method}")
-            return dict(socket.recv_json())
+            reply: Any = socket.recv_json()
+            return dict(reply)
 
     def close(self) -> None:
         self._context.term()
