@@ -40,6 +40,10 @@ class StreamAccount(Collectable, Stageable):
         """Prefix of its data keys."""
         return self._name
 
+    def set_name(self, name: str) -> None:
+        """Name the device."""
+        self._name = name
+
     def watch(self, acquisition: Acquisition) -> None:
         """Have an acquisition stand in the next account."""
         self._pending.append(acquisition)

@@ -34,6 +34,7 @@ from concertino.frames import FrameRequest, FrameStream, StreamAssets
 
 from ._account import StreamAccount
 from ._acquisition import Acquisition
+from ._camera_checks import check_timing, trigger_of
 from ._frame_source import CameraSettings, FrameSource
 
 _PROGRESS_S = 0.02
@@ -88,6 +89,7 @@ class Camera(
         self._acquisition: Acquisition | None = None
         self._assets: StreamAssets | None = None
         self._last: FrameStream | None = None
+        self._preparing = asyncio.Lock()
         self.exposure = soft_signal_rw(float, exposure, units="s")
         self.frame_rate = soft_signal_rw(float, frame_rate, units="Hz")
         self.frames, self._set_frames = soft_signal_r_and_setter(str, "")
@@ -97,6 +99,11 @@ class Camera(
         self.start_time, self._set_start_time = soft_signal_r_and_setter(float, 0.0, units="s")
         self.account = StreamAccount(f"{name}-ledger")
         super().__init__(name)
+
+    def set_name(self, name: str, *, child_name_separator: str | None = None) -> None:
+        """Name the device, its signals and its account."""
+        super().set_name(name, child_name_separator=child_name_separator)
+        self.account.set_name(f"{name}-ledger")
 
     @property
     def frame_shape(self) -> tuple[int, int]:
@@ -188,8 +195,8 @@ class Camera(
         acquisition = self._prepared("kickoff")
         acquisition.start()
         await self._until(acquisition.started.is_set)
-        if acquisition.error is not None:
-            raise acquisition.error
+        if acquisition.error is not None and not acquisition.start_s:
+            raise acquisition.error  # What goes wrong later fails `complete`.
         self._set_start_time(acquisition.start_s)
 
     @WatchableAsyncStatus.wrap
@@ -229,15 +236,11 @@ class Camera(
     async def trigger(self) -> None:
         """Take one frame; done when it is exposed and published.
 
-        Without `prepare` it takes any number of frames, as plans such as ``bp.count`` expect.
-
         Raises
         ------
         CameraError
             If the camera was not prepared for software triggers, or failed.
         """
-        if self._acquisition is None:
-            await self._prepare_endless()
         acquisition = self._prepared("trigger")
         if acquisition.request.trigger != "software":
             raise CameraError(
@@ -267,8 +270,7 @@ class Camera(
 
     async def describe(self) -> dict[str, DataKey]:
         """Describe the frames; prepares an endless stream of software triggers when none is."""
-        if self._acquisition is None:
-            await self._prepare_endless()
+        await self._be_prepared()
         stream = self._prepared("describe").stream
         return {
             self.name: DataKey(
@@ -286,6 +288,7 @@ class Camera(
 
     async def read_configuration(self) -> dict[str, Reading[Any]]:
         """Return exposure, frame rate, pixel size and the address of the frame stream."""
+        await self._be_prepared()
         return await merge_gathered_dicts(signal.read() for signal in self._configuration)
 
     async def describe_configuration(self) -> dict[str, DataKey]:
@@ -324,42 +327,33 @@ class Camera(
     async def _as_request(self, value: FrameRequest | TriggerInfo) -> FrameRequest:
         if isinstance(value, FrameRequest):
             return value
+        trigger = trigger_of(self.name, value)
         if value.livetime:
             await self.exposure.set(value.livetime)
-        triggers = {"INTERNAL": "internal", "EXTERNAL_EDGE": "edge"}
-        trigger = triggers.get(value.trigger.name)
-        if trigger is None:
-            raise CameraError(
-                f"Camera {self.name} was asked for trigger {value.trigger.name}; it knows "
-                f"{', '.join(triggers)}, and 'software' by FrameRequest."
-            )
-        return FrameRequest(value.number_of_exposures or None, trigger=trigger)  # type: ignore[arg-type]
+        if value.deadtime:
+            exposure = await self.exposure.get_value()
+            await self.frame_rate.set(1 / (exposure + value.deadtime))
+        return FrameRequest(value.number_of_exposures or None, trigger=trigger)
 
     async def _settings(self, request: FrameRequest) -> CameraSettings:
         exposure, rate = await asyncio.gather(
             self.exposure.get_value(), self.frame_rate.get_value()
         )
-        if exposure < 0 or rate < 0:
-            raise CameraError(
-                f"Camera {self.name} has an exposure of {exposure:g} s and a frame rate of "
-                f"{rate:g} Hz; neither may be negative."
-            )
-        if request.trigger == "internal" and rate and exposure * rate > 1 + 1e-9:
-            raise CameraError(
-                f"Camera {self.name} cannot take {rate:g} frames/s with an exposure of {exposure:g} s; "
-                f"that exposure allows at most {1 / exposure:g} frames/s. Lower the frame rate or "
-                "the exposure."
-            )
+        check_timing(self.name, request, exposure, rate)
         return CameraSettings(exposure, rate)
 
-    async def _prepare_endless(self) -> None:
-        await self.prepare(FrameRequest(None, kind="primary", trigger="software"))
+    async def _be_prepared(self) -> None:
+        """Prepare an endless stream of software triggers when nothing is, for plans of bluesky."""
+        async with self._preparing:
+            if self._acquisition is None:
+                await self.prepare(FrameRequest(None, kind="primary", trigger="software"))
 
     def _prepared(self, what: str) -> Acquisition:
         if self._acquisition is None:
             raise CameraError(
                 f"Camera {self.name} was asked to {what} before it was prepared; yield "
-                "bps.prepare(camera, FrameRequest(…)) and bps.declare_stream(camera, name=…) first."
+                "bps.prepare(camera, FrameRequest(…)) and bps.declare_stream(camera, name=…) first. "
+                "Plans of bluesky itself declare streams when BLUESKY_PREDECLARE=1 is in the environment."
             )
         return self._acquisition
 
