@@ -30,7 +30,6 @@ class Record:
         self.path = directory / DOCUMENTS
         self._reserve = directory / _RESERVE
         self._syncing: Future[None] | None = None
-        self._reserved = False
         self._size = 0
         try:
             directory.mkdir(parents=True, exist_ok=True)
@@ -38,6 +37,8 @@ class Record:
             self._file = os.open(self.path, flags, 0o666)
             with suppress(OSError):  # for is_recorded; some network file systems have no locks
                 fcntl.flock(self._file, fcntl.LOCK_EX)
+            with self._reserve.open("wb") as reserve:
+                os.posix_fallocate(reserve.fileno(), 0, _RESERVE_BYTES)
         except OSError as error:
             raise storage_error(error, f"record a run in {self.path}") from error
 
@@ -56,9 +57,7 @@ class Record:
 
     def sync_soon(self, executor: ThreadPoolExecutor) -> None:
         """Sync the file in the background; `check` raises what went wrong."""
-        work = self._sync if self._reserved else self._sync_first
-        self._reserved = True
-        self._syncing = executor.submit(work)
+        self._syncing = executor.submit(self._sync)
 
     def check(self) -> None:
         """Raise what an earlier sync in the background met."""
@@ -81,11 +80,6 @@ class Record:
             raise storage_error(error, f"sync {self.path} to disk") from error
         finally:
             os.close(self._file)
-
-    def _sync_first(self) -> None:
-        with self._reserve.open("wb") as reserve:
-            os.posix_fallocate(reserve.fileno(), 0, _RESERVE_BYTES)
-        self._sync()
 
     def _sync(self) -> None:
         os.fsync(self._file)
