@@ -27,7 +27,7 @@ def scan(run_engine: RunEngine, camera: FileCamera, directory: Path, **changes: 
     devices = SimulatedBeamline(shape=(8, 8))
     run_engine(
         radiography(
-            camera, devices.beam, devices.sample_stage,  # type: ignore[arg-type]
+            camera, devices.beam, devices.sample_stage,
             radio_position=0, flat_position=1,
             **({"num_darks": 2, "num_flats": 2, "num_projections": 3} | changes),
         ),
