@@ -69,6 +69,31 @@ def test_a_quarter_turn_cannot_tell() -> None:
     assert "do not cover half a turn" in found.method
 
 
+@pytest.mark.parametrize("center", [14.5, 140.2])
+def test_an_axis_near_the_edge_of_a_full_turn(center: float) -> None:
+    angles = np.arange(2 * COUNT) * np.pi / COUNT
+    lines = ellipse_sinogram(COLUMNS, angles, center, 110.0)[:, None].astype(np.float32)
+    found = find_axis(lines, angles)
+    assert found.center_px == pytest.approx(center, abs=0.1)
+    assert found.confidence > 0.9
+
+
+def test_a_tilt_with_four_percent_noise() -> None:
+    rows, tilt, middle = 120, np.deg2rad(0.3), 82.7
+    heights = (rows - 1) / 2 - np.arange(rows)
+    lines = np.stack(
+        [
+            ellipse_sinogram(COLUMNS, HALF, middle + height * np.tan(tilt), 65.0, 1) / 65.0
+            for height in heights
+        ],
+        axis=1,
+    )
+    found = find_axis(_noisy(lines, 0.04), HALF, tilt=True)
+    assert found.center_px == pytest.approx(middle, abs=0.2)
+    assert np.rad2deg(found.tilt_rad) == pytest.approx(0.3, abs=0.05)
+    assert find_axis(_noisy(lines, 0.04), HALF).tilt_rad == 0.0
+
+
 @pytest.mark.skipif(not TOOTH.exists(), reason="the real scan lies beside the repository only")
 def test_the_tooth_agrees_with_a_sweep_of_the_reference() -> None:
     import h5py

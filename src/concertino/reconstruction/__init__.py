@@ -3,6 +3,7 @@
 from ._backends import Backend, backends
 from ._metrics import Metric, slice_metric
 from ._reconstructor import Reconstructor
+from ._resolution import Resolution, fourier_correlation
 from ._result import AxisEstimate, ReconstructionResult
 from ._scan import find_axis, find_parameter, reconstruct
 from ._search import ParameterEstimate
@@ -16,9 +17,11 @@ __all__ = [
     "ReconstructionResult",
     "ReconstructionSettings",
     "Reconstructor",
+    "Resolution",
     "backends",
     "find_axis",
     "find_parameter",
+    "fourier_correlation",
     "reconstruct",
     "slice_metric",
 ]

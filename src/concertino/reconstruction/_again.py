@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ._metrics import Metric
+from ._resolution import Resolution, fourier_correlation
 from ._result import AxisEstimate, ReconstructionResult
 from ._search import ParameterEstimate, optimise, search
 from ._settings import Interval, ReconstructionSettings
@@ -34,7 +35,9 @@ class Searching:
         """Reconstruct with all that has come."""
 
     @abstractmethod
-    def _like_this(self, settings: ReconstructionSettings) -> Self: ...
+    def _like_this(
+        self, settings: ReconstructionSettings, every: tuple[int, int] = (0, 1)
+    ) -> Self: ...
 
     @abstractmethod
     def _volume(self, *, last: bool) -> NDArray[np.float32]: ...
@@ -49,6 +52,22 @@ class Searching:
         """
         with self._lock:
             return self._like_this(settings).finish()
+
+    def resolution(self) -> Resolution:
+        """Compare the slices of the odd and of the even projections.
+
+        Returns
+        -------
+        Resolution
+            Fourier ring correlation of one slice, shell correlation of 8 slices or more.
+        """
+        with self._lock:
+            base = self.settings.updated(center=self.axis().center_px)
+            halves = [self._like_this(base, every=(part, 2)).finish().volume for part in (0, 1)]
+        if len(halves[0]) < 8:
+            middle = len(halves[0]) // 2
+            halves = [volume[middle] for volume in halves]
+        return fourier_correlation(halves[0], halves[1])
 
     def sweep(self, parameter: str, values: Iterable[float]) -> NDArray[np.float32]:
         """Reconstruct one slice for each value of a setting.

@@ -19,6 +19,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import scipy.fft
+import scipy.ndimage
 from numpy.typing import NDArray
 
 from ._result import AxisEstimate
@@ -130,6 +131,43 @@ def mirror_evidence(sinogram: NDArray[np.float32], radius: float | None = None) 
     )
 
 
+def opposite_views(first: NDArray[np.float32], second: NDArray[np.float32]) -> AxisEstimate:
+    """Axis from a full turn: each projection against the one from behind, where both see.
+
+    Nothing is assumed about what lies outside of the view, so the axis may be near an edge.
+
+    Parameters
+    ----------
+    first, second
+        float32, (angle, row, column): the same angles, half a turn apart.
+    """
+    columns = first.shape[2]
+    one, other = (_edges(part).reshape(-1, columns - 1) for part in (first, second[:, :, ::-1]))
+    width = 2 * columns
+    matched = scipy.fft.irfft(
+        (scipy.fft.rfft(one, width) * np.conj(scipy.fft.rfft(other, width))).sum(axis=0), width
+    )
+    sums = [np.concatenate([[0.0], np.cumsum((part**2).sum(axis=0))]) for part in (one, other)]
+    shifts = np.arange(-(columns - 2), columns - 1)
+    size = columns - 1
+    low, high = np.maximum(shifts, 0), size + np.minimum(shifts, 0)
+    energy = (sums[0][high] - sums[0][low]) * (sums[1][high - shifts] - sums[1][low - shifts])
+    wide = size - np.abs(shifts) >= max(8, columns // 16)
+    usable = wide & (energy > 1e-6 * energy.max())
+    likeness = np.where(usable, matched[shifts] / np.sqrt(np.maximum(energy, 1e-300)), -1.0)
+    best = int(np.argmax(likeness))
+    bend = _vertex(-likeness[best - 1 : best + 2]) if 0 < best < len(shifts) - 1 else 0.0
+    center = (float(shifts[best]) + bend + columns - 1) / 2
+    confidence = float(np.clip(likeness[best], 0.0, 1.0))
+    return AxisEstimate(center, confidence, "opposite views of a full turn")
+
+
+def _edges(part: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Smoothed differences of neighbouring columns: a constant must not match anything."""
+    kernel = np.array([1.0, 4.0, 6.0, 4.0, 1.0], dtype=np.float32) / 16
+    return np.diff(scipy.ndimage.convolve1d(part, kernel, axis=2, mode="nearest"), axis=2)
+
+
 def _levelled(sinogram: NDArray[np.float32]) -> NDArray[np.float32]:
     """Subtract the line through both ends of each projection.
 
@@ -180,6 +218,24 @@ def estimate_axis(sinograms: NDArray[np.floating], angles: NDArray[np.float64]) 
         return AxisEstimate(
             (columns - 1) / 2, 0.0, "middle of the frame: the angles do not cover half a turn"
         )
+    if len(turns) == 2:
+        count = min(len(places) for _, places in turns)
+        views = [
+            np.stack(
+                [
+                    _resampled(
+                        sinograms[indices, row],
+                        np.interp(
+                            np.arange(count) / count, np.arange(len(places)) / len(places), places
+                        ),
+                    )
+                    for row in range(sinograms.shape[1])
+                ],
+                axis=1,
+            )
+            for indices, places in turns
+        ]
+        return opposite_views(views[0], views[1])
     parts = [
         _resampled(sinograms[indices, row], places)
         for indices, places in turns
@@ -189,6 +245,46 @@ def estimate_axis(sinograms: NDArray[np.floating], angles: NDArray[np.float64]) 
     plain = sum((mirror_evidence(part) for part in parts), empty)
     levelled = sum((mirror_evidence(_levelled(part)) for part in parts), empty)
     return max(plain.axis(), levelled.axis(), key=lambda found: found.confidence)
+
+
+def estimate_tilt(
+    sinograms: NDArray[np.floating],
+    rows: NDArray[np.int64],
+    middle: float,
+    angles: NDArray[np.float64],
+) -> AxisEstimate:
+    """Find the axis and its roll from where it stands in many rows.
+
+    Parameters
+    ----------
+    sinograms
+        float, (angle, row, column).
+    rows
+        int64: detector row of each.
+    middle
+        Detector row where `center_px` is told.
+    angles
+        float64, (angle,), radians.
+    """
+    found = [estimate_axis(sinograms[:, place : place + 1], angles) for place in range(len(rows))]
+    centers = np.array([one.center_px for one in found])
+    trust = np.array([one.confidence for one in found])
+    heights = middle - rows.astype(np.float64)
+    trust = np.where(trust >= 0.5 * trust.max(), trust, 0.0)
+    slope, center = 0.0, float(np.median(centers))
+    for _ in range(5):
+        if np.count_nonzero(trust) < 3:
+            break
+        slope, center = (float(value) for value in np.polyfit(heights, centers, 1, w=trust))
+        apart = np.abs(centers - center - slope * heights)
+        limit = 3.0 * 1.5 * float(np.median(apart[trust > 0])) + 1e-3
+        trust = np.where(apart <= limit, trust, 0.0)
+    return AxisEstimate(
+        center,
+        float(np.mean(trust)),
+        f"{found[0].method}, line through {np.count_nonzero(trust)} rows",
+        float(np.arctan(slope)),
+    )
 
 
 def _resampled(

@@ -34,6 +34,7 @@ if TYPE_CHECKING:  # heavy: loaded with the first projections
     from ._volume import VolumeEngine
 
 AXIS_PIXELS = 2**22  # sinogram pixels that the axis is found from: enough, and under half a second
+TILT_ROWS = 128  # rows that a tilt is found from
 PATIENCE_BLOCKS = 2  # so many complete blocks later, an incomplete one is left for the end
 
 
@@ -194,21 +195,35 @@ class Reconstructor(Searching):
                 self._axis_key = key
             return self._axis
 
-    def _found_axis(self) -> AxisEstimate:
-        from ._axis import estimate_axis
+    def tilted_axis(self) -> AxisEstimate:
+        """Find the rotation axis and its roll about the beam, from many of the kept rows."""
+        with self._lock:
+            self._check_ready(2)
+            return self._found_axis(tilt=True)
+
+    def _found_axis(self, *, tilt: bool = False) -> AxisEstimate:
+        from ._axis import estimate_axis, estimate_tilt
         from ._sinogram import attenuation_rows
 
         with self._timed("finding the axis"):
             present = np.flatnonzero(self._rows.present)
-            size = len(present) * self.frame_shape[1]
             kept = self._layout.kept
-            count = int(np.clip(AXIS_PIXELS // size, 1, len(kept)))
-            chosen = np.unique(np.linspace(0, len(kept) - 1, count + 2)[1:-1].astype(int))
-            sinograms = attenuation_rows(self._rows, present, self._field(), self.settings, chosen)
-            return estimate_axis(sinograms, self.angles[present])
+            count = AXIS_PIXELS // (len(present) * self.frame_shape[1])
+            count = min(max(count, TILT_ROWS if tilt else 1), len(kept))
+            places = np.unique(np.linspace(0, len(kept) - 1, count + 2)[1:-1].astype(int))
+            field = self._field()
+            sinograms = attenuation_rows(self._rows, present, field, self.settings, places)
+            angles = self.angles[present]
+            if not tilt:
+                return estimate_axis(sinograms, angles)
+            row = self.settings.center_row
+            middle = (self.frame_shape[0] - 1) / 2 if row is None else row
+            return estimate_tilt(sinograms, kept[places], middle, angles)
 
-    def _like_this(self, settings: ReconstructionSettings) -> "Reconstructor":
-        """Another reconstructor that has the frames of this one."""
+    def _like_this(
+        self, settings: ReconstructionSettings, every: tuple[int, int] = (0, 1)
+    ) -> "Reconstructor":
+        """Another reconstructor that has the frames of this one, or every n-th of them."""
         other = Reconstructor(
             settings,
             num_projections=self.num_projections,
@@ -229,6 +244,7 @@ class Reconstructor(Searching):
             )
         places = np.array([kept[row] for row in other.rows])
         other._rows = self._rows.subset(places)
+        other._rows.present &= np.arange(self.num_projections) % every[1] == every[0]
         other._flats.take(self._flats, places)
         return other
 

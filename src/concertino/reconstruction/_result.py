@@ -20,11 +20,15 @@ class AxisEstimate:
         0 (the data cannot tell) to 1.
     method
         How it was found.
+    tilt_rad
+        Roll of the axis about the beam, as `ReconstructionSettings.axis_angle_y`; 0 when it was not
+        asked for.
     """
 
     center_px: float
     confidence: float
     method: str
+    tilt_rad: float = 0.0
 
 
 @dataclass(frozen=True, eq=False)

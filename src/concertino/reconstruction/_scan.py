@@ -63,6 +63,7 @@ def find_axis(
     darks: NDArray[np.generic] | None = None,
     flats: NDArray[np.generic] | None = None,
     settings: ReconstructionSettings | None = None,
+    tilt: bool = False,
 ) -> AxisEstimate:
     """Find the column of the rotation axis in a whole scan.
 
@@ -70,14 +71,17 @@ def find_axis(
     ----------
     projections, angles, darks, flats, settings
         As for `reconstruct`; `settings.center` is not looked at.
+    tilt
+        Find also the roll of the axis about the beam, from many rows.
 
     Returns
     -------
     AxisEstimate
-        Column in px, confidence 0 to 1, method.
+        Column in px (at the middle row), confidence 0 to 1, method, tilt in rad.
     """
     chosen = (settings or ReconstructionSettings()).updated(center=None)
-    return _fed(projections, angles, darks, flats, chosen).axis()
+    job = _fed(projections, angles, darks, flats, chosen)
+    return job.tilted_axis() if tilt else job.axis()
 
 
 def find_parameter(
