@@ -22,7 +22,17 @@ DocumentCallback = Callable[[str, Mapping[str, Any]], Any]
 
 
 class SessionRunEngine(RunEngine):
-    """A RunEngine that says what is running when a second plan is given to it."""
+    """A RunEngine that says what is running when a second plan is given to it.
+
+    Attributes
+    ----------
+    after_plan : list of callable
+        Called in the caller's thread when a plan is over, however it ended.
+    """
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        self.after_plan: list[Callable[[], object]] = []
+        super().__init__(*args, **kwargs)
 
     def __call__(self, *args: Any, **metadata_kw: Any) -> Any:
         """Run a plan, as bluesky's RunEngine does.
@@ -38,7 +48,11 @@ class SessionRunEngine(RunEngine):
                 f"A plan was given to the RunEngine while {plan_name} is {self.state}. Wait for its "
                 "end, or end it with RE.abort()."
             )
-        return super().__call__(*args, **metadata_kw)
+        try:
+            return super().__call__(*args, **metadata_kw)
+        finally:
+            for function in self.after_plan:
+                function()
 
 
 class Session:
@@ -77,6 +91,9 @@ class Session:
         if progress:
             self.RE.waiting_hook = ProgressBarManager()  # type: ignore[assignment]
         self.recorder = Recorder(self._directories)
+        if isinstance(self.RE, SessionRunEngine):
+            # A plan is over when its documents are on the disk; its loop does not wait for that.
+            self.RE.after_plan.append(self.recorder.flush)
         self._log = RunLog()
         self._callbacks: dict[int, DocumentCallback] = {}
         self._tokens = [self.RE.subscribe(self.recorder), self.RE.subscribe(self._log)]
@@ -237,7 +254,7 @@ def open_session(
     run_engine : RunEngine, optional
         Make this one ready instead of a new one.
     separate_scans : bool
-        False: all runs in the data directory itself.
+        False: the data directory is the run's directory; a second run is refused.
     pattern : str
         Format of the names of run directories.
     md : mapping, optional
