@@ -79,7 +79,7 @@ class FrameCallback:
         self.name = name
         self._streams = streams
         self._starts: dict[str, Mapping[str, Any]] = {}
-        self._threads: list[threading.Thread] = []
+        self._threads: list[tuple[threading.Thread, threading.Event]] = []
         self._errors: list[BaseException] = []
 
     def __call__(self, name: str, document: Mapping[str, Any]) -> None:
@@ -130,21 +130,28 @@ class FrameCallback:
         self._errors.append(error)
 
     def _read_in_thread(self, stream: AnnouncedStream, subscription: Subscription) -> None:
+        taken = threading.Event()
+
         def run() -> None:
             try:
                 with subscription:
-                    self.take(stream, subscription)
+                    try:
+                        self.take(stream, subscription)
+                    finally:
+                        taken.set()
                     subscription.finish()
             except BaseException as error:
                 # The subscription has told the publisher, whose run fails with it.
                 LOG.debug("%s failed on stream %s", self.name, stream.name, exc_info=error)
 
         thread = threading.Thread(target=run, name=f"{self.name} {stream.name}", daemon=True)
-        self._threads.append(thread)
+        self._threads.append((thread, taken))
         thread.start()
 
     def _join(self) -> None:
-        # Streams end before their run stops: this waits only for the last lines of a thread.
-        for thread in self._threads:
-            thread.join(_JOIN_S)
+        # Only for the last lines of threads. A stream that has not ended is one whose plan unstages
+        # the camera after the run, as those of bluesky do: waiting for it would hold up its end.
+        for thread, taken in self._threads:
+            if taken.is_set():
+                thread.join(_JOIN_S)
         self._threads.clear()

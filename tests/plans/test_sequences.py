@@ -1,15 +1,19 @@
 """What the plans do to the devices, in which order, as the user guide of the predecessor says."""
 
+import time
 from collections.abc import Iterator, Mapping
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
+import bluesky.plans as bp
 import pytest
+from bluesky.utils import FailedStatus
 
 from concertino.documents import TomoBlock, validate_run
+from concertino.simulation import Faults
 from concertino.storage import open_run
-from concertino.testing import plan_messages, run_with_fault
+from concertino.testing import PlanFault, plan_messages, run_with_fault
 
 from .laboratory import COUNTS, PLANS, Laboratory
 
@@ -228,8 +232,6 @@ def described(documents: list[tuple[str, Mapping[str, Any]]]) -> dict[str, list[
 
 
 def test_the_beam_goes_off_first_then_motors_stop(laboratory: Laboratory) -> None:
-    from concertino.testing import PlanFault
-
     bench = laboratory.bench(lambda: laboratory.plan("continuous_tomography"))
     messages = plan_messages(bench)
     kickoff = [i for i, message in enumerate(messages) if message.command == "kickoff"][-1]
@@ -249,3 +251,39 @@ def test_the_beam_goes_off_first_then_motors_stop(laboratory: Laboratory) -> Non
         ("collect", "camera-ledger"),
         ("set", "rotation-velocity"),
     ]
+
+
+def test_counting_with_a_camera_stores_its_frames(
+    laboratory: Laboratory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("BLUESKY_PREDECLARE", "1")
+    camera = laboratory.beamline.camera
+    laboratory.beamline.twin.warm_up()
+    began = time.monotonic()
+    metadata = laboratory.directories.new().metadata()
+    laboratory.RE(bp.count([camera], num=3, md=metadata))
+    # The run stops before the camera is unstaged: the writer must not wait for the stream's end.
+    assert time.monotonic() - began < 8
+    validate_run(laboratory.documents)
+    run = open_run(metadata["run_directory"])
+    assert run.frames("primary").read().shape == (3, 16, 16)
+
+
+def test_a_frame_that_is_lost_at_a_step_is_missing_at_its_angle(tmp_path: Path) -> None:
+    laboratory = Laboratory(tmp_path, faults=Faults(drop_frames=[1]))
+    documents = laboratory.run(
+        "step_tomography", order=["projections"], angular_range="4 deg",
+        num_projections=4, on_lost="flag",
+    )  # fmt: skip
+    validate_run(documents)
+    events = {d["seq_num"]: d["data"]["rotation"] for name, d in documents if name == "event"}
+    data = [d for name, d in documents if name == "stream_datum"]
+    assert events == {1: 0, 2: 1, 3: 2, 4: 3}
+    assert [d["indices"] for d in data] == [{"start": i, "stop": i + 1} for i in range(3)]
+    assert [d["seq_nums"]["start"] for d in data] == [1, 3, 4]
+    run = open_run(documents[0][1]["run_directory"])
+    assert list(run.frames("projections").index["number"]) == [0, 2, 3]
+    assert run.ledger()[0]["dropped"] == 1
+    with pytest.raises(FailedStatus) as caught:
+        laboratory.run("step_tomography", order=["projections"], num_projections=4)
+    assert "the camera dropped 1 frames (numbers 1)" in str(caught.value.__cause__)
