@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 _LOOK_S = 1.0
 _MESSAGES_AT_ONCE = 64
 _JOIN_S = 5.0
+#: What changes nothing for the publisher.
+_NO_NEWS = ("credit", "newest", "alive")
 
 
 class Gate(Endpoint):
@@ -55,6 +57,8 @@ class Gate(Endpoint):
         self._path = path
         self._memory = memory
         self._peers: dict[bytes, Peer] = {}
+        self._hungry = True
+        self._news = 0
         self._bell = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
         weakref.finalize(self, os.close, self._bell)
         self._look_s = min(_LOOK_S, stream.timeout_s / 8)
@@ -64,9 +68,11 @@ class Gate(Endpoint):
         self._thread.start()
 
     def wake(self) -> None:
-        """Have the thread look what is new."""
-        if not self._closing:
-            os.eventfd_write(self._bell, 1)
+        """Have the thread look what is new, unless nobody can be sent anything now."""
+        if self._closing or not (self._hungry or self._stream.flow.ended):
+            return
+        self._hungry = False
+        os.eventfd_write(self._bell, 1)
 
     def close(self) -> None:
         """Tell subscribers what they have not been told, and become unreachable."""
@@ -95,20 +101,22 @@ class Gate(Endpoint):
 
     def _hear(self) -> None:
         """Take the messages that are there, at most so many that frames still leave in time."""
+        before = self._news
         for _ in range(_MESSAGES_AT_ONCE):
-            try:
-                identity, *parts = self._socket.recv_multipart(zmq.NOBLOCK)
-            except zmq.Again:
+            if not int(self._socket.getsockopt(zmq.EVENTS)) & zmq.POLLIN:
                 break
+            identity, *parts = self._socket.recv_multipart()
             for outgoing in self._answer(identity, parts):
                 self._send(identity, outgoing)
-        with self._stream.changed:
-            self._stream.changed.notify_all()
-        self._stream.notify()
+        if self._news > before:
+            with self._stream.changed:
+                self._stream.changed.notify_all()
+            self._stream.notify()
 
     def _answer(self, identity: bytes, parts: list[bytes]) -> list[Outgoing]:
         try:
             message = unpack(b"".join(parts))
+            self._news += message["kind"] not in _NO_NEWS
             if message["kind"] == "hello":
                 return [self._welcome(identity, message)]
             peer = self._peers.get(identity)
@@ -167,10 +175,15 @@ class Gate(Endpoint):
         return pack("welcome", **welcome), None
 
     def _serve(self) -> None:
+        # While this looks, a frame that comes must ring the bell, or it might be overlooked.
+        self._hungry = True
+        hungry = False
         for identity, peer in self._peers.items():
             if peer.turn == peer.party.turn:
                 for outgoing in peer.due():
                     self._send(identity, outgoing)
+                hungry = hungry or peer.hungry
+        self._hungry = hungry
 
     def _send(self, identity: bytes, outgoing: Outgoing) -> None:
         header, payload = outgoing

@@ -54,6 +54,11 @@ class Peer:
         """Whether it wants each frame."""
         return self.party.delivery == "every"
 
+    @property
+    def hungry(self) -> bool:
+        """Whether it could be sent a frame if there were one."""
+        return self.credit > 0 if self.every else self.wanted is not None
+
     def take(self, message: Message) -> Iterator[Outgoing]:
         """Act on what the subscriber says, and yield the answer; the stream's lock is held.
 

@@ -159,22 +159,34 @@ class RemoteChannel(Channel):
         )
 
     def claim(self, claim: Claim) -> None:
-        self._connection.send("claim", **asdict(claim))
-        self._await("claimed", self._timeout_s)
+        if not self._tell("claim", ("claimed",), self._timeout_s, **asdict(claim)):
+            raise FrameStreamError(
+                f"The publisher of frame stream {self.label} did not answer a claim within "
+                f"{self._timeout_s:g} s."
+            )
 
-    def _await(self, kind: str, timeout_s: float) -> None:
-        """Wait for an answer before any frame was asked for; raise if it is another."""
-        deadline = time.monotonic() + timeout_s
+    def _tell(self, kind: str, answers: tuple[str, ...], wait_s: float, **fields: Any) -> bool:
+        """Say something until it was heard; tell whether it was within its time.
+
+        Raises
+        ------
+        FrameStreamError
+            If the publisher will not hear it, or is dead.
+        """
+        self._connection.send(kind, **fields)
+        deadline = time.monotonic() + wait_s
         while (received := self._connection.get(deadline - time.monotonic())) is not None:
             message, payload = received
-            if message["kind"] == kind:
-                return
+            if message["kind"] in answers:
+                return True
             if message["kind"] == "error":
+                self._given_up = True
                 raise FrameStreamError(str(message["reason"]))
+            if message["kind"] == "unknown":
+                self._return()
+                self._connection.send(kind, **fields)
             self._set_aside(message, payload)
-        raise FrameStreamError(
-            f"The publisher of frame stream {self.label} did not answer within {timeout_s:g} s."
-        )
+        return False
 
     @abstractmethod
     def _set_aside(self, message: Message, payload: memoryview | None) -> None:
@@ -191,19 +203,16 @@ class RemoteChannel(Channel):
 
     def _part(self, kind: str, **fields: object) -> None:
         """Say goodbye, and wait until it is heard when the publisher counts on us."""
-        connection = self._connection
         try:
-            connection.send(kind, **fields)
             counted_on = self._hello.delivery == "every" and not self._given_up
             if counted_on and self._failure() is None:
-                deadline = time.monotonic() + min(_PART_S, self._timeout_s)
-                while (received := connection.get(deadline - time.monotonic())) is not None:
-                    if received[0]["kind"] in ("bye", "error", "unknown"):
-                        break
+                self._tell(kind, ("bye",), min(_PART_S, self._timeout_s), **fields)
+            else:
+                self._connection.send(kind, **fields)
         except FrameStreamError:
-            return  # The publisher is dead: nobody is left to tell.
+            return  # The publisher is dead, or has given us up: nobody is left to tell.
         finally:
-            connection.close()
+            self._connection.close()
 
     def _malformed(self, error: Exception) -> ProtocolError:
         return ProtocolError(

@@ -39,7 +39,7 @@ class EveryChannel(RemoteChannel):
     ) -> None:
         super().__init__(connection, hello, resume, timeout_s)
         self._arrived = self._read = self._safe = self._start
-        self._digest = self._start_digest
+        self._digest = self._safe_digest = self._start_digest
         self._digests: deque[_Digests] = deque()
         self._aside: deque[tuple[Message, memoryview | None]] = deque()
         self._pending: FrameBatch | None = None
@@ -115,8 +115,13 @@ class EveryChannel(RemoteChannel):
             self._digests.popleft()
         oldest = self._digests[0]
         self._safe = stop
-        digest = int(oldest.values[stop - 1 - oldest.start])
-        self._connection.send("acknowledge", stop=stop, digest=digest)
+        self._safe_digest = int(oldest.values[stop - 1 - oldest.start])
+        self._connection.send("acknowledge", stop=stop, digest=self._safe_digest)
+
+    def _return(self) -> None:
+        super()._return()
+        # The last acknowledgement may have been lost with the connection.
+        self._connection.send("acknowledge", stop=self._safe, digest=self._safe_digest)
 
     def _next_start(self) -> int | None:
         return self._arrived

@@ -115,16 +115,20 @@ class Ring:
         first = start % self.capacity
         return self.frames[first : first + min(count, self.capacity - first)]
 
+    def sum_up(self, start: int, count: int) -> None:
+        """Compute the checksums of frames just written."""
+        first = start % self.capacity
+        for slot in range(first, first + count):
+            self.checksums[slot] = frame_checksum(self.frames[slot])
+
     def seal(
         self, start: int, timestamps: NDArray[np.int64], numbers: NDArray[np.int64], digest: int
     ) -> int:
-        """Note what belongs to frames just written, and their checksums; return the new digest."""
+        """Note what belongs to frames that were summed up, and return the new digest."""
         first = start % self.capacity
         stop = first + len(timestamps)
         self.timestamps[first:stop] = timestamps
         self.numbers[first:stop] = numbers
-        for slot in range(first, stop):
-            self.checksums[slot] = frame_checksum(self.frames[slot])
         self.digests[first:stop] = extend_digest(digest, self.checksums[first:stop])
         return int(self.digests[stop - 1])
 

@@ -209,12 +209,16 @@ class FrameStream:
         numbers : array_like of int, shape (count,), optional
             The camera's frame numbers; by default they go on from the frames before.
         """
-        flow = self.flow
-        if not 0 <= count <= flow.reserved:
+        if not 0 <= count <= self.flow.reserved:
             raise FrameStreamError(
                 f"Frame stream {self.name} was told to publish {count} frames; "
-                f"{flow.reserved} slots are reserved."
+                f"{self.flow.reserved} slots are reserved."
             )
+        self.ring.sum_up(self.flow.published, count)
+        self._seal(count, timestamps, numbers)
+
+    def _seal(self, count: int, timestamps: ArrayLike | None, numbers: ArrayLike | None) -> None:
+        flow = self.flow
         start = flow.published
         if count:
             stamps = time.time_ns() if timestamps is None else timestamps
@@ -262,8 +266,12 @@ class FrameStream:
         while done < len(batch):
             slots = self.reserve(len(batch) - done)
             stop = done + len(slots)
-            np.copyto(slots, batch[done:stop])
-            self.commit(
+            first = self.flow.published
+            for offset in range(len(slots)):
+                # Frame by frame: what was just written is still in the processor's cache.
+                np.copyto(slots[offset], batch[done + offset])
+                self.ring.sum_up(first + offset, 1)
+            self._seal(
                 len(slots),
                 None if timestamps is None else timestamps[done:stop],
                 None if numbers is None else numbers[done:stop],

@@ -1,0 +1,189 @@
+"""Connections that are cut, silenced and made again: a subscriber goes on as if nothing had been."""
+
+import select
+import socket
+import threading
+import time
+from collections.abc import Iterator
+
+import pytest
+
+from concertino import FrameStreamError, SubscriberSilentError
+from concertino.frames import FrameStream, subscribe
+from concertino.testing import Reader, check_batch, drain, eventually, numbered_frames, take
+
+SHAPE = (64, 128)
+
+
+class Line:
+    """A TCP line to a publisher that can be cut, or go dead without a word."""
+
+    def __init__(self, address: str) -> None:
+        place, _, path = address.removeprefix("tcp://").partition("/")
+        host, _, port = place.partition(":")
+        self._target = (host, int(port))
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self.address = f"tcp://127.0.0.1:{self._listener.getsockname()[1]}/{path}"
+        self._pairs: list[tuple[socket.socket, socket.socket]] = []
+        self._lock = threading.Lock()
+        self.down = False
+        self.dead = False
+        self._closed = False
+        self.carried = 0
+        self._thread = threading.Thread(target=self._run, daemon=True)
+        self._thread.start()
+
+    def cut(self) -> None:
+        """Close every connection."""
+        with self._lock:
+            for pair in self._pairs:
+                for end in pair:
+                    end.close()
+            self._pairs.clear()
+
+    def _run(self) -> None:
+        while not self._closed:
+            with self._lock:
+                pairs = [] if self.dead else list(self._pairs)
+            ends = {one: other for pair in pairs for one, other in (pair, pair[::-1])}
+            readable, _, _ = select.select([self._listener, *ends], [], [], 0.01)
+            for end in readable:
+                if end is self._listener:
+                    self._accept()
+                else:
+                    self._carry(end, ends[end])
+
+    def _accept(self) -> None:
+        near, _ = self._listener.accept()
+        if self.down:
+            near.close()
+            return
+        with self._lock:
+            self._pairs.append((near, socket.create_connection(self._target)))
+
+    def _carry(self, source: socket.socket, sink: socket.socket) -> None:
+        try:
+            octets = source.recv(2**16)
+            sink.sendall(octets)
+            self.carried += len(octets)
+        except OSError:
+            octets = b""
+        if not octets:
+            with self._lock:
+                self._pairs = [pair for pair in self._pairs if source not in pair]
+            source.close()
+            sink.close()
+
+    def close(self) -> None:
+        self._closed = True
+        self._thread.join()
+        self.cut()
+        self._listener.close()
+
+
+@pytest.fixture
+def stream(request: pytest.FixtureRequest) -> Iterator[FrameStream]:
+    timeout_s = getattr(request, "param", 8.0)
+    with FrameStream(
+        "tcp://",
+        shape=SHAPE,
+        dtype="u2",
+        ring_bytes=2**22,
+        timeout_s=timeout_s,
+        name="camera/darks",
+    ) as stream:
+        yield stream
+
+
+@pytest.fixture
+def line(stream: FrameStream) -> Iterator[Line]:
+    line = Line(stream.address)
+    yield line
+    line.close()
+
+
+def test_a_line_that_is_cut_in_mid_stream_loses_nothing(stream: FrameStream, line: Line) -> None:
+    with Reader(line.address) as reader:
+        for start in range(0, 600, 5):
+            stream.publish(numbered_frames(start, 5, SHAPE))
+            if start in (100, 101, 300, 450):
+                eventually(lambda start=start: stream.acknowledged > start // 2)  # type: ignore[misc]
+                line.cut()
+        stream.end().check()
+    assert reader.count == 600
+
+
+def test_a_line_that_stays_down_for_a_while_loses_nothing(stream: FrameStream, line: Line) -> None:
+    with Reader(line.address) as reader:
+        stream.publish(numbered_frames(0, 20, SHAPE))
+        line.down = True
+        line.cut()
+        stream.publish(numbered_frames(20, 20, SHAPE))
+        time.sleep(0.8)
+        line.down = False
+        stream.publish(numbered_frames(40, 20, SHAPE))
+        stream.end().check()
+    assert reader.count == 60
+
+
+def test_frames_in_hand_stay_valid_when_the_line_is_cut(stream: FrameStream, line: Line) -> None:
+    reader = subscribe(line.address, name="reader")
+    stream.publish(numbered_frames(0, 10, SHAPE))
+    held = reader.read(max_frames=4, timeout_s=5)
+    assert held is not None
+    line.cut()
+    check_batch(held, 0)
+    reader.acknowledge(held.stop)
+    batches = take(reader, 10)
+    line.cut()
+    reader.acknowledge(batches[-1].stop)
+    # Nothing more comes: what was said into the dead line is said again.
+    with pytest.raises(TimeoutError):
+        reader.read(timeout_s=1.5)
+    eventually(lambda: stream.acknowledged == 10)
+    reader.close()
+
+
+def test_the_last_words_are_said_again_when_the_line_is_cut(
+    stream: FrameStream, line: Line
+) -> None:
+    reader = subscribe(line.address, name="reader")
+    stream.publish(numbered_frames(0, 10, SHAPE))
+    ending = threading.Thread(target=stream.end)
+    ending.start()
+    assert drain(reader) == 10
+    line.cut()
+    reader.finish()
+    ending.join(8)
+    stream.ledger().check()
+
+
+@pytest.mark.parametrize("stream", [1.2], indirect=True)
+def test_a_dead_line_is_noticed_on_both_sides(line: Line, stream: FrameStream) -> None:
+    reader = Reader(line.address)
+    stream.publish(numbered_frames(0, 2, SHAPE))
+    eventually(lambda: stream.acknowledged == 2)
+    line.dead = True
+    begin = time.monotonic()
+    stream.publish(numbered_frames(2, 10, SHAPE))
+    with pytest.raises(
+        FrameStreamError,
+        match=r"The publisher of frame stream camera/darks gave no sign of life for \d\.\d s: its "
+        r"process died, was stopped or cannot be reached\. Frames that were received are whole\.",
+    ):
+        reader.join()
+    assert time.monotonic() - begin < 8
+    eventually(lambda: isinstance(stream.error, SubscriberSilentError))
+
+
+def test_a_viewer_goes_on_after_a_cut(stream: FrameStream, line: Line) -> None:
+    viewer = subscribe(line.address, name="viewer", delivery="latest")
+    stream.publish(numbered_frames(0, 3, SHAPE))
+    first = viewer.read(timeout_s=5)
+    assert first is not None
+    line.cut()
+    stream.publish(numbered_frames(3, 4, SHAPE))
+    second = viewer.read(timeout_s=8)
+    assert second is not None
+    check_batch(second, 6)
+    viewer.close()
