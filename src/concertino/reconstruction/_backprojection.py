@@ -10,7 +10,7 @@ import numpy as np
 import scipy.fft
 from numpy.typing import NDArray
 
-from ._filters import filter_response
+from ._filters import factor, filter_response
 from ._gridding import Lattice, aligned_zeros, bands, filter_width, run_on
 from ._settings import ReconstructionSettings
 
@@ -41,9 +41,10 @@ class BackprojectionPlan:
         self.columns, self.center, self.x, self.y = columns, center, x, y
         self.width = filter_width(columns, center, x, y)
         self.grid_shape = (y.count, x.count)
-        self.response = filter_response(
+        response = filter_response(
             settings.filter, self.width, settings.cutoff, settings.butterworth_order
-        ).astype(np.float32)
+        )
+        self.response = (response * factor(settings.filter)).astype(np.complex64)
 
     @staticmethod
     def lanes(slices: int) -> int:

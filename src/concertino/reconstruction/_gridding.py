@@ -21,7 +21,7 @@ import numpy as np
 import scipy.fft
 from numpy.typing import NDArray
 
-from ._filters import filter_response
+from ._filters import factor, filter_response
 from ._settings import Interval, ReconstructionSettings, positions
 
 OVERSAMPLING = 1.25  # of a whole slice: what lies at its very edge is outside of the view anyway
@@ -91,6 +91,7 @@ class GridPlan:
             settings.filter, self.width, settings.cutoff, settings.butterworth_order
         )
         self.response = (response / self.width).astype(np.float32)
+        self._factor = factor(settings.filter)
         beta = _beta(oversampling)
         self.table = _kernel_table(beta)
         self.slope_x = x.step * self.grid_shape[1] / self.width
@@ -150,7 +151,8 @@ class GridPlan:
         shift = self.center + origin_x * cosines - origin_y * sines
         turn = 2j * np.pi / self.width * shift[:, None]
         lowest = -(self.width // 2)
-        coarse = np.exp(turn * np.arange(lowest, self.width // 2, PHASE_BLOCK)).astype(np.complex64)
+        coarse = np.exp(turn * np.arange(lowest, self.width // 2, PHASE_BLOCK)) * self._factor
+        coarse = coarse.astype(np.complex64)
         fine = np.exp(turn * np.arange(PHASE_BLOCK)).astype(np.complex64)
         scales = weights.astype(np.float32)
 

@@ -4,7 +4,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ._angles import angular_weights
-from ._filters import filter_response
+from ._filters import factor, filter_response
 from ._settings import FilterName, PaddingMode
 
 
@@ -27,7 +27,7 @@ def filter_sinogram(
     else:
         padded = np.pad(sinogram.astype(float), pads)
     width = 4 * columns
-    response = filter_response(filter_name, width, cutoff, order)
+    response = filter_response(filter_name, width, cutoff, order) * factor(filter_name)
     filtered = np.fft.ifft(np.fft.fft(padded, width, axis=-1) * response, axis=-1).real
     return np.asarray(filtered[..., half : half + columns])
 

@@ -17,7 +17,7 @@ import scipy.fft
 from numpy.typing import NDArray
 
 from ._correct import FlatField, fill_padded
-from ._filters import filter_response
+from ._filters import factor, filter_response, is_odd
 from ._geometry import projection_matrices
 from ._gridding import Lattice, aligned_zeros, bands, filter_width, run_on
 from ._rows import ProjectionRows
@@ -82,7 +82,10 @@ class VolumeEngine:
         response = filter_response(
             settings.filter, self._width, settings.cutoff, settings.butterworth_order
         )
-        self._response = (response * self._magnification()).astype(np.float32)
+        scale = factor(settings.filter) * (
+            1.0 if is_odd(settings.filter) else self._magnification()
+        )
+        self._response = (response * scale).astype(np.complex64)
         # of what an oblique axis sweeps, only this share is new
         pitch = np.asarray(settings.axis_angle_x, dtype=np.float64)
         self._swept = np.broadcast_to(np.abs(np.cos(pitch)), (len(angles),))
