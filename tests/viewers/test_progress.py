@@ -21,8 +21,10 @@ class Emitter:
         self.run = compose_run(metadata=metadata)
         tracker("start", self.run.start_doc)
 
-    def stream(self, name: str) -> str:
-        key = {"source": "", "dtype": "array", "shape": [1, 4, 4], "external": "STREAM:"}
+    def stream(self, name: str, external: bool = True) -> str:
+        key: dict[str, Any] = {"source": "", "dtype": "array", "shape": [1, 4, 4]}
+        if external:
+            key["external"] = "STREAM:"
         bundle = self.run.compose_descriptor(name=name, data_keys={"camera": key})
         self.tracker("descriptor", bundle.descriptor_doc)
         uid: str = bundle.descriptor_doc["uid"]
@@ -68,7 +70,7 @@ def test_a_tomography() -> None:
 def test_events_count_like_frames() -> None:
     tracker = RunTracker()
     emitter = Emitter(tracker, num_points=5, scan_id=3)
-    uid = emitter.stream("primary")
+    uid = emitter.stream("primary", external=False)
 
     tracker("event", {"descriptor": uid, "seq_num": 1})
     tracker("event_page", {"descriptor": uid, "seq_num": [2, 3]})
@@ -80,10 +82,18 @@ def test_events_count_like_frames() -> None:
 def test_streams_that_hold_no_frames_are_not_shown() -> None:
     tracker = RunTracker()
     emitter = Emitter(tracker, tomo=TOMO)
-    for name in ("baseline", "ledger"):
-        tracker("event", {"descriptor": emitter.stream(name), "seq_num": 1})
+    for name in ("baseline", "ledger", "motion"):
+        tracker("event", {"descriptor": emitter.stream(name, external=False), "seq_num": 1})
+    emitter.frames(emitter.stream("second_camera"), 5)
 
-    assert [name for name, _, _ in progress(tracker)] == ["darks", "flats", "projections"]
+    names = [name for name, _, _ in progress(tracker)]
+    assert names == ["darks", "flats", "projections", "second_camera"]
+
+    emitter = Emitter(tracker)
+    for name in ("baseline", "primary"):
+        tracker("event", {"descriptor": emitter.stream(name, external=False), "seq_num": 1})
+
+    assert [name for name, _, _ in progress(tracker)] == ["primary"]
 
 
 @pytest.mark.parametrize(

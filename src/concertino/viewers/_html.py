@@ -39,9 +39,8 @@ def header(summary: Mapping[str, Any], *, paused: bool) -> str:
         _reason(run, "reason"),
         '<div style="display:flex;flex-wrap:wrap;gap:6px 28px;margin-top:6px">',
         *(_bar(stream) for stream in run["streams"]),
-        "</div>",
         _processing(summary.get("processing")),
-        "</div>",
+        "</div></div>",
     ]
     return "".join(parts)
 
@@ -134,8 +133,8 @@ def _processing(run: Mapping[str, Any] | None) -> str:
     if run is None:
         return ""
     return (
-        f'<div style="margin-top:6px">{escape(run["name"])} {_badge(run["state"], "processing")}'
-        f"</div>{_reason(run, 'processing-reason')}"
+        f'<span style="white-space:nowrap">{escape(run["name"])} '
+        f"{_badge(run['state'], 'processing')}</span>{_reason(run, 'processing-reason')}"
     )
 
 

@@ -120,18 +120,18 @@ class PicturePanel:
 
     def _make_controls(self, settings: PageSettings) -> Any:
         self._choice = Select(
-            title="picture", value=_NEWEST, options=[_NEWEST], width=105, visible=False
+            title="picture", value=_NEWEST, options=[_NEWEST], width=100, visible=False
         )
         self._colours = Select(
-            title="colours", value=settings.colour_map, options=list(COLOUR_MAPS), width=90
+            title="colours", value=settings.colour_map, options=list(COLOUR_MAPS), width=84
         )
         self._mode = RadioButtonGroup(
             labels=list(LIMITS_MODES), active=LIMITS_MODES.index(settings.mode)
         )
         low, high = self._limits
         free = settings.mode != "fixed"
-        self._low = NumericInput(title="from", value=low, mode="float", width=88, disabled=free)
-        self._high = NumericInput(title="to", value=high, mode="float", width=88, disabled=free)
+        self._low = NumericInput(title="from", value=low, mode="float", width=96, disabled=free)
+        self._high = NumericInput(title="to", value=high, mode="float", width=96, disabled=free)
         self._colours.on_change("value", self._recolour)
         self._mode.on_change("active", self._change_mode)
         self._low.on_change("value", self._type_limit)

@@ -49,6 +49,8 @@ class RunProgress:
         Why it failed or was aborted; "" otherwise.
     streams : dict of str to StreamProgress
         By name, in the order of the plan.
+    announced : bool
+        Whether the start document told the streams.
     """
 
     uid: str = ""
@@ -59,6 +61,7 @@ class RunProgress:
     state: RunState = "waiting"
     reason: str = ""
     streams: dict[str, StreamProgress] = field(default_factory=dict)
+    announced: bool = False
     started_s: float = field(default_factory=time.monotonic)
     stopped_s: float | None = None
 
@@ -70,6 +73,7 @@ class RunProgress:
         sample = start.get("sample") or ""
         if isinstance(sample, Mapping):
             sample = sample.get("name", "")
+        totals = _totals(start)
         return cls(
             uid=str(start.get("uid", "")),
             name=str(name or str(start.get("uid", ""))[:8]),
@@ -77,15 +81,20 @@ class RunProgress:
             sample=str(sample),
             derived="derived_from" in start,
             state="running",
-            streams={
-                stream: StreamProgress(stream, 0, total) for stream, total in _totals(start).items()
-            },
+            streams={stream: StreamProgress(stream, 0, total) for stream, total in totals.items()},
+            announced=bool(totals),
         )
+
+    def shows(self, descriptor: Mapping[str, Any]) -> bool:
+        """Tell whether a stream belongs to the progress of the run."""
+        if descriptor["name"] in self.streams:
+            return True
+        # Beside announced streams of images only other images count: not a log of motions.
+        images = any("external" in key for key in descriptor.get("data_keys", {}).values())
+        return images or not (self.announced or descriptor["name"] in _SIDE_STREAMS)
 
     def reach(self, stream: str, count: int) -> None:
         """Note that `count` frames or events of a stream are documented."""
-        if stream in _SIDE_STREAMS:
-            return
         progress = self.streams.setdefault(stream, StreamProgress(stream))
         progress.acquired = max(progress.acquired, count)
 
@@ -135,7 +144,8 @@ class RunTracker:
         if name == "start":
             self._start(RunProgress.begin(doc))
         elif name == "descriptor":
-            if (run := self._runs.get(doc["run_start"])) is not None:
+            run = self._runs.get(doc["run_start"])
+            if run is not None and run.shows(doc):
                 self._streams[doc["uid"]] = (run, doc["name"])
                 run.reach(doc["name"], 0)
         elif name in ("event", "event_page", "stream_datum"):
