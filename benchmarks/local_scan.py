@@ -157,6 +157,7 @@ def take(way: Way, frames: int, root: Path, python: Path, arguments: argparse.Na
         "written_hz": frames / (written_ns - result["started_ns"]) * 1e9,
         "returned_hz": frames / (result["returned_ns"] - result["started_ns"]) * 1e9,
         "loop_blocked_ms": 1e3 * result.get("loop_blocked_s", 0.0),
+        "idle_blocked_ms": 1e3 * result.get("idle_blocked_s", 0.0),
         "cpu_s": result["cpu_s"],
         "waited_for_cpu_s": waited_s,
     }
@@ -189,15 +190,18 @@ def report(results: dict[Way, list[Any]]) -> dict[str, Any]:
     """Print the tables; return them for the JSON file."""
     medians: dict[Way, float] = {}
     rows = []
-    print(f"\n{'frames/s, median (lowest … highest)':46}{'written':>24}{'returned':>10}{'loop':>9}")
+    print(
+        f"\n{'frames/s, median (lowest … highest)':46}{'written':>24}{'returned':>10}{'loop':>9}{'idle':>9}"
+    )
     for way, scans in results.items():
         rates = [scan["written_hz"] for scan in scans]
         medians[way] = statistics.median(rates)
         returned = statistics.median(scan["returned_hz"] for scan in scans)
         blocked = max(scan["loop_blocked_ms"] for scan in scans)
         spread = f"{medians[way]:.0f} ({min(rates):.0f} … {max(rates):.0f})"
-        loop = f"{blocked:.0f} ms" if way.who == "concertino" else ""
-        print(f"{way.size:4}²  {way!s:40}{spread:>24}{returned:>10.0f}{loop:>9}")
+        idle = max(scan["idle_blocked_ms"] for scan in scans)
+        loop = f"{blocked:>6.0f} ms{idle:>6.0f} ms" if way.who == "concertino" else ""
+        print(f"{way.size:4}²  {way!s:40}{spread:>24}{returned:>10.0f}{loop}")
         rows.append(
             {
                 "who": way.who,

@@ -41,15 +41,20 @@ class PreparedSource:
     ----------
     frames : ndarray, shape (n, height, width)
         Served in turn.
-    prepare : callable
+
+    Attributes
+    ----------
+    before_projections : callable
         Called before projections are started.
+    started_ns : int
+        When frames were asked for, after that.
     """
 
     pixel_size_um = 1.0
 
-    def __init__(self, frames: NDArray[Any], prepare: Callable[[], None]) -> None:
+    def __init__(self, frames: NDArray[Any]) -> None:
         self._frames = frames
-        self._before_projections = prepare
+        self.before_projections: Callable[[], None] = lambda: None
         self.shape: tuple[int, int] = frames.shape[1:]
         self.dtype = frames.dtype
         self.started_ns = 0
@@ -64,7 +69,7 @@ class PreparedSource:
     def start(self) -> None:
         """Note the time."""
         if self._kind == "projections":
-            self._before_projections()
+            self.before_projections()
         self.started_ns = time.time_ns()
 
     def grab(self, out: NDArray[Any]) -> Grab:
@@ -88,27 +93,52 @@ class LoopProbe:
     Attributes
     ----------
     worst_s : float
-        The longest time that the loop could not be reached, in seconds.
+        The longest delay while it was not paused, in seconds.
     """
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self._loop = loop
         self._due_s = float("inf")
-        self._running = True
+        self._paused = False
         self.worst_s = 0.0
         loop.call_soon_threadsafe(self._again)
 
-    def stop(self) -> float:
-        """Return the longest delay since the start, in seconds."""
-        self._running = False
-        return self.worst_s
+    @contextlib.contextmanager
+    def pause(self) -> Iterator[None]:
+        """Count no delays."""
+        self._paused = True
+        yield
+        self._loop.call_soon_threadsafe(self._resume)
+
+    def _resume(self) -> None:
+        self._paused = False
+        self._due_s = self._loop.time()
 
     def _again(self) -> None:
         now = self._loop.time()
-        self.worst_s = max(self.worst_s, now - self._due_s)
-        if self._running:
-            self._due_s = now + _PROBE_S
-            self._loop.call_at(self._due_s, self._again)
+        if not self._paused:
+            self.worst_s = max(self.worst_s, now - self._due_s)
+        self._due_s = now + _PROBE_S
+        self._loop.call_at(self._due_s, self._again)
+
+
+class Heartbeat:
+    """A process that does nothing but sleep 5 ms at a time: how late it wakes is the computer's doing."""
+
+    def __init__(self) -> None:
+        self._process: subprocess.Popen[str] | None = None
+
+    def start(self) -> None:
+        """Start it."""
+        program = Path(__file__).with_name("heartbeat.py")
+        self._process = subprocess.Popen(
+            [sys.executable, "-S", str(program)],
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
+        )  # fmt: skip
+
+    def stop(self) -> float:
+        """Return its longest delay in seconds."""
+        return 0.0 if self._process is None else float(self._process.communicate()[0])
 
 
 def touch(size: int) -> None:
@@ -127,7 +157,8 @@ def browser(url: str) -> Iterator[int]:
         process = subprocess.Popen(
             [
                 program, "--headless=new", "--no-sandbox", "--disable-gpu", "--no-first-run",
-                "--disable-background-networking", f"--user-data-dir={profile}", url,
+                "--disable-background-networking", "--disable-component-update", "--disable-sync",
+                "--window-size=1400,1000", f"--user-data-dir={profile}", url,
             ],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
@@ -179,10 +210,7 @@ def page(mode: str, session: Any, warm_up: Any) -> Iterator[None]:
         session.subscribe(view)
         wait_for(view.url)
         group = stack.enter_context(browser(view.url))
-        deadline = time.monotonic() + 30
-        while not view.state.watched and time.monotonic() < deadline:
-            time.sleep(0.05)
-        if not view.state.watched:
+        if not view.state.asked.wait(30):
             raise SystemExit("The browser did not show the page within 30 s.")
         warm_up()
         time.sleep(2)
@@ -199,7 +227,7 @@ def scan(arguments: argparse.Namespace) -> dict[str, Any]:
     """Run a small scan and the one that counts; return what is known of the latter."""
     size = arguments.size
     frames = np.random.default_rng(1).integers(0, 4096, (arguments.distinct, size, size), np.uint16)
-    source = PreparedSource(frames, lambda: touch(arguments.touch))
+    source = PreparedSource(frames)
     camera = Camera(source)
     beamline = SimulatedBeamline(shape=(16, 16))
     directory = Path(arguments.directory)
@@ -216,18 +244,28 @@ def scan(arguments: argparse.Namespace) -> dict[str, Any]:
 
     with open_session(directory, catalog=False, progress=False) as session:
         session.subscribe(ImageWriter(bytes_per_file=arguments.bytes_per_file))
+        probe, heartbeat = LoopProbe(session.RE.loop), Heartbeat()
+
+        def settle() -> None:
+            with probe.pause():
+                touch(arguments.touch)
+                heartbeat.start()
+                time.sleep(0.1)
+
         with page(arguments.live, session, lambda: run(session, arguments.warm_up)):
-            probe = LoopProbe(session.RE.loop)
+            source.before_projections = settle
             began_s = time.process_time()
             run(session, arguments.frames)
             returned_ns = time.time_ns()
             cpu_s = time.process_time() - began_s
-            blocked_s = probe.stop()
+        idle_blocked_s = heartbeat.stop()
+        blocked_s = probe.worst_s
     return {
         "directory": str(directory / "scan_0002" / "projections"),
         "started_ns": source.started_ns,
         "returned_ns": returned_ns,
         "loop_blocked_s": blocked_s,
+        "idle_blocked_s": idle_blocked_s,
         "cpu_s": cpu_s,
     }
 
