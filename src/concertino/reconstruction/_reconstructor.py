@@ -3,7 +3,7 @@
 import os
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
@@ -34,6 +34,7 @@ if TYPE_CHECKING:  # heavy: loaded with the first projections
     from ._volume import VolumeEngine
 
 AXIS_PIXELS = 2**22  # sinogram pixels that the axis is found from: enough, and under half a second
+GRID_BYTES = 3 * 2**29  # for grids that are filled while projections arrive
 TILT_ROWS = 128  # rows that a tilt is found from
 PATIENCE_BLOCKS = 2  # so many complete blocks later, an incomplete one is left for the end
 
@@ -138,6 +139,18 @@ class Reconstructor(Searching):
         ReconstructionError
             Shape, dtype or indices do not fit the scan, or a projection was given before.
         """
+        self._add(frames, start, self._rows.add)
+
+    def _adopt(self, frames: NDArray[np.generic]) -> None:
+        """Add all projections at once, which nobody changes while this object lives."""
+        self._add(frames, 0, lambda stack, _start: self._rows.adopt(stack))
+
+    def _add(
+        self,
+        frames: NDArray[np.generic],
+        start: int,
+        store: Callable[[NDArray[np.generic], int], None],
+    ) -> None:
         stack = checked_frames(frames, self.frame_shape, "projections")
         if start < 0 or start + len(stack) > self.num_projections:
             raise ReconstructionError(
@@ -146,7 +159,7 @@ class Reconstructor(Searching):
             )
         with self._lock:
             with self._timed("copying rows"):
-                self._rows.add(stack, start)
+                store(stack, start)
             if self._may_begin():
                 self._catch_up(final=False)
 
@@ -328,7 +341,7 @@ class Reconstructor(Searching):
                 *common, center, x, y, heights, self.settings, self._pool, self._threads
             )
         plan = chosen_plan(self.frame_shape[1], center, x, y, self.settings)
-        spare = self._budget - self._held
+        spare = min(self._budget - self._held, GRID_BYTES)
         return Engine(plan, *common, self.settings, self._pool, self._threads, spare)
 
     def _field(self) -> FlatField:

@@ -71,6 +71,14 @@ class ProjectionRows:
         self.data[start:stop] = frames[:, self._wanted]
         self.present[start:stop] = True
 
+    def adopt(self, frames: NDArray[np.generic]) -> None:
+        """Take a whole scan (frame, row, column) that stays as it is: without a copy if possible."""
+        if frames.dtype == kept_dtype(frames.dtype) and isinstance(self._wanted, slice):
+            self.data, self.frame_dtype = frames[:, self._wanted], frames.dtype
+            self.present[:] = True
+        else:
+            self.add(frames, 0)
+
     def part(self, indices: NDArray[np.int64], rows: slice) -> NDArray[np.generic]:
         """Copy of some rows of some projections (projection, row, column)."""
         if self.data is None:

@@ -138,5 +138,5 @@ def _fed(
         reconstructor.add_darks(darks)
     if flats is not None:
         reconstructor.add_flats(flats)
-    reconstructor.add_projections(stack, 0)
+    reconstructor._adopt(stack)
     return reconstructor
