@@ -73,8 +73,9 @@ def _straight(one, other, share, begin, slope, first, last, scale, mixed, line):
     start, step = np.float32(begin), np.float32(slope)
     rest, share = (np.float32(1.0) - share) * scale, share * scale
     ends = (start + np.float32(first) * step, start + np.float32(last - 1) * step)
-    low, high = int(min(ends[0], ends[1])), int(max(ends[0], ends[1])) + 2
-    # slices that begin at 0: a loop over an index that might be negative is not vectorised
+    low, high = int(min(ends[0], ends[1])), int(max(ends[0], ends[1])) + 3
+    # one row more than is met by exact numbers: these are rounded.
+    # Slices that begin at 0: a loop over an index that might be negative is not vectorised
     left, right = one[low:high], other[low:high]
     blend = mixed[: len(left)]
     for row in range(len(blend)):
