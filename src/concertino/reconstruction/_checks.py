@@ -124,6 +124,13 @@ def memory_budget(settings: ReconstructionSettings) -> int:
     return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 2
 
 
+def usable_cores() -> int:
+    """Return the number of cores that this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
 def check_memory(needed: int, budget: int, rows: int, count: int) -> None:
     """Refuse a job whose projections and result do not fit."""
     if needed > budget:

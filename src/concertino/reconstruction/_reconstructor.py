@@ -1,6 +1,5 @@
 """Frames in, in any batches; slices out, at any time."""
 
-import os
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -21,6 +20,7 @@ from ._checks import (
     checked_frame_shape,
     checked_frames,
     memory_budget,
+    usable_cores,
 )
 from ._correct import FlatField
 from ._flatfield import FlatFrames
@@ -95,7 +95,7 @@ class Reconstructor(Searching):
         check_memory(self._held, self._budget, self._layout.slices, self.num_projections)
         self._weights = angular_weights(self.angles)
         self._flats = FlatFrames(kept, settings)
-        self._threads = settings.threads or len(os.sched_getaffinity(0))
+        self._threads = settings.threads or usable_cores()
         self._pool = ThreadPoolExecutor(self._threads, thread_name_prefix="reconstruction")
         self._lock = threading.RLock()
         self._engine: Engine | VolumeEngine | None = None
