@@ -49,6 +49,7 @@ class Clock:
         self.begin_s, self.cpu_s = time.perf_counter(), time.process_time()
 
     def read(self, count: int) -> dict[str, float]:
+        """Return the rate, and the processor time that a frame took."""
         wall_s, cpu_s = time.perf_counter() - self.begin_s, time.process_time() - self.cpu_s
         return {"hz": count / wall_s, "cpu_us": 1e6 * cpu_s / count}
 

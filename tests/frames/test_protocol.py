@@ -111,10 +111,9 @@ def test_a_whole_conversation(stream: FrameStream, raw: Raw, path: str) -> None:
     digest = 0
     for checksum in checksums:
         digest = xxhash.xxh3_64_intdigest(checksum.to_bytes(8, "little"), seed=digest)
-    raw.send("credit", messages=1)
     raw.send("alive")
     assert raw.receive()[0] == {"kind": "heartbeat", "published": 3}
-    raw.send("acknowledge", stop=3, digest=digest)
+    raw.send("acknowledge", stop=3, digest=digest, messages=1)
     eventually(lambda: stream.acknowledged == 3)
     ending = threading.Thread(target=stream.end)
     ending.start()
@@ -179,13 +178,16 @@ def test_one_must_introduce_oneself(raw: Raw) -> None:
         (lambda raw: raw.socket.send(b"\x93\x01\x02\x03"), "A message without a kind arrived"),
         (lambda raw: raw.send("dance"), "sent a message 'dance', which version 1 of the frame"),
         (lambda raw: raw.send("credit"), "A message of kind 'credit' is malformed: KeyError"),
-        (lambda raw: raw.send("acknowledge", stop="x", digest=0), "'acknowledge' is malformed"),
         (
-            lambda raw: raw.send("acknowledge", stop=3, digest=0),
+            lambda raw: raw.send("acknowledge", stop="x", digest=0, messages=0),
+            "'acknowledge' is malformed",
+        ),
+        (
+            lambda raw: raw.send("acknowledge", stop=3, digest=0, messages=0),
             "acknowledged frames up to 3; it has received 2 and acknowledged 0",
         ),
         (
-            lambda raw: raw.send("acknowledge", stop=2, digest=12),
+            lambda raw: raw.send("acknowledge", stop=2, digest=12, messages=0),
             "acknowledged frames up to 2 with digest 000000000000000c; ",
         ),
     ],
@@ -288,7 +290,7 @@ def test_a_publisher_of_another_make_is_read() -> None:
                 reader.acknowledge(batch.stop)
             reader.finish()
         kinds = [message["kind"] for message in publisher.heard]
-        assert kinds == ["hello", "credit", "acknowledge", "credit", "acknowledge", "finish"]
+        assert kinds == ["hello", "acknowledge", "acknowledge", "finish"]
 
 
 @pytest.mark.parametrize(

@@ -76,6 +76,7 @@ class Peer:
         if kind == "credit":
             self.credit += int(message["messages"])
         elif kind == "acknowledge":
+            self.credit += int(message["messages"])
             self._acknowledge(int(message["stop"]), int(message["digest"]))
         elif kind == "newest":
             self.wanted = message

@@ -40,6 +40,8 @@ class EveryChannel(RemoteChannel):
         super().__init__(connection, hello, resume, timeout_s)
         self._arrived = self._read = self._safe = self._start
         self._digest = self._safe_digest = self._start_digest
+        # Messages that were taken, of which the publisher does not know yet.
+        self._owed = 0
         self._digests: deque[_Digests] = deque()
         self._aside: deque[tuple[Message, memoryview | None]] = deque()
         self._pending: FrameBatch | None = None
@@ -59,6 +61,9 @@ class EveryChannel(RemoteChannel):
 
     def _arriving(self, timeout_s: float | None) -> FrameBatch | None:
         deadline = None if timeout_s is None else time.monotonic() + timeout_s
+        if self._owed:
+            # Credit that no acknowledgement took along.
+            self._connection.send("credit", messages=self._take_owed())
         while True:
             if self._aside:
                 message, payload = self._aside.popleft()
@@ -88,8 +93,7 @@ class EveryChannel(RemoteChannel):
             batch = unpack_frames(message, frames)
         except (KeyError, TypeError, ValueError, ProtocolError) as error:
             raise self._malformed(error) from error
-        # The next message may leave while this one is worked on.
-        self._connection.send("credit", messages=1)
+        self._owed += 1
         self._arrived = batch.stop
         self._published = max(self._published, batch.stop)
         digests = extend_digest(self._digest, batch.checksums)
@@ -116,12 +120,22 @@ class EveryChannel(RemoteChannel):
         oldest = self._digests[0]
         self._safe = stop
         self._safe_digest = int(oldest.values[stop - 1 - oldest.start])
-        self._connection.send("acknowledge", stop=stop, digest=self._safe_digest)
+        self._say_safe()
+
+    def _say_safe(self) -> None:
+        self._connection.send(
+            "acknowledge", stop=self._safe, digest=self._safe_digest, messages=self._take_owed()
+        )
+
+    def _take_owed(self) -> int:
+        owed, self._owed = self._owed, 0
+        return owed
 
     def _return(self) -> None:
         super()._return()
+        self._owed = 0
         # The last acknowledgement may have been lost with the connection.
-        self._connection.send("acknowledge", stop=self._safe, digest=self._safe_digest)
+        self._say_safe()
 
     def _next_start(self) -> int | None:
         return self._arrived
