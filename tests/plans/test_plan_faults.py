@@ -9,7 +9,10 @@ import pytest
 from bluesky.utils import FailedStatus, MsgGenerator
 from ophyd_async.core import AsyncStatus
 
+from concertino.callbacks import ImageWriter
 from concertino.devices import SimulatedShutter
+from concertino.plans import continuous_tomography
+from concertino.session import open_session
 from concertino.storage import open_run
 from concertino.testing import (
     InjectedFaultError,
@@ -21,7 +24,7 @@ from concertino.testing import (
     run_with_fault,
 )
 
-from .laboratory import Laboratory
+from .laboratory import COUNTS, POSITIONS, Laboratory
 
 # What is swept, and how densely: every how many of the plan's distinct messages are struck.
 SWEEPS = [
@@ -164,3 +167,29 @@ def test_a_beam_that_cannot_be_switched_off_is_shouted_about(tmp_path: Path) -> 
     assert "THE BEAM MAY BE ON" in stop["reason"]
     # It was tried again: after the flats, three times by the plan and three times by the RunEngine.
     assert shutter.calls[shutter.calls.index(True) + 1 :] == [False] * 7
+
+
+@pytest.mark.parametrize("kind", PlanFault.KINDS)
+def test_every_end_is_safe_in_a_session(tmp_path: Path, kind: Any) -> None:
+    # A session's preprocessors stand between the RunEngine and the plan, and add a baseline.
+    laboratory = Laboratory(tmp_path)
+    b = laboratory.beamline
+    with open_session(
+        tmp_path / "data", baseline=b.baseline, progress=False, catalog=False
+    ) as session:
+        session.subscribe(ImageWriter())
+        laboratory.RE = session.RE
+
+        def plan() -> MsgGenerator[Any]:
+            return continuous_tomography(
+                b.camera, b.rotation, b.beam, b.sample_stage,
+                angular_range="3 deg", **POSITIONS, **COUNTS,
+            )  # fmt: skip
+
+        bench = laboratory.bench(plan)
+        positions = fault_positions(plan_messages(bench), every=False)
+        for position in positions[PlanFault.KINDS.index(kind) :: 9]:
+            outcome = run_with_fault(bench, PlanFault(position, kind))
+            check_safe_end(outcome)
+            check_stored(outcome)
+    laboratory.close()
