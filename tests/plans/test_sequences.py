@@ -6,11 +6,13 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
+import bluesky.plan_stubs as bps
 import bluesky.plans as bp
 import pytest
 from bluesky.utils import FailedStatus
 
 from concertino.documents import TomoBlock, validate_run
+from concertino.plans._continuous_tomography import _MARGIN_S
 from concertino.simulation import Faults
 from concertino.storage import open_run
 from concertino.testing import PlanFault, plan_messages, run_with_fault
@@ -66,7 +68,7 @@ STEPS = [
 # 200 frames/s over 3 deg in 3 frames: 200 deg/s, reached after 5 ms and half a degree.
 TURN = [
     "sample_stage to 0", "rotation to -0.5", "rotation-velocity to 200", "beam on",
-    "3 projections by internal trigger", "rotation to 53.5", "sleep", "kickoff", "complete",
+    "3 projections by internal trigger", f"rotation to {3.5 + 200 * _MARGIN_S:g}", "sleep", "kickoff", "complete",
     "beam off", "rotation-velocity to 360", "rotation to 0",
 ]  # fmt: skip
 ENDS = {
@@ -132,7 +134,7 @@ def test_a_turn_backwards(laboratory: Laboratory) -> None:
     # Speed is gained before 90 deg, coming from the other side.
     assert "rotation to 90.5" in done
     assert "rotation-velocity to 200" in done
-    assert "rotation to 36.5" in done
+    assert f"rotation to {86.5 - 200 * _MARGIN_S:g}" in done
 
 
 def test_continuous_frames_see_the_angles_they_are_said_to_see(tmp_path: Path) -> None:
@@ -287,3 +289,24 @@ def test_a_frame_that_is_lost_at_a_step_is_missing_at_its_angle(tmp_path: Path) 
     with pytest.raises(FailedStatus) as caught:
         laboratory.run("step_tomography", order=["projections"], num_projections=4)
     assert "the camera dropped 1 frames (numbers 1)" in str(caught.value.__cause__)
+
+
+@pytest.mark.parametrize("name", PLANS)
+def test_darks_alone(laboratory: Laboratory, name: str) -> None:
+    documents = laboratory.run(name, order=["darks"])
+    validate_run(documents)
+    assert documents[0][1]["frames"] == {"darks": 2}
+    assert documents[0][1]["tomo"]["num_projections"] == 0
+    assert documents[-1][1]["num_events"] == {"darks": 2, "ledger": 2}
+
+
+def test_what_the_camera_sees(laboratory: Laboratory) -> None:
+    camera = laboratory.beamline.camera
+    laboratory.RE(bps.mv(camera.exposure, 0.005))
+    documents = laboratory.run("radiography")
+    run = open_run(documents[0][1]["run_directory"])
+    darks, flats, projections = (
+        run.frames(stream).read().astype(float).mean()
+        for stream in ("darks", "flats", "projections")
+    )
+    assert darks < 0.1 * projections < 0.1 * flats
