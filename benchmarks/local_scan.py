@@ -66,6 +66,9 @@ class Bar:
     most: float = float("inf")
 
 
+BROWSERS = ("chromium", "chromium-browser", "google-chrome")
+
+
 def ways(sizes: list[int], live_sizes: list[int], peer: bool) -> list[Way]:
     """Return all ways in an order in which those that are compared follow one another."""
     found = []
@@ -157,6 +160,7 @@ def take(way: Way, frames: int, root: Path, python: Path, arguments: argparse.Na
         "written_hz": frames / (written_ns - result["started_ns"]) * 1e9,
         "returned_hz": frames / (result["returned_ns"] - result["started_ns"]) * 1e9,
         "loop_blocked_ms": 1e3 * result.get("loop_blocked_s", 0.0),
+        "first_blocked_ms": 1e3 * result.get("first_blocked_s", 0.0),
         "idle_blocked_ms": 1e3 * result.get("idle_blocked_s", 0.0),
         "cpu_s": result["cpu_s"],
         "waited_for_cpu_s": waited_s,
@@ -271,6 +275,9 @@ def main() -> None:
     pythons = {"concertino": Path(sys.executable)}
     if not arguments.no_peer:
         pythons["concert"] = peer_python(arguments.peer_venv)
+    if not any(map(shutil.which, BROWSERS)):
+        print(f"without live views: there is none of the browsers {', '.join(BROWSERS)}")
+        arguments.live_sizes = []
     chosen = ways(arguments.sizes, arguments.live_sizes, not arguments.no_peer)
     results: dict[Way, list[Any]] = {way: [] for way in chosen}
     root = Path(tempfile.mkdtemp(prefix="local_scan_", dir=arguments.directory))

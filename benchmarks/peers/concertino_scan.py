@@ -253,6 +253,7 @@ def scan(arguments: argparse.Namespace) -> dict[str, Any]:
                 time.sleep(0.1)
 
         with page(arguments.live, session, lambda: run(session, arguments.warm_up)):
+            first_blocked_s, probe.worst_s = probe.worst_s, 0.0
             source.before_projections = settle
             began_s = time.process_time()
             run(session, arguments.frames)
@@ -265,6 +266,7 @@ def scan(arguments: argparse.Namespace) -> dict[str, Any]:
         "started_ns": source.started_ns,
         "returned_ns": returned_ns,
         "loop_blocked_s": blocked_s,
+        "first_blocked_s": first_blocked_s,
         "idle_blocked_s": idle_blocked_s,
         "cpu_s": cpu_s,
     }
