@@ -42,6 +42,8 @@ def slice_metric(image: NDArray[np.floating], metric: Metric) -> float:
 
     Examples
     --------
+    >>> import numpy as np
+    >>> import numpy as np
     >>> slice_metric(np.eye(8), "max")
     1.0
     """
