@@ -62,6 +62,12 @@ def test_without_a_sample_it_says_so(pattern: float) -> None:
     assert found.confidence < 0.2
 
 
+def test_an_empty_view_is_the_middle_of_nothing() -> None:
+    found = find_axis(np.zeros((COUNT, 1, COLUMNS), np.float32), HALF)
+    assert found.center_px == (COLUMNS - 1) / 2
+    assert found.confidence == 0.0
+
+
 def test_a_quarter_turn_cannot_tell() -> None:
     lines = ellipse_sinogram(COLUMNS, HALF[:120], 83.2, 65.0)[:, None].astype(np.float32)
     found = find_axis(lines, HALF[:120])

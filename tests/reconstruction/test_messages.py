@@ -96,6 +96,11 @@ CASES: dict[str, tuple[Callable[[], object], type[Exception], str]] = {
         ReconstructionError,
         r"no flats were given but the projections are counts \(uint16\).*absorptivity=False",
     ),
+    "beam off": (
+        lambda: reconstruct(COUNTS, darks=COUNTS[:2], flats=COUNTS[:2]),
+        ReconstructionError,
+        r"the flats \(mean 100\) are nowhere brighter than the darks \(mean 100\); was the beam on",
+    ),
     "nothing came": (
         lambda: _job().slices(), ReconstructionError, "0 of 8 projections have come, at least 1",
     ),

@@ -57,6 +57,8 @@ class MirrorEvidence:
 
     def axis(self, method: str = "mirror symmetry of half a turn") -> AxisEstimate:
         """Return the axis that leaves the least forbidden energy."""
+        if not self.total > 0:
+            return AxisEstimate((self.columns - 1) / 2, 0.0, "middle of the frame: nothing is seen")
         size = 2 * self.columns * _FINENESS
         padded = np.zeros(size, np.complex128)
         padded[: len(self.series)] = self.series
@@ -64,7 +66,7 @@ class MirrorEvidence:
         energy = energy[: (self.columns - 1) * 2 * _FINENESS + 1]
         best = int(np.argmin(energy))
         place = best + (_vertex(energy[best - 1 : best + 2]) if 0 < best < len(energy) - 1 else 0.0)
-        explained = -2.0 * float(energy[best]) / self.total if self.total > 0 else 0.0
+        explained = -2.0 * float(energy[best]) / self.total
         return AxisEstimate(place / (2 * _FINENESS), float(np.clip(explained, 0.0, 1.0)), method)
 
 

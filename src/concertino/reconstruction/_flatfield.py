@@ -3,6 +3,8 @@
 import numpy as np
 from numpy.typing import NDArray
 
+from concertino._errors import ReconstructionError
+
 from ._correct import FlatField
 from ._settings import Combination, ReconstructionSettings
 
@@ -140,11 +142,22 @@ def correction(
     -------
     offset, gain
         float32, (row, column).
+
+    Raises
+    ------
+    ReconstructionError
+        The flat is nowhere brighter than the dark.
     """
     offset = np.zeros(shape) if dark is None else dark * dark_scale
     if flat is None:
         return offset.astype(np.float32), np.ones(shape, np.float32)
     light = flat * flat_scale - offset
+    if not (light > 0).any():
+        raise ReconstructionError(
+            f"the flats (mean {flat.mean():.6g}) are nowhere brighter than the darks (mean "
+            f"{offset.mean():.6g}); was the beam on? Take flats with beam, "
+            "or set absorptivity=False and give none"
+        )
     with np.errstate(divide="ignore", invalid="ignore"):
         gain = np.where(light > 0, 1.0 / light, np.nan)
     return offset.astype(np.float32), gain.astype(np.float32)
