@@ -21,6 +21,8 @@ from ._frames import finish_stream, observed_streams
 from ._protocols import Beam, FrameCamera
 from ._safety import INTERRUPTIONS, BeamGuard, Cleanup, beam_off, motor_off, run_safely
 
+_ATTEMPTS = 3
+
 Block = Callable[[], MsgGenerator[Any]]
 
 
@@ -137,14 +139,19 @@ def _close(error: BaseException) -> MsgGenerator[None]:
     else:
         status = "abort" if isinstance(error, INTERRUPTIONS) else "fail"
         reason = _reason(error)
-    try:
-        yield Msg("close_run", exit_status=status, reason=reason)
-    except GeneratorExit:
-        raise
-    except IllegalMessageSequence:
-        return  # It did not come to be opened.
-    except BaseException as later:
-        error.add_note(f"While closing the run: {type(later).__name__}: {later}")
+    for attempt in range(1, _ATTEMPTS + 1):
+        try:
+            yield Msg("close_run", exit_status=status, reason=reason)
+        except GeneratorExit:
+            raise
+        except IllegalMessageSequence:
+            return  # It did not come to be opened, or is closed.
+        except BaseException as later:
+            # A move that was stopped may fail only now.
+            if attempt == _ATTEMPTS:
+                error.add_note(f"While closing the run: {type(later).__name__}: {later}")
+        else:
+            return
 
 
 def _reason(error: BaseException) -> str:

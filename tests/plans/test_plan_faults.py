@@ -1,16 +1,19 @@
 """Each message of each plan fails in turn, or the user interrupts there: the end is always safe."""
 
+import asyncio
 from collections.abc import Iterator
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
+import bluesky.plan_stubs as bps
 import pytest
 from bluesky.utils import FailedStatus, MsgGenerator
 from ophyd_async.core import AsyncStatus
 
+from concertino import DeviceError
 from concertino.callbacks import ImageWriter
-from concertino.devices import SimulatedShutter
+from concertino.devices import SimulatedMotor, SimulatedShutter
 from concertino.plans import continuous_tomography
 from concertino.session import open_session
 from concertino.storage import open_run
@@ -167,6 +170,39 @@ def test_a_beam_that_cannot_be_switched_off_is_shouted_about(tmp_path: Path) -> 
     assert "THE BEAM MAY BE ON" in stop["reason"]
     # It was tried again: after the flats, three times by the plan and three times by the RunEngine.
     assert shutter.calls[shutter.calls.index(True) + 1 :] == [False] * 7
+
+
+class ReluctantMotor(SimulatedMotor):
+    """A motor that says only after a while that its move was stopped."""
+
+    @AsyncStatus.wrap
+    async def set(self, value: float) -> None:  # type: ignore[override]
+        try:
+            await super().set(value)
+        except DeviceError:
+            await asyncio.sleep(self.reluctance_s)
+            raise
+
+    reluctance_s = 0.0
+
+
+@pytest.mark.parametrize("reluctance_s", [0.0, 0.005, 0.01, 0.02, 0.04, 0.08])
+def test_a_move_that_fails_late_does_not_disturb_the_end(
+    laboratories: dict[str, Laboratory], reluctance_s: float
+) -> None:
+    laboratory = laboratories["synchrotron"]
+    stage = ReluctantMotor("mm", velocity=5.0, max_velocity=10.0, name="stage")
+    stage.reluctance_s = reluctance_s
+    bench = laboratory.bench(
+        lambda: laboratory.plan("radiography", sample_stage=stage, order=("flats",))
+    )
+    messages = plan_messages(bench)
+    position = next(i for i, m in enumerate(messages) if m.command == "set" and m.obj is stage)
+    laboratory.RE(bps.mv(stage, 0))
+    for kind in ("raise after", "abort", "pause"):
+        outcome = run_with_fault(bench, PlanFault(position, kind))
+        check_safe_end(outcome)
+        laboratory.RE(bps.mv(stage, 0))
 
 
 @pytest.mark.parametrize("kind", PlanFault.KINDS)
