@@ -152,7 +152,7 @@ def take(way: Way, frames: int, root: Path, python: Path, arguments: argparse.Na
     files = sorted(Path(result["directory"]).glob("*.tif"))
     if not arguments.bytes_per_file and len(files) != frames:
         raise SystemExit(f"{way} wrote {len(files)} files of {frames} frames:\n{done.stderr}")
-    written_ns = files[-1].stat().st_mtime_ns
+    written_ns = max(file.stat().st_mtime_ns for file in files)
     for file in directory.rglob("*.tif"):
         os.truncate(file, 0)
     return {

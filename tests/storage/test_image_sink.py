@@ -235,6 +235,40 @@ def test_a_full_disk_keeps_every_frame_that_it_counts(
     np.testing.assert_array_equal(read_pages(small_disk / "s"), frames[: sink.stored])
 
 
+def test_large_frames_of_a_batch_are_files_in_order(tmp_path: Path) -> None:
+    frames = some_frames(12, (512, 512))
+    sink = open_sink(tmp_path / "s", shape=(512, 512), dtype="<u2")
+    write(sink, frames, [1, 7, 4])
+    sink.sync()
+    sink.close()
+    sink.close()
+    np.testing.assert_array_equal(read_pages(tmp_path / "s"), frames)
+
+
+def test_a_full_disk_keeps_every_large_frame_that_it_counts(small_disk: Path) -> None:
+    frames = some_frames(8, (512, 512))  # 512 kB each
+    sink = open_sink(small_disk / "s", shape=(512, 512), dtype="<u2")
+    with pytest.raises(StorageError, match=r"cannot write frame 3 to .*000003\.tif: No space left"):
+        write(sink, frames, [8])
+    assert sink.stored == 3
+    sink.close()
+    np.testing.assert_array_equal(read_pages(small_disk / "s"), frames[:3])
+
+
+def test_frames_behind_one_that_failed_are_not_kept(tmp_path: Path) -> None:
+    frames = some_frames(8, (512, 512))
+    sink = open_sink(tmp_path / "s", shape=(512, 512), dtype="<u2")
+    other = tmp_path / "s" / "frame_000005.tif"
+    other.write_bytes(b"somebody's")
+    with pytest.raises(StorageError, match=r"cannot write frame 5 to .*000005\.tif: File exists"):
+        write(sink, frames, [8])
+    sink.close()
+    assert sink.stored == 5
+    assert other.read_bytes() == b"somebody's"
+    other.unlink()
+    np.testing.assert_array_equal(read_pages(tmp_path / "s"), frames[:5])
+
+
 def test_too_many_frames_for_the_disk_are_refused_at_once(small_disk: Path) -> None:
     with pytest.raises(StorageError, match=r"2\.1 MB are needed, 2\.1 MB are free"):
         open_sink(small_disk / "s", shape=(128, 256), dtype="<u2", num_frames=32, bytes_per_file=10)

@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -14,13 +15,16 @@ from ._tiff_layout import page_layout
 
 TIFF_SEQUENCE = "multipart/related;type=image/tiff"
 _TEMPLATE = "frame_{:06d}.tif"
+_NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
+_SHARED_BYTES = 2**19  # of a frame: smaller ones take more interpreter than copying
 
 
 class TiffSequenceSink(ImageSink):
     """Store each frame in a TIFF file of its own: ``frame_000000.tif``, ...
 
-    A file is made, written with one system call and closed. When it cannot be written whole it is
-    removed: no file ever holds half an image, unless the machine itself loses power.
+    A file is made, written with one system call and closed; the files of a batch of large frames by two
+    threads. When one cannot be written whole it is removed: no file ever holds half an image, unless the
+    machine itself loses power.
 
     See `open_sink` for the parameters.
     """
@@ -39,6 +43,8 @@ class TiffSequenceSink(ImageSink):
         self._before = self._layout.file_header + header[:cut]
         self._after = header[cut + 10 :]
         self._padding = self._layout.padding
+        self._file_bytes = len(self._before) + 10 + len(self._after) + self._layout.frame_bytes
+        self._helper: ThreadPoolExecutor | None = None
 
     def claim_parameters(self) -> ClaimParameters:
         """Return what a claim on the stream says: uri, mimetype and parameters."""
@@ -52,34 +58,80 @@ class TiffSequenceSink(ImageSink):
             },
         }
 
+    def close(self) -> None:
+        """Close the files. A second call does nothing."""
+        if self._helper is not None:
+            self._helper.shutdown()
+            self._helper = None
+        super().close()
+
     def _write(self, frames: NDArray[Any]) -> None:
-        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
-        folder, before, after, padding = self._folder, self._before, self._after, self._padding
-        size = len(before) + 10 + len(after) + self._layout.frame_bytes
-        for frame in frames:
-            index = self.stored
-            name = _TEMPLATE.format(index)
-            buffers = [before + b"%10d" % index + after, frame]
-            if padding:
-                buffers.append(padding)
-            made = False
+        first = self.stored
+        if len(frames) > 1 and self._layout.frame_bytes >= _SHARED_BYTES:
+            self._write_together(frames)
+        for frame in frames[self.stored - first :]:
             try:
-                file = os.open(name, flags, 0o666, dir_fd=folder)
-                made = True
-                try:
-                    written = os.writev(file, buffers)
-                    if written < size:
-                        write_rest(file, buffers, written)
-                finally:
-                    os.close(file)
+                self._write_file(self.stored, frame)
             except OSError as error:
-                if made:
-                    with suppress(OSError):
-                        os.unlink(name, dir_fd=folder)
-                path = self.directory / name
-                raise storage_error(error, f"write frame {index} to {path}") from error
-            self._unsynced.append(name)
-            self.stored = index + 1
+                path = self.directory / _TEMPLATE.format(self.stored)
+                raise storage_error(error, f"write frame {self.stored} to {path}") from error
+            self._unsynced.append(_TEMPLATE.format(self.stored))
+            self.stored += 1
+
+    def _write_together(self, frames: NDArray[Any]) -> None:
+        """Write frames with two threads, up to the first that cannot be written."""
+        first = self.stored
+        written: list[int] = []
+        failed: list[int] = []
+        # To take an item from it is one step of the interpreter, so each goes to one thread.
+        turns = iter(range(len(frames)))
+
+        def write_in_turn() -> None:
+            for turn in turns:
+                try:
+                    self._write_file(first + turn, frames[turn])
+                except OSError:
+                    failed.append(first + turn)
+                    return
+                written.append(first + turn)
+                if failed:
+                    return
+
+        self._helper = self._helper or ThreadPoolExecutor(1, "image files")
+        helping = self._helper.submit(write_in_turn)
+        try:
+            write_in_turn()
+        finally:
+            helping.result()
+        self.stored = min(failed, default=first + len(frames))
+        for index in sorted(written):
+            name = _TEMPLATE.format(index)
+            if index < self.stored:
+                self._unsynced.append(name)
+            else:  # It may have taken the space of the one that failed.
+                self._remove(name)
+
+    def _write_file(self, index: int, frame: NDArray[Any]) -> None:
+        """Make one file; nothing is left of it when that fails."""
+        name = _TEMPLATE.format(index)
+        buffers: list[Any] = [self._before + b"%10d" % index + self._after, frame]
+        if self._padding:
+            buffers.append(self._padding)
+        file = os.open(name, _NEW, 0o666, dir_fd=self._folder)
+        try:
+            try:
+                written = os.writev(file, buffers)
+                if written < self._file_bytes:
+                    write_rest(file, buffers, written)
+            finally:
+                os.close(file)
+        except OSError:
+            self._remove(name)
+            raise
+
+    def _remove(self, name: str) -> None:
+        with suppress(OSError):
+            os.unlink(name, dir_fd=self._folder)
 
 
 def write_rest(file: int, buffers: list[Any], written: int, position: int | None = None) -> None:
