@@ -37,6 +37,7 @@ class Connection:
         self.label = "?"
         self.timeout_s = math.inf
         self.memory: str | None = None
+        self.lost = False
 
     def attend(self, label: str, timeout_s: float, memory: str | None) -> None:
         """From now on, find the publisher dead when it is silent for longer than its time-out."""
@@ -111,6 +112,7 @@ class Connection:
         with self._lock:
             if self._socket.poll(_LAST_LOOK_MS):
                 return
+        self.lost = True
         raise FrameStreamError(
             f"{what}: its process died, was stopped or cannot be reached. Frames that were received "
             "are whole."

@@ -13,6 +13,9 @@ from concertino._errors import FrameStreamError, SubscriberFailedError, Subscrib
 from ._batch import Claim, Delivery
 from ._ledger import SubscriberLedger
 
+#: A watch that looks less often than this does not look.
+_UNWATCHED_S = 1.0
+
 
 def check_acknowledgement(
     label: str, name: str, stop: int, received: int, acknowledged: int
@@ -112,6 +115,7 @@ class Flow:
     error: BaseException | None = None
     parties: list[Party] = field(default_factory=list)
     claims: list[tuple[str, Claim]] = field(default_factory=list)
+    looked_s: float = field(default_factory=time.monotonic)
 
     @property
     def oldest(self) -> int:
@@ -247,8 +251,17 @@ class Flow:
         )
 
     def check_silence(self) -> None:
-        """Fail every subscriber that has frames to handle and gave no sign for too long."""
+        """Fail every subscriber that has frames to handle and gave no sign for too long.
+
+        Whoever watches must look now and then. When nobody looked for long, perhaps because this
+        process was stopped, what the subscribers said meanwhile has not been heard yet.
+        """
         now = time.monotonic()
+        unwatched_s, self.looked_s = now - self.looked_s, now
+        if unwatched_s > max(_UNWATCHED_S, self.timeout_s / 2):
+            for party in self.parties:
+                party.last_sign_s = min(now, party.last_sign_s + unwatched_s)
+            return
         for party in self.parties:
             waiting = party.acknowledged < self.published or self.ended
             if party.waiting and party.received == self.published and not self.ended:

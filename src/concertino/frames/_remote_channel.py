@@ -196,7 +196,11 @@ class RemoteChannel(Channel):
         self._part("fail", reason=reason)
 
     def finish(self) -> None:
-        self._part("finish")
+        if self._connection.lost:
+            # Should it come to life again, it must not go on for nobody.
+            self._part("fail", reason="it took the publisher for dead, which was silent")
+        else:
+            self._part("finish")
 
     def alive(self) -> None:
         self._connection.send("alive")
@@ -205,7 +209,7 @@ class RemoteChannel(Channel):
         """Say goodbye, and wait until it is heard when the publisher counts on us."""
         try:
             counted_on = self._hello.delivery == "every" and not self._given_up
-            if counted_on and self._failure() is None:
+            if counted_on and self._failure() is None and not self._connection.lost:
                 self._tell(kind, ("bye",), min(_PART_S, self._timeout_s), **fields)
             else:
                 self._connection.send(kind, **fields)

@@ -4,7 +4,7 @@ from typing import Any
 
 import numpy as np
 import xxhash
-from numpy.typing import DTypeLike, NDArray
+from numpy.typing import ArrayLike, DTypeLike, NDArray
 
 from concertino._errors import FrameStreamError
 
@@ -122,11 +122,11 @@ class Ring:
             self.checksums[slot] = frame_checksum(self.frames[slot])
 
     def seal(
-        self, start: int, timestamps: NDArray[np.int64], numbers: NDArray[np.int64], digest: int
+        self, start: int, count: int, timestamps: ArrayLike, numbers: ArrayLike, digest: int
     ) -> int:
         """Note what belongs to frames that were summed up, and return the new digest."""
         first = start % self.capacity
-        stop = first + len(timestamps)
+        stop = first + count
         self.timestamps[first:stop] = timestamps
         self.numbers[first:stop] = numbers
         self.digests[first:stop] = extend_digest(digest, self.checksums[first:stop])

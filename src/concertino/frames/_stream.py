@@ -177,7 +177,8 @@ class FrameStream:
         with self.changed:
             while True:
                 self._check_open()
-                if flow.credit > 0:
+                credit = flow.credit
+                if credit > 0:
                     break
                 flow.check_silence()
                 if flow.error is None:
@@ -188,7 +189,7 @@ class FrameStream:
                             "ring_bytes or a lower frame rate."
                         )
                     self.changed.wait(_POLL_S)
-            slots = self.ring.writable(flow.published, max(1, min(count, flow.credit)))
+            slots = self.ring.writable(flow.published, max(1, min(count, credit)))
             flow.reserved = len(slots)
             return slots
 
@@ -221,14 +222,12 @@ class FrameStream:
         flow = self.flow
         start = flow.published
         if count:
-            stamps = time.time_ns() if timestamps is None else timestamps
-            counted = np.arange(start, start + count) + len(self._dropped)
-            self._digest = self.ring.seal(
-                start,
-                np.broadcast_to(np.asarray(stamps, np.int64), count),
-                np.asarray(counted if numbers is None else numbers, np.int64),
-                self._digest,
-            )
+            if timestamps is None:
+                timestamps = time.time_ns()
+            if numbers is None:
+                first = start + len(self._dropped)
+                numbers = np.arange(first, first + count)
+            self._digest = self.ring.seal(start, count, timestamps, numbers, self._digest)
         with self.changed:
             flow.publish(count)
             self.changed.notify_all()
