@@ -28,7 +28,7 @@ def session(tmp_path: Path) -> Iterator[Session]:
 
 
 def beamline() -> SimulatedBeamline:
-    return SimulatedBeamline(shape=SHAPE, exposure=0.0, frame_rate=60.0, noise=False)
+    return SimulatedBeamline(shape=SHAPE, exposure=0.002, frame_rate=60.0, noise=False)
 
 
 def continuous(devices: SimulatedBeamline, camera: Any = None, **changes: Any) -> Any:
