@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Mapping
+from concurrent.futures import Executor, ThreadPoolExecutor, wait
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from ._frame_callback import AnnouncedStream, FrameCallback
 
 _SYNC_BYTES = 64 * 2**20
 _SYNC_S = 0.5
+_SIGN_S = 0.2
 
 
 class ImageWriter(FrameCallback):
@@ -116,18 +118,20 @@ class ImageWriter(FrameCallback):
         sink = self._sinks.pop(stream.address)
         at_once = max(1, _SYNC_BYTES // (stream.shape[0] * stream.shape[1] * stream.dtype.itemsize))
         try:
-            if self.durability == "synced":
-                self._take_synced(sink, subscription, at_once)
-            else:
-                for batch in subscription:
-                    _write(sink, batch)
-                    subscription.acknowledge(batch.stop)
-                subscription.alive()
-                sink.sync()
+            with ThreadPoolExecutor(1, f"{self.name} sync") as syncer:
+                if self.durability == "synced":
+                    self._take_synced(sink, subscription, at_once, syncer)
+                else:
+                    for batch in subscription:
+                        _write(sink, batch)
+                        subscription.acknowledge(batch.stop)
+                    _sync(sink, subscription, syncer)
         finally:
             sink.close()
 
-    def _take_synced(self, sink: ImageSink, subscription: Subscription, at_once: int) -> None:
+    def _take_synced(
+        self, sink: ImageSink, subscription: Subscription, at_once: int, syncer: Executor
+    ) -> None:
         synced_s = time.monotonic()
         synced = 0
         while True:
@@ -146,15 +150,23 @@ class ImageWriter(FrameCallback):
                     sink.stored - synced < at_once and time.monotonic() - synced_s < _SYNC_S
                 )
             if not batch_pending:
-                sink.sync()
+                _sync(sink, subscription, syncer)
                 synced, synced_s = sink.stored, time.monotonic()
                 subscription.acknowledge(synced)
-        sink.sync()
+        _sync(sink, subscription, syncer)
         subscription.acknowledge(sink.stored)
 
 
 def _write(sink: ImageSink, batch: FrameBatch) -> None:
     sink.write(batch.frames, batch.start, batch.checksums, batch.timestamps, batch.numbers)
+
+
+def _sync(sink: ImageSink, subscription: Subscription, syncer: Executor) -> None:
+    """Sync to disk, which may take minutes, and show signs of life meanwhile."""
+    syncing = syncer.submit(sink.sync)
+    while wait([syncing], _SIGN_S).not_done:
+        subscription.alive()
+    syncing.result()
 
 
 def _image_metadata(stream: AnnouncedStream) -> dict[str, Any]:

@@ -1,5 +1,7 @@
 """The image writer: claims, durability, multi-page files, errors."""
 
+import os
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -10,7 +12,7 @@ import tifffile
 
 from concertino import ParameterError, StorageError
 from concertino.callbacks import ImageWriter
-from concertino.devices import SimulatedBeamline
+from concertino.devices import Camera, SimulatedBeamline
 from concertino.plans import radiography
 from concertino.session import Session, open_session
 from concertino.storage import open_run, replay
@@ -118,6 +120,29 @@ def test_a_replay_writes_the_same_files(session: Session, tmp_path: Path) -> Non
             tifffile.imread(run.directory / name),
             tifffile.imread(tmp_path / "again" / "scan_0001" / name),
         )
+
+
+def test_a_slow_disk_is_not_taken_for_a_dead_writer(
+    session: Session, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sync = os.fsync
+
+    def slow_sync(file: int) -> None:
+        time.sleep(0.1)
+        sync(file)
+
+    monkeypatch.setattr(os, "fsync", slow_sync)
+    session.subscribe(ImageWriter())
+    beamline = SimulatedBeamline(shape=SHAPE)
+    camera = Camera(beamline.camera.source, exposure=0.0, subscriber_timeout_s=0.5)
+    (uid,) = session.RE(
+        radiography(
+            camera, beamline.beam, beamline.sample_stage, radio_position=0, flat_position=1,
+            num_projections=8, order=["projections"],
+        )
+    )  # fmt: skip
+    stored = open_run(uid, session.directory).frames("projections")
+    assert stored.read().shape == (8, *SHAPE)
 
 
 def test_bad_settings_are_refused() -> None:
