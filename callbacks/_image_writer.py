@@ -123,8 +123,11 @@ class ImageWriter(FrameCallback):
                     self._take_synced(sink, subscription, at_once, syncer)
                 else:
                     for batch in subscription:
-                        _write(sink, batch)
-                        subscription.acknowledge(batch.stop)
+                        try:
+                            _write(sink, batch)
+                        finally:
+                            # Also when a frame fails: those before it are stored.
+                            subscription.acknowledge(sink.stored)
                     _sync(sink, subscription, syncer)
         finally:
             sink.close()
