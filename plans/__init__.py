@@ -1,12 +1,15 @@
 """What to do: experiments as generators of messages, and the stubs that they are made of."""
 
+from ._continuous_spiral_tomography import continuous_spiral_tomography
 from ._continuous_tomography import continuous_tomography
-from ._formulas import angular_step, maximum_velocity, projections_needed
+from ._formulas import angular_step, maximum_velocity, projections_needed, tomograms_in_spiral
 from ._frames import take_darks, take_flats, take_frames, take_stepped_frames
+from ._grating_stepping import grating_stepping
 from ._protocols import Beam, FrameCamera, Rotation
 from ._radiography import radiography
 from ._run import imaging_run
 from ._safety import beam_off, beam_on, run_safely
+from ._step_spiral_tomography import step_spiral_tomography
 from ._step_tomography import step_tomography
 
 __all__ = [
@@ -16,17 +19,21 @@ __all__ = [
     "angular_step",
     "beam_off",
     "beam_on",
+    "continuous_spiral_tomography",
     "continuous_tomography",
+    "grating_stepping",
     "imaging_run",
     "maximum_velocity",
     "projections_needed",
     "radiography",
     "run_safely",
+    "step_spiral_tomography",
     "step_tomography",
     "take_darks",
     "take_flats",
     "take_frames",
     "take_stepped_frames",
+    "tomograms_in_spiral",
 ]
 
 for _name in __all__:

@@ -42,12 +42,14 @@ def imaging_metadata(
         What the user adds; it wins.
     """
     pixel_size = yield from read_number(camera.pixel_size)  # type: ignore[attr-defined]
-    block = TomoBlock(
-        image_kinds={stream: image_kind(stream) for stream in frames},
-        pixel_size_um=pixel_size or None,
-        camera=camera.name,
+    fields: dict[str, Any] = {
+        "pixel_size_um": pixel_size or None,
+        "camera": camera.name,
         **tomo,
-    )
+    }
+    if "image_kinds" not in fields:
+        fields["image_kinds"] = {stream: image_kind(stream) for stream in frames}
+    block = TomoBlock(**fields)
     return {
         "plan_name": plan_name,
         "plan_args": {

@@ -9,7 +9,14 @@ from bluesky.utils import MsgGenerator
 from concertino.units import QuantityLike, convert
 
 from ._frames import OnLost, move_together, take_stepped_frames
-from ._imaging import DEFAULT_ORDER, Imaging, Projections, checked_counts, imaging_plan
+from ._imaging import (
+    DEFAULT_ORDER,
+    Imaging,
+    Projections,
+    checked_counts,
+    imaging_numbers,
+    imaging_plan,
+)
 from ._metadata import equidistant, quantity
 from ._parameters import angular_range_deg, check_limits, check_motor, per_degree
 from ._safety import beam_off, beam_on
@@ -84,7 +91,7 @@ def step_tomography(
     """
     asked = Imaging(
         camera, beam, sample_stage, radio_position, flat_position,
-        num_darks, num_flats, num_projections, order, on_lost, md,
+        imaging_numbers(num_darks, num_flats, num_projections), order, on_lost, md,
     )  # fmt: skip
     frames = checked_counts(asked)
     axis: Any = rotation
