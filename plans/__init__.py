@@ -2,9 +2,11 @@
 
 from ._continuous_spiral_tomography import continuous_spiral_tomography
 from ._continuous_tomography import continuous_tomography
+from ._directors import change_samples, for_each, xy_scan
 from ._formulas import angular_step, maximum_velocity, projections_needed, tomograms_in_spiral
 from ._frames import take_darks, take_flats, take_frames, take_stepped_frames
 from ._grating_stepping import grating_stepping
+from ._pause import SeriesPause
 from ._protocols import Beam, FrameCamera, Rotation
 from ._radiography import radiography
 from ._run import imaging_run
@@ -16,11 +18,14 @@ __all__ = [
     "Beam",
     "FrameCamera",
     "Rotation",
+    "SeriesPause",
     "angular_step",
     "beam_off",
     "beam_on",
+    "change_samples",
     "continuous_spiral_tomography",
     "continuous_tomography",
+    "for_each",
     "grating_stepping",
     "imaging_run",
     "maximum_velocity",
@@ -34,6 +39,7 @@ __all__ = [
     "take_frames",
     "take_stepped_frames",
     "tomograms_in_spiral",
+    "xy_scan",
 ]
 
 for _name in __all__:
