@@ -1,5 +1,6 @@
 """What to do: experiments as generators of messages, and the stubs that they are made of."""
 
+from ._angle_schemes import AngleList, AngleScheme, Equidistant, GoldenRatio, Timbir
 from ._continuous_spiral_tomography import continuous_spiral_tomography
 from ._continuous_tomography import continuous_tomography
 from ._directors import change_samples, for_each, xy_scan
@@ -15,10 +16,15 @@ from ._step_spiral_tomography import step_spiral_tomography
 from ._step_tomography import step_tomography
 
 __all__ = [
+    "AngleList",
+    "AngleScheme",
     "Beam",
+    "Equidistant",
     "FrameCamera",
+    "GoldenRatio",
     "Rotation",
     "SeriesPause",
+    "Timbir",
     "angular_step",
     "beam_off",
     "beam_on",

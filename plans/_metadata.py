@@ -69,11 +69,6 @@ def imaging_metadata(
     }
 
 
-def equidistant(start_deg: float, range_deg: float, number: int) -> list[float]:
-    """Return angles from `start_deg` over `range_deg`, the end excluded, in deg."""
-    return [start_deg + index * range_deg / number for index in range(number)]
-
-
 def quantity(value: float, unit: str) -> dict[str, Any]:
     """Return a number with its unit for ``plan_args``."""
     return {"value": value, "unit": unit}

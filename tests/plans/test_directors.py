@@ -3,11 +3,12 @@
 import itertools
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
+import bluesky.plan_stubs as bps
 import pytest
 from bluesky.utils import MsgGenerator
 
@@ -15,7 +16,14 @@ from concertino import ParameterError
 from concertino.callbacks import FrameConsumer
 from concertino.devices import SimulatedMotor
 from concertino.plans import SeriesPause, change_samples, for_each, xy_scan
-from concertino.testing import PlanBench, PlanFault, check_safe_end, run_with_fault
+from concertino.testing import (
+    PlanBench,
+    PlanFault,
+    check_safe_end,
+    describe_message,
+    plan_messages,
+    run_with_fault,
+)
 
 from .laboratory import Laboratory
 
@@ -112,33 +120,51 @@ def slow(frame: Any, stream: str, index: int) -> None:
     time.sleep(0.1)
 
 
-def test_overlap_saves_the_time_of_the_read_out(lab: Stages) -> None:
-    # "the next sample moves in while the last one reads out": reading out takes 0.3 s, moving 0.25.
-    reader = FrameConsumer(slow)
-    token = lab.RE.subscribe(reader)
-
-    def bring_in(position: float) -> MsgGenerator[Any]:
-        import bluesky.plan_stubs as bps
-
+def bring_in(lab: Stages) -> Callable[[float], MsgGenerator[Any]]:
+    def move(position: float) -> MsgGenerator[Any]:
         yield from bps.mv(lab.changer, position)
 
+    return move
+
+
+def test_the_next_sample_moves_in_while_the_last_is_read_out(lab: Stages) -> None:
+    # "ready_to_prepare_next_sample: the next sample is moved in while the last one still reads out"
+    token = lab.RE.subscribe(FrameConsumer(slow))
+    bench = lab.bench(lambda: for_each([0, 8], lab.experiment, prepare=bring_in(lab), overlap=True))
+    said = [describe_message(message) for message in plan_messages(bench)]
+    lab.RE.unsubscribe(token)
+    moves = [place for place, line in enumerate(said) if line == "set changer"]
+    closed = said.index("close_run")
+    assert len(moves) == 2
+    # The beam goes off, the sample moves; only then does the run end.
+    assert said[moves[1] - 2 : moves[1]] == ["set shutter", "wait"]
+    assert said[moves[1] + 1] == "collect camera"
+    assert moves[1] < closed < said.index("open_run", closed)
+
+
+def test_overlap_saves_the_time_of_the_move(lab: Stages) -> None:
+    # Reading out takes 0.9 s, moving 0.4 s: all of it is hidden.
+    def slower(frame: Any, stream: str, index: int) -> None:
+        time.sleep(0.3)
+
+    token = lab.RE.subscribe(FrameConsumer(slower))
+    lab.RE(bps.mv(lab.changer.velocity, 20.0))
     spent = {}
     for overlap in (False, True):
+        lab.RE(bps.mv(lab.changer, 0))
         begun_s = time.perf_counter()
-        lab.RE(for_each([0, 8, -8], lab.experiment, prepare=bring_in, overlap=overlap))
+        lab.RE(for_each([0, 8], lab.experiment, prepare=bring_in(lab), overlap=overlap))
         spent[overlap] = time.perf_counter() - begun_s
     lab.RE.unsubscribe(token)
-    # Two moves, of 0.08 and 0.16 s, are hidden.
-    assert spent[False] - spent[True] > 0.12
-    assert lab.changer.position_at(time.time()) == -8
+    lab.RE(bps.mv(lab.changer.velocity, 100.0))
+    assert spent[False] - spent[True] > 0.2
+    assert lab.changer.position_at(time.time()) == 8
 
 
 def test_what_must_not_overlap(lab: Stages) -> None:
     stage = lab.beamline.sample_stage
 
     def move(position: float) -> MsgGenerator[Any]:
-        import bluesky.plan_stubs as bps
-
         yield from bps.mv(stage, position)
 
     with pytest.raises(ParameterError) as caught:
