@@ -18,11 +18,9 @@ from concertino.reconstruction import (
     ReconstructionSettings,
     Reconstructor,
 )
-from concertino.storage import Recorder
 
 from ._frame_callback import AnnouncedStream, FrameCallback
-from ._image_writer import ImageWriter
-from ._processing_run import DocumentCallback, ProcessingRun, derived_directory
+from ._processing_run import DocumentCallback, ProcessingRun, stored_processing_run
 
 LOG = logging.getLogger(__name__)
 
@@ -153,6 +151,10 @@ class OnlineReconstruction(FrameCallback):
         """Begin a job for a tomography run; other runs are left alone."""
         try:
             tomo = TomoBlock.from_start(start)
+            if tomo.scheme == "spiral":
+                raise DocumentError(
+                    "in a spiral each slice has projections of its own; see level_spiral"
+                )
             job = _Job(start, tomo)
         except DocumentError as error:
             LOG.info("run %s is not reconstructed: %s", start["uid"], error)
@@ -261,21 +263,17 @@ class OnlineReconstruction(FrameCallback):
             job.done.set()
 
     def _publish(self, job: _Job, result: ReconstructionResult) -> None:
-        root, name = self._where(job.start)
-        if root is None and not self._callbacks:
-            return
-        directory = None if root is None else derived_directory(root, f"{name}_{self.name}")
-        recorder = Recorder() if directory is not None else None
-        own: list[DocumentCallback] = [] if recorder is None else [recorder, ImageWriter()]
-        run = ProcessingRun(
+        with stored_processing_run(
             job.start,
             "reconstruction",
             result.settings.model_dump(mode="json") | {"center": result.center_px},
-            directory=directory,
-            callbacks=[*own, *self._callbacks],
-        )
-        job.run = run
-        try:
+            name=self.name,
+            directory=self._directory,
+            callbacks=self._callbacks,
+        ) as run:
+            if run is None:
+                return
+            job.run = run
             run.publish(
                 result.volume,
                 stream="slices",
@@ -286,18 +284,3 @@ class OnlineReconstruction(FrameCallback):
                     "missing_projections": len(result.missing),
                 },
             )
-        except BaseException as error:
-            run.stop(error)
-            raise
-        else:
-            run.stop()
-        finally:
-            if recorder is not None:
-                recorder.close()
-
-    def _where(self, start: Mapping[str, Any]) -> tuple[Path | None, str]:
-        directory = start.get("run_directory")
-        name = start.get("scan_name") or start["uid"]
-        if self._directory is not None:
-            return self._directory, name
-        return (Path(directory).parent, name) if directory else (None, name)

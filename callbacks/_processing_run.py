@@ -1,7 +1,8 @@
 """A run of its own for what was computed from another run."""
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,9 @@ from numpy.typing import NDArray
 
 from concertino import StorageError
 from concertino.frames import FrameStream, StreamAssets
+from concertino.storage import Recorder
+
+from ._image_writer import ImageWriter
 
 DocumentCallback = Callable[[str, Mapping[str, Any]], None]
 
@@ -66,6 +70,7 @@ class ProcessingRun:
     ) -> None:
         self.directory = directory
         self._callbacks = list(callbacks)
+        self._count: dict[str, int] = {}
         metadata: dict[str, Any] = {
             "plan_name": kind,
             "derived_from": raw["uid"],
@@ -116,7 +121,7 @@ class ProcessingRun:
                     document["descriptor"] = self._descriptor["uid"]
                     document["seq_nums"] = {"start": 1, "stop": len(images) + 1}
                 self._emit(name, document)
-        self._count = {stream: len(images)}
+        self._count[stream] = len(images)
 
     def stop(self, error: BaseException | None = None) -> None:
         """End the run, with an error when there was one."""
@@ -124,7 +129,7 @@ class ProcessingRun:
             exit_status="success" if error is None else "fail",
             reason="" if error is None else str(error),
         )
-        document["num_events"] = getattr(self, "_count", {})
+        document["num_events"] = dict(self._count)
         self._emit("stop", document)
 
     def _describe(
@@ -169,3 +174,55 @@ class ProcessingRun:
     def _emit(self, name: str, document: Mapping[str, Any]) -> None:
         for callback in self._callbacks:
             callback(name, document)
+
+
+@contextmanager
+def stored_processing_run(
+    raw: Mapping[str, Any],
+    kind: str,
+    parameters: Mapping[str, Any],
+    *,
+    name: str,
+    directory: Path | None = None,
+    callbacks: Sequence[DocumentCallback] = (),
+) -> Iterator[ProcessingRun | None]:
+    """Open a processing run with a directory, a record and its images stored; end it as it goes.
+
+    Parameters
+    ----------
+    raw, kind, parameters
+        As for `ProcessingRun`.
+    name : str
+        The directory is ``<scan>_<name>_01``, beside the raw run's.
+    directory : Path, optional
+        Where it is made instead.
+    callbacks : sequence of callable
+        Take the documents, too.
+
+    Yields
+    ------
+    ProcessingRun or None
+        None if there is neither a place to store it nor a callback.
+    """
+    root = directory
+    if root is None and "run_directory" in raw:
+        root = Path(raw["run_directory"]).parent
+    if root is None and not callbacks:
+        yield None
+        return
+    scan = raw.get("scan_name") or raw["uid"]
+    own = None if root is None else derived_directory(root, f"{scan}_{name}")
+    recorder = Recorder() if own is not None else None
+    storing: list[DocumentCallback] = [] if recorder is None else [recorder, ImageWriter()]
+    try:
+        run = ProcessingRun(raw, kind, parameters, directory=own, callbacks=[*storing, *callbacks])
+        try:
+            yield run
+        except BaseException as error:
+            run.stop(error)
+            raise
+        else:
+            run.stop()
+    finally:
+        if recorder is not None:
+            recorder.close()

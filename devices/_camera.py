@@ -116,6 +116,15 @@ class Camera(
         return self.source.shape[0] * self.source.shape[1] * self.source.dtype.itemsize
 
     @property
+    def exposed(self) -> bool:
+        """Whether all frames asked for are exposed, be they safe or not; the beam is not needed."""
+        acquisition = self._acquisition
+        if acquisition is None or acquisition.request.count is None:
+            return False
+        taken = acquisition.stream.published + len(acquisition.stream.dropped)
+        return taken >= acquisition.request.count
+
+    @property
     def hints(self) -> Hints:
         """Nothing that could be plotted."""
         return {}

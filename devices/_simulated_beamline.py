@@ -48,6 +48,10 @@ class SimulatedBeamline:
         In deg.
     sample_stage : SimulatedMotor
         Horizontal, across the beam, in mm; the sample is in the beam at 0 mm.
+    vertical_stage : SimulatedMotor
+        Lifts the sample along the rotation axis, in mm.
+    grating_stage : SimulatedMotor
+        Steps the grating of a twin that has one, in um.
     shutter : SimulatedShutter
     tube : SimulatedTube
     ring : SimulatedStorageRing
@@ -88,6 +92,22 @@ class SimulatedBeamline:
             limits=(-100.0, 100.0),
             name="sample_stage",
         )
+        self.vertical_stage = SimulatedMotor(
+            "mm",
+            velocity=20.0,
+            max_velocity=50.0,
+            acceleration_time=0.02,
+            limits=(-100.0, 100.0),
+            name="vertical_stage",
+        )
+        self.grating_stage = SimulatedMotor(
+            "um",
+            velocity=200.0,
+            max_velocity=1000.0,
+            acceleration_time=0.01,
+            limits=(-1000.0, 1000.0),
+            name="grating_stage",
+        )
         self.shutter = SimulatedShutter(name="shutter")
         self.tube = SimulatedTube(name="tube")
         self.ring = SimulatedStorageRing(name="ring")
@@ -112,18 +132,23 @@ class SimulatedBeamline:
             beam_on=self.beam.history.fraction(begin_s, end_s),
             angle_start_rad=math.radians(self.rotation.position_at(begin_s)),
             angle_end_rad=math.radians(self.rotation.position_at(end_s)),
-            sample_offset_mm=(self.sample_stage.position_at(begin_s), 0.0),
-            sample_offset_end_mm=(self.sample_stage.position_at(end_s), 0.0),
+            sample_offset_mm=self._offset_mm(begin_s),
+            sample_offset_end_mm=self._offset_mm(end_s),
+            grating_position_um=self.grating_stage.position_at(middle_s),
             ring_current_ma=self.ring.current_at(middle_s)
             if self.source == "synchrotron"
             else None,
         )
 
+    def _offset_mm(self, time_s: float) -> tuple[float, float]:
+        return (self.sample_stage.position_at(time_s), self.vertical_stage.position_at(time_s))
+
     @property
     def baseline(self) -> tuple[object, ...]:
         """The devices whose state belongs to every run."""
         switches = (self.shutter, self.ring) if self.source == "synchrotron" else (self.tube,)
-        return (self.rotation, self.sample_stage, *switches)
+        grating = () if self.twin.grating is None else (self.grating_stage,)
+        return (self.rotation, self.sample_stage, self.vertical_stage, *grating, *switches)
 
 
 def foam_twin(shape: tuple[int, int], *, noise: bool = True, seed: int = 0) -> Twin:

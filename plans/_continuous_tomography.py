@@ -1,32 +1,28 @@
 """Continuous tomography: the rotation turns steadily while the camera runs freely."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
-import bluesky.plan_stubs as bps
-from bluesky import Msg
 from bluesky.protocols import Movable, Readable
-from bluesky.utils import MsgGenerator, short_uid
+from bluesky.utils import MsgGenerator
 
 from concertino.units import QuantityLike, convert
 
 from ._formulas import continuous_velocity
-from ._frames import OnLost, move_together, take_frames
-from ._imaging import DEFAULT_ORDER, Imaging, Projections, checked_counts, imaging_plan
-from ._metadata import quantity
-from ._parameters import (
-    angular_range_deg,
-    check_limits,
-    check_motor,
-    check_velocity,
-    per_degree,
-    read_number,
+from ._frames import OnLost
+from ._imaging import (
+    DEFAULT_ORDER,
+    Imaging,
+    Projections,
+    checked_counts,
+    imaging_numbers,
+    imaging_plan,
 )
-from ._protocols import FrameCamera, Rotation
-from ._safety import beam_off, beam_on
+from ._metadata import quantity
+from ._parameters import angular_range_deg, check_motor, per_degree, read_number
+from ._sweep import check_sweep, plan_sweeps, sweep_and_take
 
-_MARGIN_S = 0.5
+_SPEED = "angular_range, num_projections and the camera's frame rate"
 
 
 def continuous_tomography(
@@ -100,7 +96,7 @@ def continuous_tomography(
     """
     asked = Imaging(
         camera, beam, sample_stage, radio_position, flat_position,
-        num_darks, num_flats, num_projections, order, on_lost, md,
+        imaging_numbers(num_darks, num_flats, num_projections), order, on_lost, md,
     )  # fmt: skip
     frames = checked_counts(asked)
     number = frames.get("projections", 1)
@@ -111,16 +107,13 @@ def continuous_tomography(
     rate = yield from read_number(asked.camera.frame_rate)
     velocity = continuous_velocity(rate, sweep, number)
     degree = yield from per_degree(axis)
-    before = yield from read_number(axis.velocity)
-    turn = yield from _turn(axis, start * degree, velocity * degree, number / rate)
-    yield from check_limits(axis, turn.start, "start_angle")
-    yield from check_limits(axis, turn.first, "start_angle, less the way to gain speed")
-    yield from check_limits(axis, turn.last, "angular_range, with the way to lose speed")
-    check_velocity(axis, abs(turn.velocity))
+    move = (axis, start * degree, velocity * degree)
+    sweeps = yield from plan_sweeps([move], number / rate)
+    yield from check_sweep(sweeps[0], "start_angle", "angular_range", _SPEED)
 
     def take(radio: float) -> MsgGenerator[None]:
-        yield from _turn_and_take(
-            asked.camera, axis, asked.beam, (sample_stage, radio), turn, number, before, on_lost
+        yield from sweep_and_take(
+            asked.camera, asked.beam, (sample_stage, radio), sweeps, number, on_lost
         )
 
     projections = Projections(
@@ -141,72 +134,6 @@ def continuous_tomography(
             "velocity": quantity(velocity, "deg/s"),
             "frame_rate": quantity(rate, "Hz"),
         },
-        restore=[lambda: bps.mv(axis.velocity, before)],
+        restore=[sweep.restore() for sweep in sweeps],
     )
     return (yield from imaging_plan(asked, frames, projections))
-
-
-@dataclass(frozen=True)
-class _Turn:
-    """One steady turn, in the rotation's unit."""
-
-    start: float
-    velocity: float
-    ramp_s: float
-    frames_s: float
-
-    @property
-    def first(self) -> float:
-        """Where it begins, so that the speed is reached at the start angle."""
-        return self.start - self.velocity * self.ramp_s / 2
-
-    @property
-    def last(self) -> float:
-        """Where it ends: a camera that starts late has its last frame at full speed, too."""
-        return self.start + self.velocity * (self.frames_s + _MARGIN_S + self.ramp_s / 2)
-
-
-def _turn(axis: Any, start: float, velocity: float, frames_s: float) -> MsgGenerator[_Turn]:
-    ramp_s = 0.0
-    if hasattr(axis, "acceleration_time"):
-        ramp_s = yield from read_number(axis.acceleration_time)
-    return _Turn(start, velocity, ramp_s, frames_s)
-
-
-def _turn_and_take(
-    camera: FrameCamera,
-    rotation: Rotation,
-    beam: Any,
-    radio: tuple[Any, float],
-    turn: _Turn,
-    number: int,
-    before: float,
-    on_lost: OnLost,
-) -> MsgGenerator[None]:
-    yield from move_together(radio, (rotation, turn.first))
-    yield from bps.mv(rotation.velocity, abs(turn.velocity))
-    yield from beam_on(beam)
-    turning = short_uid("turning")
-
-    def turn_steadily() -> MsgGenerator[None]:
-        yield Msg("set", rotation, turn.last, group=turning)
-        yield from bps.sleep(turn.ramp_s)
-
-    def note_motion() -> MsgGenerator[None]:
-        yield Msg("create", None, name="motion")
-        yield Msg("read", rotation)
-        yield Msg("read", camera.start_time)
-        yield Msg("save")
-
-    yield from take_frames(
-        camera,
-        number,
-        "projections",
-        on_lost=on_lost,
-        starting=turn_steadily,
-        started=note_motion,
-    )
-    yield from beam_off(beam)
-    yield Msg("wait", None, group=turning)
-    yield from bps.mv(rotation.velocity, before)
-    yield from move_together((rotation, turn.start))

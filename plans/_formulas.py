@@ -77,3 +77,36 @@ def continuous_velocity(frame_rate_hz: float, angular_range_deg: float, projecti
             f"{frame_rate_hz:g} Hz. Set camera.frame_rate to how many frames per second to take."
         )
     return frame_rate_hz * angular_range_deg / projections
+
+
+def tomograms_in_spiral(sample_height_mm: float, vertical_shift_mm: float) -> float:
+    """Return how many tomograms a spiral needs to cover a sample; need not be whole.
+
+    Parameters
+    ----------
+    sample_height_mm : float
+        In mm.
+    vertical_shift_mm : float
+        Vertical shift per tomogram, in mm, not 0.
+
+    Examples
+    --------
+    >>> from concertino.plans import tomograms_in_spiral
+    >>> tomograms_in_spiral(3.0, -2.0)
+    2.5
+    """
+    return abs(sample_height_mm / vertical_shift_mm) + 1
+
+
+def projections_in_spiral(tomograms: float, projections: int) -> int:
+    """Return how many projections a spiral has; one that would be cut off is taken whole.
+
+    Parameters
+    ----------
+    tomograms : float
+        From `tomograms_in_spiral`.
+    projections : int
+        Per tomogram.
+    """
+    # 0.1 mm is no binary number: what is whole but for rounding is whole.
+    return math.ceil(round(tomograms * projections, 6))

@@ -63,6 +63,7 @@ def take_stepped_frames(
     angles: Sequence[float],
     stream: str,
     *,
+    along: Sequence[tuple[Any, Sequence[float]]] = (),
     on_lost: OnLost = "fail",
 ) -> MsgGenerator[None]:
     """Take one frame at each angle, and save the rotation's read-back with it.
@@ -74,28 +75,38 @@ def take_stepped_frames(
     camera : FrameCamera
         The camera; takes software triggers.
     rotation : Rotation
-        In deg.
+        In deg; any other motor in its unit.
     angles : sequence of float
-        In deg.
+        In deg; any other motor's positions in its unit.
     stream : str
         Name of the document stream.
+    along : sequence of (motor, sequence of float)
+        Motors that step together with the rotation, and as many positions of each.
     on_lost : {"fail", "flag"}
         What lost frames do.
     """
-    request = FrameRequest(len(angles), stream, trigger="software", on_lost=on_lost)
+    axes = [rotation, *(motor for motor, _ in along)]
+    points = list(zip(angles, *(positions for _, positions in along), strict=True))
+    request = FrameRequest(len(points), stream, trigger="software", on_lost=on_lost)
     yield from bps.stage(camera, wait=True)
     yield from bps.prepare(camera, request, wait=True)
-    yield from bps.declare_stream(camera, rotation, name=stream)
+    yield from bps.declare_stream(camera, *axes, name=stream)
     arrived, exposed = short_uid("arrived"), short_uid("exposed")
-    yield Msg("set", rotation, angles[0], group=arrived)
-    for following in [*angles[1:], None]:
+
+    def move_to(point: Sequence[float]) -> MsgGenerator[None]:
+        for axis, position in zip(axes, point, strict=True):
+            yield Msg("set", axis, position, group=arrived)
+
+    yield from move_to(points[0])
+    for following in [*points[1:], None]:
         yield Msg("wait", None, group=arrived)
         yield Msg("trigger", camera, group=exposed)
         yield Msg("wait", None, group=exposed)
         yield Msg("create", None, name=stream)
-        yield Msg("read", rotation)
+        for axis in axes:
+            yield Msg("read", axis)
         if following is not None:
-            yield Msg("set", rotation, following, group=arrived)
+            yield from move_to(following)
         yield Msg("read", camera)
         yield Msg("save")
     yield from bps.complete(camera, wait=True)

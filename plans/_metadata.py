@@ -42,12 +42,14 @@ def imaging_metadata(
         What the user adds; it wins.
     """
     pixel_size = yield from read_number(camera.pixel_size)  # type: ignore[attr-defined]
-    block = TomoBlock(
-        image_kinds={stream: image_kind(stream) for stream in frames},
-        pixel_size_um=pixel_size or None,
-        camera=camera.name,
+    fields: dict[str, Any] = {
+        "pixel_size_um": pixel_size or None,
+        "camera": camera.name,
         **tomo,
-    )
+    }
+    if "image_kinds" not in fields:
+        fields["image_kinds"] = {stream: image_kind(stream) for stream in frames}
+    block = TomoBlock(**fields)
     return {
         "plan_name": plan_name,
         "plan_args": {
@@ -65,11 +67,6 @@ def imaging_metadata(
         "tomo": block.model_dump(mode="json"),
         **(md or {}),
     }
-
-
-def equidistant(start_deg: float, range_deg: float, number: int) -> list[float]:
-    """Return angles from `start_deg` over `range_deg`, the end excluded, in deg."""
-    return [start_deg + index * range_deg / number for index in range(number)]
 
 
 def quantity(value: float, unit: str) -> dict[str, Any]:

@@ -63,9 +63,14 @@ def motor_position(motor: Any, value: QuantityLike, parameter: str) -> MsgGenera
 
 def per_degree(rotation: Any) -> MsgGenerator[float]:
     """Return what one degree is in the rotation's unit; 1 when that is no angle that is known."""
-    unit = yield from motor_unit(rotation)
+    return (yield from in_motor_unit(rotation, "deg"))
+
+
+def in_motor_unit(motor: Any, unit: str) -> MsgGenerator[float]:
+    """Return what one `unit` is in the motor's unit; 1 when that is of another kind or unknown."""
+    own = yield from motor_unit(motor)
     try:
-        return convert({"value": 1.0, "unit": "deg"}, unit, parameter="rotation")
+        return convert({"value": 1.0, "unit": unit}, own, parameter=motor.name)
     except ParameterError:
         return 1.0
 
@@ -144,8 +149,17 @@ def check_motor(motor: Any, parameter: str, *, velocity: bool = False) -> None:
         )
 
 
-def check_velocity(motor: Any, velocity: float) -> None:
+def check_velocity(motor: Any, velocity: float, parameters: str) -> None:
     """Ask a motor whether it accepts a velocity, if it can say.
+
+    Parameters
+    ----------
+    motor : device
+        That is to move.
+    velocity : float
+        In its unit, per second.
+    parameters : str
+        What the velocity follows from, for the message.
 
     Raises
     ------
@@ -157,9 +171,7 @@ def check_velocity(motor: Any, velocity: float) -> None:
     try:
         motor.check_velocity(velocity)
     except Exception as error:
-        raise ParameterError(
-            f"angular_range, num_projections and the camera's frame rate: {error}"
-        ) from error
+        raise ParameterError(f"{parameters}: {error}") from error
 
 
 def angular_range_deg(value: QuantityLike) -> float:

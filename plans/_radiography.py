@@ -10,7 +10,14 @@ from bluesky.utils import MsgGenerator
 from concertino.units import QuantityLike
 
 from ._frames import OnLost, take_frames
-from ._imaging import DEFAULT_ORDER, Imaging, Projections, checked_counts, imaging_plan
+from ._imaging import (
+    DEFAULT_ORDER,
+    Imaging,
+    Projections,
+    checked_counts,
+    imaging_numbers,
+    imaging_plan,
+)
 from ._safety import beam_off, beam_on
 
 
@@ -71,7 +78,7 @@ def radiography(
     """
     asked = Imaging(
         camera, beam, sample_stage, radio_position, flat_position,
-        num_darks, num_flats, num_projections, order, on_lost, md,
+        imaging_numbers(num_darks, num_flats, num_projections), order, on_lost, md,
     )  # fmt: skip
     frames = checked_counts(asked)
 

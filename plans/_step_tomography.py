@@ -8,9 +8,17 @@ from bluesky.utils import MsgGenerator
 
 from concertino.units import QuantityLike, convert
 
+from ._angle_schemes import angle_scheme
 from ._frames import OnLost, move_together, take_stepped_frames
-from ._imaging import DEFAULT_ORDER, Imaging, Projections, checked_counts, imaging_plan
-from ._metadata import equidistant, quantity
+from ._imaging import (
+    DEFAULT_ORDER,
+    Imaging,
+    Projections,
+    checked_counts,
+    imaging_numbers,
+    imaging_plan,
+)
+from ._metadata import quantity
 from ._parameters import angular_range_deg, check_limits, check_motor, per_degree
 from ._safety import beam_off, beam_on
 
@@ -28,13 +36,14 @@ def step_tomography(
     num_projections: int = 3000,
     angular_range: QuantityLike = "180 deg",
     start_angle: QuantityLike = "0 deg",
+    scheme: Any = "equidistant",
     order: Sequence[str] = DEFAULT_ORDER,
     on_lost: OnLost = "fail",
     md: dict[str, Any] | None = None,
 ) -> MsgGenerator[str]:
-    """Take darks, flats and one projection at each of equidistant angles, as one run.
+    """Take darks, flats and one projection at each of some angles, as one run.
 
-    The angles are ``start + i * range / N``, the end excluded. Each event of the stream
+    Without another scheme they are ``start + i * range / N``, the end excluded. Each event of the stream
     ``projections`` has the rotation's read-back.
 
     Parameters
@@ -57,6 +66,9 @@ def step_tomography(
         Angle to cover; a plain number is in deg. An X-ray tube's cone usually wants ``"360 deg"``.
     start_angle : quantity
         First angle; a plain number is in deg.
+    scheme : AngleScheme, str or list of float
+        Which angles and in which order: ``"equidistant"``, ``"golden_ratio"``, ``"timbir"``, a
+        scheme such as ``Timbir(rounds=4)``, or as many angles as projections, in deg.
     order : sequence of str
         The acquisitions and their order; one that is not named is left out.
     on_lost : {"fail", "flag"}
@@ -84,33 +96,41 @@ def step_tomography(
     """
     asked = Imaging(
         camera, beam, sample_stage, radio_position, flat_position,
-        num_darks, num_flats, num_projections, order, on_lost, md,
+        imaging_numbers(num_darks, num_flats, num_projections), order, on_lost, md,
     )  # fmt: skip
     frames = checked_counts(asked)
     axis: Any = rotation
     check_motor(axis, "rotation")
     sweep = angular_range_deg(angular_range)
     start = convert(start_angle, "deg", parameter="start_angle")
-    angles = equidistant(start, sweep, frames.get("projections", 1))
+    rule = angle_scheme(scheme)
+    number = frames.get("projections", 1)
+    angles = rule.angles(number, start, sweep)
     degree = yield from per_degree(axis)
-    for angle, parameter in ((start, "start_angle"), (angles[-1], "angular_range")):
+    for angle, parameter in (
+        (angles[0], "start_angle"),
+        (min(angles), "angular_range"),
+        (max(angles), "angular_range"),
+    ):
         yield from check_limits(axis, angle * degree, parameter)
+    first = angles[0] * degree
 
     def take(radio: float) -> MsgGenerator[None]:
-        yield from move_together((sample_stage, radio), (axis, start * degree))
+        yield from move_together((sample_stage, radio), (axis, first))
         yield from beam_on(asked.beam)
         yield from take_stepped_frames(
             asked.camera, axis, [angle * degree for angle in angles], "projections", on_lost=on_lost
         )
         yield from beam_off(asked.beam)
-        yield from move_together((axis, start * degree))
+        yield from move_together((axis, first))
 
     projections = Projections(
         "step_tomography",
         take,
         tomo={
-            "scheme": "equidistant",
+            "scheme": rule.name,
             "acquisition": "stepped",
+            "angles_deg": None if rule.name == "equidistant" else angles,
             "angular_range_deg": sweep,
             "start_angle_deg": start,
             "angle_source": "readback",
@@ -121,6 +141,7 @@ def step_tomography(
         plan_args={
             "angular_range": quantity(sweep, "deg"),
             "start_angle": quantity(start, "deg"),
+            "scheme": rule.name,
         },
     )
     return (yield from imaging_plan(asked, frames, projections))

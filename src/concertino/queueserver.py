@@ -26,6 +26,8 @@ _beamline = SimulatedBeamline()
 camera = _beamline.camera
 rotation = _beamline.rotation
 sample_stage = _beamline.sample_stage
+vertical_stage = _beamline.vertical_stage
+grating_stage = _beamline.grating_stage
 shutter = _beamline.shutter
 ring = _beamline.ring
 
@@ -41,6 +43,8 @@ _DEVICES = {
     "rotation": ("rotation",),
     "beam": ("shutter",),
     "sample_stage": ("sample_stage",),
+    "vertical_stage": ("vertical_stage",),
+    "stepping": ("grating_stage",),
 }
 
 
@@ -61,4 +65,18 @@ step_tomography = _with_devices(
 )
 continuous_tomography = _with_devices(
     _plans.continuous_tomography, "camera", "rotation", "beam", "sample_stage"
+)
+step_spiral_tomography = _with_devices(
+    _plans.step_spiral_tomography, "camera", "rotation", "vertical_stage", "beam", "sample_stage"
+)
+continuous_spiral_tomography = _with_devices(
+    _plans.continuous_spiral_tomography,
+    "camera",
+    "rotation",
+    "vertical_stage",
+    "beam",
+    "sample_stage",
+)
+grating_stepping = _with_devices(
+    _plans.grating_stepping, "camera", "stepping", "beam", "sample_stage"
 )

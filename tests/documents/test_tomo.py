@@ -126,3 +126,34 @@ def test_a_radiography_has_no_angles() -> None:
         "The tomo block has no angles: its scheme is 'radiography'. "
         "A reconstruction needs a tomography, or angles given to it."
     )
+
+
+def test_a_spiral_has_angles_and_heights() -> None:
+    block = TomoBlock(
+        scheme="spiral",
+        acquisition="stepped",
+        num_projections=5,
+        start_angle_deg=10,
+        angular_range_deg=225,
+        vertical_start_mm=1,
+        vertical_range_mm=-2.5,
+        projections_per_tomogram=4,
+        camera="camera",
+    )
+
+    np.testing.assert_allclose(np.rad2deg(block.angles_rad()), [10, 55, 100, 145, 190])
+    np.testing.assert_allclose(block.vertical_mm(), [1, 0.5, 0, -0.5, -1])
+    assert TomoBlock.model_validate(block.model_dump(mode="json")) == block
+
+
+def test_a_spiral_without_heights() -> None:
+    with pytest.raises(ValueError, match="scheme 'spiral' needs vertical_range_mm"):
+        TomoBlock(
+            scheme="spiral",
+            acquisition="stepped",
+            num_projections=5,
+            start_angle_deg=10,
+            angular_range_deg=225,
+            vertical_start_mm=1,
+            camera="camera",
+        )

@@ -2,21 +2,32 @@
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from bluesky import RunEngine
+from bluesky import Msg, RunEngine
 from bluesky.utils import MsgGenerator
 
 from concertino.callbacks import ImageWriter
 from concertino.devices import SimulatedBeamline, SimulatedMotor
-from concertino.plans import continuous_tomography, radiography, step_tomography
+from concertino.plans import (
+    continuous_spiral_tomography,
+    continuous_tomography,
+    radiography,
+    step_spiral_tomography,
+    step_tomography,
+)
 from concertino.storage import Recorder, RunDirectories
 from concertino.testing import PlanBench
 
 COUNTS: dict[str, Any] = {"num_darks": 2, "num_flats": 2, "num_projections": 3}
 POSITIONS: dict[str, Any] = {"radio_position": "0 mm", "flat_position": "1 mm"}
+SPIRAL: dict[str, Any] = {
+    "start_position_vertical": "0 mm",
+    "vertical_shift_per_tomogram": "0.02 mm",
+    "sample_height": "0.03 mm",
+}
 PLANS = ("radiography", "step_tomography", "continuous_tomography")
 
 
@@ -25,12 +36,13 @@ class Laboratory:
 
     def __init__(self, root: Path, source: str = "synchrotron", **beamline: Any) -> None:
         self.beamline = SimulatedBeamline(
-            shape=(16, 16),
             source=source,
             ring_bytes=2**16,
-            **{"exposure": 0.0, "frame_rate": 200.0, **beamline},
+            **{"shape": (16, 16), "exposure": 0.0, "frame_rate": 200.0, **beamline},
         )
-        for motor in (self.beamline.rotation, self.beamline.sample_stage):
+        b = self.beamline
+        self.motors: tuple[SimulatedMotor, ...] = (b.rotation, b.sample_stage, b.vertical_stage)
+        for motor in self.motors:
             asyncio.run(_quicken(motor))
         self.directories = RunDirectories(root)
         self.recorder = Recorder(self.directories)
@@ -53,6 +65,9 @@ class Laboratory:
         if name == "radiography":
             return radiography(b.camera, beam, stage, **given)
         given.setdefault("angular_range", "3 deg")
+        if "spiral" in name:
+            spiral = step_spiral_tomography if "step" in name else continuous_spiral_tomography
+            return spiral(b.camera, rotation, b.vertical_stage, beam, stage, **(SPIRAL | given))
         plan = step_tomography if name == "step_tomography" else continuous_tomography
         return plan(b.camera, rotation, beam, stage, **given)
 
@@ -66,16 +81,17 @@ class Laboratory:
         return self.beamline.shutter.is_open or self.beamline.tube.is_on
 
     def moving(self) -> list[str]:
-        motors = (self.beamline.rotation, self.beamline.sample_stage)
         now = time.time()
-        return [m.name for m in motors if m.position_at(now) != m.position_at(now + 10)]
+        return [m.name for m in self.motors if m.position_at(now) != m.position_at(now + 10)]
 
     def settings(self) -> dict[str, Any]:
-        velocity = self.beamline.rotation.velocity
         return {
-            "velocity": asyncio.run_coroutine_threadsafe(
-                velocity.get_value(), self.RE.loop
+            "velocity"
+            if motor is self.beamline.rotation
+            else motor.name: asyncio.run_coroutine_threadsafe(
+                motor.velocity.get_value(), self.RE.loop
             ).result()
+            for motor in self.motors
         }
 
     def bench(self, plan: Callable[[], MsgGenerator[Any]]) -> PlanBench:
@@ -83,6 +99,22 @@ class Laboratory:
 
     def close(self) -> None:
         self.recorder.close()
+
+
+def actions(messages: Sequence[Msg]) -> list[str]:
+    """Return what devices were told to do, in order: moves, streams that begin, exposures."""
+    said = []
+    for message in messages:
+        if message.command == "set":
+            value = message.args[0]
+            shown = f"{value:g}" if isinstance(value, float) else f"{value}"
+            said.append(f"{message.obj.name} {shown}")
+        elif message.command == "prepare":
+            request = message.args[0]
+            said.append(f"take {request.count} {request.kind} ({request.trigger})")
+        elif message.command in ("trigger", "kickoff"):
+            said.append(message.command)
+    return said
 
 
 async def _quicken(motor: SimulatedMotor) -> None:

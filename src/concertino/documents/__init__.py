@@ -1,5 +1,6 @@
-"""What a run's documents say: stream names, the ``tomo`` block, validation."""
+"""What a run's documents say: stream names, the ``tomo`` and ``grating`` blocks, validation."""
 
+from ._grating import OBJECT_STEPPING, REFERENCE_STEPPING, GratingBlock
 from ._streams import (
     BASELINE,
     DARKS,
@@ -14,7 +15,7 @@ from ._streams import (
 from ._tomo import TomoBlock
 from ._validate import validate, validate_run
 
-TomoBlock.__module__ = __name__
+TomoBlock.__module__ = GratingBlock.__module__ = __name__
 
 __all__ = [
     "BASELINE",
@@ -22,7 +23,10 @@ __all__ = [
     "FLATS",
     "IMAGE_KINDS",
     "LEDGER",
+    "OBJECT_STEPPING",
     "PROJECTIONS",
+    "REFERENCE_STEPPING",
+    "GratingBlock",
     "ImageKind",
     "TomoBlock",
     "frames_key",

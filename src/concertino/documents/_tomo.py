@@ -34,8 +34,8 @@ class TomoBlock(BaseModel):
     version : int
         Of this block. A block of a newer version is refused.
     scheme : str
-        How the angles were chosen: ``"equidistant"``, ``"radiography"`` (none) or another rule
-        that lists them in `angles_deg`.
+        How the angles were chosen: ``"equidistant"``, ``"spiral"``, ``"radiography"`` (none) or
+        another rule that lists them in `angles_deg`.
     acquisition : {"stepped", "continuous", "single"}
         Whether the rotation stands or moves while the camera exposes; ``"single"`` if there is none.
     image_kinds : dict
@@ -47,6 +47,11 @@ class TomoBlock(BaseModel):
         excluded. A negative range turns backwards.
     angles_deg : list of float, optional
         The angle of each projection where that rule does not hold.
+    vertical_start_mm, vertical_range_mm : float, optional
+        Of a spiral: while projection ``i`` of ``N`` is taken, the sample is at the height
+        ``start + i * range / N`` on its vertical stage, in mm.
+    projections_per_tomogram : int, optional
+        Of a spiral: how many projections make one tomogram.
     angle_source : {"computed", "encoder", "readback"}
         Where the angles come from.
     direction : {1, -1}
@@ -88,6 +93,9 @@ class TomoBlock(BaseModel):
     start_angle_deg: FiniteFloat | None = None
     angular_range_deg: FiniteFloat | None = None
     angles_deg: list[FiniteFloat] | None = None
+    vertical_start_mm: FiniteFloat | None = None
+    vertical_range_mm: FiniteFloat | None = None
+    projections_per_tomogram: int | None = Field(default=None, ge=1)
     angle_source: Literal["computed", "encoder", "readback"] = "computed"
     direction: Literal[1, -1] = 1
     pixel_size_um: _Positive | None = None
@@ -112,10 +120,14 @@ class TomoBlock(BaseModel):
                     f"angles_deg has {len(self.angles_deg)} angles for "
                     f"{self.num_projections} projections; give one for each"
                 )
-        elif self.scheme == "equidistant":
+        elif self.scheme in ("equidistant", "spiral"):
             for field in ("start_angle_deg", "angular_range_deg"):
                 if getattr(self, field) is None:
-                    raise ValueError(f"scheme 'equidistant' needs {field}, or all of angles_deg")
+                    raise ValueError(f"scheme {self.scheme!r} needs {field}, or all of angles_deg")
+        if self.scheme == "spiral":
+            for field in ("vertical_start_mm", "vertical_range_mm", "projections_per_tomogram"):
+                if getattr(self, field) is None:
+                    raise ValueError(f"scheme 'spiral' needs {field}")
         return self
 
     def angles_rad(self) -> NDArray[np.float64]:
@@ -143,6 +155,20 @@ class TomoBlock(BaseModel):
                 "A reconstruction needs a tomography, or angles given to it."
             )
         return np.deg2rad(self.direction * angles)
+
+    def vertical_mm(self) -> NDArray[np.float64]:
+        """Return the height of the sample at each projection; zeros when it does not change.
+
+        Returns
+        -------
+        numpy.ndarray
+            Shape (num_projections,), float64, in mm.
+        """
+        if self.vertical_start_mm is None or self.vertical_range_mm is None:
+            return np.zeros(self.num_projections)
+        index = np.arange(self.num_projections, dtype=np.float64)
+        step = self.vertical_range_mm / max(self.num_projections, 1)
+        return np.asarray(self.vertical_start_mm + index * step)
 
     @classmethod
     def from_start(cls, start: Mapping[str, Any]) -> "TomoBlock":

@@ -1,6 +1,7 @@
 """Projections to slices, while they arrive: normalise, filter, back-project, search."""
 
 from ._backends import Backend, backends
+from ._grating import Contrasts, Fringes, PhaseStepping, grating_contrasts
 from ._metrics import Metric, slice_metric
 from ._reconstructor import Reconstructor
 from ._resolution import Resolution, fourier_correlation
@@ -8,12 +9,16 @@ from ._result import AxisEstimate, ReconstructionResult
 from ._scan import find_axis, find_parameter, reconstruct
 from ._search import ParameterEstimate
 from ._settings import ReconstructionSettings
+from ._spiral import level_spiral
 
 __all__ = [
     "AxisEstimate",
     "Backend",
+    "Contrasts",
+    "Fringes",
     "Metric",
     "ParameterEstimate",
+    "PhaseStepping",
     "ReconstructionResult",
     "ReconstructionSettings",
     "Reconstructor",
@@ -22,6 +27,8 @@ __all__ = [
     "find_axis",
     "find_parameter",
     "fourier_correlation",
+    "grating_contrasts",
+    "level_spiral",
     "reconstruct",
     "slice_metric",
 ]

@@ -3,6 +3,7 @@
 from ._beam import Beam
 from ._detector import Detector
 from ._faults import Faults
+from ._grating import Grating
 from ._phantom import Ellipsoid, Phantom
 from ._phantoms import ellipsoid_foam, shepp_logan_3d
 from ._state import BeamlineState
@@ -14,6 +15,7 @@ __all__ = [
     "Detector",
     "Ellipsoid",
     "Faults",
+    "Grating",
     "Phantom",
     "Twin",
     "ellipsoid_foam",

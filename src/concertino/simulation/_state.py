@@ -25,6 +25,8 @@ class BeamlineState:
         The same at the end of the exposure, if the sample stage moves.
     ring_current_ma : float, optional
         Current in the storage ring, in mA; None for the nominal one.
+    grating_position_um : float
+        Position of the stepped grating, if the beamline has one, in um.
     tube_current_ma, tube_voltage_kv : float, optional
         Current and voltage of an X-ray tube, in mA and kV; None for the nominal ones.
     """
@@ -36,6 +38,7 @@ class BeamlineState:
     sample_offset_mm: tuple[float, float] = (0.0, 0.0)
     sample_offset_end_mm: tuple[float, float] | None = None
     ring_current_ma: float | None = None
+    grating_position_um: float = 0.0
     tube_current_ma: float | None = None
     tube_voltage_kv: float | None = None
 

@@ -11,6 +11,7 @@ from concertino import ParameterError
 
 from ._beam import Beam
 from ._detector import Detector
+from ._grating import Grating
 from ._phantom import Phantom, subpixels
 from ._state import BeamlineState
 
@@ -36,6 +37,8 @@ class Twin:
         The source.
     detector : Detector
         The camera.
+    grating : Grating, optional
+        A grating interferometer before the camera.
     axis_offset_px : float
         Columns by which the rotation axis is right of the detector's centre, in px.
     axis_tilt_rad : (float, float)
@@ -70,6 +73,7 @@ class Twin:
         beam: Beam | None = None,
         detector: Detector | None = None,
         *,
+        grating: Grating | None = None,
         axis_offset_px: float = 0.0,
         axis_tilt_rad: tuple[float, float] = (0.0, 0.0),
         noise: bool = True,
@@ -81,6 +85,7 @@ class Twin:
         self.phantom = phantom
         self.beam = beam or Beam()
         self.detector = detector or Detector()
+        self.grating = grating
         self.axis_offset_px = axis_offset_px
         self.axis_tilt_rad = axis_tilt_rad
         self.noise = noise
@@ -190,10 +195,32 @@ class Twin:
             np.float32,
         )
         noisy = self.noise and key is not None
+        flat, drift = self._flat, self._drift
+        if self.grating is not None:
+            fringes = self._fringes(self.grating, state)
+            flat, drift = flat * fringes, drift * fringes
         expose(
-            out, counts, shadows, self._flat, self._drift, self._curvature, self._dark,
+            out, counts, shadows, flat, drift, self._curvature, self._dark,
             self._normals, key or np.uint64(0), noisy, numbers,
         )  # fmt: skip
+
+    def lines(self, state: BeamlineState) -> NDArray[np.float32]:
+        """Return the line integrals (height, width) of the attenuation at the start of an exposure."""
+        pixel = self.detector.pixel_size_mm
+        right, up = (offset / pixel for offset in state.sample_offset_mm)
+        return self.phantom.projection(
+            state.angle_start_rad,
+            self.shape,
+            pixel,
+            axis_offset_px=self.axis_offset_px,
+            axis_tilt_rad=self.axis_tilt_rad,
+            sample_offset_px=(right, up),
+        )
+
+    def _fringes(self, grating: Grating, state: BeamlineState) -> NDArray[np.float32]:
+        pixel = self.detector.pixel_size_mm
+        factor = grating.fringes(self.lines(state), self.shape, state.grating_position_um, pixel)
+        return factor.astype(np.float32)
 
     def poses(self, state: BeamlineState) -> NDArray[np.float64]:
         """Return the poses (n, 3) over which an exposure is averaged.

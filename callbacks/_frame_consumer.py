@@ -1,0 +1,70 @@
+"""Gives frames to a function of the user's."""
+
+from collections.abc import Callable
+from typing import Any, Literal
+
+from numpy.typing import NDArray
+
+from concertino import ParameterError
+from concertino.frames import Subscription, subscribe
+
+from ._frame_callback import AnnouncedStream, FrameCallback
+
+Consume = Callable[[NDArray[Any], str, int], Any]
+
+
+class FrameConsumer(FrameCallback):
+    """Calls a function with each frame, in a thread of each stream's own.
+
+    What the function raises fails the run, unless it takes only the latest frames.
+
+    Parameters
+    ----------
+    function : callable
+        Takes the frame (height, width), the name of its stream and its index from 0. The frame is
+        valid during the call only: copy what is to be kept.
+    streams : collection of str, optional
+        Streams to take; all by default.
+    delivery : {"every", "latest"}
+        ``every``: each frame, in order, and a slow function slows the scan. ``latest``: the newest
+        one whenever the function has returned.
+    name : str
+        Name as a subscriber; the function's by default.
+
+    Examples
+    --------
+    >>> from concertino.callbacks import FrameConsumer
+    >>> means = []
+    >>> consumer = FrameConsumer(lambda frame, stream, index: means.append(frame.mean()))
+    """
+
+    def __init__(
+        self,
+        function: Consume,
+        *,
+        streams: tuple[str, ...] | None = None,
+        delivery: Literal["every", "latest"] = "every",
+        name: str | None = None,
+    ) -> None:
+        if not callable(function):
+            raise ParameterError(
+                f"function: {function!r} cannot be called. Give a function of a frame, the name of "
+                "its stream and its index."
+            )
+        if delivery not in ("every", "latest"):
+            raise ParameterError(f"delivery: {delivery!r} was given; give 'every' or 'latest'.")
+        super().__init__(name or str(getattr(function, "__name__", "consumer")), streams)
+        self._function = function
+        self._delivery: Literal["every", "latest"] = delivery
+
+    def subscribe(self, stream: AnnouncedStream) -> Subscription:
+        """Subscribe to a stream."""
+        return subscribe(stream.address, name=self.name, delivery=self._delivery)
+
+    def take(self, stream: AnnouncedStream, subscription: Subscription) -> None:
+        """Call the function."""
+        for batch in subscription:
+            for index, frame in enumerate(batch.frames, batch.start):
+                self._function(frame, stream.name, index)
+                if self._delivery == "every":
+                    subscription.acknowledge(index + 1)

@@ -1,0 +1,231 @@
+"""Images of a grating interferometer while the grating steps."""
+
+import logging
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from concertino import DocumentError, ReconstructionError
+from concertino.documents import OBJECT_STEPPING, REFERENCE_STEPPING, GratingBlock
+from concertino.frames import Subscription, subscribe
+from concertino.reconstruction import Contrasts, Fringes, PhaseStepping, grating_contrasts
+
+from ._frame_callback import AnnouncedStream, FrameCallback
+from ._processing_run import DocumentCallback, stored_processing_run
+
+LOG = logging.getLogger(__name__)
+
+Images = Mapping[str, NDArray[np.float32]]
+Preview = Callable[[Images], Any]
+
+
+class _Job:
+    """The phase stepping of one run."""
+
+    def __init__(self, start: Mapping[str, Any], block: GratingBlock) -> None:
+        self.start = start
+        self.block = block
+        self.lock = threading.Lock()
+        self.dark_sum: NDArray[np.float64] | None = None
+        self.darks = 0
+        self.waiting_for = set(start.get("frames", (REFERENCE_STEPPING, OBJECT_STEPPING)))
+        self.steppings = {
+            stream: PhaseStepping(block.num_periods, block.num_steps)
+            for stream in (REFERENCE_STEPPING, OBJECT_STEPPING)
+        }
+        self.contrasts: Contrasts | None = None
+        self.directory: Path | None = None
+        self.error: BaseException | None = None
+        self.finishing = False
+        self.done = threading.Event()
+
+    def fringes(self, stream: str) -> Fringes:
+        dark = None if self.dark_sum is None else self.dark_sum / self.darks
+        return self.steppings[stream].fringes(dark)
+
+
+class GratingContrasts(FrameCallback):
+    """Makes intensity, dark-field and differential phase images of a `grating_stepping` run.
+
+    Darks are averaged and steps summed up as they come; the images are there when the last step is.
+    They become a run of their own that names the raw run; each is a stream of it: ``intensity``,
+    ``dark_field``, ``differential_phase`` and, when the propagation distance is known,
+    ``refraction_angle`` (both in rad).
+
+    Parameters
+    ----------
+    preview : callable, optional
+        Is given images by name whenever a stepping is complete, such as `LiveView.show_slices`.
+    directory : str or Path, optional
+        Where the directories of the processing runs are made; beside the raw run's by default.
+    callbacks : sequence of callable
+        Take the documents of the processing runs, besides a recorder and an image writer.
+    name : str
+        Name as a subscriber.
+
+    Examples
+    --------
+    >>> from concertino.callbacks import GratingContrasts
+    >>> contrasts = GratingContrasts()
+    """
+
+    def __init__(
+        self,
+        *,
+        preview: Preview | None = None,
+        directory: str | Path | None = None,
+        callbacks: Sequence[DocumentCallback] = (),
+        name: str = "grating",
+    ) -> None:
+        super().__init__(name)
+        self._preview = preview
+        self._directory = None if directory is None else Path(directory)
+        self._callbacks = list(callbacks)
+        self._job: _Job | None = None
+        self._jobs: dict[str, _Job] = {}
+
+    @property
+    def run_directory(self) -> Path | None:
+        """Directory of the last processing run."""
+        return None if self._job is None else self._job.directory
+
+    def wait(self, timeout_s: float | None = None) -> Contrasts:
+        """Wait for the images of the last run.
+
+        Parameters
+        ----------
+        timeout_s : float, optional
+            How long, in seconds; as long as it takes by default.
+
+        Returns
+        -------
+        Contrasts
+            The images.
+
+        Raises
+        ------
+        ReconstructionError
+            If there was no such run, it took too long, or steps are missing.
+        ConcertinoError
+            What made it fail.
+        """
+        job = self._job
+        if job is None:
+            raise ReconstructionError(
+                "There is no phase stepping to wait for: no run with a grating block came."
+            )
+        if not job.done.wait(timeout_s):
+            raise ReconstructionError(
+                f"The contrasts of run {job.start['uid']} are not there after {timeout_s:g} s."
+            )
+        if job.error is not None:
+            raise job.error
+        assert job.contrasts is not None
+        return job.contrasts
+
+    def run_started(self, start: Mapping[str, Any]) -> None:
+        """Begin a job for a run of phase stepping; other runs are left alone."""
+        if "grating" not in start:
+            return
+        try:
+            block = GratingBlock.from_start(start)
+        except DocumentError as error:
+            LOG.warning("run %s: %s", start["uid"], error)
+            return
+        self._jobs[start["uid"]] = self._job = _Job(start, block)
+
+    def stream_started(self, stream: AnnouncedStream) -> None:
+        """Subscribe to the streams of a run of phase stepping."""
+        job = self._jobs.get(stream.start["uid"])
+        if job is not None and (stream.name == "darks" or stream.name in job.steppings):
+            super().stream_started(stream)
+
+    def subscribe(self, stream: AnnouncedStream) -> Subscription:
+        """Subscribe to a stream, every frame."""
+        return subscribe(stream.address, name=self.name)
+
+    def take(self, stream: AnnouncedStream, subscription: Subscription) -> None:
+        """Add up the frames; the last stream's end finishes the job."""
+        job = self._jobs[stream.start["uid"]]
+        for batch in subscription:
+            if stream.name == "darks":
+                added = batch.frames.sum(axis=0, dtype=np.float64)
+                job.dark_sum = added if job.dark_sum is None else job.dark_sum + added
+                job.darks += len(batch)
+            else:
+                for step, frame in enumerate(batch.frames, batch.start):
+                    job.steppings[stream.name].add(frame, step)
+            subscription.acknowledge(batch.stop)
+        if stream.name == REFERENCE_STEPPING and self._preview is not None:
+            fringes = job.fringes(stream.name)
+            self._preview({"reference": fringes.intensity, "visibility": fringes.visibility})
+        subscription.finish()
+        with job.lock:
+            job.waiting_for.discard(stream.name)
+            last = not job.waiting_for
+        if last:
+            self._finish_in_thread(job)
+
+    def run_stopped(self, start: Mapping[str, Any], stop: Mapping[str, Any]) -> None:
+        """Finish with what is there, when the run did not get to its last stream."""
+        job = self._jobs.pop(start["uid"], None)
+        if job is not None:
+            self._finish_in_thread(job)
+
+    def _finish_in_thread(self, job: _Job) -> None:
+        with job.lock:
+            if job.finishing:
+                return
+            job.finishing = True
+        threading.Thread(
+            target=self._finish, args=(job,), name=f"{self.name} finish", daemon=True
+        ).start()
+
+    def _finish(self, job: _Job) -> None:
+        try:
+            job.contrasts = grating_contrasts(
+                job.fringes(OBJECT_STEPPING),
+                job.fringes(REFERENCE_STEPPING),
+                period_um=job.block.period_um,
+                distance_mm=job.block.propagation_distance_mm,
+            )
+            images = _named(job.contrasts)
+            if self._preview is not None:
+                self._preview(images)
+            self._publish(job, images)
+        except BaseException as error:
+            job.error = error
+            LOG.warning("%s of run %s: %s", self.name, job.start["uid"], error)
+        finally:
+            job.done.set()
+
+    def _publish(self, job: _Job, images: Images) -> None:
+        with stored_processing_run(
+            job.start,
+            "grating_contrasts",
+            {**job.block.model_dump(mode="json"), "num_darks": job.darks},
+            name=self.name,
+            directory=self._directory,
+            callbacks=self._callbacks,
+        ) as run:
+            if run is None:
+                return
+            job.directory = run.directory
+            for name, image in images.items():
+                units = "rad" if name in ("differential_phase", "refraction_angle") else ""
+                run.publish(image[None], stream=name, data_key=name, configuration={"units": units})
+
+
+def _named(contrasts: Contrasts) -> dict[str, NDArray[np.float32]]:
+    images = {
+        "intensity": contrasts.intensity,
+        "dark_field": contrasts.dark_field,
+        "differential_phase": contrasts.differential_phase,
+    }
+    if contrasts.refraction_angle is not None:
+        images["refraction_angle"] = contrasts.refraction_angle
+    return images

@@ -1,0 +1,166 @@
+"""Grating stepping: the fringes of a grating interferometer, without and with the sample."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from bluesky.protocols import Movable, Readable
+from bluesky.utils import MsgGenerator
+
+from concertino.documents import OBJECT_STEPPING, REFERENCE_STEPPING, GratingBlock
+from concertino.units import QuantityLike, convert, convert_count
+
+from ._frames import OnLost, move_together, take_darks, take_stepped_frames
+from ._imaging import Acquisitions, Imaging, acquisitions_plan, checked_counts
+from ._metadata import quantity
+from ._parameters import check_limits, check_motor, in_motor_unit, motor_position
+from ._run import Block
+from ._safety import beam_off, beam_on
+
+
+def grating_stepping(
+    camera: Readable[Any],
+    stepping: Movable[Any],
+    beam: Movable[Any],
+    sample_stage: Movable[Any],
+    *,
+    radio_position: QuantityLike,
+    flat_position: QuantityLike,
+    grating_period: QuantityLike,
+    stepping_start_position: QuantityLike,
+    num_darks: int = 200,
+    num_periods: int = 1,
+    num_steps_per_period: int = 16,
+    propagation_distance: QuantityLike | None = None,
+    order: Sequence[str] = ("darks", REFERENCE_STEPPING, OBJECT_STEPPING),
+    on_lost: OnLost = "fail",
+    md: dict[str, Any] | None = None,
+) -> MsgGenerator[str]:
+    """Take darks, then one frame at each step of a grating, without and with the sample, as one run.
+
+    Step ``i`` is at ``start + i * period / num_steps_per_period``, whole periods, the end excluded.
+    The callback `GratingContrasts` makes images of the run.
+
+    Parameters
+    ----------
+    camera : device
+        The camera, with a frame stream; takes software triggers.
+    stepping : device
+        Motor that moves the grating; one whose unit is no length is taken to be in um.
+    beam : device
+        The shutter or tube: takes True for beam, False for none.
+    sample_stage : device
+        Moves the sample across the beam; linear (mm) or rotary (deg).
+    radio_position : quantity
+        Where the stage holds the sample in the beam; a plain number is in the stage's unit.
+    flat_position : quantity
+        Where the stage holds the sample out of the beam; likewise.
+    grating_period : quantity
+        Period of the grating; a plain number is in um.
+    stepping_start_position : quantity
+        Position of the first step; a plain number is in the unit of the motor.
+    num_darks : int
+        Number of frames without beam.
+    num_periods, num_steps_per_period : int
+        Periods to cover, and steps in each: 3 or more.
+    propagation_distance : quantity, optional
+        From sample to analyser grating; a plain number is in mm. With it the refraction angle is
+        known in rad.
+    order : sequence of str
+        The acquisitions and their order; one that is not named is left out.
+    on_lost : {"fail", "flag"}
+        What lost frames do: fail the run, or only stand in its ledger.
+    md : dict, optional
+        Metadata for the run, such as ``{"sample": "tooth"}``.
+
+    Returns
+    -------
+    str
+        The run's uid.
+
+    Raises
+    ------
+    ParameterError
+        If a parameter cannot work; nothing has moved then.
+
+    Examples
+    --------
+    >>> from concertino.devices import SimulatedBeamline
+    >>> from concertino.plans import grating_stepping
+    >>> b = SimulatedBeamline(shape=(16, 16))
+    >>> plan = grating_stepping(b.camera, b.grating_stage, b.beam, b.sample_stage,
+    ...                         radio_position="0 mm", flat_position="10 mm",
+    ...                         grating_period="2.4 um", stepping_start_position="0 um",
+    ...                         propagation_distance="20 cm")
+    """
+    periods = convert_count(num_periods, parameter="num_periods", unit="")
+    steps = convert_count(
+        num_steps_per_period, parameter="num_steps_per_period", minimum=3, unit=""
+    )
+    asked = Imaging(
+        camera, beam, sample_stage, radio_position, flat_position,
+        {
+            "darks": num_darks,
+            REFERENCE_STEPPING: periods * steps,
+            OBJECT_STEPPING: periods * steps,
+        },
+        order, on_lost, md,
+    )  # fmt: skip
+    frames = checked_counts(asked)
+    motor: Any = stepping
+    check_motor(motor, "stepping")
+    per_um = yield from in_motor_unit(motor, "um")
+    start = yield from motor_position(motor, stepping_start_position, "stepping_start_position")
+    period = convert(grating_period, "um", parameter="grating_period", positive=True)
+    positions = [start + i * period / steps * per_um for i in range(periods * steps)]
+    yield from check_limits(motor, positions[-1], "grating_period and num_periods")
+    distance = None
+    if propagation_distance is not None:
+        distance = convert(
+            propagation_distance, "mm", parameter="propagation_distance", positive=True
+        )
+    block = GratingBlock(
+        period_um=period,
+        num_periods=periods,
+        num_steps_per_period=steps,
+        start_um=start / per_um,
+        propagation_distance_mm=distance,
+        stepping=motor.name,
+    )
+
+    def step(stream: str, sample: float) -> MsgGenerator[None]:
+        yield from move_together((sample_stage, sample), (motor, start))
+        yield from beam_on(asked.beam)
+        yield from take_stepped_frames(asked.camera, motor, positions, stream, on_lost=on_lost)
+        yield from beam_off(asked.beam)
+        yield from move_together((motor, start))
+
+    def blocks(radio: float, flat: float) -> dict[str, Block]:
+        return {
+            "darks": lambda: take_darks(asked.camera, asked.beam, frames["darks"], on_lost=on_lost),
+            REFERENCE_STEPPING: lambda: step(REFERENCE_STEPPING, flat),
+            OBJECT_STEPPING: lambda: step(OBJECT_STEPPING, radio),
+        }
+
+    kinds = {"darks": "dark", REFERENCE_STEPPING: "flat", OBJECT_STEPPING: "projection"}
+    acquisitions = Acquisitions(
+        "grating_stepping",
+        blocks,
+        tomo={
+            "scheme": "grating",
+            "acquisition": "stepped",
+            "num_projections": frames.get(OBJECT_STEPPING, 0),
+            "propagation_distance_mm": distance,
+            "image_kinds": {stream: kinds[stream] for stream in frames},
+        },
+        motors={"stepping": stepping},
+        plan_args={
+            "grating_period": quantity(period, "um"),
+            "stepping_start_position": quantity(start / per_um, "um"),
+            "num_periods": periods,
+            "num_steps_per_period": steps,
+            "propagation_distance": None if distance is None else quantity(distance, "mm"),
+        },
+        triggers={REFERENCE_STEPPING: "software", OBJECT_STEPPING: "software"},
+        metadata={"grating": block.model_dump(mode="json")},
+    )
+    return (yield from acquisitions_plan(asked, frames, acquisitions))

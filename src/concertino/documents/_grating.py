@@ -1,0 +1,78 @@
+"""The ``grating`` block of a start document: how the fringes were stepped."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, PositiveFloat, ValidationError
+
+from concertino._errors import DocumentError
+
+REFERENCE_STEPPING = "reference_stepping"
+OBJECT_STEPPING = "object_stepping"
+
+
+class GratingBlock(BaseModel):
+    """The phase stepping of a run with a grating interferometer, version 1.
+
+    A start document carries ``block.model_dump(mode="json")`` under ``"grating"``.
+
+    Parameters
+    ----------
+    version : int
+        Of this block.
+    period_um : float
+        Period of the grating that was stepped, in um.
+    num_periods, num_steps_per_period : int
+        Frame ``i`` of a stepping is at ``start + i * period / num_steps_per_period``.
+    start_um : float
+        Position of the first step, in um.
+    propagation_distance_mm : float, optional
+        From sample to analyser grating, in mm.
+    stepping : str
+        Name of the stepping motor.
+
+    Examples
+    --------
+    >>> from concertino.documents import GratingBlock
+    >>> GratingBlock(period_um=2.4, num_steps_per_period=8, start_um=0, stepping="g2").num_steps
+    8
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    version: int = 1
+    period_um: PositiveFloat
+    num_periods: int = Field(default=1, ge=1)
+    num_steps_per_period: int = Field(ge=3)
+    start_um: FiniteFloat
+    propagation_distance_mm: PositiveFloat | None = None
+    stepping: str
+
+    @property
+    def num_steps(self) -> int:
+        """Frames of each stepping."""
+        return self.num_periods * self.num_steps_per_period
+
+    @classmethod
+    def from_start(cls, start: Mapping[str, Any]) -> "GratingBlock":
+        """Read the block of a start document.
+
+        Raises
+        ------
+        DocumentError
+            If there is none, or it breaks the rules above.
+        """
+        run = f"Run {str(start.get('uid', '?'))[:8]}"
+        block = start.get("grating")
+        if not isinstance(block, Mapping):
+            raise DocumentError(
+                f"{run} (plan {start.get('plan_name', 'unknown')!r}) has no grating block, so it is "
+                "no phase stepping. Record it with concertino.plans.grating_stepping."
+            )
+        try:
+            return cls.model_validate(dict(block))
+        except ValidationError as error:
+            faults = "; ".join(
+                f"{'.'.join(map(str, fault['loc']))}: {fault['msg']}" for fault in error.errors()
+            )
+            raise DocumentError(f"{run}: its grating block is wrong: {faults}.") from error

@@ -1,0 +1,184 @@
+"""Benchmarker, Accumulator, FrameConsumer, FrameNumberCheck: parity.md section 3."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from bluesky import RunEngine
+from bluesky.utils import FailedStatus
+
+from concertino import FramesLostError, ParameterError, SessionError
+from concertino.callbacks import (
+    Accumulator,
+    Benchmarker,
+    FrameConsumer,
+    FrameNumberCheck,
+    FrameNumberGap,
+    ImageWriter,
+)
+from concertino.devices import SimulatedBeamline
+from concertino.plans import radiography
+from concertino.simulation import Faults
+from concertino.storage import Recorder, RunDirectories, open_run, replay
+
+SHAPE = (8, 16)
+Scan = Callable[..., dict[str, Any]]
+
+
+@pytest.fixture
+def scan(tmp_path: Path) -> Scan:
+    """Return what takes 2 darks, 3 flats and 5 projections with callbacks subscribed."""
+    directories = RunDirectories(tmp_path)
+
+    def run(*callbacks: Any, drop: Any = (), on_lost: Any = "fail", **given: Any) -> dict[str, Any]:
+        b = SimulatedBeamline(
+            shape=SHAPE, exposure=0.001, frame_rate=500.0, faults=Faults(drop_frames=drop)
+        )
+        RE = RunEngine({})
+        starts: list[dict[str, Any]] = []
+        recorder = Recorder(directories)
+        subscribed = [recorder, *callbacks, _Keep(starts)]
+        for callback in subscribed:
+            RE.subscribe(callback)
+        counts = {"num_darks": 2, "num_flats": 3, "num_projections": 5, **given}
+        try:
+            RE(
+                radiography(
+                    b.camera, b.beam, b.sample_stage, radio_position=0, flat_position=1,
+                    on_lost=on_lost, md=directories.new().metadata(), **counts,
+                )
+            )  # fmt: skip
+        finally:
+            recorder.close()
+        return starts[0]
+
+    return run
+
+
+class _Keep:
+    def __init__(self, starts: list[dict[str, Any]]) -> None:
+        self._starts = starts
+
+    def __call__(self, name: str, document: Any) -> None:
+        if name == "start":
+            self._starts.append(document)
+
+
+def test_benchmarker(scan: Scan) -> None:
+    # "Benchmarker (bytes, duration per acquisition)"
+    benchmarker = Benchmarker()
+    start = scan(benchmarker, ImageWriter())
+    assert [(r.run, r.stream, r.frames, r.bytes) for r in benchmarker.results] == [
+        (start["uid"], "darks", 2, 2 * 256),
+        (start["uid"], "flats", 3, 3 * 256),
+        (start["uid"], "projections", 5, 5 * 256),
+    ]
+    last = benchmarker.results[-1]
+    # Five frames at 500 Hz: at least 8 ms from the first to the last.
+    assert last.duration_s + last.waiting_s >= 0.007
+    assert last.frames_per_s == pytest.approx(5 / last.duration_s)
+    assert last.bytes_per_s == pytest.approx(1280 / last.duration_s)
+    assert last.waiting_s >= 0
+
+
+def test_accumulator_keeps_what_was_stored(scan: Scan) -> None:
+    # "Accumulator (frames in memory)"; "each attaches to all or to some acquisitions".
+    everything, flats = Accumulator(), Accumulator(streams=("flats",), name="flats")
+    start = scan(everything, flats, ImageWriter())
+    assert everything.streams == ("darks", "flats", "projections")
+    assert flats.streams == ("flats",)
+    run = open_run(start["run_directory"])
+    for stream, count in (("darks", 2), ("flats", 3), ("projections", 5)):
+        frames = everything.frames(stream)
+        assert frames.shape == (count, *SHAPE)
+        assert frames.dtype == np.uint16
+        np.testing.assert_array_equal(frames, run.frames(stream).read())
+    np.testing.assert_array_equal(flats.frames("flats"), everything.frames("flats"))
+    run.close()
+    again = Accumulator()
+    replay(start["run_directory"], again)
+    np.testing.assert_array_equal(again.frames("projections"), everything.frames("projections"))
+    with pytest.raises(ParameterError) as caught:
+        flats.frames("darks")
+    assert str(caught.value) == (
+        "stream: frames of 'darks' were asked for; the last run gave frames of flats."
+    )
+    flats.clear()
+    assert not flats.streams
+
+
+def test_an_accumulator_that_is_full_fails_the_run(scan: Scan) -> None:
+    with pytest.raises(FailedStatus) as caught:
+        scan(Accumulator(max_bytes=4 * 256))
+    message = str(caught.value.__cause__)
+    assert SessionError.__name__ in message
+    assert "accumulator keeps at most 1024 bytes of projections in memory" in message
+    with pytest.raises(ParameterError, match=r"^max_bytes: 0 was given; give the memory"):
+        Accumulator(max_bytes=0)
+
+
+def test_a_function_of_the_users(scan: Scan) -> None:
+    # "Consumer (any user function)"
+    seen: list[tuple[str, int, tuple[int, ...]]] = []
+
+    def look(frame: Any, stream: str, index: int) -> None:
+        seen.append((stream, index, frame.shape))
+
+    consumer = FrameConsumer(look, streams=("darks", "projections"))
+    assert consumer.name == "look"
+    scan(consumer)
+    assert seen == [("darks", i, SHAPE) for i in range(2)] + [
+        ("projections", i, SHAPE) for i in range(5)
+    ]
+
+
+def test_a_function_that_raises_fails_the_run_unless_it_only_looks(scan: Scan) -> None:
+    def fail(frame: Any, stream: str, index: int) -> None:
+        raise ZeroDivisionError(f"at {stream} {index}")
+
+    with pytest.raises(FailedStatus) as caught:
+        scan(FrameConsumer(fail))
+    assert "Subscriber 'fail'" in str(caught.value.__cause__)
+    assert "ZeroDivisionError: at darks 0" in str(caught.value.__cause__)
+    scan(FrameConsumer(fail, delivery="latest", name="display"))
+
+
+def test_wrong_consumers() -> None:
+    wrong: Any = 3
+    with pytest.raises(ParameterError, match=r"^function: 3 cannot be called\. Give a function of"):
+        FrameConsumer(wrong)
+    wrong = "some"
+    with pytest.raises(ParameterError, match=r"^delivery: 'some' was given; give 'every' or 'lat"):
+        FrameConsumer(print, delivery=wrong)
+    with pytest.raises(ParameterError, match=r"^on_gap: 'some' was given; give 'fail' to fail"):
+        FrameNumberCheck(on_gap=wrong)
+
+
+def test_consecutive_frame_numbers_pass(scan: Scan) -> None:
+    # "camera timestamp check (frame numbers must be 1..N)"; the simulated camera counts from 0.
+    check = FrameNumberCheck(first=0)
+    scan(check)
+    assert check.gaps == []
+    assert check.checked == {"darks": 2, "flats": 3, "projections": 5}
+
+
+def test_a_gap_in_the_frame_numbers_fails_the_run_or_is_noted(scan: Scan) -> None:
+    with pytest.raises(FailedStatus) as caught:
+        scan(FrameNumberCheck(streams=("projections",)), drop=[2], on_lost="flag")
+    assert FramesLostError.__name__ in str(caught.value.__cause__)
+    assert "Frame 2 of projections has the camera's number 3, and 2 was due" in str(
+        caught.value.__cause__
+    )
+    noted = FrameNumberCheck(on_gap="flag", streams=("projections",))
+    scan(noted, drop=[2], on_lost="flag")
+    assert noted.gaps == [FrameNumberGap("projections", 2, 2, 3)]
+
+
+def test_frame_numbers_that_must_begin_at_one(scan: Scan) -> None:
+    with pytest.raises(FailedStatus) as caught:
+        scan(FrameNumberCheck(first=1))
+    assert "Frame 0 of darks has the camera's number 0, and 1 was due" in str(
+        caught.value.__cause__
+    )
