@@ -121,7 +121,7 @@ def test_a_beamline_of_no_known_source() -> None:
     assert str(caught.value) == "source: 'laser' was given; give 'synchrotron' or 'tube'."
 
 
-@pytest.mark.parametrize(("source", "baseline"), [("synchrotron", 4), ("tube", 3)])
+@pytest.mark.parametrize(("source", "baseline"), [("synchrotron", 5), ("tube", 4)])
 def test_the_state_of_a_beamline_follows_its_devices(source: str, baseline: int) -> None:
     RE, b = RunEngine({}), SimulatedBeamline(shape=(16, 16), source=source)
     assert len(b.baseline) == baseline
