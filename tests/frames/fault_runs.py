@@ -231,7 +231,8 @@ class Run:
         reason = REASONS.get(self.fault)
         complete = publisher["acknowledged"] == FRAMES
         if "publisher stopped" in self.fault:
-            reason = "it took the publisher for dead"
+            # Its last words may be lost with the process.
+            reason = "Subscriber 'writer' of frame stream run"
         elif reason is None:
             assert complete, publisher
             assert not publisher["reason"], publisher

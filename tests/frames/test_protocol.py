@@ -118,7 +118,7 @@ def test_a_whole_conversation(stream: FrameStream, raw: Raw, path: str) -> None:
     ending = threading.Thread(target=stream.end)
     ending.start()
     assert raw.receive()[0] == {"kind": "end", "count": 3, "digest": digest, "reason": None}
-    raw.send("finish")
+    raw.send("finish", received=3)
     assert raw.receive()[0] == {"kind": "bye"}
     ending.join()
     stream.ledger().check()
@@ -325,7 +325,7 @@ def test_a_publisher_that_breaks_the_protocol_is_left(
 
 def test_memory_that_cannot_be_reached_is_told() -> None:
     with (
-        Publisher(WELCOME | {"memory": "/proc/1/fd/0/nowhere"}) as publisher,
+        Publisher(WELCOME | {"memory": {"path": "/proc/1/fd/0/nowhere", "bytes": 1}}) as publisher,
         pytest.raises(FrameStreamError, match=r"cannot be opened: .* needs a tcp:// address"),
     ):
         subscribe(publisher.raw.endpoint, name="reader", timeout_s=5)

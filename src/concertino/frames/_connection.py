@@ -44,6 +44,12 @@ class Connection:
         self.label, self.timeout_s, self.memory = label, timeout_s, memory
         self._beat_s = min(_BEAT_S, timeout_s / 4)
 
+    @property
+    def pending(self) -> bool:
+        """Whether a message is there."""
+        with self._lock:
+            return self._socket.closed or bool(int(self._socket.get(zmq.EVENTS)) & zmq.POLLIN)
+
     def send(self, kind: str, **fields: object) -> None:
         """Send a message."""
         with self._lock:

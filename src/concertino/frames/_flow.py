@@ -111,6 +111,7 @@ class Flow:
     timeout_s: float
     published: int = 0
     reserved: int = 0
+    wants_credit: bool = False
     ended: bool = False
     error: BaseException | None = None
     parties: list[Party] = field(default_factory=list)

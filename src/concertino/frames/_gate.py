@@ -21,6 +21,10 @@ if TYPE_CHECKING:
 
 _LOOK_S = 1.0
 _MESSAGES_AT_ONCE = 64
+#: Unless the publisher waits for it, what subscribers say is heard at most so often: each time costs more
+#: than a message.
+_NAP_MS = 1
+_NAP_S = _NAP_MS / 1000
 _JOIN_S = 5.0
 #: What changes nothing for the publisher.
 _NO_NEWS = ("credit", "newest", "alive")
@@ -39,8 +43,8 @@ class Gate(Endpoint):
         What subscribers connect to.
     path : str
         What they must say to get this stream.
-    memory : str or None
-        Path of the ring's memory, when subscribers map it.
+    memory : dict or None
+        What lies where in the ring's memory, when subscribers map it.
     """
 
     def __init__(
@@ -49,7 +53,7 @@ class Gate(Endpoint):
         socket: zmq.Socket[bytes],
         address: str,
         path: str,
-        memory: str | None,
+        memory: dict[str, Any] | None,
     ) -> None:
         self.address = address
         self._stream = stream
@@ -69,7 +73,8 @@ class Gate(Endpoint):
 
     def wake(self) -> None:
         """Have the thread look what is new, unless nobody can be sent anything now."""
-        if self._closing or not (self._hungry or self._stream.flow.ended):
+        flow = self._stream.flow
+        if self._closing or not (self._hungry or flow.wants_credit or flow.ended):
             return
         self._hungry = False
         os.eventfd_write(self._bell, 1)
@@ -83,16 +88,21 @@ class Gate(Endpoint):
         self._thread.join(_JOIN_S)
 
     def _run(self) -> None:
-        poller = zmq.Poller()
-        poller.register(self._socket, zmq.POLLIN)
-        poller.register(self._bell, zmq.POLLIN)
+        bell, both = zmq.Poller(), zmq.Poller()
+        bell.register(self._bell, zmq.POLLIN)
+        both.register(self._bell, zmq.POLLIN)
+        both.register(self._socket, zmq.POLLIN)
+        flow, heard_s = self._stream.flow, 0.0
+        look_ms = int(1000 * self._look_s)
         try:
             while not self._closing:
-                events = dict(poller.poll(int(1000 * self._look_s)))
+                nap = time.monotonic() - heard_s < _NAP_S and not (flow.wants_credit or flow.ended)
+                events = dict(bell.poll(_NAP_MS) if nap else both.poll(look_ms))
                 if self._bell in events:
                     os.eventfd_read(self._bell)
                 if self._socket in events:
                     self._hear()
+                    heard_s = time.monotonic()
                 self._serve()
                 self._look_for_silence()
             self._part()

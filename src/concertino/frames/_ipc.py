@@ -15,9 +15,8 @@ from ._addresses import Address, parse_address
 from ._batch import Delivery
 from ._connection import Connection
 from ._gate import Gate
-from ._remote_channel import Hello
-from ._remote_every import EveryChannel
-from ._remote_latest import LatestChannel
+from ._hello import Hello
+from ._remote import enter
 from ._ring import Ring
 from ._shared_ring import SharedRing
 from ._sockets import bind_router, connect_dealer
@@ -26,7 +25,7 @@ from ._transport import Channel, Endpoint, Transport, register_transport
 if TYPE_CHECKING:
     from ._stream import FrameStream
 
-#: One message is worked on while the next one, with all that came meanwhile, is fetched.
+#: For publishers of other make that share no memory.
 _MESSAGES_UNDER_WAY = 2
 
 
@@ -50,7 +49,7 @@ class IpcTransport(Transport):
             where = replace(where, place=name, path=where.path or secrets.token_hex(8))
         assert isinstance(stream.ring, SharedRing)
         socket = bind_router(_endpoint(where), str(where))
-        return Gate(stream, socket, str(where), where.path, stream.ring.path)
+        return Gate(stream, socket, str(where), where.path, stream.ring.memory)
 
     def connect(
         self,
@@ -68,8 +67,7 @@ class IpcTransport(Transport):
             )
         connection = Connection(connect_dealer(_endpoint(where), address))
         hello = Hello(address, where.path, name, delivery, _MESSAGES_UNDER_WAY)
-        kind = LatestChannel if delivery == "latest" else EveryChannel
-        return kind(connection, hello, resume, timeout_s)
+        return enter(connection, hello, resume, timeout_s)
 
 
 def _endpoint(where: Address) -> str:

@@ -57,7 +57,9 @@ class Peer:
     @property
     def hungry(self) -> bool:
         """Whether it could be sent a frame if there were one."""
-        return self.credit > 0 if self.every else self.wanted is not None
+        if self.every and not self.shares_memory:
+            return self.credit > 0
+        return self.wanted is not None
 
     def take(self, message: Message) -> Iterator[Outgoing]:
         """Act on what the subscriber says, and yield the answer; the stream's lock is held.
@@ -80,6 +82,9 @@ class Peer:
             self._acknowledge(int(message["stop"]), int(message["digest"]))
         elif kind == "newest":
             self.wanted = message
+        elif kind == "wait":
+            party.received = min(max(party.received, int(message["stop"])), flow.published)
+            self.wanted = message
         elif kind == "alive":
             yield pack("heartbeat", published=flow.published), None
         elif kind == "claim":
@@ -88,6 +93,7 @@ class Peer:
         elif kind == "finish":
             if party.state == "open":
                 party.state = "finished"
+                party.received = max(party.received, min(int(message["received"]), flow.published))
             yield pack("bye"), None
         elif kind == "fail":
             flow.fail_party(party, str(message["reason"]))
@@ -100,6 +106,9 @@ class Peer:
 
     def _acknowledge(self, stop: int, digest: int) -> None:
         flow, party = self.stream.flow, self.party
+        if self.shares_memory:
+            # It took what it found; that it was right the digest says.
+            party.received = max(party.received, min(stop, flow.published))
         if party.acknowledged < stop <= party.received:
             expected = self.stream.ring.digest_after(stop)
             if digest != expected:
@@ -111,7 +120,20 @@ class Peer:
 
     def due(self) -> Iterator[Outgoing]:
         """Yield what the subscriber is to be sent now."""
-        yield from self._every_frame() if self.every else self._newest_frame()
+        if not self.every:
+            yield from self._newest_frame()
+        elif self.shares_memory:
+            yield from self._word_of_frames()
+        else:
+            yield from self._every_frame()
+
+    def _word_of_frames(self) -> Iterator[Outgoing]:
+        flow = self.stream.flow
+        if self.wanted is not None and flow.published > int(self.wanted["stop"]):
+            self.wanted = None
+            yield pack("more", published=flow.published), None
+        if flow.ended and not self.told_end:
+            yield self.end()
 
     def _every_frame(self) -> Iterator[Outgoing]:
         stream, flow, party = self.stream, self.stream.flow, self.party
@@ -119,16 +141,15 @@ class Peer:
         at_once = max(1, _MESSAGE_BYTES // ring.frame_bytes)
         while party.paces and self.credit > 0 and party.received < flow.published:
             with stream.changed:
-                start, stop = party.received, flow.published
-                if not self.shares_memory:
-                    stop = min(stop, start + at_once)
+                start = party.received
+                stop = min(flow.published, start + at_once)
                 frames, slots = ring.readable(start, stop)
                 header = pack_frames(
                     start, ring.timestamps[slots], ring.numbers[slots], ring.checksums[slots]
                 )
                 party.received = start + len(frames)
             self.credit -= 1
-            yield header, None if self.shares_memory else _octets(frames)
+            yield header, _octets(frames)
         if flow.ended and party.received == flow.published and not self.told_end:
             yield self.end()
 

@@ -4,49 +4,25 @@ from __future__ import annotations
 
 import time
 from abc import abstractmethod
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from concertino._errors import FrameStreamError
 
-from ._batch import Claim, Delivery
+from ._batch import Claim
 from ._connection import Connection
-from ._shared_ring import map_frames
+from ._hello import Hello
+from ._shared_ring import MappedRing
 from ._transport import Channel
 from ._wire import VERSION, Message, ProtocolError
 
-_CONNECT_S = 5.0
 _PART_S = 5.0
 
 
-@dataclass(frozen=True)
-class Hello:
-    """How a subscriber introduces itself.
-
-    Parameters
-    ----------
-    address : str
-        Of the stream.
-    path : str
-        What the publisher wants to hear.
-    name, delivery : str
-        The subscriber.
-    messages : int
-        How many messages with frames may be under way to it.
-    """
-
-    address: str
-    path: str
-    name: str
-    delivery: Delivery
-    messages: int
-
-
 class RemoteChannel(Channel):
-    """What both kinds of delivery have in common.
+    """What all of them have in common.
 
     Parameters
     ----------
@@ -54,64 +30,28 @@ class RemoteChannel(Channel):
         To the publisher; closed by the channel.
     hello : Hello
         Who subscribes to what.
-    resume : bool
-        Whether to go on as the subscriber of that name that was lost.
-    timeout_s : float or None
-        How long to wait for the publisher's answer, in seconds.
+    welcome : Message
+        What the publisher answered.
     """
 
-    def __init__(
-        self, connection: Connection, hello: Hello, resume: bool, timeout_s: float | None
-    ) -> None:
+    def __init__(self, connection: Connection, hello: Hello, welcome: Message) -> None:
         self._connection = connection
         self._hello = hello
         self._end: Message | None = None
         self._given_up = False
-        try:
-            welcome = self._enter(resume, None, _CONNECT_S if timeout_s is None else timeout_s)
-            height, width = welcome["shape"]
-            self.shape = (int(height), int(width))
-            self.dtype = np.dtype(welcome["dtype"])
-            self.label = str(welcome["label"])
-            self._published = int(welcome["published"])
-            self._timeout_s = float(welcome["timeout_s"])
-            self._start = int(welcome["start"])
-            self._start_digest = int(welcome["digest"])
-            memory = welcome["memory"]
-            self._capacity = int(welcome["capacity"])
-            self._shared: NDArray[Any] | None = None
-            if memory is not None:
-                self._shared = map_frames(memory, self._capacity, self.shape, self.dtype)
-            connection.attend(self.label, self._timeout_s, memory)
-        except BaseException as error:
-            if not isinstance(error, _RefusedError):
-                connection.send("fail", reason=f"it could not subscribe: {error}")
-            connection.close()
-            raise
-
-    def _enter(self, resume: bool, start: int | None, timeout_s: float) -> Message:
-        hello = self._hello
-        self._connection.send(
-            "hello",
-            version=VERSION,
-            stream=hello.path,
-            name=hello.name,
-            delivery=hello.delivery,
-            resume=resume,
-            start=start,
-            messages=hello.messages,
-        )
-        deadline = time.monotonic() + timeout_s
-        while (received := self._connection.get(deadline - time.monotonic())) is not None:
-            message, _ = received
-            if message["kind"] == "welcome":
-                return message
-            if message["kind"] == "refused":
-                raise _RefusedError(str(message["reason"]))
-        raise _RefusedError(
-            f"Subscriber {hello.name!r} found no frame stream at {hello.address}: nobody answered "
-            f"within {timeout_s:g} s. It has ended, or its process or computer cannot be reached."
-        )
+        height, width = welcome["shape"]
+        self.shape = (int(height), int(width))
+        self.dtype = np.dtype(welcome["dtype"])
+        self.label = str(welcome["label"])
+        self._published = int(welcome["published"])
+        self._timeout_s = float(welcome["timeout_s"])
+        self._ring: MappedRing | None = None
+        if welcome["memory"] is not None:
+            self._ring = MappedRing(
+                welcome["memory"], int(welcome["capacity"]), self.shape, self.dtype
+            )
+        path = None if self._ring is None else self._ring.path
+        connection.attend(self.label, self._timeout_s, path)
 
     def _next_message(self, deadline: float | None) -> tuple[Message, memoryview | None] | None:
         """Return the next message with frames or the end, None at the deadline."""
@@ -124,7 +64,7 @@ class RemoteChannel(Channel):
             kind = message["kind"]
             if "published" in message:
                 self._published = int(message["published"])
-            if kind in ("frames", "nothing"):
+            if kind in ("frames", "nothing", "more"):
                 return received
             if kind == "end":
                 self._end = message
@@ -137,11 +77,20 @@ class RemoteChannel(Channel):
 
     def _return(self) -> None:
         """Introduce oneself again after the connection was cut."""
-        self._enter(True, self._next_start(), self._timeout_s)
+        self._hello.say(
+            self._connection,
+            resume=True,
+            start=self._next_start(),
+            timeout_s=self._timeout_s,
+        )
 
     @abstractmethod
     def _next_start(self) -> int | None:
         """Return the frame to go on with."""
+
+    def _received(self) -> int:
+        """Return how many frames were received."""
+        return 0
 
     def _late(self, timeout_s: float | None) -> TimeoutError:
         return TimeoutError(
@@ -200,7 +149,7 @@ class RemoteChannel(Channel):
             # Should it come to life again, it must not go on for nobody.
             self._part("fail", reason="it took the publisher for dead, which was silent")
         else:
-            self._part("finish")
+            self._part("finish", received=self._received())
 
     def alive(self) -> None:
         self._connection.send("alive")
@@ -223,7 +172,3 @@ class RemoteChannel(Channel):
             f"A message of frame stream {self.label} is malformed: {error}. Its publisher does not "
             f"speak version {VERSION} of the frame protocol."
         )
-
-
-class _RefusedError(FrameStreamError):
-    """The publisher does not know us, so that there is nothing to take back."""

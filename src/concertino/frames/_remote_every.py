@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from abc import abstractmethod
 from collections import deque
 from dataclasses import dataclass
 
@@ -14,9 +15,13 @@ from concertino._errors import FrameStreamError
 from ._batch import FrameBatch
 from ._connection import Connection
 from ._flow import check_acknowledgement
-from ._remote_channel import Hello, RemoteChannel
+from ._hello import Hello
+from ._remote_channel import RemoteChannel
 from ._ring import extend_digest
 from ._wire import Message, ProtocolError, count_of, pixels, unpack_frames
+
+_SHORT_NAP_S = 50e-6
+_WATCH_S = 1e-3
 
 
 @dataclass
@@ -32,26 +37,23 @@ class _Digests:
 
 
 class EveryChannel(RemoteChannel):
-    """Reads each frame from the publisher's memory, or from the messages that bring it."""
+    """Hands on frames, and knows the digest of all that may be acknowledged."""
 
-    def __init__(
-        self, connection: Connection, hello: Hello, resume: bool, timeout_s: float | None
-    ) -> None:
-        super().__init__(connection, hello, resume, timeout_s)
-        self._arrived = self._read = self._safe = self._start
-        self._digest = self._safe_digest = self._start_digest
-        # Messages that were taken, of which the publisher does not know yet.
-        self._owed = 0
+    def __init__(self, connection: Connection, hello: Hello, welcome: Message) -> None:
+        super().__init__(connection, hello, welcome)
+        self._arrived = self._read = self._safe = int(welcome["start"])
+        self._digest = self._safe_digest = int(welcome["digest"])
         self._digests: deque[_Digests] = deque()
-        self._aside: deque[tuple[Message, memoryview | None]] = deque()
         self._pending: FrameBatch | None = None
 
     def receive(self, max_frames: int | None, timeout_s: float | None) -> FrameBatch | None:
         if self._pending is None:
-            self._pending = self._arriving(timeout_s)
+            deadline = None if timeout_s is None else time.monotonic() + timeout_s
+            self._pending = self._arriving(deadline, timeout_s)
+            if self._pending is None:
+                return None
+            self._note(self._pending)
         batch = self._pending
-        if batch is None:
-            return None
         if max_frames is not None and max_frames < len(batch):
             batch, self._pending = _part(batch, max_frames)
         else:
@@ -59,47 +61,16 @@ class EveryChannel(RemoteChannel):
         self._read = batch.stop
         return batch
 
-    def _arriving(self, timeout_s: float | None) -> FrameBatch | None:
-        deadline = None if timeout_s is None else time.monotonic() + timeout_s
-        if self._owed:
-            # Credit that no acknowledgement took along.
-            self._connection.send("credit", messages=self._take_owed())
-        while True:
-            if self._aside:
-                message, payload = self._aside.popleft()
-            elif self._end is not None:
-                self._check_end(self._end)
-                return None
-            else:
-                received = self._next_message(deadline)
-                if received is None:
-                    raise self._late(timeout_s)
-                message, payload = received
-            if message["kind"] == "frames" and message["start"] == self._arrived:
-                return self._batch(message, payload)
-            # Frames that do not follow: what came before was lost with a connection. The publisher
-            # sends it again once we have introduced ourselves again.
+    @abstractmethod
+    def _arriving(self, deadline: float | None, timeout_s: float | None) -> FrameBatch | None:
+        """Return the frames that follow, or None at the end."""
 
-    def _batch(self, message: Message, payload: memoryview | None) -> FrameBatch:
-        try:
-            count = count_of(message)
-            if payload is not None:
-                frames = pixels(payload, count, self.shape, self.dtype)
-            elif self._shared is not None:
-                slot = message["start"] % self._capacity
-                frames = self._shared[slot : slot + count]
-            else:
-                raise ProtocolError("frames came without pixels")
-            batch = unpack_frames(message, frames)
-        except (KeyError, TypeError, ValueError, ProtocolError) as error:
-            raise self._malformed(error) from error
-        self._owed += 1
+    def _note(self, batch: FrameBatch) -> None:
         self._arrived = batch.stop
         self._published = max(self._published, batch.stop)
         digests = extend_digest(self._digest, batch.checksums)
         self._digest = int(digests[-1])
         self._digests.append(_Digests(batch.start, digests))
-        return batch
 
     def _check_end(self, end: Message) -> None:
         failure = self._failure()
@@ -128,14 +99,17 @@ class EveryChannel(RemoteChannel):
         )
 
     def _take_owed(self) -> int:
-        owed, self._owed = self._owed, 0
-        return owed
+        """Return how many messages with frames were taken since the last time."""
+        return 0
 
     def _return(self) -> None:
         super()._return()
-        self._owed = 0
+        self._take_owed()
         # The last acknowledgement may have been lost with the connection.
         self._say_safe()
+
+    def _received(self) -> int:
+        return self._read
 
     def _next_start(self) -> int | None:
         return self._arrived
@@ -143,7 +117,118 @@ class EveryChannel(RemoteChannel):
     def _set_aside(self, message: Message, payload: memoryview | None) -> None:
         if message["kind"] == "end":
             self._end = message
-        elif message["kind"] == "frames":
+
+
+class SharedChannel(EveryChannel):
+    """Finds the frames in the publisher's ring; asks only when there are none."""
+
+    def __init__(self, connection: Connection, hello: Hello, welcome: Message) -> None:
+        super().__init__(connection, hello, welcome)
+        self._asked = False
+
+    def _arriving(self, deadline: float | None, timeout_s: float | None) -> FrameBatch | None:
+        while True:
+            while self._connection.pending:
+                self._hear(deadline=0.0)
+            batch = self._find()
+            if batch is not None:
+                return batch
+            if self._end is not None:
+                self._check_end(self._end)
+                return None
+            if deadline is not None and time.monotonic() >= deadline:
+                raise self._late(timeout_s)
+            if self._watch(deadline):
+                continue
+            if not self._asked:
+                self._connection.send("wait", stop=self._arrived)
+                self._asked = True
+            if not self._hear(deadline) and self._find() is None:
+                raise self._late(timeout_s)
+
+    def _hear(self, deadline: float | None) -> bool:
+        received = self._next_message(deadline)
+        if received is not None and received[0]["kind"] == "more":
+            self._asked = False
+        return received is not None
+
+    def _find(self) -> FrameBatch | None:
+        assert self._ring is not None
+        published = self._ring.published
+        if published < 0:
+            raise FrameStreamError(
+                f"Frame stream {self.label} is over: its ring serves another stream by now. "
+                f"{self._arrived} frames were received."
+            )
+        self._published = published
+        if published <= self._arrived:
+            return None
+        return FrameBatch(self._arrived, *self._ring.readable(self._arrived, published))
+
+    def _watch(self, deadline: float | None) -> bool:
+        """Look into the ring for a moment: in a quick stream the next frame is almost there."""
+        assert self._ring is not None
+        begin_s = time.monotonic()
+        stop_s = begin_s + _WATCH_S if deadline is None else min(begin_s + _WATCH_S, deadline)
+        while time.monotonic() < stop_s:
+            time.sleep(_SHORT_NAP_S)
+            if self._ring.published != self._arrived or self._connection.pending:
+                return True
+        return False
+
+    def _return(self) -> None:
+        super()._return()
+        self._connection.send("wait", stop=self._arrived)
+        self._asked = True
+
+
+class WireChannel(EveryChannel):
+    """Gets the frames in messages, against credit."""
+
+    def __init__(self, connection: Connection, hello: Hello, welcome: Message) -> None:
+        super().__init__(connection, hello, welcome)
+        # Messages that were taken, of which the publisher does not know yet.
+        self._owed = 0
+        self._aside: deque[tuple[Message, memoryview | None]] = deque()
+
+    def _arriving(self, deadline: float | None, timeout_s: float | None) -> FrameBatch | None:
+        if self._owed:
+            # Credit that no acknowledgement took along.
+            self._connection.send("credit", messages=self._take_owed())
+        while True:
+            if self._aside:
+                message, payload = self._aside.popleft()
+            elif self._end is not None:
+                self._check_end(self._end)
+                return None
+            else:
+                received = self._next_message(deadline)
+                if received is None:
+                    raise self._late(timeout_s)
+                message, payload = received
+            if message["kind"] == "frames" and message["start"] == self._arrived:
+                return self._batch(message, payload)
+            # Frames that do not follow: what came before was lost with a connection. The publisher
+            # sends it again once we have introduced ourselves again.
+
+    def _batch(self, message: Message, payload: memoryview | None) -> FrameBatch:
+        try:
+            if payload is None:
+                raise ProtocolError("frames came without pixels")
+            frames = pixels(payload, count_of(message), self.shape, self.dtype)
+            batch = unpack_frames(message, frames)
+        except (KeyError, TypeError, ValueError, ProtocolError) as error:
+            raise self._malformed(error) from error
+        self._owed += 1
+        return batch
+
+    def _take_owed(self) -> int:
+        owed, self._owed = self._owed, 0
+        return owed
+
+    def _set_aside(self, message: Message, payload: memoryview | None) -> None:
+        super()._set_aside(message, payload)
+        if message["kind"] == "frames":
             self._aside.append((message, payload))
 
 

@@ -10,7 +10,8 @@ from concertino._errors import FrameStreamError
 
 from ._batch import FrameBatch
 from ._connection import Connection
-from ._remote_channel import Hello, RemoteChannel
+from ._hello import Hello
+from ._remote_channel import RemoteChannel
 from ._ring import frame_checksum
 from ._wire import Message, ProtocolError, pixels, unpack_frames
 
@@ -21,10 +22,8 @@ _COPY_ATTEMPTS = 3
 class LatestChannel(RemoteChannel):
     """Asks for the newest frame at each read, so that none waits in a queue and grows old."""
 
-    def __init__(
-        self, connection: Connection, hello: Hello, resume: bool, timeout_s: float | None
-    ) -> None:
-        super().__init__(connection, hello, resume, timeout_s)
+    def __init__(self, connection: Connection, hello: Hello, welcome: Message) -> None:
+        super().__init__(connection, hello, welcome)
         self._seen = -1
         self._request = 0
         self._last: FrameBatch | None = None
@@ -81,9 +80,8 @@ class LatestChannel(RemoteChannel):
         try:
             if payload is not None:
                 frames = pixels(payload, 1, self.shape, self.dtype)
-            elif self._shared is not None:
-                slot = message["start"] % self._capacity
-                frames = self._shared[slot : slot + 1].copy()
+            elif self._ring is not None:
+                frames = self._ring.readable(message["start"], message["start"] + 1)[0].copy()
             else:
                 raise ProtocolError("a frame came without pixels")
             batch = unpack_frames(message, frames)

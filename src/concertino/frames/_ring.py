@@ -85,16 +85,27 @@ class Ring:
                 f"{needed / 2**20:.0f} MiB; {available / 2**20:.0f} MiB of memory are free. "
                 "Give a smaller ring_bytes."
             )
-        self.frames: NDArray[Any] = self._allocate()
-        self.timestamps = np.zeros(self.capacity, np.int64)
-        self.numbers = np.zeros(self.capacity, np.int64)
-        self.checksums = np.zeros(self.capacity, np.uint64)
+        self.frames: NDArray[Any]
+        self.timestamps: NDArray[np.int64]
+        self.numbers: NDArray[np.int64]
+        self.checksums: NDArray[np.uint64]
         self.digests = np.zeros(self.capacity, np.uint64)
+        self._allocate()
         self._readable = self.frames.view()
         self._readable.flags.writeable = False
 
-    def _allocate(self) -> NDArray[Any]:
-        return np.empty((self.capacity, *self.shape), self.dtype)
+    def _allocate(self) -> None:
+        """Make the arrays of what belongs to each slot."""
+        self.frames = np.empty((self.capacity, *self.shape), self.dtype)
+        self.timestamps = np.zeros(self.capacity, np.int64)
+        self.numbers = np.zeros(self.capacity, np.int64)
+        self.checksums = np.zeros(self.capacity, np.uint64)
+
+    def begin(self) -> None:
+        """Serve another stream from now on."""
+
+    def announce(self, published: int) -> None:
+        """Let those who look into the ring see how many frames are published."""
 
     def digest_after(self, stop: int) -> int:
         """Return the digest of frames ``[0, stop)``; frame ``stop - 1`` must be in the ring."""

@@ -14,17 +14,23 @@ from concertino._errors import FrameStreamError
 
 from ._ring import Ring
 
+_PAGE = 4096
+_GENERATION = 0
+_PUBLISHED = 64
+
 
 class SharedRing(Ring):
-    """A ring whose frames other processes of the same user can map, to read only.
+    """A ring that other processes of the same user can map, to read only.
 
     It lies in an anonymous file in memory (``memfd``), which other processes open by way of this
     process (``/proc/<pid>/fd/<n>``). So there is no name that could be left behind: the memory is
     gone when the last process that maps it is, however it ends.
     """
 
-    def _allocate(self) -> NDArray[Any]:
-        size = self.capacity * self.frame_bytes
+    def _allocate(self) -> None:
+        headers = _PAGE, _PAGE + _pages(8 * self.capacity), _PAGE + 2 * _pages(8 * self.capacity)
+        frames = _PAGE + 3 * _pages(8 * self.capacity)
+        size = frames + self.capacity * self.frame_bytes
         try:
             descriptor = os.memfd_create("concertino-frames", os.MFD_CLOEXEC)
         except (AttributeError, OSError) as error:
@@ -41,19 +47,46 @@ class SharedRing(Ring):
                 f"{size / 2**20:.0f} MiB of shared memory for a ring of {self.capacity} frames "
                 f"cannot be had: {error.strerror}. Give a smaller ring_bytes."
             ) from error
-        self.path = f"/proc/{os.getpid()}/fd/{descriptor}"
-        return np.frombuffer(memory, self.dtype).reshape(self.capacity, *self.shape)
+        self._generation = np.frombuffer(memory, np.int64, 1, _GENERATION)
+        self._published = np.frombuffer(memory, np.int64, 1, _PUBLISHED)
+        self.timestamps = np.frombuffer(memory, np.int64, self.capacity, headers[0])
+        self.numbers = np.frombuffer(memory, np.int64, self.capacity, headers[1])
+        self.checksums = np.frombuffer(memory, np.uint64, self.capacity, headers[2])
+        count = self.capacity * self.shape[0] * self.shape[1]
+        pixels: NDArray[Any] = np.frombuffer(memory, self.dtype, count, frames)
+        self.frames = pixels.reshape(self.capacity, *self.shape)
+        self._places: dict[str, Any] = {
+            "path": f"/proc/{os.getpid()}/fd/{descriptor}",
+            "bytes": size,
+            "published": _PUBLISHED,
+            "timestamps": headers[0],
+            "numbers": headers[1],
+            "checksums": headers[2],
+            "frames": frames,
+        }
+
+    @property
+    def memory(self) -> dict[str, Any]:
+        """What lies where, for those who map it."""
+        return self._places | {"generation": int(self._generation[0])}
+
+    def begin(self) -> None:
+        """Serve another stream from now on: readers of the last one see that it is over."""
+        self._generation += 1
+        self._published[0] = 0
+
+    def announce(self, published: int) -> None:
+        """Let those who map the ring see how many frames are published."""
+        self._published[0] = published
 
 
-def map_frames(
-    path: str, capacity: int, shape: tuple[int, int], dtype: np.dtype[Any]
-) -> NDArray[Any]:
-    """Map the frames of another process's ring, to read only.
+class MappedRing:
+    """The ring of another process, to read only.
 
     Parameters
     ----------
-    path : str
-        Of the memory.
+    places : dict
+        What lies where: `SharedRing.memory`.
     capacity : int
         Frames that the ring holds.
     shape : tuple of int
@@ -61,32 +94,72 @@ def map_frames(
     dtype : dtype
         Type of a pixel.
 
-    Returns
-    -------
-    ndarray, shape (capacity, height, width)
-
     Raises
     ------
     FrameStreamError
         If this process cannot reach that memory.
     """
-    size = capacity * shape[0] * shape[1] * dtype.itemsize
-    try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+
+    def __init__(
+        self,
+        places: dict[str, Any],
+        capacity: int,
+        shape: tuple[int, int],
+        dtype: np.dtype[Any],
+    ) -> None:
+        path, size = str(places["path"]), int(places["bytes"])
         try:
-            found = os.fstat(descriptor).st_size
-            if found < size:
-                raise FrameStreamError(
-                    f"The shared memory of a ring at {path} has {found} bytes; {size} were announced."
+            descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+            try:
+                found = os.fstat(descriptor).st_size
+                if found < size:
+                    raise FrameStreamError(
+                        f"The shared memory of a ring at {path} has {found} bytes; {size} were "
+                        "announced."
+                    )
+                memory = mmap.mmap(
+                    descriptor, size, flags=mmap.MAP_SHARED | mmap.MAP_POPULATE, prot=mmap.PROT_READ
                 )
-            memory = mmap.mmap(
-                descriptor, size, flags=mmap.MAP_SHARED | mmap.MAP_POPULATE, prot=mmap.PROT_READ
-            )
-        finally:
-            os.close(descriptor)
-    except OSError as error:
-        raise FrameStreamError(
-            f"The shared memory of the ring at {path} cannot be opened: {error.strerror}. A "
-            "subscriber in another container or of another user needs a tcp:// address."
-        ) from error
-    return np.frombuffer(memory, dtype).reshape(capacity, *shape)
+            finally:
+                os.close(descriptor)
+        except OSError as error:
+            raise FrameStreamError(
+                f"The shared memory of the ring at {path} cannot be opened: {error.strerror}. A "
+                "subscriber in another container or of another user needs a tcp:// address."
+            ) from error
+        self.path = path
+        self.capacity = capacity
+        self._stream = int(places["generation"])
+        self._generation = np.frombuffer(memory, np.int64, 1, _GENERATION)
+        self._published = np.frombuffer(memory, np.int64, 1, int(places["published"]))
+        self._timestamps = np.frombuffer(memory, np.int64, capacity, int(places["timestamps"]))
+        self._numbers = np.frombuffer(memory, np.int64, capacity, int(places["numbers"]))
+        self._checksums = np.frombuffer(memory, np.uint64, capacity, int(places["checksums"]))
+        pixels: NDArray[Any] = np.frombuffer(
+            memory, dtype, capacity * shape[0] * shape[1], int(places["frames"])
+        )
+        self.frames = pixels.reshape(capacity, *shape)
+
+    @property
+    def published(self) -> int:
+        """How many frames are published; -1 when the ring serves another stream."""
+        published = int(self._published[0])
+        return published if int(self._generation[0]) == self._stream else -1
+
+    def readable(
+        self, start: int, stop: int
+    ) -> tuple[NDArray[Any], NDArray[np.int64], NDArray[np.int64], NDArray[np.uint64]]:
+        """Return frames ``start`` on, up to `stop` or the seam, and copies of what belongs to them."""
+        first = start % self.capacity
+        slots = slice(first, min(first + stop - start, self.capacity))
+        return (
+            self.frames[slots],
+            self._timestamps[slots].copy(),
+            self._numbers[slots].copy(),
+            self._checksums[slots].copy(),
+        )
+
+
+def _pages(size: int) -> int:
+    """Return a size rounded up to whole pages."""
+    return -(-size // _PAGE) * _PAGE

@@ -82,8 +82,10 @@ class FrameStream:
         self._digest = 0
         self._listeners: list[Callable[[], None]] = []
         self._open = True
+        self.ring.begin()
         self._endpoint = self._transport.serve(self, address)
         self.address = self._endpoint.address
+        self.name = self.flow.label = name or self.address
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -188,7 +190,10 @@ class FrameStream:
                             f"of {self.capacity} frames is full and {self._slowest()}. Give a larger "
                             "ring_bytes or a lower frame rate."
                         )
+                    flow.wants_credit = True
+                    self._endpoint.wake()
                     self.changed.wait(_POLL_S)
+            flow.wants_credit = False
             slots = self.ring.writable(flow.published, max(1, min(count, credit)))
             flow.reserved = len(slots)
             return slots
@@ -231,6 +236,7 @@ class FrameStream:
         with self.changed:
             flow.publish(count)
             self.changed.notify_all()
+        self.ring.announce(flow.published)
         self._endpoint.wake()
 
     def publish(

@@ -15,9 +15,8 @@ from ._addresses import Address, parse_address
 from ._batch import Delivery
 from ._connection import Connection
 from ._gate import Gate
-from ._remote_channel import Hello
-from ._remote_every import EveryChannel
-from ._remote_latest import LatestChannel
+from ._hello import Hello
+from ._remote import enter
 from ._sockets import bind_router, connect_dealer
 from ._transport import Channel, Endpoint, Transport, register_transport
 
@@ -60,8 +59,7 @@ class TcpTransport(Transport):
         host, port = _host_and_port(where, default_port="")
         connection = Connection(connect_dealer(f"tcp://{host}:{port}", address, _HEARTBEAT_S))
         hello = Hello(address, where.path, name, delivery, _MESSAGES_UNDER_WAY)
-        kind = LatestChannel if delivery == "latest" else EveryChannel
-        return kind(connection, hello, resume, timeout_s)
+        return enter(connection, hello, resume, timeout_s)
 
 
 def _host_and_port(where: Address, default_port: str) -> tuple[str, str]:

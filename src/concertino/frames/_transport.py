@@ -78,7 +78,7 @@ class Endpoint(ABC):
 
     @abstractmethod
     def wake(self) -> None:
-        """Take note that the publisher did something: frames, the end, a failure."""
+        """Take note that the publisher did something, or waits: frames, credit, the end."""
 
     @abstractmethod
     def close(self) -> None:

@@ -1,0 +1,50 @@
+"""A subscriber's end of a stream in another process: which kind it needs."""
+
+from __future__ import annotations
+
+from ._connection import Connection
+from ._hello import Hello, RefusedError
+from ._remote_channel import RemoteChannel
+from ._remote_every import SharedChannel, WireChannel
+from ._remote_latest import LatestChannel
+
+_CONNECT_S = 5.0
+
+
+def enter(
+    connection: Connection, hello: Hello, resume: bool, timeout_s: float | None
+) -> RemoteChannel:
+    """Introduce a subscriber and return its channel.
+
+    Parameters
+    ----------
+    connection : Connection
+        To the publisher; closed by the channel, or when there is none.
+    hello : Hello
+        Who subscribes to what.
+    resume : bool
+        Whether to go on as the subscriber of that name that was lost.
+    timeout_s : float or None
+        How long to wait for the publisher's answer, in seconds.
+
+    Raises
+    ------
+    FrameStreamError
+        If the publisher does not answer, refuses, or cannot be understood.
+    """
+    try:
+        welcome = hello.say(
+            connection,
+            resume=resume,
+            start=None,
+            timeout_s=_CONNECT_S if timeout_s is None else timeout_s,
+        )
+        kind: type[RemoteChannel] = LatestChannel
+        if hello.delivery != "latest":
+            kind = WireChannel if welcome["memory"] is None else SharedChannel
+        return kind(connection, hello, welcome)
+    except BaseException as error:
+        if not isinstance(error, RefusedError):
+            connection.send("fail", reason=f"it could not subscribe: {error}")
+        connection.close()
+        raise
