@@ -10,6 +10,11 @@ PYTHON ?= $(shell for python in python3.11 python3.12 python3.13 python3; do \
 
 WHEEL_DIR := build/wheel
 
+# Most tests wait for devices, processes and disks: several run at a time, those of a file in one process.
+JOBS ?= 3
+# One that a busy machine disturbs is run again, and its first failure is listed.
+PYTEST := -m pytest -n $(JOBS) --dist loadfile --reruns 2
+
 .DEFAULT_GOAL := help
 .PHONY: help setup demo test lint format docs bench wheel-test clean
 
@@ -46,7 +51,7 @@ demo: $(VENV)/.installed
 	$(BIN)/concertino demo
 
 test: $(VENV)/.developed
-	$(BIN)/python -m pytest $(PYTEST_ARGS)
+	$(BIN)/python $(PYTEST) $(PYTEST_ARGS)
 
 lint: $(VENV)/.developed
 	$(BIN)/ruff check .
@@ -77,7 +82,7 @@ wheel-test: $(VENV)/.developed
 	$(WHEEL_DIR)/venv/bin/python -m pip install -qq "$$wheel[test]"
 	copy=$$(mktemp -d) && trap 'rm -rf "$$copy"' EXIT && \
 	cp -r tests pyproject.toml "$$copy" && cd "$$copy" && \
-	$(CURDIR)/$(WHEEL_DIR)/venv/bin/python -m pytest -m 'not checkout' $(PYTEST_ARGS)
+	$(CURDIR)/$(WHEEL_DIR)/venv/bin/python $(PYTEST) -m 'not checkout' $(PYTEST_ARGS)
 
 clean:
 	rm -rf $(VENV) build dist docs/_build docs/reference/generated src/*.egg-info

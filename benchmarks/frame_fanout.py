@@ -2,7 +2,8 @@
 
 The writer stores multi-page TIFF on the disk, not synced; the reconstruction makes one slice; the viewers take ten frames a
 second. They live in processes of their own (``ipc``) or in threads of the publisher's (``inproc``). The cases alternate; the
-publisher's frames/s until the last acknowledgement are compared, medians of all rounds.
+publisher's frames/s until the last acknowledgement are compared, and over ``ipc`` the processor time that a frame costs the
+publisher's process; medians of all rounds. ``--rate`` publishes at a camera's pace instead of as fast as can be.
 
 Run ``python benchmarks/frame_fanout.py``; as root on a busy computer with ``--nice -15``.
 """
@@ -87,8 +88,8 @@ def reconstruct(address: str, count: int) -> None:
         subscription.finish()
 
 
-def measure(scheme: str, parts: list[str], arguments: Any) -> float:
-    """Publish a scan to some subscribers; return frames/s."""
+def measure(scheme: str, parts: list[str], arguments: Any) -> tuple[float, float]:
+    """Publish a scan to some subscribers; return frames/s, and µs of processor time a frame."""
     size = arguments.size
     frames = np.random.default_rng(1).integers(1000, 4096, (16, size, size), np.uint16)
     directory = Path(tempfile.mkdtemp(prefix="fanout_", dir=arguments.directory))
@@ -108,17 +109,20 @@ def measure(scheme: str, parts: list[str], arguments: Any) -> float:
         while len(stream.ledger().subscribers) < len(parts):
             time.sleep(0.01)
         time.sleep(1.0)
-        begin_s = time.perf_counter()
+        begin_s, cpu_s = time.perf_counter(), time.process_time()
         for index in range(arguments.frames):
+            if arguments.rate:
+                time.sleep(max(0.0, begin_s + index / arguments.rate - time.perf_counter()))
             stream.publish(frames[index % len(frames)])
         while stream.acknowledged < arguments.frames:
             time.sleep(0.001)
         rate = arguments.frames / (time.perf_counter() - begin_s)
+        cpu_us = 1e6 * (time.process_time() - cpu_s) / arguments.frames
         stream.end().check()
     for player in players:
         player.wait() if scheme == "ipc://" else player.join()
     shutil.rmtree(directory)
-    return rate
+    return rate, cpu_us
 
 
 def main() -> None:
@@ -129,6 +133,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--size", type=int, default=1024, help="of a frame in pixels")
     parser.add_argument("--frames", type=int, default=1000, help="a scan")
+    parser.add_argument("--rate", type=float, default=0.0, help="frames/s; as fast as can be")
     parser.add_argument("--nice", type=int, default=0, help="niceness of what is measured")
     parser.add_argument("--directory", help="where to write (default: the system's temporary one)")
     parser.add_argument("--json", type=Path, default=HERE / "results" / "frame_fanout.json")
@@ -138,17 +143,23 @@ def main() -> None:
         play(*json.loads(arguments.play))
         return
     os.nice(arguments.nice)
-    rates: dict[str, list[float]] = {}
+    rates: dict[str, list[tuple[float, float]]] = {}
     for _ in range(arguments.rounds):
         for scheme in ("ipc://", "inproc://fanout"):
             for case, parts in CASES.items():
                 rates.setdefault(f"{scheme.partition(':')[0]:7}{case}", []).append(
                     measure(scheme, parts, arguments)
                 )
-    medians = {case: statistics.median(found) for case, found in rates.items()}
-    for case, rate in medians.items():
-        cost = 1 - rate / medians[f"{case[:7]}writer"]
-        print(f"{case:48}{rate:8.0f} frames/s   costs {100 * cost:5.1f} %   asked ≤ 15 %")
+    medians = {
+        case: tuple(statistics.median(column) for column in zip(*found, strict=True))
+        for case, found in rates.items()
+    }
+    for case, (rate, cpu_us) in medians.items():
+        alone, alone_us = medians[f"{case[:7]}writer"]
+        line = f"{case:48}{rate:8.0f} frames/s   costs {100 * (1 - rate / alone):5.1f} %"
+        if case.startswith("ipc"):
+            line += f"   publisher's CPU {cpu_us:5.0f} µs a frame, {100 * (cpu_us / alone_us - 1):+.1f} %"
+        print(f"{line}   asked ≤ 15 %")
     arguments.json.parent.mkdir(exist_ok=True)
     arguments.json.write_text(json.dumps(rates, indent=1))
 

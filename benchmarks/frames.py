@@ -37,6 +37,12 @@ BARS = [
     ("tcp", "concert", 1024, 1.8),
 ]
 
+#: PUSH with ``copy=False`` does not copy a frame before it sends it; neither does a camera that writes into the ring.
+ALSO = [("tcp in place", "zmq", size) for size in (256, 1024, 2048)]
+
+#: Of the publisher at full speed, in microseconds a frame of 256².
+MOST_CPU_US = 50.0
+
 
 class End:
     """One end of a way, in a process of its own."""
@@ -174,6 +180,15 @@ def bars(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
             ratio = rates[way, size] / rates[other, size]
             checks.append({"bar": f"{way} ÷ {other}, {size}²", "ratio": ratio, "asked": least})
             print(f"{checks[-1]['bar']:28}{ratio:8.2f}   asked ≥ {least:<5} {_met(ratio >= least)}")
+    for way, other, size in ALSO:
+        if (way, size) in rates and (other, size) in rates:
+            print(f"{f'{way} ÷ {other}, {size}²':28}{rates[way, size] / rates[other, size]:8.2f}")
+    for row in rows:
+        if (row["way"], row["size"]) == ("ipc", 256):
+            met = _met(row["cpu_us"] < MOST_CPU_US)
+            print(
+                f"{'CPU, ipc, 256²':28}{row['cpu_us']:5.1f} µs   asked < {MOST_CPU_US:g} µs {met}"
+            )
     return checks
 
 

@@ -44,15 +44,18 @@ class Way:
         browser that is stopped.
     size : int
         Height and width of a frame in pixels.
+    pace : float
+        Frames/s of the camera; 0 for all that it can.
     """
 
     who: str
     live: str
     size: int
+    pace: float = 0.0
 
     def __str__(self) -> str:
         view = "" if self.live == "none" else f", live view {self.live}"
-        return f"{self.who}{view}"
+        return f"{self.who}{view}" + (f", {self.pace:g} frames/s asked" if self.pace else "")
 
 
 @dataclass(frozen=True)
@@ -66,10 +69,11 @@ class Bar:
     most: float = float("inf")
 
 
+PAGES = ("open", "closed", "stalled")
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 
 
-def ways(sizes: list[int], live_sizes: list[int], peer: bool) -> list[Way]:
+def ways(sizes: list[int], live_sizes: list[int], peer: bool, pace: float) -> list[Way]:
     """Return all ways in an order in which those that are compared follow one another."""
     found = []
     for size in sizes:
@@ -81,11 +85,13 @@ def ways(sizes: list[int], live_sizes: list[int], peer: bool) -> list[Way]:
             if peer:
                 found.append(Way("concert", "open", size))
             found += [Way("concertino", live, size) for live in ("closed", "stalled")]
+            if pace:
+                found += [Way("concertino", live, size, pace) for live in PAGES]
     return found
 
 
-def bars(measured: list[Way]) -> Iterator[Bar]:
-    """Yield what issue 2 asks for, as far as it was measured."""
+def bars(measured: list[Way], pace: float) -> Iterator[Bar]:
+    """Yield what is asked for, as far as it was measured."""
     ours, theirs = (lambda *way: Way("concertino", *way)), (lambda *way: Way("concert", *way))
     wanted = [
         Bar("256²: concertino ÷ concert", ours("none", 256), theirs("none", 256), 2.5),
@@ -93,9 +99,16 @@ def bars(measured: list[Way]) -> Iterator[Bar]:
         Bar(
             "1024², live views: concertino ÷ concert", ours("open", 1024), theirs("open", 1024), 2.5
         ),
-        Bar("1024²: page closed ÷ page open", ours("closed", 1024), ours("open", 1024), 0.95, 1.05),
-        Bar(
-            "1024²: page stalled ÷ page open", ours("stalled", 1024), ours("open", 1024), 0.95, 1.05
+        *(
+            Bar(
+                f"1024², {f'{asked:g} frames/s' if asked else 'unpaced'}: page {live} ÷ open",
+                ours(live, 1024, asked),
+                ours("open", 1024, asked),
+                0.95,
+                1.05,
+            )
+            for asked in (0.0, pace)
+            for live in ("closed", "stalled")
         ),
     ]
     yield from (bar for bar in wanted if bar.above in measured and bar.below in measured)
@@ -133,6 +146,8 @@ def take(way: Way, frames: int, root: Path, python: Path, arguments: argparse.Na
         "bytes-per-file": arguments.bytes_per_file,
         "live": way.live,
     }
+    if way.pace:
+        settings["pace"] = way.pace
     command = [str(python), str(HERE / "peers" / f"{way.who}_scan.py")]
     for name, value in settings.items():
         command += [f"--{name}", str(value)]
@@ -190,7 +205,7 @@ def cpu_wait_s() -> float:
     return int(text.split()[4].partition("=")[2]) / 1e6
 
 
-def report(results: dict[Way, list[Any]]) -> dict[str, Any]:
+def report(results: dict[Way, list[Any]], pace: float) -> dict[str, Any]:
     """Print the tables; return them for the JSON file."""
     medians: dict[Way, float] = {}
     rows = []
@@ -211,13 +226,14 @@ def report(results: dict[Way, list[Any]]) -> dict[str, Any]:
                 "who": way.who,
                 "live": way.live,
                 "size": way.size,
+                "pace_hz": way.pace,
                 "median_hz": medians[way],
                 "scans": scans,
             }
         )
     print(f"\n{'':46}{'ratio':>24}{'bar':>16}")
     checks = []
-    for bar in bars(list(results)):
+    for bar in bars(list(results), pace):
         ratio = medians[bar.above] / medians[bar.below]
         met = bar.least <= ratio <= bar.most
         asked = f"≥ {bar.least:g}" if bar.most == float("inf") else f"{bar.least:g} … {bar.most:g}"
@@ -260,6 +276,12 @@ def main() -> None:
         default=[1024],
         help="those also measured with live views",
     )
+    parser.add_argument(
+        "--live-pace",
+        type=float,
+        default=500.0,
+        help="frames/s of a camera for which the page is measured too; 0: none",
+    )
     parser.add_argument("--megabytes", type=int, default=1600, help="a scan, at most")
     parser.add_argument("--max-frames", type=int, default=8000, help="a scan, at most")
     parser.add_argument("--bytes-per-file", type=int, default=0, help="0: one image a file")
@@ -278,7 +300,7 @@ def main() -> None:
     if not any(map(shutil.which, BROWSERS)):
         print(f"without live views: there is none of the browsers {', '.join(BROWSERS)}")
         arguments.live_sizes = []
-    chosen = ways(arguments.sizes, arguments.live_sizes, not arguments.no_peer)
+    chosen = ways(arguments.sizes, arguments.live_sizes, not arguments.no_peer, arguments.live_pace)
     results: dict[Way, list[Any]] = {way: [] for way in chosen}
     root = Path(tempfile.mkdtemp(prefix="local_scan_", dir=arguments.directory))
     spread(root)
@@ -296,7 +318,7 @@ def main() -> None:
     finally:
         # Only now: ext4 steps over inodes deleted in the last minutes, one by one.
         shutil.rmtree(root)
-    table = report(results)
+    table = report(results, arguments.live_pace)
     arguments.json.parent.mkdir(parents=True, exist_ok=True)
     settings = {name: str(value) for name, value in vars(arguments).items()}
     machine = {

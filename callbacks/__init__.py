@@ -1,21 +1,36 @@
 """What listens: callbacks that take the documents of a run and the frames that they announce."""
 
+from concertino._described_settings import described_settings
+
 from ._accumulator import Accumulator
+from ._alarm import Alarm
+from ._alarm_checks import FlatDrift, LostFrames, Saturation
+from ._beam_current import BeamCurrent
 from ._benchmarker import Benchmarker, StreamBenchmark
+from ._change_trigger import ChangeTrigger
+from ._child_process import ChildProcess
 from ._frame_callback import AnnouncedStream, FrameCallback, announced_streams
 from ._frame_consumer import FrameConsumer
 from ._frame_number_check import FrameNumberCheck, FrameNumberGap
 from ._grating_contrasts import GratingContrasts
-from ._image_writer import ImageWriter
+from ._image_writer import ImageWriter, StoredStreamFrames
 from ._live_view import LiveView
 from ._online_reconstruction import OnlineReconstruction
 from ._processing_run import ProcessingRun, derived_directory, stored_processing_run
 from ._run_log import RunLog
+from ._sample_moved import SampleMoved
+from ._scan_alarms import ScanAlarms
+from ._slices import axes_configuration, slice_rows, slices_configuration
 
 __all__ = [
     "Accumulator",
+    "Alarm",
     "AnnouncedStream",
+    "BeamCurrent",
     "Benchmarker",
+    "ChangeTrigger",
+    "ChildProcess",
+    "FlatDrift",
     "FrameCallback",
     "FrameConsumer",
     "FrameNumberCheck",
@@ -23,12 +38,21 @@ __all__ = [
     "GratingContrasts",
     "ImageWriter",
     "LiveView",
+    "LostFrames",
     "OnlineReconstruction",
     "ProcessingRun",
     "RunLog",
+    "SampleMoved",
+    "Saturation",
+    "ScanAlarms",
+    "StoredStreamFrames",
     "StreamBenchmark",
     "announced_streams",
+    "axes_configuration",
     "derived_directory",
+    "described_settings",
+    "slice_rows",
+    "slices_configuration",
     "stored_processing_run",
 ]
 

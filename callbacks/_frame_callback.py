@@ -2,12 +2,14 @@
 
 import logging
 import threading
+import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
+from concertino.documents import StreamSegment
 from concertino.frames import Subscription
 
 LOG = logging.getLogger(__name__)
@@ -33,6 +35,9 @@ class AnnouncedStream:
         Type of a pixel.
     start, descriptor : mapping
         The documents.
+    preview : str
+        Address of a stream that shows the ``latest`` frame while the camera waits for a trigger and
+        publishes none; empty when there is none.
     """
 
     name: str
@@ -42,6 +47,7 @@ class AnnouncedStream:
     dtype: np.dtype[Any]
     start: Mapping[str, Any]
     descriptor: Mapping[str, Any]
+    preview: str = ""
 
 
 def announced_streams(
@@ -57,7 +63,7 @@ def announced_streams(
             dtype = np.dtype(data_key["dtype_numpy"])
             yield AnnouncedStream(
                 descriptor.get("name", "primary"), key, address, (height, width), dtype,
-                start, descriptor,
+                start, descriptor, configuration.get(f"{device}-preview") or "",
             )  # fmt: skip
 
 
@@ -72,7 +78,7 @@ class FrameCallback:
     name : str
         Name as a subscriber, shown in messages and in the ledger.
     streams : collection of str, optional
-        Streams to take; all by default.
+        Streams to take, with their segments; all by default.
     """
 
     def __init__(self, name: str, streams: tuple[str, ...] | None = None) -> None:
@@ -99,13 +105,18 @@ class FrameCallback:
             start = self._starts.get(document["run_start"])
             if start is not None:
                 for stream in announced_streams(start, document):
-                    if self._streams is None or stream.name in self._streams:
+                    if self.wants(stream.name):
                         self.stream_started(stream)
         elif name == "stop":
             start = self._starts.pop(document["run_start"], None)
             if start is not None:
                 self._join()
                 self.run_stopped(start, document)
+
+    def wants(self, stream: str) -> bool:
+        """Whether this callback takes a stream: by its name, or that of which it is a segment."""
+        wanted = self._streams
+        return wanted is None or stream in wanted or StreamSegment.of(stream).base in wanted
 
     def run_started(self, start: Mapping[str, Any]) -> None:
         """Take note of a run that starts."""
@@ -128,6 +139,18 @@ class FrameCallback:
     def report(self, error: BaseException) -> None:
         """Have an error raised at the next document."""
         self._errors.append(error)
+
+    def settle(self, timeout_s: float = 60.0) -> None:
+        """Wait until every stream was read to its end or was given up, so that its files are closed.
+
+        Parameters
+        ----------
+        timeout_s : float
+            How long, in seconds; a publisher that is gone is noticed by its silence before.
+        """
+        until_s = time.monotonic() + timeout_s
+        for thread, _ in self._threads:
+            thread.join(max(0.0, until_s - time.monotonic()))
 
     def _read_in_thread(self, stream: AnnouncedStream, subscription: Subscription) -> None:
         taken = threading.Event()
@@ -154,4 +177,4 @@ class FrameCallback:
         for thread, taken in self._threads:
             if taken.is_set():
                 thread.join(_JOIN_S)
-        self._threads.clear()
+        self._threads = [pair for pair in self._threads if pair[0].is_alive()]

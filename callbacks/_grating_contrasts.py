@@ -10,11 +10,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from concertino import DocumentError, ReconstructionError
-from concertino.documents import OBJECT_STEPPING, REFERENCE_STEPPING, GratingBlock
+from concertino.documents import OBJECT_STEPPING, REFERENCE_STEPPING, GratingBlock, TomoBlock
 from concertino.frames import Subscription, subscribe
 from concertino.reconstruction import Contrasts, Fringes, PhaseStepping, grating_contrasts
 
 from ._frame_callback import AnnouncedStream, FrameCallback
+from ._frames_due import FramesDue
 from ._processing_run import DocumentCallback, stored_processing_run
 
 LOG = logging.getLogger(__name__)
@@ -32,7 +33,8 @@ class _Job:
         self.lock = threading.Lock()
         self.dark_sum: NDArray[np.float64] | None = None
         self.darks = 0
-        self.waiting_for = set(start.get("frames", (REFERENCE_STEPPING, OBJECT_STEPPING)))
+        self.tomo = TomoBlock.from_start(start).for_camera()
+        self.due = FramesDue(start, self.tomo)
         self.steppings = {
             stream: PhaseStepping(block.num_periods, block.num_steps)
             for stream in (REFERENCE_STEPPING, OBJECT_STEPPING)
@@ -46,6 +48,13 @@ class _Job:
     def fringes(self, stream: str) -> Fringes:
         dark = None if self.dark_sum is None else self.dark_sum / self.darks
         return self.steppings[stream].fringes(dark)
+
+    def begin_anew(self, base: str) -> None:
+        """Forget the frames of a stream: it is taken again from its first frame on."""
+        if base in self.steppings:
+            self.steppings[base] = PhaseStepping(self.block.num_periods, self.block.num_steps)
+        else:
+            self.dark_sum, self.darks = None, 0
 
 
 class GratingContrasts(FrameCallback):
@@ -132,41 +141,52 @@ class GratingContrasts(FrameCallback):
         if "grating" not in start:
             return
         try:
-            block = GratingBlock.from_start(start)
+            job = _Job(start, GratingBlock.from_start(start))
         except DocumentError as error:
             LOG.warning("run %s: %s", start["uid"], error)
             return
-        self._jobs[start["uid"]] = self._job = _Job(start, block)
+        self._jobs[start["uid"]] = self._job = job
 
     def stream_started(self, stream: AnnouncedStream) -> None:
         """Subscribe to the streams of a run of phase stepping."""
         job = self._jobs.get(stream.start["uid"])
-        if job is not None and (stream.name == "darks" or stream.name in job.steppings):
+        if job is None:
+            return
+        base = job.tomo.segment(stream.name).base
+        if base == "darks" or base in job.steppings:
             super().stream_started(stream)
 
     def subscribe(self, stream: AnnouncedStream) -> Subscription:
         """Subscribe to a stream, every frame."""
+        job = self._jobs[stream.start["uid"]]
+        with job.lock:
+            job.due.expect(stream.name)
         return subscribe(stream.address, name=self.name)
 
     def take(self, stream: AnnouncedStream, subscription: Subscription) -> None:
         """Add up the frames; the last stream's end finishes the job."""
         job = self._jobs[stream.start["uid"]]
+        segment = job.tomo.segment(stream.name)
+        if not segment.first:
+            job.begin_anew(segment.base)
         for batch in subscription:
-            if stream.name == "darks":
+            if segment.base == "darks":
                 added = batch.frames.sum(axis=0, dtype=np.float64)
                 job.dark_sum = added if job.dark_sum is None else job.dark_sum + added
                 job.darks += len(batch)
             else:
-                for step, frame in enumerate(batch.frames, batch.start):
-                    job.steppings[stream.name].add(frame, step)
+                for step, frame in enumerate(batch.frames, segment.first + batch.start):
+                    job.steppings[segment.base].add(frame, step)
+            job.due.came(stream.name, batch.start, batch.stop)
             subscription.acknowledge(batch.stop)
-        if stream.name == REFERENCE_STEPPING and self._preview is not None:
-            fringes = job.fringes(stream.name)
+        complete = segment.base in job.steppings and not job.steppings[segment.base].missing
+        if segment.base == REFERENCE_STEPPING and complete and self._preview is not None:
+            fringes = job.fringes(segment.base)
             self._preview({"reference": fringes.intensity, "visibility": fringes.visibility})
         subscription.finish()
         with job.lock:
-            job.waiting_for.discard(stream.name)
-            last = not job.waiting_for
+            job.due.ended(stream.name)
+            last = job.due.nothing
         if last:
             self._finish_in_thread(job)
 

@@ -3,12 +3,23 @@
 import time
 from collections.abc import Mapping
 from concurrent.futures import Executor, ThreadPoolExecutor, wait
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from concertino import ParameterError, StorageError
+from concertino.documents import announced_bytes
 from concertino.frames import Claim, FrameBatch, Subscription, subscribe
-from concertino.storage import ImageSink, check_space, open_sink
+from concertino.storage import (
+    ImageAxes,
+    ImageAxis,
+    ImageSink,
+    check_image_format,
+    check_space,
+    open_sink,
+)
 
 from ._frame_callback import AnnouncedStream, FrameCallback
 
@@ -17,13 +28,34 @@ _SYNC_S = 0.5
 _SIGN_S = 0.2
 
 
-class ImageWriter(FrameCallback):
-    """Writes every frame as TIFF into the run's directory, and says in the run where they are.
+@dataclass(frozen=True)
+class StoredStreamFrames:
+    """What a writer stored of one stream.
 
     Parameters
     ----------
+    stream : AnnouncedStream
+        The stream.
+    claim : Claim
+        Where its frames are.
+    frames : int
+        So many are there, from the first.
+    """
+
+    stream: AnnouncedStream
+    claim: Claim
+    frames: int
+
+
+class ImageWriter(FrameCallback):
+    """Writes every frame into the run's directory, and says in the run where they are.
+
+    Parameters
+    ----------
+    format : {"tiff", "hdf5", "zarr"}
+        How; see `concertino.storage.open_sink`. TIFF is the fastest for large frames.
     bytes_per_file : int
-        0: one image a file, ``projections/frame_000000.tif``. Otherwise multi-page files that roll
+        Of TIFF. 0: one image a file, ``projections/frame_000000.tif``. Otherwise multi-page files that roll
         over at that size in bytes; BigTIFF when they can exceed 4 GiB.
     durability : {"written", "synced"}
         When a frame counts as safe. ``written``: when the operating system has it, so that it
@@ -45,6 +77,7 @@ class ImageWriter(FrameCallback):
     def __init__(
         self,
         *,
+        format: str = "tiff",
         bytes_per_file: int = 0,
         durability: str = "written",
         directory: str | Path | None = None,
@@ -60,21 +93,31 @@ class ImageWriter(FrameCallback):
                 f"bytes_per_file: {bytes_per_file} was given; give 0 for one image a file, or the "
                 "size of a multi-page file in bytes."
             )
+        check_image_format(format)
+        if bytes_per_file and format != "tiff":
+            raise ParameterError(
+                f"bytes_per_file: {bytes_per_file} was given with format {format!r}, which has one way "
+                "of its own; leave it out, or give format='tiff'."
+            )
         super().__init__(name, streams)
+        self.format = format
         self.bytes_per_file = bytes_per_file
         self.durability = durability
         self._directory = None if directory is None else Path(directory)
         self._sinks: dict[str, ImageSink] = {}
+        self._claimed: list[tuple[AnnouncedStream, Claim, ImageSink]] = []
+
+    @property
+    def stored(self) -> tuple[StoredStreamFrames, ...]:
+        """What was stored of each stream of the last run until now."""
+        return tuple(
+            StoredStreamFrames(stream, claim, sink.stored) for stream, claim, sink in self._claimed
+        )
 
     def run_started(self, start: Mapping[str, Any]) -> None:
         """Refuse a run whose frames do not fit on the disk."""
-        announced = start.get("frames", {})
-        frames = sum(
-            count
-            for stream, count in announced.items()
-            if self._streams is None or stream in self._streams
-        )
-        check_space(self.run_directory(start), frames * start.get("frame_bytes", 0))
+        self._claimed.clear()
+        check_space(self.run_directory(start), announced_bytes(start, self.wants))
 
     def run_directory(self, start: Mapping[str, Any]) -> Path:
         """Return where the frames of a run go.
@@ -95,13 +138,16 @@ class ImageWriter(FrameCallback):
 
     def subscribe(self, stream: AnnouncedStream) -> Subscription:
         """Make the stream's directory and claim the stream."""
+        axes = image_axes(stream)
         sink = open_sink(
             self.run_directory(stream.start) / stream.name,
             shape=stream.shape,
             dtype=stream.dtype,
+            format=self.format,
             bytes_per_file=self.bytes_per_file,
             num_frames=stream.start.get("frames", {}).get(stream.name),
-            metadata=_image_metadata(stream),
+            metadata=_image_metadata(stream, axes),
+            axes=axes,
         )
         where = sink.claim_parameters()
         claim = Claim(
@@ -111,6 +157,7 @@ class ImageWriter(FrameCallback):
             "synced" if self.durability == "synced" else "written",
         )
         self._sinks[stream.address] = sink
+        self._claimed.append((stream, claim, sink))
         return subscribe(stream.address, name=self.name, claim=claim)
 
     def take(self, stream: AnnouncedStream, subscription: Subscription) -> None:
@@ -172,15 +219,34 @@ def _sync(sink: ImageSink, subscription: Subscription, syncer: Executor) -> None
     syncing.result()
 
 
-def _image_metadata(stream: AnnouncedStream) -> dict[str, Any]:
-    configuration = stream.descriptor["configuration"].get(stream.data_key, {}).get("data", {})
+def image_axes(stream: AnnouncedStream) -> ImageAxes:
+    """Return what the axes of a stream's frames mean, as its descriptor tells."""
+    known = _configuration(stream)
+    pixel_um = known.get("pixel_size")
+    axes = ImageAxes.of_frames({"pixel_size_um": pixel_um})
+    if "axis" not in known:
+        return axes
+    images = ImageAxis.at(known["axis"], known["axis_unit"], np.array(known["axis_values"]))
+    rows, columns = (ImageAxis(name, known["pixel_unit"], *known[name]) for name in ("y", "x"))
+    return ImageAxes(images, rows, columns)
+
+
+def _configuration(stream: AnnouncedStream) -> dict[str, Any]:
+    """Return the configuration of the stream's device, by short names."""
+    device = stream.descriptor["configuration"].get(stream.data_key, {}).get("data", {})
+    start = f"{stream.data_key}-"
+    return {key.removeprefix(start): value for key, value in device.items()}
+
+
+def _image_metadata(stream: AnnouncedStream, axes: ImageAxes) -> dict[str, Any]:
+    square = axes.columns.unit == "um" and axes.columns.step == axes.rows.step
     known = {
         "run": stream.start["uid"],
         "scan": stream.start.get("scan_name"),
         "stream": stream.name,
         "camera": stream.data_key,
-        "pixel_size_um": configuration.get(f"{stream.data_key}-pixel_size") or None,
-        "exposure_s": configuration.get(f"{stream.data_key}-exposure"),
+        "pixel_size_um": axes.columns.step if square else None,
+        "exposure_s": _configuration(stream).get("exposure"),
         "sample": stream.start.get("sample"),
     }
     return {key: value for key, value in known.items() if value is not None}

@@ -19,7 +19,7 @@ from concertino.viewers import (
     PageSettings,
 )
 
-from ._frame_callback import announced_streams
+from ._frame_callback import AnnouncedStream, announced_streams
 
 _LOG = logging.getLogger(__name__)
 
@@ -120,6 +120,16 @@ class LiveView:
         """
         self.state.show_slices(slices)
 
+    def control(self, reconstruction: Any) -> None:
+        """Let who sees the page set the rotation axis of a reconstruction.
+
+        Parameters
+        ----------
+        reconstruction : OnlineReconstruction, ChildProcess or RemoteOnlineReconstruction
+            What has an `update` method; None: nothing any more.
+        """
+        self.state.control(None if reconstruction is None else reconstruction.update)
+
     def close(self) -> None:
         """Take the page away; idempotent."""
         self._follower.close()
@@ -142,5 +152,19 @@ class LiveView:
                 stream.address,
                 camera=stream.data_key,
                 stream=stream.name,
-                panel="slices" if stream.name == "slices" else "frames",
+                panel="slices" if stream.name in ("slices", "planes") else "frames",
+                labels=_labels(stream),
             )
+            if stream.preview:
+                self._follower.follow(
+                    stream.preview, camera=stream.data_key, stream=f"{stream.name} (waiting)"
+                )
+
+
+def _labels(stream: AnnouncedStream) -> list[str]:
+    """What slices are called on the page, by the detector rows that a reconstruction tells."""
+    if stream.name == "planes":
+        return [stream.data_key.replace("_", " ")]
+    configuration = stream.descriptor.get("configuration", {}).get(stream.data_key, {})
+    rows = configuration.get("data", {}).get(f"{stream.data_key}-rows", ())
+    return [f"slice {row:g}" for row in rows]

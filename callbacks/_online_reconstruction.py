@@ -2,67 +2,78 @@
 
 import logging
 import threading
-import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
-
-import numpy as np
-from numpy.typing import NDArray
+from typing import Any, Literal
 
 from concertino import DocumentError, FrameStreamError, ReconstructionError
+from concertino._described_settings import described_settings
 from concertino.documents import TomoBlock
 from concertino.frames import Subscription, subscribe
 from concertino.reconstruction import (
     ReconstructionResult,
     ReconstructionSettings,
     Reconstructor,
+    TomogramSeries,
 )
+from concertino.storage import check_image_format
 
 from ._frame_callback import AnnouncedStream, FrameCallback
-from ._processing_run import DocumentCallback, ProcessingRun, stored_processing_run
+from ._measured_angles import FramePlaces
+from ._previews import Preview, Previews
+from ._processing_run import DocumentCallback
+from ._reconstruction_job import Destination, ReconstructionJob
+from ._series_job import SeriesJob
 
 LOG = logging.getLogger(__name__)
 
-Preview = Callable[[NDArray[np.float32]], None]
-
-
-class _Job:
-    """The reconstruction of one run."""
-
-    def __init__(self, start: Mapping[str, Any], tomo: TomoBlock) -> None:
-        self.start = start
-        self.tomo = tomo
-        self.angles = tomo.angles_rad()
-        self.waiting_for = set(start.get("frames", tomo.image_kinds))
-        self.reconstructor: Reconstructor | None = None
-        self.result: ReconstructionResult | None = None
-        self.run: ProcessingRun | None = None
-        self.error: BaseException | None = None
-        self.failed = False
-        self.finishing = False
-        self.done = threading.Event()
-        self.lock = threading.Lock()
+PlanesAt = tuple[float, float, int | None]
 
 
 class OnlineReconstruction(FrameCallback):
     """Averages darks and flats as they come and reconstructs while projections arrive.
 
-    When the last stream has ended, or the run has, what is there is reconstructed, and the slices
-    become a run of their own that names the raw run, the settings and the software.
+    When all frames have come, or the run has ended, what is there is reconstructed, and the slices
+    become a run of their own that names the raw run, the settings and the software. A projection
+    that is taken again, after a pause, replaces the earlier one. Of a time series each tomogram is
+    reconstructed when its turn is over; the run of the slices has all of them, one after the other.
+
+    Who wants to see slices before gets them by `preview`, or on frame streams, for instance in a
+    `LiveView`: a processing run of its own, ``reconstruction_preview``, announces them to `callbacks`.
+    Nothing that is looked at changes the result or holds up the scan.
 
     Parameters
     ----------
     settings : ReconstructionSettings, optional
         Which slices, and how. The rotation axis is found by itself when they do not tell it.
     preview : callable, optional
-        Is given the slices (slice, y, x), float32, reconstructed from what is there so far.
+        Is given the slices (slice, y, x), float32, reconstructed from what is there so far, and the
+        result.
     preview_s : float
-        Time between two previews, in seconds.
+        Time between two previews, in seconds; more when they take long.
+    preview_slices : sequence of int, optional
+        Detector rows to show, out of those of the settings; all of them by default when there are at
+        most four, else four at equal distances.
+    planes : bool or tuple of float, float and int or None
+        Show three orthogonal planes, too: through the axis and the middle row, or at x and y in px
+        from the axis and a detector row. The rows that they need are kept.
+    keep_rows : sequence of int, "needed", "planes" or "all"
+        Detector rows to keep in memory beside those that are needed, for `update`; `rereconstruct`
+        also finds them in the stored run.
+    resolution : bool, optional
+        Tell resolution and signal-to-noise ratio of the middle slice with the result; by default
+        where it is cheap.
+    output : {"tiff", "hdf5", "zarr"}
+        Format of the slices, see `concertino.storage.open_sink`.
     directory : str or Path, optional
         Where the directories of the processing runs are made; beside the raw run's by default.
     callbacks : sequence of callable
         Take the documents of the processing runs, besides a recorder and an image writer.
+    stream_address : str, optional
+        Where subscribers find slices: ``"ipc://"`` for those in other processes, ``"any://host:0"`` for
+        other computers; those in this process by default.
+    camera : str, optional
+        Name of the camera whose frames are reconstructed; by default the first of a run's cameras.
     name : str
         Name as a subscriber.
 
@@ -70,7 +81,7 @@ class OnlineReconstruction(FrameCallback):
     --------
     >>> from concertino.callbacks import OnlineReconstruction
     >>> from concertino.reconstruction import ReconstructionSettings
-    >>> reconstruction = OnlineReconstruction(ReconstructionSettings(slices=(100, 200)))
+    >>> reconstruction = OnlineReconstruction(ReconstructionSettings(slices=(100, 200)), planes=True)
     """
 
     def __init__(
@@ -79,18 +90,33 @@ class OnlineReconstruction(FrameCallback):
         *,
         preview: Preview | None = None,
         preview_s: float = 1.0,
+        preview_slices: Sequence[int] | None = None,
+        planes: bool | PlanesAt = False,
+        keep_rows: Sequence[int] | Literal["needed", "planes", "all"] = "needed",
+        resolution: bool | None = None,
+        output: str = "tiff",
         directory: str | Path | None = None,
         callbacks: Sequence[DocumentCallback] = (),
+        stream_address: str | None = None,
+        camera: str | None = None,
         name: str = "reconstruction",
     ) -> None:
+        check_image_format(output, "output")
         super().__init__(name)
+        self.output = output
+        self.camera = camera
         self.settings = settings or ReconstructionSettings()
+        self.stream_address = stream_address
         self._preview = preview
         self._preview_s = preview_s
+        self._preview_slices = preview_slices
+        self._planes: PlanesAt | None = (0.0, 0.0, None) if planes is True else planes or None
+        self._keep_rows = "planes" if self._planes and keep_rows == "needed" else keep_rows
+        self._resolution = resolution
         self._directory = None if directory is None else Path(directory)
         self._callbacks = list(callbacks)
-        self._job: _Job | None = None
-        self._jobs: dict[str, _Job] = {}
+        self._job: ReconstructionJob | None = None
+        self._jobs: dict[str, ReconstructionJob] = {}
 
     def add_callback(self, callback: DocumentCallback) -> None:
         """Give the documents of the processing runs to one more callback."""
@@ -147,15 +173,97 @@ class OnlineReconstruction(FrameCallback):
         assert job.result is not None
         return job.result
 
+    def update(
+        self, changes: Mapping[str, Any] | None = None, /, **more: Any
+    ) -> ReconstructionSettings:
+        """Change settings of the run that is being reconstructed, and of those after it.
+
+        They take effect in the next preview and in the result, which records them. What has been
+        kept of the frames decides what can change.
+
+        Parameters
+        ----------
+        changes : mapping, optional
+            Settings by name.
+        **more
+            Settings, such as ``center=512.3``, ``slices=(10, 20)`` or ``filter="hann"``.
+
+        Returns
+        -------
+        ReconstructionSettings
+            All settings from now on.
+
+        Raises
+        ------
+        ParameterError
+            If there is no such setting, or it cannot work.
+        ReconstructionError
+            If that cannot change any more in this run, with the reason. Nothing has changed then.
+        """
+        asked = {**(changes or {}), **more}
+        settings = self.settings.updated(**asked)
+        job = self._job
+        if job is not None and not job.done.is_set():
+            job.update(asked)
+        self.settings = settings
+        return settings
+
+    def rereconstruct(
+        self, settings: ReconstructionSettings | None = None, /, **changes: Any
+    ) -> ReconstructionResult:
+        """Reconstruct the last run again, into a processing run of its own.
+
+        The rows that are kept in memory serve it; when they do not suffice, the stored frames do.
+
+        Parameters
+        ----------
+        settings : ReconstructionSettings, optional
+            How; as the last time by default.
+        **changes
+            Settings to change.
+
+        Returns
+        -------
+        ReconstructionResult
+            As from `wait`, which returns it from now on.
+
+        Raises
+        ------
+        ReconstructionError
+            If there is no such run, or its frames do not suffice.
+        ConcertinoError
+            What went wrong the first time, if there are no frames because of it.
+        """
+        self.wait()
+        job = self._job
+        assert job is not None
+        assert job.result is not None
+        chosen = settings or job.result.settings
+        if changes:
+            chosen = chosen.updated(**changes)
+        job.result = job.rereconstruct(chosen, self._destination(), self._resolution)
+        return job.result
+
+    def settle(self, timeout_s: float = 60.0) -> None:
+        """Wait until every stream was read, and until a reconstruction that finishes has."""
+        super().settle(timeout_s)
+        if self._job is not None and self._job.finishing:
+            self._job.done.wait(timeout_s)
+
     def run_started(self, start: Mapping[str, Any]) -> None:
         """Begin a job for a tomography run; other runs are left alone."""
         try:
-            tomo = TomoBlock.from_start(start)
+            tomo = TomoBlock.from_start(start).for_camera(self.camera)
             if tomo.scheme == "spiral":
                 raise DocumentError(
                     "in a spiral each slice has projections of its own; see level_spiral"
                 )
-            job = _Job(start, tomo)
+            if "resumes" in start:
+                raise DocumentError(
+                    f"it resumes the run {start['resumes']}, and has only a part of the scan; "
+                    "reconstruct both as one scan with concertino.batch.reconstruct_run"
+                )
+            job = ReconstructionJob(start, tomo)
         except DocumentError as error:
             LOG.info("run %s is not reconstructed: %s", start["uid"], error)
             return
@@ -164,14 +272,18 @@ class OnlineReconstruction(FrameCallback):
     def stream_started(self, stream: AnnouncedStream) -> None:
         """Subscribe to streams of known kind of a run that is reconstructed."""
         job = self._jobs.get(stream.start["uid"])
-        if job is not None and stream.name in job.tomo.image_kinds:
+        if job is not None and job.tomo.kind(stream.name) is not None:
             super().stream_started(stream)
 
     def subscribe(self, stream: AnnouncedStream) -> Subscription:
         """Subscribe to a stream, every frame."""
         job = self._jobs[stream.start["uid"]]
-        if job.reconstructor is None:
-            job.reconstructor = self._reconstructor(job, stream)
+        with job.lock:
+            if job.reconstructor is None:
+                job.reconstructor = self._reconstructor(job, stream)
+                job.height = stream.shape[0]
+            job.due.expect(stream.name)
+            job.again = job.finishing
         return subscribe(stream.address, name=self.name)
 
     def take(self, stream: AnnouncedStream, subscription: Subscription) -> None:
@@ -179,21 +291,33 @@ class OnlineReconstruction(FrameCallback):
         job = self._jobs[stream.start["uid"]]
         reconstructor = job.reconstructor
         assert reconstructor is not None
-        kind = job.tomo.image_kinds[stream.name]
-        shown_s = time.monotonic()
+        kind, first = job.tomo.kind(stream.name), job.tomo.segment(stream.name).first
+        job.reopen(subscription.alive)
+        places = FramePlaces(stream.descriptor, stream.data_key, first, job.tomo.num_projections)
         try:
+            if kind == "projection":
+                self._show(job)
+                job.angles.tell(reconstructor)
+            if not first and kind == "dark":
+                reconstructor.forget_darks()  # Those that came were spoiled: all are taken again.
+            elif not first and kind == "flat":
+                reconstructor.forget_flats()
             for batch in subscription:
                 if kind == "dark":
                     reconstructor.add_darks(batch.frames)
                 elif kind == "flat":
                     reconstructor.add_flats(batch.frames)
                 else:
-                    reconstructor.add_projections(batch.frames, batch.start)
+                    for part, start in places.of(batch):
+                        reconstructor.add_projections(batch.frames[part], start, replace=True)
+                        job.angles.came(start, part.stop - part.start)
+                    job.angles.tell(reconstructor)
+                    if job.series is not None:
+                        job.series.look()
+                job.due.came(stream.name, batch.start, batch.stop)
                 subscription.acknowledge(batch.stop)
-                due = time.monotonic() - shown_s > self._preview_s
-                if self._preview is not None and kind == "projection" and due:
-                    self._show(reconstructor, subscription)
-                    shown_s = time.monotonic()
+                if kind == "projection" and (previews := job.previews) is not None:
+                    previews.came()
         except FrameStreamError:
             raise  # Not ours: what came until now is reconstructed when the run stops.
         except Exception:
@@ -201,10 +325,18 @@ class OnlineReconstruction(FrameCallback):
             raise
         subscription.finish()
         with job.lock:
-            job.waiting_for.discard(stream.name)
-            last = not job.waiting_for
-        if last:
-            self._finish_in_thread(job)
+            job.due.ended(stream.name)
+        self._finish_if_all_came(job)
+
+    def __call__(self, name: str, document: Mapping[str, Any]) -> None:
+        """Take one document; those that tell angles are noted."""
+        if name in ("descriptor", "event", "event_page"):
+            for job in list(self._jobs.values()):
+                if job.angles.take(name, document):
+                    if job.series is not None:
+                        job.series.look()
+                    self._finish_if_all_came(job)
+        super().__call__(name, document)
 
     def run_stopped(self, start: Mapping[str, Any], stop: Mapping[str, Any]) -> None:
         """Finish with what is there, when the run did not get to its last stream."""
@@ -212,75 +344,69 @@ class OnlineReconstruction(FrameCallback):
         if job is not None:
             self._finish_in_thread(job)
 
-    def _reconstructor(self, job: _Job, stream: AnnouncedStream) -> Reconstructor:
-        settings = self.settings
-        if settings.center is None and job.tomo.rotation_axis_px is not None:
-            settings = settings.model_copy(update={"center": job.tomo.rotation_axis_px})
+    def _reconstructor(
+        self, job: ReconstructionJob, stream: AnnouncedStream
+    ) -> Reconstructor | TomogramSeries:
+        settings = described_settings(self.settings, job.tomo)
+        if job.tomo.num_tomograms > 1:
+            assert job.tomo.projections_per_tomogram is not None
+            series = TomogramSeries(
+                settings,
+                num_projections=job.tomo.projections_per_tomogram,
+                frame_shape=stream.shape,
+                angles=job.tomo.angles_rad(),
+                keep_rows=self._keep_rows,
+            )
+            where = self._destination()
+            job.series = SeriesJob(
+                series, job.angles, lambda results: job.store_series(results, where, self._preview)
+            )
+            return series
         return Reconstructor(
             settings,
             num_projections=job.tomo.num_projections,
             frame_shape=stream.shape,
-            angles=job.angles,
+            angles=job.tomo.angles_rad(),
+            keep_rows=self._keep_rows,
         )
 
-    def _show(self, reconstructor: Reconstructor, subscription: Subscription) -> None:
-        assert self._preview is not None
-        try:
-            self._preview(reconstructor.slices())
-        except ReconstructionError as error:
-            LOG.debug("no preview yet: %s", error)
-        subscription.alive()
+    def _show(self, job: ReconstructionJob) -> None:
+        """Begin to show what is there, if anybody could see it."""
+        with job.lock:
+            if job.previews is not None or job.finishing or job.reconstructor is None:
+                return
+            if self._preview is None and not self._callbacks:
+                return
+            job.previews = Previews(
+                job.newest,
+                job.start,
+                self._callbacks,
+                preview=self._preview,
+                rows=self._preview_slices,
+                planes=self._planes,
+                period_s=self._preview_s,
+                stream_address=self.stream_address,
+            )
 
-    def _finish_in_thread(self, job: _Job) -> None:
+    def _destination(self) -> Destination:
+        return Destination(
+            self.name, self.output, self._directory, self._callbacks, self.stream_address
+        )
+
+    def _finish_if_all_came(self, job: ReconstructionJob) -> None:
+        with job.lock:
+            last = job.due.nothing and job.angles.all_came
+        if last:
+            self._finish_in_thread(job)
+
+    def _finish_in_thread(self, job: ReconstructionJob) -> None:
         with job.lock:
             if job.finishing:
                 return
             job.finishing = True
         threading.Thread(
-            target=self._finish, args=(job,), name=f"{self.name} finish", daemon=True
+            target=job.finish,
+            args=(self._destination(), self._resolution),
+            name=f"{self.name} finish",
+            daemon=True,
         ).start()
-
-    def _finish(self, job: _Job) -> None:
-        try:
-            if job.reconstructor is None or job.failed or not job.reconstructor.received:
-                raise ReconstructionError(
-                    f"Run {job.start['uid']} cannot be reconstructed: "
-                    + (
-                        "the reconstruction failed while it ran."
-                        if job.failed
-                        else "it gave no projections."
-                    )
-                )
-            job.result = job.reconstructor.finish()
-            if self._preview is not None:
-                self._preview(job.result.volume)
-            self._publish(job, job.result)
-        except BaseException as error:
-            job.error = error
-            LOG.warning("%s of run %s: %s", self.name, job.start["uid"], error)
-        finally:
-            job.reconstructor = None
-            job.done.set()
-
-    def _publish(self, job: _Job, result: ReconstructionResult) -> None:
-        with stored_processing_run(
-            job.start,
-            "reconstruction",
-            result.settings.model_dump(mode="json") | {"center": result.center_px},
-            name=self.name,
-            directory=self._directory,
-            callbacks=self._callbacks,
-        ) as run:
-            if run is None:
-                return
-            job.run = run
-            run.publish(
-                result.volume,
-                stream="slices",
-                data_key="slices",
-                configuration={
-                    "center": float(result.center_px),
-                    "center_confidence": float(result.confidence),
-                    "missing_projections": len(result.missing),
-                },
-            )

@@ -17,9 +17,11 @@ _COLUMNS: dict[str, tuple[Any, str]] = {
     "role": ("string", "<U16"),
     "triggered": ("integer", "<i8"),
     "exposed": ("integer", "<i8"),
+    "recorded": ("integer", "<i8"),
     "frames": ("integer", "<i8"),
     "acknowledged": ("integer", "<i8"),
     "dropped": ("integer", "<i8"),
+    "discarded": ("integer", "<i8"),
     "digest": ("string", "<U16"),
     "state": ("string", "<U16"),
     "reason": ("string", "<U512"),
@@ -74,7 +76,7 @@ class StreamAccount(Collectable, Stageable):
             if not acquisition.started.is_set():
                 continue
             ledger = acquisition.ledger or acquisition.stream.ledger()
-            for record in ledger_records(ledger, acquisition.request.kind):
+            for record in ledger_records(ledger, acquisition.request.stream_name):
                 record["reason"] = record["reason"][:512]
                 data = {f"{self.name}-{column}": record[column] for column in _COLUMNS}
                 yield PartialEvent(data=data, timestamps=dict.fromkeys(data, now_s), time=now_s)

@@ -4,11 +4,16 @@ import asyncio
 import threading
 import time
 from collections.abc import Callable
+from typing import cast
+
+import numpy as np
+from numpy.typing import NDArray
 
 from concertino import CameraError, ConcertinoError
 from concertino.frames import FrameRequest, FrameStream, Ledger
 
-from ._frame_source import FrameSource
+from ._frame_source import BufferedFrameSource, FrameSource
+from ._hold_back import Preview, hold_until_fired
 
 _BATCH_BYTES = 4 * 2**20
 
@@ -28,6 +33,13 @@ class Acquisition:
         How many.
     wake : callable
         Called in any thread whenever a counter changed.
+    preview : Preview, optional
+        Shows frames while a retrospective request waits for its trigger.
+
+    Attributes
+    ----------
+    wanted : int or None
+        Frames to be taken; None as long as that is not known.
     """
 
     def __init__(
@@ -37,8 +49,10 @@ class Acquisition:
         stream: FrameStream,
         request: FrameRequest,
         wake: Callable[[], None],
+        preview: Preview | None = None,
     ) -> None:
         self.request = request
+        self.wanted = None if request.retrospective else request.count
         self.stream = stream
         self.error: BaseException | None = None
         self.ledger: Ledger | None = None
@@ -48,15 +62,69 @@ class Acquisition:
         self._camera = camera
         self._source = source
         self._wake = wake
+        self._times: list[tuple[NDArray[np.int64], NDArray[np.int64]]] = []
+        self._preview = preview
         self._stopping = threading.Event()
+        self._ending = threading.Event()
+        self._idle = threading.Event()
         self._thread: threading.Thread | None = None
         stream.add_listener(wake)
-        stream.triggered = request.count or 0
+        stream.triggered = self.wanted or 0
 
     @property
     def running(self) -> bool:
         """Whether the thread has been started and has not ended."""
         return self._thread is not None and not self.done.is_set()
+
+    @property
+    def exposed(self) -> int:
+        """Frames that the camera has exposed and kept, be they on the stream already or not."""
+        stream = self.stream
+        return max(stream.published + len(stream.dropped), stream.recorded)
+
+    def exposures(self, since: int = 0) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Return the camera's numbers of the frames published, and the middles of their exposures.
+
+        Parameters
+        ----------
+        since : int
+            Index of the first frame to return.
+
+        Returns
+        -------
+        numbers, times_ns : ndarray of int64, shape (n,)
+            Counted from the camera's first number; and in ns by the camera's clock.
+        """
+        known = list(self._times)
+        empty = np.empty(0, np.int64)
+        numbers = np.concatenate([empty, *(part[0] for part in known)])
+        times_ns = np.concatenate([empty, *(part[1] for part in known)])
+        return numbers[since:] - self.first_number, times_ns[since:]
+
+    @property
+    def first_number(self) -> int:
+        """The camera's number of the first frame that it exposes."""
+        declared = getattr(self._source, "first_number", None)
+        if declared is None:  # then it is that of the first frame that came
+            declared = self._times[0][0][0] if self._times else 0
+        return int(declared)
+
+    def end(self) -> None:
+        """Expose no more frames: those until now are all that the request is for."""
+        self._ending.set()
+        self._source.stop()
+        if self._thread is None:
+            self.request_stop()
+
+    @property
+    def idle(self) -> bool:
+        """Whether nothing is exposed any more."""
+        return self._idle.is_set()
+
+    async def ended(self) -> None:
+        """Wait until nothing is exposed any more; frames may still become safe."""
+        if self._thread is not None:
+            await asyncio.to_thread(self._idle.wait)
 
     def start(self) -> None:
         """Start the thread."""
@@ -70,6 +138,7 @@ class Acquisition:
         self._stopping.set()
         self._source.stop()
         if self._thread is None:
+            self._end_preview()
             self.stream.close()
             self.done.set()
 
@@ -86,39 +155,72 @@ class Acquisition:
                 self.start_s = time.time()
                 self.started.set()
                 self._wake()
+                if self.request.readout == "later":
+                    self._record()
                 self._carry()
             except BaseException as error:
-                self.error = self._as_camera_error(error)
+                self.error = self._with_account(self._as_camera_error(error))
                 self.stream.fail(self.error)
             finally:
                 self._source.stop()
+                self._idle.set()
             self.ledger = self.stream.end()
             if self.error is None:
                 self.error = self.stream.error
         except BaseException as error:
             self.error = self.error or error
         finally:
+            self._end_preview()
+            self._idle.set()
             self.stream.close()
             self.started.set()
             self.done.set()
             self._wake()
 
+    def _record(self) -> None:
+        """Have all frames exposed into the camera's memory."""
+        source, wanted = cast(BufferedFrameSource, self._source), self.request.count or 0
+        while self.stream.recorded < wanted and not self._stopping.is_set():
+            self.stream.recorded = source.record()
+            self._wake()
+
     def _carry(self) -> None:
-        stream, wanted = self.stream, self.request.count
+        stream = self.stream
         at_once = max(1, min(_BATCH_BYTES // stream.ring.frame_bytes, stream.capacity // 4))
-        exposed = 0
-        while (wanted is None or exposed < wanted) and not self._stopping.is_set():
+        if self.request.retrospective is not None:
+            self.wanted = hold_until_fired(
+                self._camera, self._source, stream, self.request, self._stopping, self._preview
+            )
+            places = [stream.ring.place(index) for index in range(stream.published)]
+            self._times.append((stream.ring.numbers[places], stream.ring.timestamps[places]))
+            self._end_preview()
+            self._wake()
+        wanted = self.wanted
+        exposed = stream.published + len(stream.dropped)
+        while (wanted is None or exposed < wanted) and not self._done_exposing():
             count = at_once if wanted is None else min(at_once, wanted - exposed)
             grab = self._source.grab(stream.reserve(count))
             stream.note_dropped(grab.dropped)
             stream.commit(len(grab.numbers), grab.timestamps, grab.numbers)
+            if len(grab.numbers):
+                self._times.append((np.array(grab.numbers), np.array(grab.timestamps)))
             exposed += len(grab.numbers) + len(grab.dropped)
             self._wake()
+        if self._ending.is_set() and not self._stopping.is_set():
+            stream.triggered = exposed
+            return
         if wanted is not None and exposed < wanted:
             raise CameraError(
                 f"Camera {self._camera} was stopped after {exposed} of {wanted} frames "
                 f"of {self.request.kind}."
             )
+
+    def _end_preview(self) -> None:
+        if self._preview is not None:
+            self._preview.end()
+
+    def _done_exposing(self) -> bool:
+        return self._stopping.is_set() or self._ending.is_set()
 
     def _as_camera_error(self, error: BaseException) -> BaseException:
         if isinstance(error, ConcertinoError):
@@ -129,6 +231,18 @@ class Acquisition:
         )
         wrapped.__cause__ = error
         return wrapped
+
+    def _with_account(self, error: BaseException) -> BaseException:
+        """Say what became of the frames in the camera's memory when the camera is what failed."""
+        stream = self.stream
+        if not stream.recorded or not isinstance(error, CameraError):
+            return error
+        told = CameraError(
+            f"{error} Of {self.request.count} frames of {self.request.kind}, {stream.recorded} were "
+            f"recorded into its memory and {stream.published} read out; the others are lost."
+        )
+        told.__cause__ = error
+        return told
 
     def check(self) -> None:
         """Raise what went wrong: the camera's failure, a subscriber's, or lost frames."""

@@ -74,6 +74,10 @@ class SimulatedShutter(StandardReadable):
         """Whether the beam passes."""
         return self.history.fraction(time.time(), 0) > 0
 
+    def set_duration_s(self, value: bool | str) -> float:
+        """Return how long `set` takes, in seconds."""
+        return self._delay_s
+
     @AsyncStatus.wrap
     async def set(self, value: bool | str) -> None:
         """Open (True) or close (False) the shutter."""
@@ -109,6 +113,10 @@ class SimulatedTube(StandardReadable):
         """Whether the tube gives beam."""
         return self.history.fraction(time.time(), 0) > 0
 
+    def set_duration_s(self, value: bool | str) -> float:
+        """Return how long `set` takes, in seconds."""
+        return self._ramp_s if _as_switch(self.name, value) else 0.0
+
     @AsyncStatus.wrap
     async def set(self, value: bool | str) -> None:
         """Switch the tube on (True) or off (False)."""
@@ -133,16 +141,22 @@ class SimulatedStorageRing(StandardReadable):
     """
 
     def __init__(self, current: float = 100.0, lifetime_h: float = 10.0, name: str = "") -> None:
-        self._initial = current
         self._lifetime_s = lifetime_h * 3600
-        self._start_s = time.time()
+        self._changes = [(time.time(), current)]
         with self.add_children_as_readables(StandardReadableFormat.HINTED_SIGNAL):
             self.current, self._set_current = soft_signal_r_and_setter(float, current, units="mA")
         super().__init__(name)
 
     def current_at(self, time_s: float) -> float:
         """Return the current at a time in seconds since the epoch, in mA."""
-        return self._initial * math.exp(-max(0.0, time_s - self._start_s) / self._lifetime_s)
+        changes = self._changes
+        since_s, current = next((c for c in reversed(changes) if c[0] <= time_s), changes[0])
+        return current * math.exp(-max(0.0, time_s - since_s) / self._lifetime_s)
+
+    def refill(self, current: float) -> None:
+        """Have another current from now on, in mA: a refill, or a beam loss; in any thread."""
+        self._changes = [*self._changes[-63:], (time.time(), current)]
+        self._set_current(current)
 
     async def read(self) -> dict[str, Reading[Any]]:
         """Return the current now, in mA."""
@@ -183,6 +197,11 @@ class BeamSwitch:
     def set(self, value: bool | str) -> Any:
         """Switch the beam on (True) or off (False)."""
         return self.device.set(self._values[_as_switch(self.name, value)])
+
+    def set_duration_s(self, value: bool | str) -> Any:
+        """Return how long `set` takes, in seconds, as the device tells it; 0 when it does not."""
+        duration = getattr(self.device, "set_duration_s", None)
+        return 0.0 if duration is None else duration(self._values[_as_switch(self.name, value)])
 
     def read(self) -> Any:
         """Return the device's reading."""

@@ -1,9 +1,11 @@
 """Cameras as bluesky devices: they declare a frame stream and document what is safe."""
 
 import asyncio
+import time
 from collections.abc import AsyncIterator, Callable
 from typing import Any
 
+import numpy as np
 from bluesky.protocols import (
     Collectable,
     Flyable,
@@ -12,11 +14,13 @@ from bluesky.protocols import (
     Readable,
     Reading,
     Stageable,
+    Stoppable,
     StreamAsset,
     Triggerable,
     WritesStreamAssets,
 )
 from event_model import DataKey
+from numpy.typing import NDArray
 from ophyd_async.core import (
     AsyncStatus,
     Device,
@@ -30,12 +34,14 @@ from ophyd_async.core import (
 )
 
 from concertino import CameraError
+from concertino.documents import UNKNOWN_NUMBER
 from concertino.frames import FrameRequest, FrameStream, StreamAssets
 
 from ._account import StreamAccount
 from ._acquisition import Acquisition
-from ._camera_checks import check_timing, trigger_of
+from ._camera_checks import check_memory, check_retrospective, check_timing, trigger_of
 from ._frame_source import CameraSettings, FrameSource
+from ._hold_back import Preview
 
 _PROGRESS_S = 0.02
 
@@ -47,6 +53,7 @@ class Camera(
     Preparable,
     Flyable,
     Stageable,
+    Stoppable,
     Collectable,
     WritesStreamAssets,
 ):
@@ -69,6 +76,9 @@ class Camera(
         Memory for frames on their way to the subscribers, in bytes.
     subscriber_timeout_s : float
         How long a subscriber may be silent, in seconds.
+    stream_address : str
+        Where subscribers find the frames: ``""`` for those in this process, ``"ipc://"`` also for other
+        processes of this computer, ``"tcp://host:0"`` for other computers.
     name : str
         Name of the device, which is also the data key of its frames.
     """
@@ -81,21 +91,26 @@ class Camera(
         frame_rate: float = 0.0,
         ring_bytes: int = 256 * 2**20,
         subscriber_timeout_s: float = 30.0,
+        stream_address: str = "",
         name: str = "camera",
     ) -> None:
         self.source = source
+        self._stream_address = stream_address
         self._ring_bytes = ring_bytes
         self._subscriber_timeout_s = subscriber_timeout_s
         self._acquisition: Acquisition | None = None
         self._assets: StreamAssets | None = None
         self._last: FrameStream | None = None
         self._preparing = asyncio.Lock()
+        self._stepping = False
         self.exposure = soft_signal_rw(float, exposure, units="s")
         self.frame_rate = soft_signal_rw(float, frame_rate, units="Hz")
         self.frames, self._set_frames = soft_signal_r_and_setter(str, "")
+        self.preview, self._set_preview = soft_signal_r_and_setter(str, "")
         self.pixel_size, self._set_pixel_size = soft_signal_r_and_setter(
             float, source.pixel_size_um, units="um"
         )
+        self.first_number, self._set_first_number = soft_signal_r_and_setter(int, 0)
         self.start_time, self._set_start_time = soft_signal_r_and_setter(float, 0.0, units="s")
         self.account = StreamAccount(f"{name}-ledger")
         super().__init__(name)
@@ -116,13 +131,36 @@ class Camera(
         return self.source.shape[0] * self.source.shape[1] * self.source.dtype.itemsize
 
     @property
+    def ring_bytes(self) -> int:
+        """Most memory that frames on their way to the subscribers take, in bytes."""
+        return max(self._ring_bytes, 2 * self.frame_bytes)
+
+    @property
+    def ring_held_bytes(self) -> int:
+        """How much of `ring_bytes` the last stream has taken already; the next one takes it over."""
+        ring = None if self._last is None else self._last.ring
+        return 0 if ring is None else ring.capacity * ring.frame_bytes
+
+    @property
     def exposed(self) -> bool:
         """Whether all frames asked for are exposed, be they safe or not; the beam is not needed."""
         acquisition = self._acquisition
-        if acquisition is None or acquisition.request.count is None:
+        if acquisition is None or acquisition.wanted is None:
             return False
-        taken = acquisition.stream.published + len(acquisition.stream.dropped)
-        return taken >= acquisition.request.count
+        return acquisition.exposed >= acquisition.wanted
+
+    async def wait_exposed(self) -> None:
+        """Wait until all frames asked for are exposed, be they read out or not.
+
+        Raises
+        ------
+        CameraError
+            If the camera was not prepared, failed, or was stopped before that.
+        """
+        acquisition = self._prepared("wait for its exposures")
+        await self._until(lambda: self.exposed or acquisition.done.is_set())
+        if acquisition.error is not None:
+            raise acquisition.error
 
     @property
     def hints(self) -> Hints:
@@ -135,6 +173,25 @@ class Camera(
         await self._stop()
         self._acquisition = self._assets = None
         self._set_frames("")
+        self._set_preview("")
+
+    async def stop(self, success: bool = True) -> None:
+        """End the stream early, in good order: the frames exposed until now are all that is wanted.
+
+        Returns when nothing is exposed any more; `complete` waits until the frames are safe.
+
+        Parameters
+        ----------
+        success : bool
+            False: as `unstage`.
+        """
+        if self._acquisition is None:
+            return
+        if not success:
+            self._acquisition.request_stop()
+            return
+        self._acquisition.end()
+        await self._acquisition.ended()
 
     def unstage(self) -> AsyncStatus[None]:
         """Stop exposing, end the frame stream and wait until its subscribers are done."""
@@ -161,7 +218,44 @@ class Camera(
         if self._acquisition is not None:
             await self._acquisition.stop()
         await self.check_request(request)
+        self._changed = asyncio.Event()
+        self._stepping = False
+        loop = asyncio.get_running_loop()
+        event = self._changed
+        self._acquisition = await self._acquire(request, lambda: _set_soon(loop, event))
+        stream = self._acquisition.stream
+        self._assets = StreamAssets(self.name, stream)
+        self.account.watch(self._acquisition)
+        self._set_frames(stream.address)
+        self._set_pixel_size(self.source.pixel_size_um)
+        declared = getattr(self.source, "first_number", None)
+        self._set_first_number(UNKNOWN_NUMBER if declared is None else declared)
+
+    async def exposures(self, since: int = 0) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Return when the frames of the present stream were exposed.
+
+        Parameters
+        ----------
+        since : int
+            Index of the first frame to return.
+
+        Returns
+        -------
+        numbers, times_ns : ndarray of int64, shape (n,)
+            The camera's frame numbers, counted from 0 for the first exposure, so that a frame which was
+            lost leaves a gap; and the middle of each exposure in ns by the camera's clock.
+        """
+        return self._prepared("tell its exposures").exposures(since)
+
+    async def clock(self) -> float:
+        """Return what the clock of the time stamps shows now, in seconds since the epoch."""
+        clock = getattr(self.source, "clock", None)
+        return time.time() if clock is None else float(clock())
+
+    async def _acquire(self, request: FrameRequest, wake: Callable[[], None]) -> Acquisition:
+        """Make the frame stream and what will carry frames to it."""
         stream = FrameStream(
+            self._stream_address or None,
             shape=self.source.shape,
             dtype=self.source.dtype,
             name=f"{self.name}/{request.kind}",
@@ -170,16 +264,11 @@ class Camera(
             ring=self._last.ring if self._last is not None else None,
         )
         self._last = stream
-        self._changed = asyncio.Event()
-        loop = asyncio.get_running_loop()
-        event = self._changed
-        self._acquisition = Acquisition(
-            self.name, self.source, stream, request, lambda: _set_soon(loop, event)
-        )
-        self._assets = StreamAssets(self.name, stream)
-        self.account.watch(self._acquisition)
-        self._set_frames(stream.address)
-        self._set_pixel_size(self.source.pixel_size_um)
+        preview = None
+        if request.retrospective is not None:
+            preview = Preview(self._stream_address, stream, request.retrospective.preview_hz)
+            self._set_preview(preview.address)
+        return Acquisition(self.name, self.source, stream, request, wake, preview)
 
     async def check_request(self, request: FrameRequest) -> None:
         """Check whether the camera can do what is asked, with its present settings.
@@ -194,9 +283,12 @@ class Camera(
                 f"Camera {self.name} was asked for {request.count} frames of {request.kind}; "
                 "ask for at least one."
             )
+        if request.retrospective is not None:
+            check_retrospective(self.name, request, self.frame_bytes, self._ring_bytes)
         settings = await self._settings(request)
         if self._acquisition is None or not self._acquisition.running:
             await asyncio.to_thread(self.source.prepare, request, settings)
+            check_memory(self.name, request, self.source)
 
     @AsyncStatus.wrap
     async def kickoff(self) -> None:
@@ -245,13 +337,16 @@ class Camera(
     async def trigger(self) -> None:
         """Take one frame; done when it is exposed and published.
 
+        Prepared for pulses at its input, and kicked off, the camera waits for the next one.
+
         Raises
         ------
         CameraError
             If the camera was not prepared for software triggers, or failed.
         """
         acquisition = self._prepared("trigger")
-        if acquisition.request.trigger != "software":
+        self._stepping = True
+        if acquisition.request.trigger == "internal":
             raise CameraError(
                 f"Camera {self.name} was triggered but prepared for {acquisition.request.trigger} "
                 "triggers; prepare it with FrameRequest(…, trigger='software')."
@@ -259,15 +354,13 @@ class Camera(
         if not acquisition.running and not acquisition.done.is_set():
             acquisition.start()
             await self._until(acquisition.started.is_set)
-        stream = acquisition.stream
-        before = stream.published + len(stream.dropped)
-        self.source.trigger()
-        await self._until(
-            lambda: stream.published + len(stream.dropped) > before or acquisition.done.is_set()
-        )
+        before = acquisition.exposed
+        if acquisition.request.trigger == "software":
+            self.source.trigger()
+        await self._until(lambda: acquisition.exposed > before or acquisition.done.is_set())
         if acquisition.error is not None:
             raise acquisition.error
-        if stream.published + len(stream.dropped) == before:
+        if acquisition.exposed == before:
             raise CameraError(
                 f"Camera {self.name} was triggered after it had taken the {before} frames of "
                 f"{acquisition.request.kind} or was stopped; prepare it again for more."
@@ -296,7 +389,7 @@ class Camera(
         return await self.describe()
 
     async def read_configuration(self) -> dict[str, Reading[Any]]:
-        """Return exposure, frame rate, pixel size and the address of the frame stream."""
+        """Return exposure, frame rate, pixel size, first number and address of the frame stream."""
         await self._be_prepared()
         return await merge_gathered_dicts(signal.read() for signal in self._configuration)
 
@@ -316,7 +409,7 @@ class Camera(
         if self._assets is None or self._acquisition is None:
             return
         acquisition = self._acquisition
-        if acquisition.request.trigger == "software" and acquisition.running:
+        if self._stepping and acquisition.running:
             await self._until(
                 lambda: (
                     acquisition.stream.acknowledged == acquisition.stream.published
@@ -331,7 +424,10 @@ class Camera(
 
     @property
     def _configuration(self) -> tuple[SignalR[Any], ...]:
-        return (self.exposure, self.frame_rate, self.frames, self.pixel_size)
+        own = (self.exposure, self.frame_rate, self.frames, self.pixel_size)
+        retrospective = self._acquisition is not None and self._acquisition.request.retrospective
+        preview = (self.preview,) if retrospective else ()
+        return (*own, self.first_number, *preview)
 
     async def _as_request(self, value: FrameRequest | TriggerInfo) -> FrameRequest:
         if isinstance(value, FrameRequest):

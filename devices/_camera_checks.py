@@ -7,6 +7,11 @@ from ophyd_async.core import DetectorTrigger, TriggerInfo
 from concertino import CameraError
 from concertino.frames import FrameRequest
 
+from ._frame_source import FrameSource
+
+#: Slots of the ring that are not kept from before a trigger, so that there is room for what follows.
+HELD_SPARE = 4
+
 Trigger = Literal["internal", "software", "edge"]
 
 _TRIGGERS: dict[DetectorTrigger, Trigger] = {
@@ -56,4 +61,66 @@ def check_timing(camera: str, request: FrameRequest, exposure_s: float, rate_hz:
             f"Camera {camera} cannot take {rate_hz:g} frames/s with an exposure of {exposure_s:g} s; "
             f"that exposure allows at most {1 / exposure_s:g} frames/s. Lower the frame rate or "
             "the exposure."
+        )
+
+
+def check_retrospective(
+    camera: str, request: FrameRequest, frame_bytes: int, ring_bytes: int
+) -> None:
+    """Check that the frames before a trigger fit into a camera's ring.
+
+    Raises
+    ------
+    CameraError
+        If they do not, or the request is none that can be waited for.
+    """
+    asked = request.retrospective
+    if asked is None:
+        return
+    if request.trigger != "internal":
+        raise CameraError(
+            f"Camera {camera} was asked to wait for a trigger of the recording with "
+            f"{request.trigger} triggers of each frame; it must expose at its own frame rate."
+        )
+    if asked.before < 1 or asked.after < 1 or request.count != asked.before + asked.after:
+        raise CameraError(
+            f"Camera {camera} was asked for {request.count} frames, {asked.before} from before and "
+            f"{asked.after} from after a trigger; ask for at least one of each, and for their sum."
+        )
+    capacity = max(2, ring_bytes // frame_bytes)
+    # The camera writes into some of the ring while the rest is kept.
+    if asked.before + HELD_SPARE > capacity:
+        needed = (asked.before + HELD_SPARE) * frame_bytes
+        raise CameraError(
+            f"Camera {camera} was asked to keep {asked.before} frames from before a trigger; its ring "
+            f"of {ring_bytes / 2**20:.4g} MiB holds {capacity} frames of {frame_bytes / 2**20:.4g} MiB, "
+            f"{HELD_SPARE} of which the camera needs. Ask for at most {max(0, capacity - HELD_SPARE)}, "
+            f"or give the camera ring_bytes={needed}."
+        )
+
+
+def check_memory(camera: str, request: FrameRequest, source: FrameSource) -> None:
+    """Check that the frames of a request fit into the camera's own memory, if they are to go there.
+
+    Raises
+    ------
+    CameraError
+        If they do not, or the camera has no memory, or nobody said how many there will be.
+    """
+    if request.readout == "direct":
+        return
+    memory = getattr(source, "memory_bytes", 0)
+    if not memory:
+        raise CameraError(
+            f"Camera {camera} was asked to record {request.kind} and read them out later; it has no "
+            "memory of its own. Use readout='direct'."
+        )
+    frame_bytes = source.shape[0] * source.shape[1] * source.dtype.itemsize
+    holds = memory // frame_bytes
+    if request.count is None or request.count > holds:
+        count = "frames without end" if request.count is None else f"{request.count} frames"
+        needed = "" if request.count is None else f", {request.count * frame_bytes / 1e6:.3g} MB"
+        raise CameraError(
+            f"Camera {camera} was asked to record {count} of {request.kind}{needed}; its memory of "
+            f"{memory / 1e6:.3g} MB holds {holds}. Ask for at most so many, or use readout='direct'."
         )

@@ -31,6 +31,8 @@ class FileSource:
         Name of the camera in messages.
     """
 
+    first_number = 0
+
     def __init__(
         self, images: dict[str, ImageSequence], *, loop: bool = False, name: str = "camera"
     ) -> None:
@@ -68,9 +70,10 @@ class FileSource:
                 f"Camera {self._name} was asked for {request.kind}; it has files for "
                 f"{', '.join(self.images)} only."
             )
-        if request.count is not None and request.count > len(images) and not self._loop:
+        asked = None if request.count is None else request.first + request.count
+        if asked is not None and asked > len(images) and not self._loop:
             raise CameraError(
-                f"Camera {self._name} was asked for {request.count} frames of {request.kind}; its files "
+                f"Camera {self._name} was asked for {asked} frames of {request.kind}; its files "
                 f"hold {len(images)}. Ask for fewer, or begin at an earlier start index."
             )
         if request.trigger == "edge":
@@ -82,7 +85,7 @@ class FileSource:
 
     def start(self) -> None:
         """Begin to serve frames, or to wait for triggers."""
-        self._index = 0
+        self._index = 0  # of the frame in this stream
         self._triggers = threading.Semaphore(0)
         self._stopped.clear()
         self._start_s = time.time()
@@ -110,7 +113,9 @@ class FileSource:
         if self._stopped.is_set():
             return Grab(np.empty(0, np.int64), np.empty(0, np.int64))
         length = len(self._images)
-        first = self._index % length if self._loop else self._index
+        first = self._request.first + self._index
+        if self._loop:
+            first %= length
         if first >= length:
             raise CameraError(
                 f"Camera {self._name} is past the end of its files: frame {first} of "
@@ -120,7 +125,14 @@ class FileSource:
         self._images.read(first, first + count, out=out[:count])
         numbers = np.arange(self._index, self._index + count, dtype=np.int64)
         self._index += count
-        return Grab(np.full(count, time.time_ns(), np.int64), numbers)
+        return Grab(self._times_ns(numbers), numbers)
+
+    def _times_ns(self, numbers: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Return when the frames were due; at no rate, or by triggers, that is now."""
+        rate = self._settings.frame_rate_hz
+        if self._request.trigger == "software" or not rate:
+            return np.full(len(numbers), time.time_ns(), np.int64)
+        return np.asarray((self._start_s + (numbers + 0.5) / rate) * 1e9, np.int64)
 
     def _due(self, at_most: int) -> int:
         """Wait for the next frame and return how many may be served."""
@@ -152,6 +164,8 @@ class FileCamera(Camera):
         Frames per second; 0 for as fast as the files can be read.
     loop : bool
         Begin again at the end of the files instead of failing.
+    stream_address : str
+        As for `Camera`.
     name : str
         Name of the device.
 
@@ -172,6 +186,7 @@ class FileCamera(Camera):
         roi: Roi | None = None,
         frame_rate: float = 0.0,
         loop: bool = False,
+        stream_address: str = "",
         name: str = "camera",
     ) -> None:
         images: dict[str, ImageSequence] = {}
@@ -191,5 +206,6 @@ class FileCamera(Camera):
             FileSource(images, loop=loop, name=name),
             exposure=0.0,
             frame_rate=frame_rate,
+            stream_address=stream_address,
             name=name,
         )

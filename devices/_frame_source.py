@@ -1,7 +1,7 @@
 """What a camera must be able to do to publish frames: the part that each kind of camera writes."""
 
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -46,6 +46,10 @@ class Grab:
 
 class FrameSource(Protocol):
     """A camera as `Camera` drives it: called from one thread, but `stop` and `trigger` from any.
+
+    Two members are optional: ``first_number``, the number of the first frame that is exposed after
+    `start` (without it, whichever comes first), and ``clock()``, what the clock of the time stamps
+    shows now in seconds (without it, the computer's).
 
     Attributes
     ----------
@@ -97,3 +101,33 @@ class FrameSource(Protocol):
 
     def stop(self) -> None:
         """Stop exposing and let a waiting `grab` return; harmless when stopped."""
+
+
+@runtime_checkable
+class BufferedFrameSource(FrameSource, Protocol):
+    """A camera with a memory of its own, into which it may record faster than it can be read out.
+
+    Prepared with a request whose `readout` is ``"later"`` and started, it has `record` called until all
+    frames are in its memory, and then `grab`, which gives them in order. `stop` ends both.
+
+    Attributes
+    ----------
+    memory_bytes : int
+        Size of the memory in bytes; 0 for a camera that has none.
+    """
+
+    memory_bytes: int
+
+    def record(self) -> int:
+        """Wait until at least one more frame is recorded.
+
+        Returns
+        -------
+        int
+            Exposures since `start`, the lost ones included; more than before unless `stop` was called.
+
+        Raises
+        ------
+        CameraError
+            If the camera died.
+        """

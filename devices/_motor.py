@@ -18,6 +18,7 @@ from ophyd_async.core import (
 
 from concertino import DeviceError
 
+from ._encoder import SimulatedEncoder
 from ._trajectory import Braking, Move, Trajectory
 
 _UPDATE_S = 0.1
@@ -43,6 +44,10 @@ class SimulatedMotor(StandardReadable, Stoppable):
         Greatest speed that is accepted, in unit/s.
     limits : tuple of float
         Lowest and highest position that is accepted, in `unit`.
+    encoder : SimulatedEncoder, optional
+        Records where the axis is while it moves.
+    ramp_factor : float
+        How many times as long as `acceleration_time` says it really takes to reach the speed.
     name : str
         Name of the device.
     """
@@ -56,13 +61,19 @@ class SimulatedMotor(StandardReadable, Stoppable):
         acceleration_time: float = 0.05,
         max_velocity: float,
         limits: tuple[float, float] = (-math.inf, math.inf),
+        encoder: SimulatedEncoder | None = None,
+        ramp_factor: float = 1.0,
         name: str = "",
     ) -> None:
         self.unit = unit
+        self.encoder = encoder
+        self._ramp_factor = ramp_factor
         self.max_velocity = max_velocity
         self.limits = limits
         self._trajectory = Trajectory(position)
         self._orders = 0
+        if encoder is not None:
+            encoder.follow(self.position_at)
         with self.add_children_as_readables(StandardReadableFormat.HINTED_SIGNAL):
             self.user_readback, self._set_readback = soft_signal_r_and_setter(
                 float, position, units=unit, precision=4
@@ -80,6 +91,10 @@ class SimulatedMotor(StandardReadable, Stoppable):
     def position_at(self, time_s: float) -> float:
         """Return where the axis was at a time in seconds since the epoch, in its unit."""
         return self._trajectory.position(time_s)
+
+    def velocity_at(self, time_s: float) -> float:
+        """Return how fast the axis was at a time in seconds since the epoch, in its unit/s."""
+        return self._trajectory.velocity(time_s)
 
     async def read(self) -> dict[str, Reading[Any]]:
         """Return the position now, with its time."""
@@ -139,7 +154,8 @@ class SimulatedMotor(StandardReadable, Stoppable):
             raise self._interrupted(target)
         start_s = time.time()
         origin = self.position_at(start_s)
-        move = Move(start_s, origin, target, abs(speed), abs(speed) / ramp_s)
+        acceleration = abs(speed) / (ramp_s * self._ramp_factor)
+        move = Move(start_s, origin, target, abs(speed), acceleration)
         self._trajectory.append(move)
         while (left_s := move.stop_s - time.time()) > 0:
             await asyncio.sleep(min(left_s, _UPDATE_S))

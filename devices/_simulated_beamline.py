@@ -3,14 +3,25 @@
 import math
 import time
 from dataclasses import replace
+from typing import Any, Literal
 
 from concertino import ParameterError
-from concertino.simulation import Beam, BeamlineState, Detector, Faults, Twin, ellipsoid_foam
+from concertino.simulation import (
+    Beam,
+    BeamlineState,
+    Detector,
+    Faults,
+    Twin,
+    ellipsoid_foam,
+    seen_by,
+)
 
 from ._beam import SimulatedShutter, SimulatedStorageRing, SimulatedTube
 from ._camera import Camera
+from ._encoder import SimulatedEncoder
 from ._motor import SimulatedMotor
 from ._simulated_source import SimulatedSource
+from ._trigger_box import SimulatedTriggerBox
 
 
 class SimulatedBeamline:
@@ -40,6 +51,15 @@ class SimulatedBeamline:
         Memory for frames on their way to the subscribers, in bytes.
     subscriber_timeout_s : float
         How long a subscriber may be silent, in seconds.
+    stream_address : str
+        Where subscribers find the frames: ``""`` for those in this process, ``"ipc://"`` also for other
+        processes of this computer, ``"tcp://host:0"`` for other computers.
+    encoder : SimulatedEncoder or None
+        Of the rotation; one with the computer's clock by default, None for a stage without.
+    memory_bytes : int
+        Size in bytes of a memory of the camera's own, for plans with ``readout="later"``; 0 for none.
+    readout_rate_hz : float
+        Frames that it reads out of that memory in a second; 0 for as fast as it can.
 
     Attributes
     ----------
@@ -52,6 +72,12 @@ class SimulatedBeamline:
         Lifts the sample along the rotation axis, in mm.
     grating_stage : SimulatedMotor
         Steps the grating of a twin that has one, in um.
+    axis_roll, axis_pitch : SimulatedMotor
+        Tilt the rotation stage in the detector's plane and along the beam, in deg.
+    focus_stage : SimulatedMotor
+        Moves the camera along the beam, in mm; it matters to a twin that has a focus.
+    trigger_box : SimulatedTriggerBox
+        Gives pulses to the camera by the rotation's positions, by time or one by one.
     shutter : SimulatedShutter
     tube : SimulatedTube
     ring : SimulatedStorageRing
@@ -79,10 +105,19 @@ class SimulatedBeamline:
         seed: int = 0,
         ring_bytes: int = 256 * 2**20,
         subscriber_timeout_s: float = 30.0,
+        stream_address: str = "",
+        encoder: SimulatedEncoder | Literal["default"] | None = "default",
+        memory_bytes: int = 0,
+        readout_rate_hz: float = 0.0,
     ) -> None:
         self.twin = twin or foam_twin(shape, noise=noise, seed=seed)
         self.rotation = SimulatedMotor(
-            "deg", velocity=360.0, max_velocity=1440.0, acceleration_time=0.05, name="rotation"
+            "deg",
+            velocity=360.0,
+            max_velocity=1440.0,
+            acceleration_time=0.05,
+            encoder=SimulatedEncoder() if encoder == "default" else encoder,
+            name="rotation",
         )
         self.sample_stage = SimulatedMotor(
             "mm",
@@ -108,6 +143,25 @@ class SimulatedBeamline:
             limits=(-1000.0, 1000.0),
             name="grating_stage",
         )
+        self.axis_roll, self.axis_pitch = (
+            SimulatedMotor(
+                "deg",
+                velocity=10.0,
+                max_velocity=20.0,
+                acceleration_time=0.01,
+                limits=(-10.0, 10.0),
+                name=name,
+            )
+            for name in ("axis_roll", "axis_pitch")
+        )
+        self.focus_stage = SimulatedMotor(
+            "mm",
+            velocity=20.0,
+            max_velocity=50.0,
+            acceleration_time=0.01,
+            limits=(-50.0, 50.0),
+            name="focus_stage",
+        )
         self.shutter = SimulatedShutter(name="shutter")
         self.tube = SimulatedTube(name="tube")
         self.ring = SimulatedStorageRing(name="ring")
@@ -116,12 +170,86 @@ class SimulatedBeamline:
         self.source = source
         self.beam = self.shutter if source == "synchrotron" else self.tube
         self._born_s = time.time()
+        self._exposure, self._frame_rate = exposure, frame_rate
+        self._streams: dict[str, Any] = {
+            "ring_bytes": ring_bytes,
+            "subscriber_timeout_s": subscriber_timeout_s,
+            "stream_address": stream_address,
+        }
+        camera = SimulatedSource(
+            self.twin, self.state, faults,
+            memory_bytes=memory_bytes, readout_rate_hz=readout_rate_hz,
+        )  # fmt: skip
+        camera.trigger_input = True
+        self.trigger_box = SimulatedTriggerBox(camera.edge, [self.rotation])
         self.camera = Camera(
-            SimulatedSource(self.twin, self.state, faults),
+            camera,
             exposure=exposure,
             frame_rate=frame_rate,
-            ring_bytes=ring_bytes,
-            subscriber_timeout_s=subscriber_timeout_s,
+            **self._streams,
+        )
+
+    def add_camera(
+        self,
+        name: str,
+        *,
+        shape: tuple[int, int],
+        pixel_size_um: float | None = None,
+        exposure: float | None = None,
+        frame_rate: float | None = None,
+        faults: Faults | None = None,
+        memory_bytes: int = 0,
+        readout_rate_hz: float = 0.0,
+    ) -> Camera:
+        """Return another camera that sees the same sample in the same beam.
+
+        Parameters
+        ----------
+        name : str
+            Of the camera.
+        shape : tuple of int
+            Frame shape (height, width) in pixels; its centre is on the same ray as the first camera's.
+        pixel_size_um : float, optional
+            Size of a pixel in the plane of the sample, in um: smaller for other optics, larger for
+            binning; that of the first camera by default.
+        exposure, frame_rate : float, optional
+            Initial exposure time in seconds and frame rate in Hz; those of the first camera by default.
+        faults, memory_bytes, readout_rate_hz
+            As for the first camera.
+
+        Returns
+        -------
+        Camera
+            Its twin is ``camera.source.twin``.
+        """
+        detector = self.twin.detector
+        size_mm = detector.pixel_size_mm if pixel_size_um is None else pixel_size_um / 1000
+        # A larger pixel holds more electrons, as one that is binned does.
+        area = max(1.0, (size_mm / detector.pixel_size_mm) ** 2)
+        twin = seen_by(
+            self.twin,
+            replace(
+                detector,
+                shape=shape,
+                pixel_size_mm=size_mm,
+                full_well=detector.full_well * area,
+                gain=detector.gain / area,
+                seed=detector.seed + 1,
+            ),
+        )
+        return Camera(
+            SimulatedSource(
+                twin,
+                self.state,
+                faults,
+                name,
+                memory_bytes=memory_bytes,
+                readout_rate_hz=readout_rate_hz,
+            ),
+            exposure=self._exposure if exposure is None else exposure,
+            frame_rate=self._frame_rate if frame_rate is None else frame_rate,
+            name=name,
+            **self._streams,
         )
 
     def state(self, begin_s: float, end_s: float) -> BeamlineState:
@@ -135,6 +263,11 @@ class SimulatedBeamline:
             sample_offset_mm=self._offset_mm(begin_s),
             sample_offset_end_mm=self._offset_mm(end_s),
             grating_position_um=self.grating_stage.position_at(middle_s),
+            axis_tilt_rad=(
+                math.radians(self.axis_roll.position_at(middle_s)),
+                math.radians(self.axis_pitch.position_at(middle_s)),
+            ),
+            focus_mm=self.focus_stage.position_at(middle_s),
             ring_current_ma=self.ring.current_at(middle_s)
             if self.source == "synchrotron"
             else None,
@@ -148,7 +281,10 @@ class SimulatedBeamline:
         """The devices whose state belongs to every run."""
         switches = (self.shutter, self.ring) if self.source == "synchrotron" else (self.tube,)
         grating = () if self.twin.grating is None else (self.grating_stage,)
-        return (self.rotation, self.sample_stage, self.vertical_stage, *grating, *switches)
+        tilt = (self.axis_roll, self.axis_pitch) if any(self.twin.axis_tilt_rad) else ()
+        focus = () if self.twin.focus is None else (self.focus_stage,)
+        stages = (self.rotation, self.sample_stage, self.vertical_stage)
+        return (*stages, *tilt, *focus, *grating, *switches)
 
 
 def foam_twin(shape: tuple[int, int], *, noise: bool = True, seed: int = 0) -> Twin:

@@ -46,7 +46,7 @@ class Move:
     @property
     def duration_s(self) -> float:
         """Time of the whole move, in seconds."""
-        if not self.distance:
+        if not self.peak_speed:  # no way at all, or one too small for a float's square root
             return 0.0
         return self.ramp_s + self.distance / self.peak_speed
 

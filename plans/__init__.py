@@ -1,43 +1,79 @@
 """What to do: experiments as generators of messages, and the stubs that they are made of."""
 
-from ._angle_schemes import AngleList, AngleScheme, Equidistant, GoldenRatio, Timbir
+from ._align_rotation_axis import AxisAlignment, align_rotation_axis
+from ._angle_schemes import AngleList, AngleScheme, Equidistant, GoldenRatio, MultiTurn, Timbir
+from ._cameras import CameraSet
+from ._closed_loop import LoopResult, closed_loop, outcome_of
 from ._continuous_spiral_tomography import continuous_spiral_tomography
 from ._continuous_tomography import continuous_tomography
 from ._directors import change_samples, for_each, xy_scan
+from ._find_rotation_axis import find_rotation_axis
+from ._focus import FocusResult, focus
 from ._formulas import angular_step, maximum_velocity, projections_needed, tomograms_in_spiral
 from ._frames import take_darks, take_flats, take_frames, take_stepped_frames
 from ._grating_stepping import grating_stepping
-from ._pause import SeriesPause
-from ._protocols import Beam, FrameCamera, Rotation
+from ._hold import Hold
+from ._image_measure import ImageMeasure
+from ._overheads import Overheads
+from ._preflight import preflight
+from ._preflight_value import AxisFigures, Preflight, StreamFigures
+from ._protocols import Beam, FrameCamera, PositionEncoder, Rotation, TriggerDevice
 from ._radiography import radiography
+from ._resume import resume
+from ._retrospective_radiography import retrospective_radiography
 from ._run import imaging_run
 from ._safety import beam_off, beam_on, run_safely
+from ._scan_so_far import with_hold
+from ._scans import ascan, dscan, scan
 from ._step_spiral_tomography import step_spiral_tomography
 from ._step_tomography import step_tomography
 
 __all__ = [
     "AngleList",
     "AngleScheme",
+    "AxisAlignment",
+    "AxisFigures",
     "Beam",
+    "CameraSet",
     "Equidistant",
+    "FocusResult",
     "FrameCamera",
     "GoldenRatio",
+    "Hold",
+    "ImageMeasure",
+    "LoopResult",
+    "MultiTurn",
+    "Overheads",
+    "PositionEncoder",
+    "Preflight",
     "Rotation",
-    "SeriesPause",
+    "StreamFigures",
     "Timbir",
+    "TriggerDevice",
+    "align_rotation_axis",
     "angular_step",
+    "ascan",
     "beam_off",
     "beam_on",
     "change_samples",
+    "closed_loop",
     "continuous_spiral_tomography",
     "continuous_tomography",
+    "dscan",
+    "find_rotation_axis",
+    "focus",
     "for_each",
     "grating_stepping",
     "imaging_run",
     "maximum_velocity",
+    "outcome_of",
+    "preflight",
     "projections_needed",
     "radiography",
+    "resume",
+    "retrospective_radiography",
     "run_safely",
+    "scan",
     "step_spiral_tomography",
     "step_tomography",
     "take_darks",
@@ -45,6 +81,7 @@ __all__ = [
     "take_frames",
     "take_stepped_frames",
     "tomograms_in_spiral",
+    "with_hold",
     "xy_scan",
 ]
 

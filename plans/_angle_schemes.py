@@ -1,5 +1,6 @@
 """Angle schemes: which angles a tomography takes, and in which order."""
 
+import itertools
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -22,7 +23,11 @@ class AngleScheme(Protocol):
     name: ClassVar[str]
 
     def angles(self, number: int, start_deg: float, range_deg: float) -> list[float]:
-        """Return as many angles, in deg, in the order in which they are taken."""
+        """Return as many angles, in deg, in the order in which they are taken.
+
+        A scheme for stages that turn steadily has a method ``passed`` with the same parameters, whose angles
+        go on and on in one direction.
+        """
         ...
 
 
@@ -42,6 +47,49 @@ class Equidistant:
     def angles(self, number: int, start_deg: float, range_deg: float) -> list[float]:
         """Return the angles, in deg."""
         return [start_deg + index * range_deg / number for index in range(number)]
+
+    passed = angles
+
+
+@dataclass(frozen=True)
+class MultiTurn:
+    """Several times over the range in equal steps: each time falls between the angles of the others.
+
+    Altogether the angles are those of `Equidistant`, modulo the range; each turn by itself covers
+    the range evenly, so that a scan may be cut short, and what changes slowly shows everywhere alike.
+
+    Parameters
+    ----------
+    turns : int
+        How many times; has no factor in common with the number of projections.
+
+    Examples
+    --------
+    >>> from concertino.plans import MultiTurn
+    >>> MultiTurn(turns=2).angles(5, 0, 180)
+    [0.0, 72.0, 144.0, 216.0, 288.0]
+    """
+
+    name: ClassVar[str] = "multi_turn"
+    turns: int = 7
+
+    def __post_init__(self) -> None:
+        if self.turns < 1:
+            raise ParameterError(f"turns: {self.turns} was given; give 1 or more.")
+
+    def angles(self, number: int, start_deg: float, range_deg: float) -> list[float]:
+        """Return the angles, in deg."""
+        common = math.gcd(self.turns, number)
+        if common > 1:
+            other = next(n for n in itertools.count(number + 1) if math.gcd(self.turns, n) == 1)
+            raise ParameterError(
+                f"num_projections: {number} and the {self.turns} turns have the factor {common} in common, "
+                f"so that turns would repeat angles of others. Give {other}, or other turns."
+            )
+        step = range_deg * self.turns / number
+        return [start_deg + index * step for index in range(number)]
+
+    passed = angles
 
 
 @dataclass(frozen=True)
@@ -103,18 +151,33 @@ class Timbir:
 
     def angles(self, number: int, start_deg: float, range_deg: float) -> list[float]:
         """Return the angles, in deg."""
+        step = range_deg / number
+        return [
+            start_deg + (place * self.rounds + shift) * step
+            for _, place, shift in self._places(number)
+        ]
+
+    def passed(self, number: int, start_deg: float, range_deg: float) -> list[float]:
+        """Return the angles of a stage that turns on and on, in deg: the rounds follow one another."""
+        step = range_deg / number
+        return [
+            start_deg + turn * range_deg + (place * self.rounds + shift) * step
+            for turn, place, shift in self._places(number)
+        ]
+
+    def _places(self, number: int) -> list[tuple[int, int, int]]:
+        """Return round, place in it, and shift of the round, of each projection."""
         if number % self.rounds:
             raise ParameterError(
                 f"num_projections: {number} cannot be shared by {self.rounds} interlaced rounds; "
                 f"give a multiple of {self.rounds}."
             )
         bits = self.rounds.bit_length() - 1
-        per_round, step = number // self.rounds, range_deg / number
         found = []
         for index in range(number):
-            turn, place = divmod(index, per_round)
+            turn, place = divmod(index, number // self.rounds)
             shift = int(f"{turn:0{bits}b}"[::-1], 2) if bits else 0
-            found.append(start_deg + (place * self.rounds + shift) * step)
+            found.append((turn, place, shift))
         return found
 
 
@@ -142,7 +205,7 @@ class AngleList:
 
 
 _NAMED: dict[str, AngleScheme] = {
-    scheme.name: scheme for scheme in (Equidistant(), GoldenRatio(), Timbir())
+    scheme.name: scheme for scheme in (Equidistant(), MultiTurn(), GoldenRatio(), Timbir())
 }
 
 
@@ -164,3 +227,84 @@ def angle_scheme(value: Any) -> AngleScheme:
         f"scheme: {value!r} was given; give {', '.join(map(repr, _NAMED))}, a scheme such as "
         "Timbir(rounds=4), or a list of angles in deg."
     )
+
+
+@dataclass(frozen=True)
+class PassedAngles:
+    """The angles that a stage passes while it turns steadily.
+
+    Parameters
+    ----------
+    scheme : str
+        Name of the scheme.
+    angles : tuple of float
+        In deg, in one direction.
+    step : float
+        The smallest distance of neighbours, with its sign, in deg.
+    even : bool
+        Whether all are so far apart.
+    """
+
+    scheme: str
+    angles: tuple[float, ...]
+    step: float
+    even: bool
+
+    @property
+    def span(self) -> float:
+        """Angle of all projections, the last one included, in deg."""
+        return abs(self.angles[-1] - self.angles[0]) + abs(self.step)
+
+    def check(self, by_position: bool) -> None:
+        """Raise unless exposures can be started at these angles.
+
+        Raises
+        ------
+        ParameterError
+            If they are not even, and no trigger device starts exposures at positions.
+        """
+        if not self.even and not by_position:
+            raise ParameterError(
+                f"scheme: {self.scheme!r} was given, whose angles are not equally far apart, as those of a "
+                "camera at a steady pace are. Give a trigger device that knows the rotation's position, "
+                "or use MultiTurn(turns=…), which interlaces turns at a steady pace."
+            )
+
+
+def passed_angles(
+    scheme: AngleScheme, number: int, start_deg: float, range_deg: float, times: int = 1
+) -> PassedAngles:
+    """Return the angles at which a stage that turns steadily takes a scheme's projections.
+
+    Parameters
+    ----------
+    scheme : AngleScheme
+        The rule.
+    number : int
+        Projections of each tomogram.
+    start_deg, range_deg : float
+        First angle, and range of each tomogram, in deg.
+    times : int
+        Tomograms, one after the other: each begins a whole number of ranges after the one before.
+
+    Raises
+    ------
+    ParameterError
+        If a stage that turns steadily cannot take them.
+    """
+    passed = getattr(scheme, "passed", None)
+    if passed is None:
+        angles = scheme.angles(number, start_deg, range_deg)
+        steps = [after - before for before, after in itertools.pairwise(angles)] or [0.0]
+        raise ParameterError(
+            f"scheme: {scheme.name!r} was given, whose neighbours are {min(steps):.4g} to {max(steps):.4g} deg "
+            "apart; a stage that turns steadily passes angles in one direction and in small steps. Use "
+            "step_tomography, or 'equidistant', MultiTurn(turns=…) or Timbir(rounds=…)."
+        )
+    one = list(passed(number, start_deg, range_deg))
+    ranges = math.ceil(round((one[-1] - one[0]) / range_deg + 1 / number / 2, 9))
+    every = [angle + k * ranges * range_deg for k in range(times) for angle in one]
+    steps = [after - before for before, after in itertools.pairwise(every)] or [range_deg]
+    step = min(steps, key=abs)
+    even = max(map(abs, steps)) - abs(step) < 1e-6 * abs(step)
+    return PassedAngles(scheme.name, tuple(every), sum(steps) / len(steps) if even else step, even)

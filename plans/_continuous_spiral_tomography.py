@@ -3,13 +3,13 @@
 from collections.abc import Sequence
 from typing import Any
 
-from bluesky.protocols import Movable, Readable
+from bluesky.protocols import Movable
 from bluesky.utils import MsgGenerator
 
 from concertino.units import QuantityLike
 
+from ._cameras import Cameras, OnLost, Readout, common_frame_rate
 from ._formulas import continuous_velocity
-from ._frames import OnLost
 from ._imaging import (
     DEFAULT_ORDER,
     Imaging,
@@ -19,15 +19,16 @@ from ._imaging import (
     imaging_plan,
 )
 from ._metadata import quantity
-from ._parameters import read_number
+from ._parameters import limit_of_blur
+from ._pieces import Piece
 from ._spiral import checked_spiral
-from ._sweep import check_sweep, plan_sweeps, sweep_and_take
+from ._sweep import check_sweep, plan_sweeps, restored, sweep_and_take, sweep_angles
 
 _RATE = "num_projections and the camera's frame rate"
 
 
 def continuous_spiral_tomography(
-    camera: Readable[Any],
+    camera: Cameras,
     rotation: Movable[Any],
     vertical_stage: Movable[Any],
     beam: Movable[Any],
@@ -45,6 +46,8 @@ def continuous_spiral_tomography(
     start_angle: QuantityLike = "0 deg",
     order: Sequence[str] = DEFAULT_ORDER,
     on_lost: OnLost = "fail",
+    max_blur: QuantityLike | None = None,
+    readout: Readout = "direct",
     md: dict[str, Any] | None = None,
 ) -> MsgGenerator[str]:
     """Take darks, flats and projections while the sample turns and rises, as one run.
@@ -52,12 +55,13 @@ def continuous_spiral_tomography(
     There are ``abs(sample_height / vertical_shift_per_tomogram) + 1`` tomograms of `num_projections`
     each; a part of one is taken, too. The velocities are ``frame rate * angular_range / N`` and
     ``frame rate * shift / N``; what they were before returns at the end. The stream ``motion`` says
-    where both axes were when.
+    where both axes were when, ``projection_angles`` at which angle each projection was taken.
 
     Parameters
     ----------
-    camera : device
-        The camera, with a frame stream and a frame rate.
+    camera : device, or sequence of devices
+        The camera, with a frame stream and a frame rate. Of several, which expose together, each has
+        streams of its own: those of the first have the plain names.
     rotation, vertical_stage : device
         Stages that turn the sample, and lift it along the rotation axis (mm); with a ``velocity``.
     beam : device
@@ -86,6 +90,12 @@ def continuous_spiral_tomography(
         The acquisitions and their order; one that is not named is left out.
     on_lost : {"fail", "flag"}
         What lost frames do: fail the run, or only stand in its ledger.
+    max_blur : quantity, optional
+        Refuse more motion blur than this; a plain number is in px. Without it, more than 1 px is
+        warned about.
+    readout : {"direct", "later"}
+        Read frames out as they are taken, or record each stream into the camera's own memory at full speed,
+        switch the beam off, and read it out then.
     md : dict, optional
         Metadata for the run, such as ``{"sample": "tooth"}``.
 
@@ -111,7 +121,7 @@ def continuous_spiral_tomography(
     """
     asked = Imaging(
         camera, beam, sample_stage, radio_position, flat_position,
-        imaging_numbers(num_darks, num_flats, num_projections), order, on_lost, md,
+        imaging_numbers(num_darks, num_flats, num_projections), order, on_lost, md, readout,
     )  # fmt: skip
     frames = checked_counts(asked)
     spiral = yield from checked_spiral(
@@ -127,7 +137,7 @@ def continuous_spiral_tomography(
     )
     if "projections" in frames:
         frames["projections"] = spiral.total
-    rate = yield from read_number(asked.camera.frame_rate)
+    rate = yield from common_frame_rate(asked.cameras)
     velocity = continuous_velocity(rate, spiral.range_deg, spiral.projections)
     lift = continuous_velocity(rate, spiral.shift_mm, spiral.projections)
     sweeps = yield from plan_sweeps(
@@ -138,6 +148,7 @@ def continuous_spiral_tomography(
         spiral.total / rate,
     )
     turning, lifting = sweeps
+    angles = sweep_angles(asked.camera, turning, spiral.per_degree)
     yield from check_sweep(turning, "start_angle", "angular_range", f"angular_range, {_RATE}")
     yield from check_sweep(
         lifting,
@@ -146,10 +157,13 @@ def continuous_spiral_tomography(
         f"vertical_shift_per_tomogram, {_RATE}",
     )
 
-    def take(radio: float) -> MsgGenerator[None]:
-        yield from sweep_and_take(
-            asked.camera, asked.beam, (sample_stage, radio), sweeps, spiral.total, on_lost
-        )
+    def take(radio: float, piece: Piece) -> MsgGenerator[bool]:
+        return (
+            yield from sweep_and_take(
+                asked.camera, asked.beam, (sample_stage, radio), sweeps, piece, spiral.total,
+                on_lost, angles, asked.hold,
+            )
+        )  # fmt: skip
 
     projections = Projections(
         "continuous_spiral_tomography",
@@ -157,7 +171,7 @@ def continuous_spiral_tomography(
         tomo={
             **spiral.tomo(rotation),
             "acquisition": "continuous",
-            "angle_source": "computed",
+            "angle_source": "computed" if angles is None else angles.source,
         },
         motors={"rotation": rotation, "vertical_stage": vertical_stage},
         plan_args={
@@ -166,6 +180,7 @@ def continuous_spiral_tomography(
             "vertical_velocity": quantity(lift, "mm/s"),
             "frame_rate": quantity(rate, "Hz"),
         },
-        restore=[sweep.restore() for sweep in sweeps],
+        restore=restored(sweeps, angles),
+        max_blur_px=limit_of_blur(max_blur),
     )
     return (yield from imaging_plan(asked, frames, projections))

@@ -13,9 +13,9 @@ from bluesky.utils import MsgGenerator, short_uid
 from concertino import ParameterError
 from concertino.units import QuantityLike
 
+from ._hold import Hold
 from ._overlap import with_overlap
 from ._parameters import check_motor, motor_position
-from ._pause import SeriesPause
 from ._safety import Cleanup, motor_off, run_safely
 
 Prepare = Callable[[Any], MsgGenerator[Any]]
@@ -29,7 +29,7 @@ def for_each(
     prepare: Prepare | None = None,
     name: str = "for_each",
     overlap: bool = False,
-    pause: SeriesPause | None = None,
+    hold: Hold | None = None,
 ) -> MsgGenerator[tuple[str, ...]]:
     """Run an experiment for each item, each as a run of its own.
 
@@ -50,7 +50,7 @@ def for_each(
         as soon as the camera has exposed the last frame of a run, the beam goes off and the next
         item's `prepare` begins. It may only ``set`` devices that the plan itself does not
         use; they are waited for before the next run begins.
-    pause : SeriesPause, optional
+    hold : Hold, optional
         Holds the series between two runs.
 
     Returns
@@ -83,8 +83,8 @@ def for_each(
     uids: list[str] = []
     moved: list[Any] = []
     yield from run_safely(
-        _iterate(_looking_ahead(items), plan_factory, prepare, name, overlap, pause, uids, moved),
-        _stop_all(moved),
+        _iterate(_looking_ahead(items), plan_factory, prepare, name, overlap, hold, uids, moved),
+        stop_all(moved),
     )
     if not uids:
         raise ParameterError("items: there are none. Give at least one sample or position.")
@@ -97,19 +97,19 @@ def _iterate(
     prepare: Prepare | None,
     name: str,
     overlap: bool,
-    pause: SeriesPause | None,
+    hold: Hold | None,
     uids: list[str],
     moved: list[Any],
 ) -> MsgGenerator[None]:
     ready = short_uid("ready")
     prepared = False
     for index, (item, following) in enumerate(items):
-        if pause is not None:
-            yield from pause.wait()
+        if hold is not None:
+            yield from hold.wait()
         if prepared:
             yield Msg("wait", None, group=ready)
         elif prepare is not None:
-            yield from _noting_moves(prepare(item), moved)
+            yield from noting_moves(prepare(item), moved)
         moved.clear()
         md = {"iteration": {"director": name, "index": index, "item": _shown(item)}}
         plan = bpp.inject_md_wrapper(plan_factory(item), md)
@@ -129,7 +129,7 @@ def xy_scan(
     *,
     snake: bool = True,
     overlap: bool = False,
-    pause: SeriesPause | None = None,
+    hold: Hold | None = None,
     name: str = "xy_scan",
 ) -> MsgGenerator[tuple[str, ...]]:
     """Run an experiment at each position of a grid, row by row, each as a run of its own.
@@ -144,7 +144,7 @@ def xy_scan(
         Takes (x, y) in the stages' units; returns the plan.
     snake : bool
         Every other row backwards.
-    overlap, pause
+    overlap, hold
         As for `for_each`.
     name : str
         Name of the series.
@@ -176,9 +176,7 @@ def xy_scan(
         yield from bps.mv(x_stage, point[0], y_stage, point[1])
 
     return (
-        yield from for_each(
-            grid, plan_factory, prepare=move, name=name, overlap=overlap, pause=pause
-        )
+        yield from for_each(grid, plan_factory, prepare=move, name=name, overlap=overlap, hold=hold)
     )
 
 
@@ -188,7 +186,7 @@ def change_samples(
     plan_factory: Callable[[str], MsgGenerator[Any]],
     *,
     overlap: bool = False,
-    pause: SeriesPause | None = None,
+    hold: Hold | None = None,
     name: str = "samples",
 ) -> MsgGenerator[tuple[str, ...]]:
     """Run an experiment with each sample of a sample changer, each as a run of its own.
@@ -203,7 +201,7 @@ def change_samples(
         The changer's position of each sample, in order.
     plan_factory : callable
         Takes a sample's name; returns the plan.
-    overlap, pause
+    overlap, hold
         As for `for_each`.
     name : str
         Name of the series.
@@ -228,7 +226,7 @@ def change_samples(
 
     return (
         yield from for_each(
-            list(samples), experiment, prepare=bring_in, name=name, overlap=overlap, pause=pause
+            list(samples), experiment, prepare=bring_in, name=name, overlap=overlap, hold=hold
         )
     )
 
@@ -245,7 +243,9 @@ def _looking_ahead(items: Iterable[Any]) -> Iterator[tuple[Any, list[Any]]]:
         first = following
 
 
-def _noting_moves(plan: MsgGenerator[Any], moved: list[Any]) -> MsgGenerator[Any]:
+def noting_moves(plan: MsgGenerator[Any], moved: list[Any]) -> MsgGenerator[Any]:
+    """Pass a plan's messages on, and note in a list what it sets."""
+
     def note(message: Msg) -> Msg:
         if message.command == "set":
             moved.append(message.obj)
@@ -254,7 +254,9 @@ def _noting_moves(plan: MsgGenerator[Any], moved: list[Any]) -> MsgGenerator[Any
     return (yield from bpp.msg_mutator(plan, note))
 
 
-def _stop_all(moved: list[Any]) -> Cleanup:
+def stop_all(moved: list[Any]) -> Cleanup:
+    """Return what stops all that was noted in a list until then."""
+
     def stop() -> MsgGenerator[None]:
         for device in moved:
             yield from motor_off(device)

@@ -1,97 +1,220 @@
 """Building blocks: take the frames of one stream."""
 
-from collections.abc import Callable, Iterable, Sequence
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
 from typing import Any, Literal
 
 import bluesky.plan_stubs as bps
 from bluesky import Msg
 from bluesky.utils import MsgGenerator, short_uid
 
-from concertino.frames import FrameRequest
+from concertino import CameraError
+from concertino.frames import PulseTrain
 
-from ._protocols import Beam, FrameCamera, Rotation, Stage
+from ._cameras import (
+    CameraSet,
+    OnLost,
+    camera_set,
+    collect_ledgers,
+    collect_streams,
+    prepare_cameras,
+    stage_cameras,
+    wait_exposed,
+)
+from ._hold import Hold
+from ._parameters import read_number
+from ._protocols import Beam, FrameCamera, Rotation, Stage, TriggerDevice
 from ._safety import beam_off, beam_on
 
-OnLost = Literal["fail", "flag"]
-
 _FLUSH_S = 0.25
+_PULSE_S = 20.0
+_LOOK_S = 0.05
 
 
 def take_frames(
-    camera: FrameCamera,
+    camera: FrameCamera | Sequence[FrameCamera] | CameraSet,
     count: int,
     stream: str,
     *,
     on_lost: OnLost = "fail",
+    trigger: Literal["internal", "edge"] = "internal",
+    within_s: float | None = None,
     starting: Callable[[], MsgGenerator[Any]] | None = None,
     started: Callable[[], MsgGenerator[Any]] | None = None,
-) -> MsgGenerator[None]:
-    """Take frames at the camera's own pace.
+    collected: Callable[[], MsgGenerator[Any]] | None = None,
+    hold: Hold | None = None,
+    interrupted: Callable[[], MsgGenerator[Any]] | None = None,
+    exposed: Callable[[], MsgGenerator[Any]] | None = None,
+) -> MsgGenerator[bool]:
+    """Take frames at the cameras' own pace, or at that of pulses at their inputs, all together.
 
     Must be an acquisition of `imaging_run`, which ends the stream when this fails.
 
     Parameters
     ----------
-    camera : FrameCamera
-        The camera.
+    camera : FrameCamera, sequence of FrameCamera, or CameraSet
+        The camera or cameras.
     count : int
-        Number of frames.
+        Number of frames of each.
     stream : str
-        Name of the document stream.
+        Name of the first camera's document stream; of a segment, such as ``projections_from_00057``, when it
+        continues another.
     on_lost : {"fail", "flag"}
         What lost frames do.
+    trigger : {"internal", "edge"}
+        Who starts an exposure.
+    within_s : float, optional
+        How long to wait for all exposures, in s; for ever by default.
     starting, started : callable, optional
-        Return messages to be run just before the camera starts, and once it exposes.
+        Return messages to be run just before the cameras start, and once they expose.
+    collected : callable, optional
+        Returns messages to be run each time that frames have been described.
+    hold : Hold, optional
+        Ends the stream early when it asks for a pause, if one camera is read out directly.
+    interrupted : callable, optional
+        Returns messages to be run at once then, when the camera exposes no more, such as those that
+        switch the beam off.
+    exposed : callable, optional
+        Returns messages to be run once nothing is exposed any more, such as those that switch the beam
+        off: before the frames are read out when the cameras record them first.
+
+    Returns
+    -------
+    bool
+        False if it was ended early.
     """
-    yield from bps.stage(camera, wait=True)
-    yield from bps.prepare(camera, FrameRequest(count, stream, on_lost=on_lost), wait=True)
-    yield from bps.declare_stream(camera, name=stream)
+    cameras = camera_set(camera)
+    later = cameras.readout == "later"
+    yield from stage_cameras(cameras)
+    yield from prepare_cameras(cameras, count, stream, trigger, on_lost)
+    for name, each_camera in cameras.streams(stream).items():
+        yield from bps.declare_stream(each_camera, name=name)
     if starting is not None:
         yield from starting()
-    yield from bps.kickoff(camera, wait=True)
+    yield from bps.kickoff_all(*cameras.cameras)
     if started is not None:
         yield from started()
-    yield from bps.collect_while_completing(
-        [camera], [camera], flush_period=_FLUSH_S, stream_name=stream
+    if later:
+        yield from wait_exposed(cameras)
+        if exposed is not None:
+            yield from exposed()
+    early = yield from _describe_while_completing(
+        cameras, stream, collected, hold, interrupted, within_s
     )
-    yield from finish_stream(camera, stream)
+    yield from finish_streams(cameras, cameras.streams(stream))
+    if exposed is not None and not later:
+        yield from exposed()
+    return not early
+
+
+def _end_early(
+    camera: Any, interrupted: Callable[[], MsgGenerator[Any]] | None
+) -> MsgGenerator[bool]:
+    # When it returns nothing is exposed any more: now the beam spoils no frame when it goes off.
+    yield Msg("stop", camera)
+    if interrupted is not None:
+        yield from interrupted()
+    return True
+
+
+def _can_end_early(cameras: CameraSet, hold: Hold | None) -> bool:
+    """Whether a pause may end a stream: several cameras would not agree on what is missing."""
+    alone = not cameras.others and cameras.readout == "direct"
+    return hold is not None and alone and hasattr(cameras.first, "stop")
+
+
+def _describe_while_completing(
+    cameras: CameraSet,
+    stream: str,
+    collected: Callable[[], MsgGenerator[Any]] | None,
+    hold: Hold | None,
+    interrupted: Callable[[], MsgGenerator[Any]] | None,
+    within_s: float | None,
+) -> MsgGenerator[bool]:
+    """Put into documents what has become safe, until all has; tells whether a pause came between."""
+    taken, done, early, began_s = short_uid("complete"), False, False, time.monotonic()
+    can_end = _can_end_early(cameras, hold)
+    look_s = _LOOK_S if can_end else _FLUSH_S
+    yield from bps.complete_all(*cameras.cameras, group=taken)
+    while not done:
+        due_s = time.monotonic() + _FLUSH_S
+        while True:
+            done = yield from bps.wait(group=taken, timeout=look_s, error_on_timeout=False)
+            if hold is not None and can_end and hold.due and not (early or done):
+                early = yield from _end_early(cameras.first, interrupted)
+            if done or time.monotonic() >= due_s:
+                break
+        yield from collect_streams(cameras.streams(stream))
+        if collected is not None:
+            yield from collected()
+        late = within_s is not None and time.monotonic() - began_s > within_s
+        if late and not (done or early) and not getattr(cameras.first, "exposed", True):
+            raise CameraError(
+                f"Camera {cameras.first.name} waits for pulses at its trigger input: the frames of {stream} were "
+                f"due within {within_s:g} s. Check that the pulses are given, and the cable."
+            )
+    return early
 
 
 def take_stepped_frames(
-    camera: FrameCamera,
+    camera: FrameCamera | Sequence[FrameCamera] | CameraSet,
     rotation: Rotation,
     angles: Sequence[float],
     stream: str,
     *,
     along: Sequence[tuple[Any, Sequence[float]]] = (),
     on_lost: OnLost = "fail",
-) -> MsgGenerator[None]:
+    hold: Hold | None = None,
+    interrupted: Callable[[], MsgGenerator[Any]] | None = None,
+    pulses: TriggerDevice | None = None,
+) -> MsgGenerator[bool]:
     """Take one frame at each angle, and save the rotation's read-back with it.
 
-    While a frame becomes safe the rotation moves on.
+    While a frame becomes safe the rotation moves on. Of several cameras all expose at each angle; the
+    events, with the read-backs, are in the first one's stream.
 
     Parameters
     ----------
-    camera : FrameCamera
-        The camera; takes software triggers.
+    camera : FrameCamera, sequence of FrameCamera, or CameraSet
+        The camera or cameras; they take software triggers.
     rotation : Rotation
         In deg; any other motor in its unit.
     angles : sequence of float
         In deg; any other motor's positions in its unit.
     stream : str
-        Name of the document stream.
+        Name of the document stream, or of a segment, as for `take_frames`.
     along : sequence of (motor, sequence of float)
         Motors that step together with the rotation, and as many positions of each.
     on_lost : {"fail", "flag"}
         What lost frames do.
+    hold, interrupted
+        As for `take_frames`; it stops before the next angle.
+    pulses : TriggerDevice, optional
+        Gives a pulse to the camera's input for each frame, instead of a software trigger.
+
+    Returns
+    -------
+    bool
+        False if it was ended early.
     """
+    cameras = camera_set(camera)
+    first, can_end = cameras.first, _can_end_early(cameras, hold)
     axes = [rotation, *(motor for motor, _ in along)]
     points = list(zip(angles, *(positions for _, positions in along), strict=True))
-    request = FrameRequest(len(points), stream, trigger="software", on_lost=on_lost)
-    yield from bps.stage(camera, wait=True)
-    yield from bps.prepare(camera, request, wait=True)
-    yield from bps.declare_stream(camera, *axes, name=stream)
+    trigger: Literal["software", "edge"] = "software" if pulses is None else "edge"
+    early = False
+    yield from stage_cameras(cameras)
+    yield from prepare_cameras(cameras, len(points), stream, trigger, on_lost)
+    others = {cameras.stream_of(other, stream): other for other in cameras.others}
+    yield from bps.declare_stream(first, *axes, name=stream)
+    for name, other in others.items():
+        yield from bps.declare_stream(other, name=name)
+    collected_s = time.monotonic()
     arrived, exposed = short_uid("arrived"), short_uid("exposed")
+    if pulses is not None:
+        yield from bps.prepare(pulses, PulseTrain(len(points)), wait=True)
+        yield from bps.kickoff_all(*cameras.cameras)
 
     def move_to(point: Sequence[float]) -> MsgGenerator[None]:
         for axis, position in zip(axes, point, strict=True):
@@ -100,51 +223,85 @@ def take_stepped_frames(
     yield from move_to(points[0])
     for following in [*points[1:], None]:
         yield Msg("wait", None, group=arrived)
-        yield Msg("trigger", camera, group=exposed)
-        yield Msg("wait", None, group=exposed)
+        if hold is not None and can_end and hold.due:
+            early = yield from _end_early(first, interrupted)
+            break
+        for each_camera in cameras.cameras:
+            yield Msg("trigger", each_camera, group=exposed)
+        if pulses is not None:
+            yield Msg("trigger", pulses, group=exposed)
+            yield from _await_pulse(cameras, exposed, stream)
+        else:
+            yield Msg("wait", None, group=exposed)
         yield Msg("create", None, name=stream)
         for axis in axes:
             yield Msg("read", axis)
         if following is not None:
             yield from move_to(following)
-        yield Msg("read", camera)
+        yield Msg("read", first)
         yield Msg("save")
-    yield from bps.complete(camera, wait=True)
-    yield from bps.unstage(camera, wait=True)
-    yield from collect_ledger(camera)
+        if others and time.monotonic() - collected_s > _FLUSH_S:
+            yield from collect_streams(others)
+            collected_s = time.monotonic()
+    yield from bps.complete_all(*cameras.cameras, wait=True)
+    yield from finish_streams(cameras, others)
+    return not early
 
 
-def finish_stream(camera: FrameCamera, stream: str | None) -> MsgGenerator[None]:
-    """Stop the camera, describe the frames that are safe, and put the ledger into the run."""
+def _await_pulse(cameras: CameraSet, exposed: str, stream: str) -> MsgGenerator[None]:
+    """Wait for the frame that a pulse starts; a pulse that got lost is told, not waited for."""
+    within_s = _PULSE_S
+    if hasattr(cameras.first, "exposure"):
+        within_s += yield from read_number(cameras.first.exposure)
+    done = yield from bps.wait(group=exposed, timeout=within_s, error_on_timeout=False)
+    if done is False:
+        raise CameraError(
+            f"Camera {cameras.first.name} was given a pulse for a frame of {stream} and exposed none "
+            f"within {within_s:g} s. Check the cable, and that its trigger input is chosen."
+        )
+
+
+def finish_streams(cameras: CameraSet, streams: Mapping[str, Any]) -> MsgGenerator[None]:
+    """Stop cameras, describe their frames that are safe, and put the ledgers into the run.
+
+    Parameters
+    ----------
+    cameras : CameraSet
+        The cameras.
+    streams : mapping of str to device
+        The camera of each stream that is not described by events.
+    """
     # Unstage first: only then is the last frame that anybody stored known.
-    yield from bps.unstage(camera, wait=True)
-    if stream is not None:
-        yield from bps.collect(camera, name=stream)
-    yield from collect_ledger(camera)
-
-
-def collect_ledger(camera: FrameCamera) -> MsgGenerator[None]:
-    """Put the ledgers of the streams that ended into the run's ``ledger`` stream."""
-    yield from bps.collect(camera.account, name="ledger")
+    yield from bps.unstage_all(*cameras.cameras)
+    yield from collect_streams(streams)
+    yield from collect_ledgers(cameras)
 
 
 def take_darks(
-    camera: FrameCamera, beam: Beam, count: int, *, on_lost: OnLost = "fail"
-) -> MsgGenerator[None]:
-    """Take frames without beam into the stream ``darks``."""
+    camera: FrameCamera | Sequence[FrameCamera] | CameraSet,
+    beam: Beam,
+    count: int,
+    *,
+    on_lost: OnLost = "fail",
+    stream: str = "darks",
+    hold: Hold | None = None,
+) -> MsgGenerator[bool]:
+    """Take frames without beam into the stream ``darks``; tells whether all were taken."""
     yield from beam_off(beam)
-    yield from take_frames(camera, count, "darks", on_lost=on_lost)
+    return (yield from take_frames(camera, count, stream, on_lost=on_lost, hold=hold))
 
 
 def take_flats(
-    camera: FrameCamera,
+    camera: FrameCamera | Sequence[FrameCamera] | CameraSet,
     beam: Beam,
     sample_stage: Stage,
     flat_position: float,
     count: int,
     *,
     on_lost: OnLost = "fail",
-) -> MsgGenerator[None]:
+    stream: str = "flats",
+    hold: Hold | None = None,
+) -> MsgGenerator[bool]:
     """Take frames with beam and without sample into the stream ``flats``.
 
     Parameters
@@ -157,11 +314,48 @@ def take_flats(
         Number of frames.
     on_lost : {"fail", "flag"}
         What lost frames do.
+    stream, hold
+        As for `take_frames`.
+
+    Returns
+    -------
+    bool
+        Whether all were taken.
     """
     yield from bps.mv(sample_stage, flat_position)
+    return (yield from take_with_beam(camera, beam, count, stream, on_lost=on_lost, hold=hold))
+
+
+def take_with_beam(
+    camera: FrameCamera | Sequence[FrameCamera] | CameraSet,
+    beam: Beam,
+    count: int,
+    stream: str,
+    *,
+    on_lost: OnLost = "fail",
+    hold: Hold | None = None,
+) -> MsgGenerator[bool]:
+    """Switch the beam on, take frames at the camera's own pace, and switch it off.
+
+    Parameters
+    ----------
+    camera, beam : device
+        The devices.
+    count, stream, on_lost, hold
+        As for `take_frames`.
+
+    Returns
+    -------
+    bool
+        Whether all were taken.
+    """
     yield from beam_on(beam)
-    yield from take_frames(camera, count, "flats", on_lost=on_lost)
-    yield from beam_off(beam)
+    off = partial(beam_off, beam)
+    return (
+        yield from take_frames(
+            camera, count, stream, on_lost=on_lost, hold=hold, interrupted=off, exposed=off
+        )
+    )
 
 
 def move_together(*moves: tuple[Any, float]) -> MsgGenerator[None]:
@@ -172,8 +366,8 @@ def move_together(*moves: tuple[Any, float]) -> MsgGenerator[None]:
     yield Msg("wait", None, group=group)
 
 
-def observed_streams(plan: MsgGenerator[Any], seen: list[str | None]) -> MsgGenerator[Any]:
-    """Pass a plan's messages on; ``seen[0]`` is the fly stream that is declared and not collected."""
+def observed_streams(plan: MsgGenerator[Any], seen: dict[str, Any]) -> MsgGenerator[Any]:
+    """Pass a plan's messages on; `seen` has the device of each fly stream that is declared."""
     response: Any = None
     error: BaseException | None = None
     while True:
@@ -183,7 +377,10 @@ def observed_streams(plan: MsgGenerator[Any], seen: list[str | None]) -> MsgGene
             return stop.value
         error = None
         if message.command == "declare_stream":
-            seen[0] = message.kwargs["name"] if len(message.args) == 1 else None
+            for name in [name for name, device in seen.items() if device in message.args]:
+                del seen[name]
+            if len(message.args) == 1:
+                seen[message.kwargs["name"]] = message.args[0]
         try:
             response = yield message
         except GeneratorExit:

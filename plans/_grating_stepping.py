@@ -1,24 +1,32 @@
 """Grating stepping: the fringes of a grating interferometer, without and with the sample."""
 
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
-from bluesky.protocols import Movable, Readable
+from bluesky.protocols import Movable
 from bluesky.utils import MsgGenerator
 
 from concertino.documents import OBJECT_STEPPING, REFERENCE_STEPPING, GratingBlock
 from concertino.units import QuantityLike, convert, convert_count
 
-from ._frames import OnLost, move_together, take_darks, take_stepped_frames
-from ._imaging import Acquisitions, Imaging, acquisitions_plan, checked_counts
+from ._cameras import Cameras, OnLost
+from ._frames import move_together, take_stepped_frames
+from ._imaging import (
+    Acquisitions,
+    Imaging,
+    acquisitions_plan,
+    checked_counts,
+    take_piece_of_darks,
+)
 from ._metadata import quantity
 from ._parameters import check_limits, check_motor, in_motor_unit, motor_position
-from ._run import Block
+from ._pieces import Piece, Take
 from ._safety import beam_off, beam_on
 
 
 def grating_stepping(
-    camera: Readable[Any],
+    camera: Cameras,
     stepping: Movable[Any],
     beam: Movable[Any],
     sample_stage: Movable[Any],
@@ -42,8 +50,9 @@ def grating_stepping(
 
     Parameters
     ----------
-    camera : device
-        The camera, with a frame stream; takes software triggers.
+    camera : device, or sequence of devices
+        The camera, with a frame stream; takes software triggers. Of several, which expose together, each has
+        streams of its own: those of the first have the plain names.
     stepping : device
         Motor that moves the grating; one whose unit is no length is taken to be in um.
     beam : device
@@ -127,18 +136,22 @@ def grating_stepping(
         stepping=motor.name,
     )
 
-    def step(stream: str, sample: float) -> MsgGenerator[None]:
-        yield from move_together((sample_stage, sample), (motor, start))
+    def step(piece: Piece, sample: float) -> MsgGenerator[bool]:
+        yield from move_together((sample_stage, sample), (motor, positions[piece.first]))
         yield from beam_on(asked.beam)
-        yield from take_stepped_frames(asked.camera, motor, positions, stream, on_lost=on_lost)
+        complete = yield from take_stepped_frames(
+            asked.camera, motor, positions[piece.first : piece.stop], piece.stream,
+            on_lost=on_lost, hold=asked.hold, interrupted=partial(beam_off, asked.beam),
+        )  # fmt: skip
         yield from beam_off(asked.beam)
         yield from move_together((motor, start))
+        return complete
 
-    def blocks(radio: float, flat: float) -> dict[str, Block]:
+    def blocks(radio: float, flat: float) -> dict[str, Take]:
         return {
-            "darks": lambda: take_darks(asked.camera, asked.beam, frames["darks"], on_lost=on_lost),
-            REFERENCE_STEPPING: lambda: step(REFERENCE_STEPPING, flat),
-            OBJECT_STEPPING: lambda: step(OBJECT_STEPPING, radio),
+            "darks": lambda piece: take_piece_of_darks(asked, piece),
+            REFERENCE_STEPPING: lambda piece: step(piece, flat),
+            OBJECT_STEPPING: lambda piece: step(piece, radio),
         }
 
     kinds = {"darks": "dark", REFERENCE_STEPPING: "flat", OBJECT_STEPPING: "projection"}
@@ -162,5 +175,6 @@ def grating_stepping(
         },
         triggers={REFERENCE_STEPPING: "software", OBJECT_STEPPING: "software"},
         metadata={"grating": block.model_dump(mode="json")},
+        whole=[REFERENCE_STEPPING, OBJECT_STEPPING],
     )
     return (yield from acquisitions_plan(asked, frames, acquisitions))

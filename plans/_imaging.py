@@ -2,21 +2,25 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any
 
 from bluesky.utils import MsgGenerator
 
 from concertino import ParameterError
-from concertino.frames import FrameRequest
+from concertino.documents import IMAGE_KINDS
 from concertino.units import QuantityLike, convert_count
 
-from ._frames import OnLost, take_darks, take_flats
+from ._cameras import CameraSet, OnLost, Readout, Trigger, camera_set, check_requests_of
+from ._frames import take_darks, take_flats
+from ._hold import Hold
+from ._interruptible import Interruptible
 from ._metadata import imaging_metadata, quantity
-from ._parameters import check_devices, check_request, motor_position, motor_unit
-from ._run import Block, imaging_run, ordered
+from ._parameters import check_devices, motor_position, motor_unit
+from ._pieces import Piece, Take, Work
+from ._preflight import checked_run
+from ._run import imaging_run, ordered
 from ._safety import Cleanup
-
-Trigger = Literal["internal", "software", "edge"]
+from ._scan_so_far import scan_so_far
 
 DEFAULT_ORDER: Sequence[str] = ("darks", "flats", "projections")
 
@@ -25,7 +29,8 @@ DEFAULT_ORDER: Sequence[str] = ("darks", "flats", "projections")
 class Imaging:
     """The part of an imaging plan's parameters that all of them take, as they were given.
 
-    `numbers` has the frames of each stream; the user knows each as ``num_<stream>``.
+    `numbers` has the frames of each stream; the user knows each as ``num_<stream>``. `camera` becomes a
+    `CameraSet` where it is more than one camera that is read out directly.
     """
 
     camera: Any
@@ -37,6 +42,25 @@ class Imaging:
     order: Sequence[str]
     on_lost: OnLost
     md: Mapping[str, Any] | None
+    readout: Readout = "direct"
+    hold: Hold | None = None
+
+    def __post_init__(self) -> None:
+        self.cameras: CameraSet = camera_set(self.camera, self.readout)
+        one = not self.cameras.others and self.readout == "direct"
+        self.camera = self.cameras.first if one else self.cameras
+
+    def check_one_camera(self, why: str) -> None:
+        """Check that there is one camera only.
+
+        Raises
+        ------
+        ParameterError
+            If there are several.
+        """
+        if self.cameras.others:
+            names = ", ".join(camera.name for camera in self.cameras.cameras)
+            raise ParameterError(f"camera: {names} were given; {why}. Give one camera.")
 
 
 @dataclass
@@ -48,7 +72,8 @@ class Projections:
     plan_name : str
         Name of the plan.
     take : callable
-        Takes the radio position in the sample stage's unit; returns the messages.
+        Takes the radio position in the sample stage's unit and a piece; returns the messages, which
+        tell whether the whole piece was taken.
     tomo : dict
         Fields of the `TomoBlock`.
     motors : dict
@@ -59,15 +84,21 @@ class Projections:
         Each returns the messages that bring a setting back.
     trigger : {"internal", "software", "edge"}
         Who starts an exposure.
+    interruptible : bool
+        False: it does not pause, and takes no pieces.
+    max_blur_px : float, optional
+        Refuse more motion blur than this, in px; None: more than 1 px is warned about.
     """
 
     plan_name: str
-    take: Callable[[float], MsgGenerator[None]]
+    take: Callable[[float, Piece], MsgGenerator[bool]]
     tomo: dict[str, Any]
     motors: dict[str, Any] = field(default_factory=dict)
     plan_args: dict[str, Any] = field(default_factory=dict)
     restore: Sequence[Cleanup] = ()
     trigger: Trigger = "internal"
+    interruptible: bool = True
+    max_blur_px: float | None = None
 
 
 @dataclass
@@ -80,7 +111,7 @@ class Acquisitions:
         Name of the plan.
     blocks : callable
         Takes the radio and the flat position in the sample stage's unit; returns for each stream
-        what gives the messages of its acquisition.
+        what takes a piece of it.
     tomo : dict
         Fields of the `TomoBlock`.
     motors : dict
@@ -93,16 +124,25 @@ class Acquisitions:
         Who starts an exposure, for the streams that are not taken at the camera's own pace.
     metadata : mapping
         More for the start document.
+    whole : sequence of str
+        Streams that are taken as a whole or not at all, because their frames belong together.
+    interruptible : bool
+        False: it does not pause, and takes no pieces.
+    max_blur_px : float, optional
+        Refuse more motion blur than this, in px; None: more than 1 px is warned about.
     """
 
     plan_name: str
-    blocks: Callable[[float, float], Mapping[str, Block]]
+    blocks: Callable[[float, float], Mapping[str, Take]]
     tomo: dict[str, Any]
     motors: dict[str, Any] = field(default_factory=dict)
     plan_args: dict[str, Any] = field(default_factory=dict)
     restore: Sequence[Cleanup] = ()
     triggers: Mapping[str, Trigger] = field(default_factory=dict)
     metadata: Mapping[str, Any] = field(default_factory=dict)
+    whole: Sequence[str] = ()
+    interruptible: bool = True
+    max_blur_px: float | None = None
 
 
 def imaging_numbers(num_darks: int, num_flats: int, num_projections: int) -> dict[str, int]:
@@ -118,7 +158,7 @@ def checked_counts(asked: Imaging) -> dict[str, int]:
     ParameterError
         If a number is not positive, or something is not a device.
     """
-    check_devices(asked.camera, asked.beam, asked.sample_stage)
+    check_devices(asked.beam, asked.sample_stage)
     counts = {
         stream: convert_count(number, parameter=f"num_{stream}")
         for stream, number in asked.numbers.items()
@@ -153,7 +193,7 @@ def check_requests(
     """
     for kind, count in frames.items():
         by = triggers.get(kind, "internal")
-        yield from check_request(asked.camera, FrameRequest(count, kind, by, asked.on_lost))
+        yield from check_requests_of(asked.cameras, count, kind, by, asked.on_lost)
 
 
 def imaging_plan(
@@ -175,13 +215,12 @@ def imaging_plan(
     str
         The run's uid.
     """
-    camera, beam, stage, lost = asked.camera, asked.beam, asked.sample_stage, asked.on_lost
 
-    def blocks(radio: float, flat: float) -> dict[str, Block]:
+    def blocks(radio: float, flat: float) -> dict[str, Take]:
         return {
-            "darks": lambda: take_darks(camera, beam, frames["darks"], on_lost=lost),
-            "flats": lambda: take_flats(camera, beam, stage, flat, frames["flats"], on_lost=lost),
-            "projections": lambda: projections.take(radio),
+            "darks": lambda piece: take_piece_of_darks(asked, piece),
+            "flats": lambda piece: take_piece_of_flats(asked, flat, piece),
+            "projections": lambda piece: projections.take(radio, piece),
         }
 
     acquisitions = Acquisitions(
@@ -192,6 +231,8 @@ def imaging_plan(
         plan_args=projections.plan_args,
         restore=projections.restore,
         triggers={"projections": projections.trigger},
+        interruptible=projections.interruptible,
+        max_blur_px=projections.max_blur_px,
     )
     return (yield from acquisitions_plan(asked, frames, acquisitions))
 
@@ -215,14 +256,27 @@ def acquisitions_plan(
     str
         The run's uid.
     """
-    camera, beam, stage = asked.camera, asked.beam, asked.sample_stage
+    beam, stage = asked.beam, asked.sample_stage
+    scan = yield from scan_so_far()
+    if scan.missing is not None:
+        asked.check_one_camera("a scan of several cannot be resumed")
+    # What is missing is told by one camera as it exposes: others would not agree on it.
+    alone = not asked.cameras.others and asked.readout == "direct"
+    asked.hold = scan.hold if acquisitions.interruptible and alone else None
     radio = yield from motor_position(stage, asked.radio_position, "radio_position")
     flat = yield from motor_position(stage, asked.flat_position, "flat_position")
     unit = yield from motor_unit(stage)
     yield from check_requests(asked, frames, acquisitions.triggers)
+
+    def work() -> Work:
+        return Work(
+            frames, scan.missing, scan.names,
+            whole=acquisitions.whole, averaged=averaged(frames, acquisitions.tomo),
+        )  # fmt: skip
+
     metadata = yield from imaging_metadata(
         acquisitions.plan_name,
-        camera,
+        asked.cameras,
         beam,
         {"sample_stage": stage, **acquisitions.motors},
         {
@@ -232,21 +286,60 @@ def acquisitions_plan(
             **acquisitions.plan_args,
             "order": list(asked.order),
             "on_lost": asked.on_lost,
+            **({} if asked.readout == "direct" else {"readout": asked.readout}),
         },
         frames,
         tomo=acquisitions.tomo,
-        md={**acquisitions.metadata, **(asked.md or {})},
+        announced=work().announced(),
+        md={**acquisitions.metadata, **scan.metadata, **(asked.md or {})},
     )
-    return (
-        yield from imaging_run(
-            ordered(acquisitions.blocks(radio, flat), asked.order),
-            camera=camera,
+    yield from scan.check(metadata)
+    takes, hold = acquisitions.blocks(radio, flat), asked.hold
+
+    def run(md: Mapping[str, Any], rehearsed: bool) -> MsgGenerator[str]:
+        asked.hold = None if rehearsed else hold  # Nobody holds a rehearsal.
+        return imaging_run(
+            Interruptible(asked.cameras.first, takes, work(), asked.hold).blocks(),
+            camera=asked.cameras,
             beam=beam,
             motors=[*acquisitions.motors.values(), stage],
             restore=acquisitions.restore,
-            md=metadata,
+            md=md,
         )
-    )
+
+    return (yield from checked_run(run, metadata, acquisitions.max_blur_px))
+
+
+def undivided(block: Callable[[], MsgGenerator[Any]]) -> Take:
+    """Return what takes a stream that comes in no pieces."""
+
+    def take(piece: Piece) -> MsgGenerator[bool]:
+        yield from block()
+        return True
+
+    return take
+
+
+def take_piece_of_darks(asked: Imaging, piece: Piece) -> MsgGenerator[bool]:
+    """Take darks of a scan."""
+    return take_darks(
+        asked.camera, asked.beam, piece.count,
+        on_lost=asked.on_lost, stream=piece.stream, hold=asked.hold,
+    )  # fmt: skip
+
+
+def take_piece_of_flats(asked: Imaging, flat_position: float, piece: Piece) -> MsgGenerator[bool]:
+    """Take flats of a scan."""
+    return take_flats(
+        asked.camera, asked.beam, asked.sample_stage, flat_position, piece.count,
+        on_lost=asked.on_lost, stream=piece.stream, hold=asked.hold,
+    )  # fmt: skip
+
+
+def averaged(frames: Mapping[str, int], tomo: Mapping[str, Any]) -> list[str]:
+    """Return the streams whose frames are averaged: of darks and flats."""
+    kinds = tomo.get("image_kinds", IMAGE_KINDS)
+    return [stream for stream in frames if kinds.get(stream) in ("dark", "flat")]
 
 
 def _nothing() -> MsgGenerator[None]:

@@ -7,18 +7,19 @@ from bluesky.utils import MsgGenerator
 
 from concertino.documents import TomoBlock, image_kind
 
+from ._cameras import CameraSet
 from ._parameters import read_number
-from ._protocols import FrameCamera
 
 
 def imaging_metadata(
     plan_name: str,
-    camera: FrameCamera,
+    cameras: CameraSet,
     beam: Any,
     motors: Mapping[str, Any],
     plan_args: Mapping[str, Any],
     frames: Mapping[str, int],
     *,
+    announced: Mapping[str, int] | None = None,
     tomo: Mapping[str, Any],
     md: Mapping[str, Any] | None,
 ) -> MsgGenerator[dict[str, Any]]:
@@ -28,7 +29,9 @@ def imaging_metadata(
     ----------
     plan_name : str
         Name of the plan.
-    camera, beam : device
+    cameras : CameraSet
+        The cameras.
+    beam : device
         What is used.
     motors : mapping of str to device
         What moves, by its part in the plan.
@@ -36,34 +39,59 @@ def imaging_metadata(
         Parameters of the plan, JSON-safe, numbers in their unit.
     frames : mapping of str to int
         Frames of each stream, in the order of acquisition.
+    announced : mapping of str to int, optional
+        Those of them that this run is to take, when an earlier one has some.
     tomo : mapping
         Fields of the `TomoBlock` that the plan knows.
     md : mapping, optional
         What the user adds; it wins.
     """
-    pixel_size = yield from read_number(camera.pixel_size)  # type: ignore[attr-defined]
-    fields: dict[str, Any] = {
-        "pixel_size_um": pixel_size or None,
-        "camera": camera.name,
-        **tomo,
-    }
-    if "image_kinds" not in fields:
-        fields["image_kinds"] = {stream: image_kind(stream) for stream in frames}
-    block = TomoBlock(**fields)
+    pixel_sizes = []
+    for camera in cameras.cameras:
+        size = yield from read_number(camera.pixel_size)
+        pixel_sizes.append(size or None)
+    kinds = tomo.get("image_kinds") or {stream: image_kind(stream) for stream in frames}
+    block = TomoBlock(
+        **{
+            "pixel_size_um": pixel_sizes[0],
+            "camera": cameras.name,
+            **tomo,
+            "image_kinds": {
+                name: kind for stream, kind in kinds.items() for name in cameras.streams(stream)
+            },
+            "more_cameras": {
+                camera.name: {
+                    "streams": [cameras.stream_of(camera, stream) for stream in kinds],
+                    "pixel_size_um": size,
+                }
+                for camera, size in zip(cameras.others, pixel_sizes[1:], strict=True)
+            },
+        }
+    )
+    names = [camera.name for camera in cameras.cameras]
     return {
         "plan_name": plan_name,
         "plan_args": {
-            "camera": camera.name,
+            "camera": names if cameras.others else cameras.name,
             "beam": beam.name,
             **{part: motor.name for part, motor in motors.items()},
             **plan_args,
         },
-        "detectors": [camera.name],
+        "detectors": names,
         "motors": [motor.name for motor in motors.values()],
         "hints": {},
-        "frames": dict(frames),
-        "frame_shape": list(camera.frame_shape),
-        "frame_bytes": camera.frame_bytes,
+        "frames": {
+            name: count
+            for stream, count in (frames if announced is None else announced).items()
+            for name in cameras.streams(stream)
+        },
+        "frame_shape": list(cameras.frame_shape),
+        "frame_bytes": cameras.frame_bytes,
+        **(
+            {"more_frame_bytes": {camera.name: camera.frame_bytes for camera in cameras.others}}
+            if cameras.others
+            else {}
+        ),
         "tomo": block.model_dump(mode="json"),
         **(md or {}),
     }

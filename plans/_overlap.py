@@ -1,6 +1,6 @@
 """Begin what comes next when the camera has exposed the last frame of a run."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from bluesky import Msg
@@ -8,6 +8,7 @@ from bluesky.utils import MsgGenerator
 
 from concertino import ParameterError
 
+from ._pieces import base_of
 from ._safety import beam_off
 
 
@@ -69,32 +70,38 @@ class _Run:
         self.begun = False
         self.beam: Any = None
         self._used: list[Any] = []
-        self._camera: Any = None
+        self._cameras: dict[Any, str] = {}  # what each takes
         self._last: str | None = None
-        self._stream: str | None = None
 
     def note(self, message: Msg) -> None:
         if message.command == "open_run":
-            self._last = next(reversed(message.kwargs.get("frames") or {"": 0}))
+            self._last = _last_stream(message.kwargs)
         elif message.command == "set":
             self._used.append(message.obj)
             if message.args[:1] == (True,):
                 self.beam = message.obj
         elif message.command == "prepare":
-            self._camera = message.obj
-            self._stream = getattr(message.args[0], "kind", None)
+            self._cameras[message.obj] = getattr(message.args[0], "kind", "")
 
     def may_begin(self, message: Msg) -> bool:
         """Whether all is exposed; asked when frames are collected, as that is while one waits."""
         return (
             not self.begun
             and message.command in ("collect", "unstage")
-            and self._stream == self._last
-            and bool(getattr(self._camera, "exposed", False))
+            and bool(used := [c for c, kind in self._cameras.items() if kind == self._last])
+            and all(getattr(camera, "exposed", False) for camera in used)
         )
 
     def uses(self, device: Any) -> bool:
         return any(device is used for used in self._used)
+
+
+def _last_stream(start: Mapping[str, Any]) -> str:
+    """Return what is taken last, of whichever camera."""
+    others = (start.get("tomo") or {}).get("more_cameras") or {}
+    of_others = {stream for block in others.values() for stream in block["streams"]}
+    streams = [s for s in start.get("frames") or {"": 0} if base_of(s) not in of_others]
+    return base_of(streams[-1]) if streams else ""
 
 
 def _begin(

@@ -1,7 +1,7 @@
 """Parameters of plans, checked and converted before anything moves."""
 
 import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import bluesky.plan_stubs as bps
@@ -12,17 +12,7 @@ from concertino.frames import FrameRequest
 from concertino.units import QuantityLike, convert
 
 from ._protocols import Beam, FrameCamera
-
-
-def asked(question: Callable[[], Any]) -> MsgGenerator[Any]:
-    """Return a device's answer, be it immediate or awaitable; what it raises is raised here."""
-
-    async def ask() -> Any:
-        answer = question()
-        return await answer if inspect.isawaitable(answer) else answer
-
-    (task,) = yield from bps.wait_for([ask])
-    return task.result()
+from ._questions import asked
 
 
 def motor_unit(motor: Any) -> MsgGenerator[str]:
@@ -100,7 +90,7 @@ def check_limits(motor: Any, position: float, parameter: str) -> MsgGenerator[No
         raise ParameterError(f"{parameter}: {refusal}") from refusal
 
 
-def check_devices(camera: Any, beam: Any, sample_stage: Any) -> None:
+def check_devices(beam: Any, sample_stage: Any) -> None:
     """Check that the devices can do what every imaging plan needs.
 
     Raises
@@ -108,11 +98,6 @@ def check_devices(camera: Any, beam: Any, sample_stage: Any) -> None:
     ParameterError
         If one was given that cannot, for instance a name instead of a device.
     """
-    if not isinstance(camera, FrameCamera):
-        raise ParameterError(
-            f"camera: {camera!r} is no camera with a frame stream. Give a device such as "
-            "SimulatedBeamline().camera or a FileCamera."
-        )
     if not isinstance(beam, Beam):
         raise ParameterError(
             f"beam: {beam!r} cannot be switched. Give a shutter or tube that takes True and False, "
@@ -188,6 +173,17 @@ def angular_range_deg(value: QuantityLike) -> float:
             "angular_range: 0 deg was given. Give an angle such as 180 deg, negative to turn backwards."
         )
     return angle
+
+
+def limit_of_blur(value: QuantityLike | None) -> float | None:
+    """Return the greatest motion blur that is allowed, in px; None for no limit.
+
+    Raises
+    ------
+    ParameterError
+        If it is no number of pixels, or not positive.
+    """
+    return None if value is None else convert(value, "px", parameter="max_blur", positive=True)
 
 
 def check_request(camera: FrameCamera, request: FrameRequest) -> MsgGenerator[None]:

@@ -4,6 +4,8 @@ from typing import Any, Protocol, runtime_checkable
 
 from bluesky.protocols import Movable, Readable
 
+from concertino.frames import PulseTrain
+
 
 @runtime_checkable
 class FrameCamera(Protocol):
@@ -23,6 +25,12 @@ class FrameCamera(Protocol):
         When the first exposure of the stream began, in seconds since the epoch.
     account : Collectable and Stageable
         Gives the ledgers of its streams that ended since it was staged or collected.
+
+    Notes
+    -----
+    Two methods, which may be awaitable, are optional: ``exposures(since)`` gives the numbers of the present
+    stream's frames, from 0, and the middles of their exposures in ns; ``clock()`` what the clock of these
+    times shows now, in s, when it is not the computer's. With them each projection gets its angle.
     """
 
     frame_rate: Any
@@ -42,6 +50,72 @@ class FrameCamera(Protocol):
     @property
     def frame_bytes(self) -> int:
         """Size of a frame in bytes."""
+        ...
+
+
+@runtime_checkable
+class PositionEncoder(Protocol):
+    """Records where an axis is while it moves: what a motor may have as its ``encoder``.
+
+    The methods may answer at once or be awaitable. An attribute ``resolution``, in the axis' unit, adds to the
+    stated uncertainty.
+    """
+
+    def clock(self) -> Any:
+        """Return what the encoder's clock shows now, in s; any clock that goes on steadily."""
+        ...
+
+    def start_recording(self) -> Any:
+        """Forget what was recorded and begin anew."""
+        ...
+
+    def stop_recording(self) -> Any:
+        """Record no more; harmless when nothing is recorded."""
+        ...
+
+    def recorded(self, since: int = 0) -> Any:
+        """Return times in s by its clock and positions in the axis' unit, from reading `since` on."""
+        ...
+
+
+@runtime_checkable
+class TriggerDevice(Protocol):
+    """A box whose pulses start exposures, such as a PandA: armed with positions, times or one by one.
+
+    Attributes
+    ----------
+    name : str
+        Of the device.
+    axes : collection of str
+        Names of the axes whose positions it can compare; others are given pulses at times.
+
+    Notes
+    -----
+    A method ``captured(since)``, which may be awaitable, is optional: the positions that the box noted at its pulses,
+    in the axis' unit. An attribute ``resolution`` is their uncertainty.
+    """
+
+    axes: Any
+
+    @property
+    def name(self) -> str:
+        """Name of the device."""
+        ...
+
+    def prepare(self, value: PulseTrain) -> Any:
+        """Arm; the status is done when the box can give the pulses."""
+        ...
+
+    def set(self, value: bool) -> Any:
+        """Give pulses from now on (True) or no more (False); the status is done when that holds."""
+        ...
+
+    def trigger(self) -> Any:
+        """Give one pulse, if it was armed for pulses one by one."""
+        ...
+
+    def stop(self, success: bool = True) -> Any:
+        """Give no more pulses; harmless when it gives none."""
         ...
 
 

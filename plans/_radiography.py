@@ -4,12 +4,13 @@ from collections.abc import Sequence
 from typing import Any
 
 import bluesky.plan_stubs as bps
-from bluesky.protocols import Movable, Readable
+from bluesky.protocols import Movable
 from bluesky.utils import MsgGenerator
 
 from concertino.units import QuantityLike
 
-from ._frames import OnLost, take_frames
+from ._cameras import Cameras, OnLost, Readout
+from ._frames import take_with_beam
 from ._imaging import (
     DEFAULT_ORDER,
     Imaging,
@@ -18,11 +19,11 @@ from ._imaging import (
     imaging_numbers,
     imaging_plan,
 )
-from ._safety import beam_off, beam_on
+from ._pieces import Piece
 
 
 def radiography(
-    camera: Readable[Any],
+    camera: Cameras,
     beam: Movable[Any],
     sample_stage: Movable[Any],
     *,
@@ -33,14 +34,16 @@ def radiography(
     num_projections: int = 3000,
     order: Sequence[str] = DEFAULT_ORDER,
     on_lost: OnLost = "fail",
+    readout: Readout = "direct",
     md: dict[str, Any] | None = None,
 ) -> MsgGenerator[str]:
     """Take darks, flats and radiographs of the sample at rest, as one run.
 
     Parameters
     ----------
-    camera : device
-        The camera, with a frame stream.
+    camera : device, or sequence of devices
+        The camera, with a frame stream. Of several, which expose together, each has
+        streams of its own: those of the first have the plain names.
     beam : device
         The shutter or tube: takes True for beam, False for none.
     sample_stage : device
@@ -55,6 +58,9 @@ def radiography(
         The acquisitions and their order; one that is not named is left out.
     on_lost : {"fail", "flag"}
         What lost frames do: fail the run, or only stand in its ledger.
+    readout : {"direct", "later"}
+        Read frames out as they are taken, or record each stream into the camera's own memory at full speed,
+        switch the beam off, and read it out then.
     md : dict, optional
         Metadata for the run, such as ``{"sample": "tooth"}``.
 
@@ -78,15 +84,18 @@ def radiography(
     """
     asked = Imaging(
         camera, beam, sample_stage, radio_position, flat_position,
-        imaging_numbers(num_darks, num_flats, num_projections), order, on_lost, md,
+        imaging_numbers(num_darks, num_flats, num_projections), order, on_lost, md, readout,
     )  # fmt: skip
     frames = checked_counts(asked)
 
-    def take(radio: float) -> MsgGenerator[None]:
+    def take(radio: float, piece: Piece) -> MsgGenerator[bool]:
         yield from bps.mv(sample_stage, radio)
-        yield from beam_on(asked.beam)
-        yield from take_frames(asked.camera, frames["projections"], "projections", on_lost=on_lost)
-        yield from beam_off(asked.beam)
+        return (
+            yield from take_with_beam(
+                asked.camera, asked.beam, piece.count, piece.stream,
+                on_lost=on_lost, hold=asked.hold,
+            )
+        )  # fmt: skip
 
     projections = Projections(
         "radiography", take, tomo={"scheme": "radiography", "acquisition": "single"}

@@ -1,8 +1,8 @@
 """One imaging run: metadata, order of acquisitions, and a safe end."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
-from typing import Any
+from typing import Any, TypeVar
 
 import bluesky.plan_stubs as bps
 from bluesky import Msg
@@ -17,16 +17,18 @@ from bluesky.utils import (
 
 from concertino import ParameterError
 
-from ._frames import finish_stream, observed_streams
+from ._cameras import CameraSet, camera_set, collect_ledgers, collect_streams, declare_ledgers
+from ._frames import observed_streams
 from ._protocols import Beam, FrameCamera
 from ._safety import INTERRUPTIONS, BeamGuard, Cleanup, beam_off, motor_off, run_safely
 
 _ATTEMPTS = 3
 
+T = TypeVar("T")
 Block = Callable[[], MsgGenerator[Any]]
 
 
-def ordered(blocks: Mapping[str, Block], order: Sequence[str]) -> list[Block]:
+def ordered(blocks: Mapping[str, T], order: Sequence[str]) -> list[T]:
     """Return the acquisitions in the order asked for.
 
     Raises
@@ -49,10 +51,10 @@ def ordered(blocks: Mapping[str, Block], order: Sequence[str]) -> list[Block]:
 
 
 def imaging_run(
-    blocks: Sequence[Block],
+    blocks: Iterable[Block],
     *,
-    camera: FrameCamera,
-    beam: Beam,
+    camera: FrameCamera | Sequence[FrameCamera] | CameraSet | None,
+    beam: Beam | None,
     motors: Sequence[Any],
     restore: Sequence[Cleanup] = (),
     md: Mapping[str, Any],
@@ -64,10 +66,13 @@ def imaging_run(
 
     Parameters
     ----------
-    blocks : sequence of callable
-        Each returns the messages of one acquisition.
-    camera, beam : device
-        What is used throughout.
+    blocks : iterable of callable
+        Each returns the messages of one acquisition; the next is asked for when it has ended.
+    camera : FrameCamera, sequence of FrameCamera, CameraSet or None
+        The camera or cameras, if any.
+    beam : Beam or None
+        What switches the beam, if it does. Without camera and beam the plan may be paused at its
+        checkpoints.
     motors : sequence of device
         What moves.
     restore : sequence of callable
@@ -80,30 +85,45 @@ def imaging_run(
     str
         The run's uid.
     """
-    guard = BeamGuard(beam)
-    current: list[str | None] = [None]
+    guard = None if beam is None else BeamGuard(beam)
+    cameras = None if camera is None else camera_set(camera)
+    current: dict[str, Any] = {}
     uid = ""
     opened = False
 
     def body() -> MsgGenerator[None]:
         nonlocal uid, opened
-        yield from bps.clear_checkpoint()  # A pause would take frames twice: it ends the run.
-        yield from beam_off(guard)
-        yield from bps.stage(camera.account)
+        if cameras is not None or guard is not None:
+            yield from bps.clear_checkpoint()  # A pause would take frames twice: it ends the run.
+        if guard is not None:
+            yield from beam_off(guard)
+        for each_camera in () if cameras is None else cameras.cameras:
+            yield from bps.stage(each_camera.account)
         opened = True
         uid = yield from bps.open_run(md=dict(md))
-        yield from bps.declare_stream(camera.account, name="ledger", collect=True)
+        if cameras is not None:
+            yield from declare_ledgers(cameras)
         for block in blocks:
-            current[0] = None
+            current.clear()
             yield from block()
 
-    def end_stream() -> MsgGenerator[None]:
+    def end_streams() -> MsgGenerator[None]:
+        # Only when all have stopped is the last frame that anybody stored known.
+        if uid and cameras is not None:
+            yield from bps.unstage_all(*cameras.cameras)
+
+    def describe(one: FrameCamera) -> MsgGenerator[None]:
         if uid:
-            yield from finish_stream(camera, current[0])
+            yield from collect_streams({n: c for n, c in current.items() if c is one})
+
+    def account() -> MsgGenerator[None]:
+        if uid and cameras is not None:
+            yield from collect_ledgers(cameras)
 
     def switch_off() -> MsgGenerator[None]:
-        yield from beam_off(beam)
-        guard.disarm()
+        if guard is not None:
+            yield from beam_off(guard.beam)
+            guard.disarm()
 
     error: BaseException | None = None
     try:
@@ -111,19 +131,28 @@ def imaging_run(
             observed_streams(body(), current),
             switch_off,
             *(partial(motor_off, motor) for motor in motors),
-            end_stream,
+            end_streams,
+            *(partial(describe, camera) for camera in (cameras.cameras if cameras else ())),
+            account,
             *restore,
         )
     except GeneratorExit:
-        guard.abandon()  # Nothing may be yielded any more.
+        if guard is not None:
+            guard.abandon()  # Nothing may be yielded any more.
         raise
     except BaseException as caught:
         error = caught
-        if guard.armed:
+        if guard is not None and guard.armed:
             error.add_note(guard.warning)
     if error is None:
-        yield Msg("close_run")
-        return uid
+        try:
+            yield Msg("close_run")
+        except GeneratorExit:
+            raise
+        except BaseException as caught:
+            error = caught  # Others read devices once more before the run is closed.
+        else:
+            return uid
     if opened:
         yield from _close(error)
     raise error
@@ -145,13 +174,23 @@ def _close(error: BaseException) -> MsgGenerator[None]:
         except GeneratorExit:
             raise
         except IllegalMessageSequence:
-            return  # It did not come to be opened, or is closed.
+            if not (yield from _dropped_reading()):
+                return  # It did not come to be opened, or is closed.
         except BaseException as later:
             # A move that was stopped may fail only now.
             if attempt == _ATTEMPTS:
                 error.add_note(f"While closing the run: {type(later).__name__}: {later}")
         else:
             return
+
+
+def _dropped_reading() -> MsgGenerator[bool]:
+    """Give up a reading that was begun and not saved; tells whether there was one."""
+    try:
+        yield Msg("drop")
+    except IllegalMessageSequence:
+        return False
+    return True
 
 
 def _reason(error: BaseException) -> str:

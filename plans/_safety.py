@@ -46,6 +46,11 @@ class BeamGuard:
         self._armed = True
         return self.beam.set(value)
 
+    def set_duration_s(self, value: bool) -> Any:
+        """Return how long that takes, in seconds; 0 when the beam does not tell."""
+        duration = getattr(self.beam, "set_duration_s", None)
+        return 0.0 if duration is None else duration(value)
+
     @property
     def armed(self) -> bool:
         """Whether the beam has been switched and not been left alone since."""

@@ -1,14 +1,16 @@
 """Stepped spiral tomography: rotation and height rest while a frame is taken."""
 
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
-from bluesky.protocols import Movable, Readable
+from bluesky.protocols import Movable
 from bluesky.utils import MsgGenerator
 
 from concertino.units import QuantityLike
 
-from ._frames import OnLost, move_together, take_stepped_frames
+from ._cameras import Cameras, OnLost
+from ._frames import move_together, take_stepped_frames
 from ._imaging import (
     DEFAULT_ORDER,
     Imaging,
@@ -17,12 +19,13 @@ from ._imaging import (
     imaging_numbers,
     imaging_plan,
 )
+from ._pieces import Piece
 from ._safety import beam_off, beam_on
 from ._spiral import checked_spiral
 
 
 def step_spiral_tomography(
-    camera: Readable[Any],
+    camera: Cameras,
     rotation: Movable[Any],
     vertical_stage: Movable[Any],
     beam: Movable[Any],
@@ -51,8 +54,9 @@ def step_spiral_tomography(
 
     Parameters
     ----------
-    camera : device
-        The camera, with a frame stream; takes software triggers.
+    camera : device, or sequence of devices
+        The camera, with a frame stream; takes software triggers. Of several, which expose together, each has
+        streams of its own: those of the first have the plain names.
     rotation, vertical_stage : device
         Stages that turn the sample, and lift it along the rotation axis (mm).
     beam : device
@@ -123,22 +127,27 @@ def step_spiral_tomography(
     if "projections" in frames:
         frames["projections"] = spiral.total
     angles, heights = spiral.angles(), spiral.heights()
-    start = ((rotation, angles[0]), (vertical_stage, heights[0]))
     axis: Any = rotation
 
-    def take(radio: float) -> MsgGenerator[None]:
-        yield from move_together((sample_stage, radio), *start)
+    def at(index: int) -> list[tuple[Any, float]]:
+        return [(rotation, angles[index]), (vertical_stage, heights[index])]
+
+    def take(radio: float, piece: Piece) -> MsgGenerator[bool]:
+        yield from move_together((sample_stage, radio), *at(piece.first))
         yield from beam_on(asked.beam)
-        yield from take_stepped_frames(
+        complete = yield from take_stepped_frames(
             asked.camera,
             axis,
-            angles,
-            "projections",
-            along=[(vertical_stage, heights)],
+            angles[piece.first : piece.stop],
+            piece.stream,
+            along=[(vertical_stage, heights[piece.first : piece.stop])],
             on_lost=on_lost,
+            hold=asked.hold,
+            interrupted=partial(beam_off, asked.beam),
         )
         yield from beam_off(asked.beam)
-        yield from move_together(*start)
+        yield from move_together(*at(0))
+        return complete
 
     projections = Projections(
         "step_spiral_tomography",

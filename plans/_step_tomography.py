@@ -1,15 +1,19 @@
 """Stepped tomography: the rotation rests while a frame is taken."""
 
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
-from bluesky.protocols import Movable, Readable
+from bluesky.protocols import Movable
 from bluesky.utils import MsgGenerator
 
+from concertino import ParameterError
 from concertino.units import QuantityLike, convert
 
 from ._angle_schemes import angle_scheme
-from ._frames import OnLost, move_together, take_stepped_frames
+from ._cameras import Cameras, OnLost
+from ._frames import move_together, take_stepped_frames
+from ._half_acquisition import axis_fields, turn_deg
 from ._imaging import (
     DEFAULT_ORDER,
     Imaging,
@@ -19,12 +23,14 @@ from ._imaging import (
     imaging_plan,
 )
 from ._metadata import quantity
-from ._parameters import angular_range_deg, check_limits, check_motor, per_degree
-from ._safety import beam_off, beam_on
+from ._parameters import check_limits, check_motor, per_degree
+from ._pieces import Piece
+from ._safety import beam_off, beam_on, motor_off
+from ._triggers import check_trigger
 
 
 def step_tomography(
-    camera: Readable[Any],
+    camera: Cameras,
     rotation: Movable[Any],
     beam: Movable[Any],
     sample_stage: Movable[Any],
@@ -34,9 +40,12 @@ def step_tomography(
     num_darks: int = 200,
     num_flats: int = 200,
     num_projections: int = 3000,
-    angular_range: QuantityLike = "180 deg",
+    angular_range: QuantityLike | None = None,
     start_angle: QuantityLike = "0 deg",
     scheme: Any = "equidistant",
+    trigger: Any = "software",
+    half_acquisition: bool = False,
+    rotation_axis: QuantityLike | None = None,
     order: Sequence[str] = DEFAULT_ORDER,
     on_lost: OnLost = "fail",
     md: dict[str, Any] | None = None,
@@ -48,8 +57,9 @@ def step_tomography(
 
     Parameters
     ----------
-    camera : device
-        The camera, with a frame stream; takes software triggers.
+    camera : device, or sequence of devices
+        The camera, with a frame stream; takes software triggers. Of several, which expose together, each has
+        streams of its own: those of the first have the plain names.
     rotation : device
         Rotation stage; one whose unit is no angle is taken to be in deg.
     beam : device
@@ -62,13 +72,22 @@ def step_tomography(
         Where the stage holds the sample out of the beam; likewise.
     num_darks, num_flats, num_projections : int
         Number of frames without beam, without sample, and with both.
-    angular_range : quantity
-        Angle to cover; a plain number is in deg. An X-ray tube's cone usually wants ``"360 deg"``.
+    angular_range : quantity, optional
+        Angle to cover; 180 deg by default, and 360 deg in half acquisition. A plain number is in
+        deg. An X-ray tube's cone usually wants ``"360 deg"``.
     start_angle : quantity
         First angle; a plain number is in deg.
     scheme : AngleScheme, str or list of float
         Which angles and in which order: ``"equidistant"``, ``"golden_ratio"``, ``"timbir"``, a
         scheme such as ``Timbir(rounds=4)``, or as many angles as projections, in deg.
+    trigger : str or TriggerDevice
+        ``"software"``, or a device that gives a pulse to the camera's input at each angle.
+    half_acquisition : bool
+        The rotation axis is near an edge of the frame: over a full turn, or more, the field is
+        nearly twice as wide.
+    rotation_axis : quantity, optional
+        Column of the rotation axis, when it is known; a plain number is in px, counted from the
+        middle of the first column.
     order : sequence of str
         The acquisitions and their order; one that is not named is left out.
     on_lost : {"fail", "flag"}
@@ -101,9 +120,17 @@ def step_tomography(
     frames = checked_counts(asked)
     axis: Any = rotation
     check_motor(axis, "rotation")
-    sweep = angular_range_deg(angular_range)
+    sweep = turn_deg(angular_range, half_acquisition)
+    axis_at = axis_fields(asked.camera, rotation_axis, half_acquisition)
     start = convert(start_angle, "deg", parameter="start_angle")
     rule = angle_scheme(scheme)
+    who = check_trigger(trigger)
+    if who == "edge":
+        raise ParameterError(
+            "trigger: 'edge' was given, and in a stepped scan pulses must wait for the stage. Give the device "
+            "that makes them, or 'software'."
+        )
+    pulses = None if isinstance(who, str) else who
     number = frames.get("projections", 1)
     angles = rule.angles(number, start, sweep)
     degree = yield from per_degree(axis)
@@ -113,16 +140,18 @@ def step_tomography(
         (max(angles), "angular_range"),
     ):
         yield from check_limits(axis, angle * degree, parameter)
-    first = angles[0] * degree
+    positions = [angle * degree for angle in angles]
 
-    def take(radio: float) -> MsgGenerator[None]:
-        yield from move_together((sample_stage, radio), (axis, first))
+    def take(radio: float, piece: Piece) -> MsgGenerator[bool]:
+        yield from move_together((sample_stage, radio), (axis, positions[piece.first]))
         yield from beam_on(asked.beam)
-        yield from take_stepped_frames(
-            asked.camera, axis, [angle * degree for angle in angles], "projections", on_lost=on_lost
-        )
+        complete = yield from take_stepped_frames(
+            asked.camera, axis, positions[piece.first : piece.stop], piece.stream, pulses=pulses,
+            on_lost=on_lost, hold=asked.hold, interrupted=partial(beam_off, asked.beam),
+        )  # fmt: skip
         yield from beam_off(asked.beam)
-        yield from move_together((axis, first))
+        yield from move_together((axis, positions[0]))
+        return complete
 
     projections = Projections(
         "step_tomography",
@@ -135,10 +164,13 @@ def step_tomography(
             "start_angle_deg": start,
             "angle_source": "readback",
             "rotation": axis.name,
+            **axis_at,
         },
         motors={"rotation": rotation},
-        trigger="software",
+        trigger="software" if pulses is None else "edge",
+        restore=[] if pulses is None else [lambda: motor_off(pulses)],
         plan_args={
+            "trigger": "software" if pulses is None else pulses.name,
             "angular_range": quantity(sweep, "deg"),
             "start_angle": quantity(start, "deg"),
             "scheme": rule.name,

@@ -1,19 +1,32 @@
 """Take frames while one or more axes move steadily."""
 
+import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import bluesky.plan_stubs as bps
 from bluesky import Msg
 from bluesky.utils import MsgGenerator, short_uid
 
-from ._frames import OnLost, move_together, take_frames
+from concertino.documents import PROJECTION_ANGLES
+
+from ._cameras import CameraSet, OnLost, camera_set
+from ._frames import move_together, take_frames
+from ._hold import Hold
 from ._parameters import check_limits, check_velocity, read_number
+from ._pieces import Piece
+from ._projection_angles import SweepAngles, tells_exposures
 from ._protocols import FrameCamera
-from ._safety import Cleanup, beam_off, beam_on
+from ._questions import awaited
+from ._safety import Cleanup, beam_off, beam_on, motor_off
+from ._speed import SETTLE_S, SMOOTH, reach_speed
+from ._steady_move import SteadyMove
+from ._triggers import CAMERA_PACE, PulseAngles, SweepTrigger
 
 _MARGIN_S = 0.5
+_PULSES_S = 10.0
 
 
 @dataclass(frozen=True)
@@ -34,7 +47,7 @@ class Sweep:
         Time that the axis takes to reach its velocity, in seconds.
     lead_s : float
         Time from the beginning of the move to the first frame, in seconds: the longest ramp of all
-        axes that move together.
+        axes that move together, and what it takes to see that it is over.
     frames_s : float
         Time of all frames, in seconds.
     """
@@ -56,6 +69,20 @@ class Sweep:
     def last(self) -> float:
         """Where it ends: a camera that starts late has its last frame at full speed, too."""
         return self.start + self.velocity * (self.frames_s + _MARGIN_S + self.ramp_s / 2)
+
+    def part(self, first: int, count: int, number: int) -> "Sweep":
+        """Return the move for some of the frames.
+
+        Parameters
+        ----------
+        first, count : int
+            Index of the first of them, and how many.
+        number : int
+            Frames of the whole move.
+        """
+        period_s = self.frames_s / number
+        start = self.start + self.velocity * first * period_s
+        return replace(self, start=start, frames_s=count * period_s)
 
     def restore(self) -> Cleanup:
         """Return what gives the axis its velocity back."""
@@ -81,8 +108,9 @@ def plan_sweeps(
             ramp_s = yield from read_number(axis.acceleration_time)
         ramps.append(ramp_s)
         before.append((yield from read_number(axis.velocity)))
+    lead_s = max(ramps) * (1 + SMOOTH) + SETTLE_S
     return [
-        Sweep(axis, start, velocity, previous, ramp_s, max(ramps), frames_s)
+        Sweep(axis, start, velocity, previous, ramp_s, lead_s, frames_s)
         for (axis, start, velocity), previous, ramp_s in zip(moves, before, ramps, strict=True)
     ]
 
@@ -109,16 +137,22 @@ def check_sweep(sweep: Sweep, start: str, way: str, speed: str) -> MsgGenerator[
 
 
 def sweep_and_take(
-    camera: FrameCamera,
+    camera: FrameCamera | CameraSet,
     beam: Any,
     radio: tuple[Any, float],
     sweeps: Sequence[Sweep],
+    piece: Piece,
     number: int,
     on_lost: OnLost,
-) -> MsgGenerator[None]:
+    angles: SweepAngles | None = None,
+    hold: Hold | None = None,
+    trigger: SweepTrigger = CAMERA_PACE,
+) -> MsgGenerator[bool]:
     """Take projections while axes move steadily, then bring the axes back to where they started.
 
-    The stream ``motion`` says where the axes were when, and when the camera started.
+    The camera starts when all axes are at speed and the first is where its first frame is due. The
+    stream ``motion`` says where the axes were when the camera started; ``projection_angles`` where the
+    rotation was in the middle of each exposure.
 
     Parameters
     ----------
@@ -127,40 +161,129 @@ def sweep_and_take(
     radio : (device, float)
         The sample stage and its radio position.
     sweeps : sequence of Sweep
-        From `plan_sweeps`.
+        From `plan_sweeps`, for all projections.
+    piece : Piece
+        Which of them are taken; the axes gain speed before the first.
     number : int
-        Of frames.
+        Of all.
     on_lost : {"fail", "flag"}
         What lost frames do.
+    angles : SweepAngles, optional
+        Collects the angles of the projections; the camera tells its exposures then.
+    hold : Hold, optional
+        Ends the sweep early when it asks for a pause.
+    trigger : SweepTrigger
+        Who starts the exposures. When positions do, the axes set out when the camera is ready.
+
+    Returns
+    -------
+    bool
+        False if it was ended early.
     """
+    sweeps = [sweep.part(piece.first, piece.count, number) for sweep in sweeps]
+    trigger = trigger.part(piece.first, piece.count)
+    if trigger.by_position:
+        start, frames_s = trigger.way(sweeps[0].velocity)
+        sweeps[0] = replace(sweeps[0], start=start, frames_s=frames_s)
     yield from move_together(radio, *((sweep.axis, sweep.first) for sweep in sweeps))
     for sweep in sweeps:
         yield from bps.mv(sweep.axis.velocity, abs(sweep.velocity))
     yield from beam_on(beam)
-    moving = short_uid("moving")
+    moving, moves = short_uid("moving"), [SteadyMove(sweep.axis) for sweep in sweeps]
+    if angles is not None:
+        angles = angles.of_piece(piece.first, trigger)
+        yield from bps.declare_stream(angles, name=PROJECTION_ANGLES, collect=True)
 
     def move_steadily() -> MsgGenerator[None]:
-        for sweep in sweeps:
-            yield Msg("set", sweep.axis, sweep.last, group=moving)
-        yield from bps.sleep(sweeps[0].lead_s)
+        set_out_s = time.time()
+        for sweep, move in zip(sweeps, moves, strict=True):
+            yield Msg("set", sweep.axis if hold is None else move, sweep.last, group=moving)
+        if not trigger.by_position:
+            ramp_s = max(sweep.ramp_s for sweep in sweeps)
+            yield from bps.sleep(ramp_s)
+            yield from awaited(partial(reach_speed, sweeps, set_out_s), sweeps[0].lead_s - ramp_s)
+
+    def get_ready() -> MsgGenerator[None]:
+        if angles is not None:
+            yield from awaited(angles.begin)
+        yield from trigger.arm()
+        if not trigger.by_position:
+            yield from move_steadily()
 
     def note_motion() -> MsgGenerator[None]:
+        yield from trigger.start()
+        if trigger.by_position:
+            yield from move_steadily()
+        if angles is not None:
+            yield from awaited(angles.started)
         yield Msg("create", None, name="motion")
         for sweep in sweeps:
             yield Msg("read", sweep.axis)
-        yield Msg("read", camera.start_time)
+        for each_camera in camera_set(camera).cameras:
+            yield Msg("read", each_camera.start_time)
         yield Msg("save")
 
-    yield from take_frames(
-        camera,
-        number,
-        "projections",
-        on_lost=on_lost,
-        starting=move_steadily,
-        started=note_motion,
+    def collect_angles() -> MsgGenerator[None]:
+        if angles is not None:
+            yield Msg("collect", angles, name=PROJECTION_ANGLES, return_payload=False)
+
+    def end_sweep() -> MsgGenerator[None]:
+        yield from beam_off(beam)
+        for move in moves:
+            move.pardon()
+            yield from motor_off(move.axis)
+        for end in trigger.restore():
+            yield from end()
+
+    def come_back() -> MsgGenerator[None]:
+        yield from beam_off(beam)
+        if angles is not None:
+            yield from awaited(angles.end)
+        yield Msg("wait", None, group=moving)
+        for sweep in sweeps:
+            yield from bps.mv(sweep.axis.velocity, sweep.before)
+        yield from move_together(*((sweep.axis, sweep.start) for sweep in sweeps))
+
+    return (
+        yield from take_frames(
+            camera,
+            piece.count,
+            piece.stream,
+            on_lost=on_lost,
+            trigger=trigger.request,
+            within_s=None if trigger.request == "internal" else 2 * sweeps[0].frames_s + _PULSES_S,
+            starting=get_ready,
+            started=note_motion,
+            collected=collect_angles,
+            hold=hold,
+            interrupted=end_sweep,
+            exposed=come_back,
+        )
     )
-    yield from beam_off(beam)
-    yield Msg("wait", None, group=moving)
-    for sweep in sweeps:
-        yield from bps.mv(sweep.axis.velocity, sweep.before)
-    yield from move_together(*((sweep.axis, sweep.start) for sweep in sweeps))
+
+
+def sweep_angles(
+    camera: Any, sweep: Sweep, per_degree: float, trigger: SweepTrigger = CAMERA_PACE
+) -> SweepAngles | None:
+    """Return what collects the angles of a rotation's sweep; None if the camera tells no exposures.
+
+    Those of several cameras are told by the first.
+    """
+    first = camera_set(camera).first
+    if not tells_exposures(first):
+        return None
+    if trigger.by_position:
+        return PulseAngles(trigger, first, sweep.axis, sweep.velocity, per_degree)
+    return SweepAngles(first, sweep.axis, sweep.velocity, per_degree)
+
+
+def restored(
+    sweeps: Sequence[Sweep], angles: SweepAngles | None, trigger: SweepTrigger = CAMERA_PACE
+) -> list[Cleanup]:
+    """Return what brings back the axes' velocities, and ends pulses and the encoder's recording."""
+
+    def end() -> MsgGenerator[None]:
+        if angles is not None and angles.encoder is not None:
+            yield from awaited(angles.end)
+
+    return [*trigger.restore(), *(sweep.restore() for sweep in sweeps), end]

@@ -40,6 +40,7 @@ class PreparedCamera(Camera):
     async def _record_real(self):
         touch = os.path.join(os.path.dirname(__file__), "touch.py")
         subprocess.run([sys.executable, "-S", touch, str(self.touch_bytes)], check=True)
+        os.sync()  # what the warm-up wrote is not this scan's
         self.started_ns = time.time_ns()
         await super()._record_real()
 

@@ -41,6 +41,8 @@ class PreparedSource:
     ----------
     frames : ndarray, shape (n, height, width)
         Served in turn.
+    pace_hz : float
+        Frames/s of the camera; 0 for as many as there is space for.
 
     Attributes
     ----------
@@ -52,8 +54,9 @@ class PreparedSource:
 
     pixel_size_um = 1.0
 
-    def __init__(self, frames: NDArray[Any]) -> None:
+    def __init__(self, frames: NDArray[Any], pace_hz: float = 0.0) -> None:
         self._frames = frames
+        self._pace_hz = pace_hz
         self.before_projections: Callable[[], None] = lambda: None
         self.shape: tuple[int, int] = frames.shape[1:]
         self.dtype = frames.dtype
@@ -73,7 +76,13 @@ class PreparedSource:
         self.started_ns = time.time_ns()
 
     def grab(self, out: NDArray[Any]) -> Grab:
-        """Copy as many frames as there is space for."""
+        """Copy as many frames as there is space for, and as have been exposed."""
+        if self._pace_hz:
+            since_s = (time.time_ns() - self.started_ns) / 1e9
+            if (wait_s := (self._next + 1) / self._pace_hz - since_s) > 0:
+                time.sleep(wait_s)
+                since_s += wait_s
+            out = out[: max(1, int(since_s * self._pace_hz) - self._next)]
         numbers = np.arange(self._next, self._next + len(out))
         for slot, number in zip(out, numbers, strict=True):
             np.copyto(slot, self._frames[number % len(self._frames)])
@@ -227,7 +236,7 @@ def scan(arguments: argparse.Namespace) -> dict[str, Any]:
     """Run a small scan and the one that counts; return what is known of the latter."""
     size = arguments.size
     frames = np.random.default_rng(1).integers(0, 4096, (arguments.distinct, size, size), np.uint16)
-    source = PreparedSource(frames)
+    source = PreparedSource(frames, arguments.pace)
     camera = Camera(source)
     beamline = SimulatedBeamline(shape=(16, 16))
     directory = Path(arguments.directory)
@@ -249,6 +258,7 @@ def scan(arguments: argparse.Namespace) -> dict[str, Any]:
         def settle() -> None:
             with probe.pause():
                 touch(arguments.touch)
+                os.sync()  # what the warm-up wrote is not this scan's
                 heartbeat.start()
                 time.sleep(0.1)
 
@@ -281,6 +291,7 @@ def main() -> None:
     parser.add_argument("--warm-up", type=int, required=True)
     parser.add_argument("--references", type=int, required=True)
     parser.add_argument("--distinct", type=int, required=True)
+    parser.add_argument("--pace", type=float, default=0.0)
     parser.add_argument("--touch", type=int, default=0)
     parser.add_argument("--bytes-per-file", type=int, default=0)
     parser.add_argument("--live", choices=["none", "open", "closed", "stalled"], default="none")

@@ -3,6 +3,7 @@
 from importlib.metadata import version
 
 from concertino._errors import (
+    AlarmError,
     CameraError,
     CatalogError,
     ConcertinoError,
@@ -17,10 +18,14 @@ from concertino._errors import (
     SubscriberFailedError,
     SubscriberSilentError,
 )
+from concertino._slow_grammars import postpone_iri_grammar as _postpone_iri_grammar
+
+_postpone_iri_grammar()
 
 __version__ = version("concertino")
 
 __all__ = [
+    "AlarmError",
     "CameraError",
     "CatalogError",
     "ConcertinoError",

@@ -1,7 +1,6 @@
 """The main job in one go: ``concertino demo``."""
 
 import math
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +13,6 @@ from concertino.devices import FileCamera, SimulatedBeamline
 from concertino.plans import continuous_tomography
 from concertino.reconstruction import ReconstructionResult, ReconstructionSettings
 from concertino.session import Session, open_session
-from concertino.simulation import Phantom
 from concertino.storage import Run, open_run, open_scan, replay, sample_path
 
 from ._interrupts import AbortOnInterrupt
@@ -98,9 +96,8 @@ def _foam(session: Session, beamline: SimulatedBeamline, noise: str) -> None:
     )
     run, result = _run(session, plan, ReconstructionSettings(slices=(row,)))
     late = first_angle(run, _EXPOSURE_S)
-    truth = turned(beamline.twin.phantom, -late).slice(
-        row, _SHAPE, beamline.twin.detector.pixel_size_mm
-    )
+    # The reconstruction has each frame's measured angle: the slice lies as the phantom does.
+    truth = beamline.twin.phantom.slice(row, _SHAPE, beamline.twin.detector.pixel_size_mm)
     print(f"   axis set at  column {beamline.twin.rotation_axis_px:.2f} px")
     print(f"   first angle  {math.degrees(late):.3f} deg, as the run's motion stream tells")
     print(
@@ -173,25 +170,6 @@ def first_angle(run: Run, exposure_s: float) -> float:
     velocity = run.start["plan_args"]["velocity"]["value"]
     angle = event["data"][key] - velocity * since_s
     return math.radians(angle - run.start["tomo"]["start_angle_deg"])
-
-
-def turned(phantom: Phantom, angle_rad: float) -> Phantom:
-    """Return a phantom turned about the rotation axis, counter-clockwise, by an angle in rad."""
-    c, s = math.cos(angle_rad), math.sin(angle_rad)
-    return Phantom(
-        tuple(
-            replace(
-                part,
-                centre_mm=(
-                    c * part.centre_mm[0] - s * part.centre_mm[1],
-                    s * part.centre_mm[0] + c * part.centre_mm[1],
-                    part.centre_mm[2],
-                ),
-                rotation_rad=part.rotation_rad + angle_rad,
-            )
-            for part in phantom.ellipsoids
-        )
-    )
 
 
 def relative_error(image: NDArray[np.float32], truth: NDArray[np.float32]) -> float:

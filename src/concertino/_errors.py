@@ -13,6 +13,7 @@
     │   └── SubscriberSilentError        a subscriber did nothing for longer than its time-out
     ├── StorageError (OSError)           files or directories: missing, full, damaged
     │   └── CatalogError                 ... of the catalogue
+    ├── AlarmError                       something watched passed a limit that fails the run
     ├── ReconstructionError              reconstruction cannot be done with what was given
     └── SessionError                     the session cannot do what was asked now
 
@@ -62,6 +63,10 @@ class StorageError(ConcertinoError, OSError):
 
 class CatalogError(StorageError):
     """The catalogue cannot be opened, read or written."""
+
+
+class AlarmError(ConcertinoError, RuntimeError):
+    """Something that is watched in a scan passed a limit that is to fail the run."""
 
 
 class ReconstructionError(ConcertinoError, RuntimeError):

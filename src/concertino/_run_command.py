@@ -4,6 +4,7 @@ import inspect
 import sys
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -23,12 +24,26 @@ from ._run_listing import choose_run
 
 PLANS: dict[str, Callable[..., Any]] = {
     "radiography": _plans.radiography,
+    "retrospective_radiography": _plans.retrospective_radiography,
     "step_tomography": _plans.step_tomography,
     "continuous_tomography": _plans.continuous_tomography,
+    "step_spiral_tomography": _plans.step_spiral_tomography,
+    "continuous_spiral_tomography": _plans.continuous_spiral_tomography,
+    "grating_stepping": _plans.grating_stepping,
 }
 
 _DEFAULTS = {"radio_position": "0 mm", "flat_position": "10 mm"}
-_COUNTS = ("num_darks", "num_flats", "num_projections")
+_MEMORY_BYTES = 4 * 2**30  # Of the simulated camera, for --readout later.
+_COUNTS = (
+    "num_darks",
+    "num_flats",
+    "num_projections",
+    "num_before",
+    "num_after",
+    "num_periods",
+    "num_steps_per_period",
+    "num_tomograms",
+)
 
 
 def run_plan(
@@ -58,19 +73,13 @@ def run_plan(
         for known, function in PLANS.items():
             print(f"{known:24} {(inspect.getdoc(function) or '').splitlines()[0]}")
         return
-    if name not in PLANS:
-        raise ParameterError(f"There is no plan {name!r}; there are {', '.join(PLANS)}.")
-    rate = convert(frame_rate, "Hz", parameter="frame_rate", minimum=0)
-    exposure_s = convert(exposure, "s", parameter="exposure", minimum=0)
-    beamline = SimulatedBeamline(
-        shape=_shape(shape), source=_source(source), exposure=exposure_s, frame_rate=rate
-    )
-    device: Any = beamline.camera
-    if camera != "simulated":
-        device = FileCamera(camera, frame_rate=rate)
-    arguments = _arguments(name, parameters, beamline, device)
+    prepared = prepared_plan(
+        name, parameters, camera=camera, shape=shape, source=source, frame_rate=frame_rate,
+        exposure=exposure,
+    )  # fmt: skip
+    device = prepared.camera
     with open_session(
-        directory, baseline=beamline.baseline, progress=progress, catalog=False
+        directory, baseline=prepared.beamline.baseline, progress=progress, catalog=False
     ) as session:
         session.RE.context_managers = [AbortOnInterrupt]
         session.subscribe(ImageWriter(durability="synced" if synced else "written"))
@@ -79,13 +88,57 @@ def run_plan(
             session.subscribe(reconstruction)
         if live_view is not None:
             session.subscribe(live_view)
-        plan = PLANS[name](**arguments, md={"sample": sample} if sample else None)
-        _run(session, plan, name)
+        plan = PLANS[name](**prepared.arguments, md={"sample": sample} if sample else None)
+        run_in(session, plan, name)
         print(f"run        {open_run(int(session.RE.md['scan_id']), directory).directory}")
         _print_slices(reconstruction)
 
 
-def _run(session: Session, plan: Any, name: str) -> None:
+@dataclass(frozen=True)
+class PreparedPlan:
+    """Devices of a plan, and what to call it with."""
+
+    beamline: SimulatedBeamline
+    camera: Any
+    arguments: dict[str, Any]
+
+
+def prepared_plan(
+    name: str,
+    parameters: dict[str, str],
+    *,
+    camera: str,
+    shape: str,
+    source: str,
+    frame_rate: str,
+    exposure: str,
+) -> PreparedPlan:
+    """Make the devices of a plan and its parameters.
+
+    Raises
+    ------
+    ParameterError
+        If there is no such plan, or something given does not work.
+    """
+    if name not in PLANS:
+        raise ParameterError(f"There is no plan {name!r}; there are {', '.join(PLANS)}.")
+    rate = convert(frame_rate, "Hz", parameter="frame_rate", minimum=0)
+    exposure_s = convert(exposure, "s", parameter="exposure", minimum=0)
+    beamline = SimulatedBeamline(
+        shape=parse_shape(shape),
+        source=_source(source),
+        exposure=exposure_s,
+        frame_rate=rate,
+        memory_bytes=_MEMORY_BYTES,
+    )
+    device: Any = beamline.camera
+    if camera != "simulated":
+        device = FileCamera(camera, frame_rate=rate)
+    return PreparedPlan(beamline, device, _arguments(name, parameters, beamline, device))
+
+
+def run_in(session: Session, plan: Any, name: str) -> None:
+    """Run a plan; one that is interrupted or fails says so in a sentence."""
     from bluesky.utils import FailedStatus, RunEngineInterrupted
 
     try:
@@ -153,7 +206,11 @@ def _arguments(
         "rotation": beamline.rotation,
         "beam": beamline.beam,
         "sample_stage": beamline.sample_stage,
+        "vertical_stage": beamline.vertical_stage,
+        "stepping": beamline.grating_stage,
     }
+    if name == "retrospective_radiography":  # elsewhere a trigger is no signal
+        devices["trigger"] = beamline.ring
     values: dict[str, Any] = {key: value for key, value in _DEFAULTS.items() if key in signature}
     for key, text in parameters.items():
         if key not in signature or key in devices or key == "md":
@@ -162,12 +219,24 @@ def _arguments(
                 f"The plan {name} has no parameter {key!r}; it has {', '.join(known)}."
             )
         values[key] = _value(key, text)
+    needed = [
+        key
+        for key, parameter in signature.items()
+        if parameter.default is parameter.empty and key not in devices and key not in values
+    ]
+    if needed:
+        raise ParameterError(
+            f"The plan {name} needs {', '.join(needed)}; give each as an option, such as "
+            f"--{needed[0].replace('_', '-')} VALUE."
+        )
     return {key: device for key, device in devices.items() if key in signature} | values
 
 
 def _value(key: str, text: str) -> Any:
     if key == "order":
         return [part.strip() for part in text.split(",")]
+    if text.lower() in ("true", "false"):
+        return text.lower() == "true"
     if key in _COUNTS:
         try:
             return int(text)
@@ -179,7 +248,7 @@ def _value(key: str, text: str) -> Any:
         return text
 
 
-def _shape(text: str) -> tuple[int, int]:
+def parse_shape(text: str) -> tuple[int, int]:
     try:
         height, width = (int(part) for part in text.lower().split("x"))
     except ValueError:
@@ -208,19 +277,29 @@ def _live(wanted: bool) -> LiveView | None:
 def _reconstruction(slices: str, height: int, view: LiveView | None) -> OnlineReconstruction | None:
     if slices == "none":
         return None
-    rows: tuple[int, ...] | None = None
+    rows = chosen_rows(slices, height)
+    reconstruction = OnlineReconstruction(
+        ReconstructionSettings(slices=rows), planes=view is not None
+    )
+    if view is not None:
+        reconstruction.add_callback(view)
+        view.control(reconstruction)
+    return reconstruction
+
+
+def chosen_rows(slices: str, height: int) -> tuple[int, ...] | None:
+    """Return the detector rows that an option means; None for all."""
     if slices == "middle":
-        rows = (height // 2,)
-    elif slices != "all":
-        try:
-            rows = tuple(int(part) for part in slices.split(","))
-        except ValueError:
-            raise ParameterError(
-                f"slices: {slices!r} is unknown. Give detector rows such as '10,20', or 'all', "
-                "'middle' or 'none'."
-            ) from None
-    preview = None if view is None else view.show_slices
-    return OnlineReconstruction(ReconstructionSettings(slices=rows), preview=preview)
+        return (height // 2,)
+    if slices == "all":
+        return None
+    try:
+        return tuple(int(part) for part in slices.split(","))
+    except ValueError:
+        raise ParameterError(
+            f"slices: {slices!r} is unknown. Give detector rows such as '10,20', or 'all', "
+            "'middle' or 'none'."
+        ) from None
 
 
 def _print_slices(reconstruction: OnlineReconstruction | None) -> None:

@@ -94,7 +94,8 @@ def show_run(directory: Path, name: str) -> None:
     for line in run.ledger():
         print(
             f"ledger     {line['stream']}: {line['party']} ({line['role']}) has {line['frames']}, "
-            f"{line['acknowledged']} safe, {line['dropped']} dropped, {line['state']}"
+            + (f"{line['recorded']} recorded, " if line.get("recorded") else "")
+            + f"{line['acknowledged']} safe, {line['dropped']} dropped, {line['state']}"
             + (f": {line['reason']}" if line["reason"] else "")
         )
     for derived in run.derived:

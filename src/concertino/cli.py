@@ -8,6 +8,8 @@ from typing import Annotated, Any
 import typer
 
 from concertino._errors import ConcertinoError, ParameterError
+from concertino._keys_command import keys
+from concertino._tango_command import tango
 
 app = typer.Typer(
     name="concertino",
@@ -17,6 +19,9 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
+
+app.add_typer(tango, name="tango")
+app.add_typer(keys, name="keys")
 
 Directory = Annotated[
     Path, typer.Option("--directory", "-d", help="Data directory, made when it is not there.")
@@ -86,6 +91,64 @@ def run(
     )
 
 
+@app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})
+def preflight(
+    context: typer.Context,
+    plan: Annotated[str, typer.Argument(help="radiography, step_tomography, …, as for run.")],
+    directory: Directory = DEFAULT_DIRECTORY,
+    camera: Annotated[
+        str, typer.Option(help="'simulated', or a scan in an HDF5 file to serve as if live.")
+    ] = "simulated",
+    shape: Annotated[str, typer.Option(help="Simulated frame, HEIGHTxWIDTH in px.")] = "512x512",
+    source: Annotated[str, typer.Option(help="What makes the beam: synchrotron or tube.")] = (
+        "synchrotron"
+    ),
+    frame_rate: Annotated[str, typer.Option(help="Frame rate of the camera.")] = "100 Hz",
+    exposure: Annotated[str, typer.Option(help="Exposure time of the camera.")] = "5 ms",
+    slices: Slices = "middle",
+    max_blur: Annotated[
+        float | None, typer.Option(help="Refuse more motion blur, in px; above 1 px it warns.")
+    ] = None,
+) -> None:
+    """Tell what a plan would do and need: times, blur, data rate, disk and memory; nothing moves.
+
+    Parameters of the plan follow as options, as for run.
+    """
+    from concertino._preflight_command import preflight_plan
+
+    preflight_plan(
+        plan,
+        dict(_options(context.args)),
+        directory=directory,
+        camera=camera,
+        shape=shape,
+        source=source,
+        frame_rate=frame_rate,
+        exposure=exposure,
+        slices=slices,
+        max_blur=max_blur,
+    )
+
+
+@app.command(context_settings={"ignore_unknown_options": True})
+def resume(
+    run: RunName,
+    directory: Directory = DEFAULT_DIRECTORY,
+    camera: Annotated[
+        str, typer.Option(help="'simulated', or the HDF5 file that the run was served from.")
+    ] = "simulated",
+    slices: Slices = "middle",
+    trust: Annotated[
+        bool, typer.Option("--trust", help="Keep frames without reading them once more.")
+    ] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", help="No progress bars.")] = False,
+) -> None:
+    """Continue a run that broke off, on the simulated beamline: take only what is missing."""
+    from concertino._resume_command import resume_run
+
+    resume_run(directory, run, camera=camera, slices=slices, verify=not trust, progress=not quiet)
+
+
 @app.command()
 def runs(
     directory: Directory = DEFAULT_DIRECTORY,
@@ -121,6 +184,70 @@ def replay(
     replay_run(directory, run, speed=speed, slices=slices, live=live)
 
 
+SettingsFile = Annotated[
+    Path | None, typer.Option("--settings", help="JSON file of reconstruction settings.")
+]
+Changes = Annotated[
+    list[str] | None,
+    typer.Option("--set", help="One setting, NAME=VALUE, such as center=295.8; any number."),
+]
+Output = Annotated[
+    Path | None, typer.Option(help="Where the result's directory is made; beside the run's.")
+]
+
+
+CameraName = Annotated[
+    str, typer.Option(help="Whose frames, of a run with several cameras; the first by default.")
+]
+
+
+@app.command(context_settings={"ignore_unknown_options": True})
+def reconstruct(
+    run: RunName,
+    directory: Directory = DEFAULT_DIRECTORY,
+    settings: SettingsFile = None,
+    change: Changes = None,
+    rows: Annotated[str, typer.Option(help="Detector rows: '10,20', '100:200:10' or 'all'.")] = "",
+    output: Output = None,
+    format: Annotated[str, typer.Option(help="Of the slices: tiff, hdf5 or zarr.")] = "tiff",
+    scheduler: Annotated[
+        str, typer.Option(help="Work on a dask cluster: 'local', or its scheduler's address.")
+    ] = "",
+    camera: CameraName = "",
+    quiet: Annotated[bool, typer.Option("--quiet", help="No progress bars.")] = False,
+) -> None:
+    """Reconstruct a stored run into a run of its own, in parts that fit into memory."""
+    from concertino._batch_command import reconstruct_command
+
+    reconstruct_command(
+        directory, run, settings=settings, changes=change or [], rows=rows, output=output,
+        format=format, scheduler=scheduler, camera=camera, progress=not quiet,
+    )  # fmt: skip
+
+
+@app.command(context_settings={"ignore_unknown_options": True})
+def sweep(
+    run: RunName,
+    parameter: Annotated[str, typer.Option(help="Setting to sweep, such as center.")],
+    region: Annotated[str, typer.Option(help="Its values: FROM,TO,STEP, TO excluded.")],
+    directory: Directory = DEFAULT_DIRECTORY,
+    row: Annotated[int | None, typer.Option(help="Detector row; the middle one.")] = None,
+    metric: Annotated[str, typer.Option(help="What makes a slice good.")] = "negativity",
+    settings: SettingsFile = None,
+    change: Changes = None,
+    output: Output = None,
+    camera: CameraName = "",
+    quiet: Annotated[bool, typer.Option("--quiet", help="No progress bars.")] = False,
+) -> None:
+    """Reconstruct one row for each value of a setting, and say which value is best."""
+    from concertino._batch_command import sweep_command
+
+    sweep_command(
+        directory, run, parameter=parameter, region=region, row=row, metric=metric,
+        settings=settings, changes=change or [], output=output, camera=camera, progress=not quiet,
+    )  # fmt: skip
+
+
 @app.command(context_settings={"ignore_unknown_options": True})
 def view(
     run: RunName,
@@ -131,6 +258,21 @@ def view(
     from concertino._run_command import view_run
 
     view_run(directory, run, port=port)
+
+
+@app.command()
+def relay(
+    publisher: Annotated[
+        str, typer.Option("--from", help="Where the publisher listens: tcp://HOST:PORT.")
+    ],
+    address: Annotated[
+        str, typer.Option("--to", help="Where subscribers come to: tcp://HOST:PORT, or port 0.")
+    ],
+) -> None:
+    """Carry frame streams from one network into another, on a computer that is in both."""
+    from concertino._relay_command import relay_streams
+
+    relay_streams(publisher, address)
 
 
 @app.command()

@@ -11,10 +11,12 @@ from typing import Any
 
 from bluesky_queueserver import parameter_annotation_decorator
 
+from concertino import ParameterError
 from concertino import plans as _plans
 from concertino.callbacks import ImageWriter, OnlineReconstruction
 from concertino.devices import SimulatedBeamline
 from concertino.reconstruction import ReconstructionSettings
+from concertino.reconstruction import sharpness as _sharpness
 from concertino.session import open_session
 
 _session = open_session(
@@ -22,14 +24,19 @@ _session = open_session(
 )
 RE = _session.RE
 
-_beamline = SimulatedBeamline()
+_beamline = SimulatedBeamline(memory_bytes=4 * 2**30)
 camera = _beamline.camera
+detail = _beamline.add_camera("detail", shape=(256, 256), pixel_size_um=2.5)
 rotation = _beamline.rotation
 sample_stage = _beamline.sample_stage
 vertical_stage = _beamline.vertical_stage
 grating_stage = _beamline.grating_stage
+axis_roll = _beamline.axis_roll
+axis_pitch = _beamline.axis_pitch
+focus_stage = _beamline.focus_stage
 shutter = _beamline.shutter
 ring = _beamline.ring
+sharpness = _plans.ImageMeasure(camera, _sharpness)
 
 _session.add_baseline(*_beamline.baseline)
 _session.subscribe(ImageWriter())
@@ -40,11 +47,17 @@ _session.subscribe(
 # Which devices may stand where: the queue server refuses any other name before the plan starts.
 _DEVICES = {
     "camera": ("camera",),
+    "cameras": ("camera", "detail"),  # One, or several that expose together.
     "rotation": ("rotation",),
     "beam": ("shutter",),
     "sample_stage": ("sample_stage",),
     "vertical_stage": ("vertical_stage",),
     "stepping": ("grating_stage",),
+    "axis_roll": ("axis_roll",),
+    "axis_pitch": ("axis_pitch",),
+    "trigger": ("ring",),
+    "measure": ("camera", "sharpness", "ring"),
+    "stage": ("focus_stage", "sample_stage", "vertical_stage"),
 }
 
 
@@ -55,28 +68,93 @@ def _with_devices(plan: Any, *parts: str) -> Any:
             "devices": {f"{part.title().replace('_', '')}s": list(_DEVICES[part])},
         }
         for part in parts
+        if part != "cameras"
     }
+    if "cameras" in parts:
+        parameters["camera"] = {
+            "annotation": "typing.Union[Cameras, typing.List[Cameras]]",
+            "devices": {"Cameras": list(_DEVICES["cameras"])},
+        }
     return parameter_annotation_decorator({"parameters": parameters})(plan)
 
 
-radiography = _with_devices(_plans.radiography, "camera", "beam", "sample_stage")
+_PLANS = (
+    "radiography",
+    "step_tomography",
+    "continuous_tomography",
+    "step_spiral_tomography",
+    "continuous_spiral_tomography",
+    "grating_stepping",
+)
+
+radiography = _with_devices(_plans.radiography, "cameras", "beam", "sample_stage")
+retrospective_radiography = _with_devices(
+    _plans.retrospective_radiography, "camera", "beam", "sample_stage", "trigger"
+)
 step_tomography = _with_devices(
-    _plans.step_tomography, "camera", "rotation", "beam", "sample_stage"
+    _plans.step_tomography, "cameras", "rotation", "beam", "sample_stage"
 )
 continuous_tomography = _with_devices(
-    _plans.continuous_tomography, "camera", "rotation", "beam", "sample_stage"
+    _plans.continuous_tomography, "cameras", "rotation", "beam", "sample_stage"
 )
 step_spiral_tomography = _with_devices(
-    _plans.step_spiral_tomography, "camera", "rotation", "vertical_stage", "beam", "sample_stage"
+    _plans.step_spiral_tomography, "cameras", "rotation", "vertical_stage", "beam", "sample_stage"
 )
 continuous_spiral_tomography = _with_devices(
     _plans.continuous_spiral_tomography,
-    "camera",
+    "cameras",
     "rotation",
     "vertical_stage",
     "beam",
     "sample_stage",
 )
 grating_stepping = _with_devices(
-    _plans.grating_stepping, "camera", "stepping", "beam", "sample_stage"
+    _plans.grating_stepping, "cameras", "stepping", "beam", "sample_stage"
 )
+resume = _with_devices(
+    _plans.resume, "camera", "beam", "sample_stage", "rotation", "vertical_stage", "stepping"
+)
+focus = _with_devices(_plans.focus, "measure", "stage", "beam")
+find_rotation_axis = _with_devices(
+    _plans.find_rotation_axis, "camera", "rotation", "beam", "sample_stage"
+)
+align_rotation_axis = _with_devices(
+    _plans.align_rotation_axis,
+    "camera",
+    "rotation",
+    "axis_roll",
+    "axis_pitch",
+    "beam",
+    "sample_stage",
+)
+
+
+def preflight(plan: str, parameters: dict[str, Any]) -> dict[str, Any]:
+    """Return what a plan would do and need; nothing moves.
+
+    For the queue server's ``function_execute``: ``{"item_type": "function", "name": "preflight",
+    "args": ["continuous_tomography", {"camera": "camera", …}]}``.
+
+    Parameters
+    ----------
+    plan : str
+        Name of a plan.
+    parameters : dict
+        Its parameters, with the names of devices.
+
+    Returns
+    -------
+    dict
+        As `concertino.plans.Preflight.to_json`.
+    """
+    names = globals()
+    if plan not in _PLANS:
+        raise ParameterError(f"plan: {plan!r} is unknown; there are {', '.join(_PLANS)}.")
+    given = {
+        part: names.get(value, value) if part in _DEVICES and isinstance(value, str) else value
+        for part, value in parameters.items()
+    }
+    return _session.preflight(getattr(_plans, plan)(**given)).to_json()
+
+
+ascan, dscan, scan = _plans.ascan, _plans.dscan, _plans.scan

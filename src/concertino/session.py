@@ -1,6 +1,8 @@
 """A RunEngine made ready: recorder, catalogue, baseline, progress, units, run directories."""
 
+import asyncio
 import threading
+from collections import deque
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from types import TracebackType
@@ -11,14 +13,20 @@ from bluesky import Msg, RunEngine
 from bluesky.utils import MsgGenerator, ProgressBarManager
 
 from concertino import SessionError
+from concertino._optional_device import OptionalDevice
+from concertino._run_gate import RunGate
 from concertino._unit_guard import UnitGuard
-from concertino.callbacks import OnlineReconstruction, RunLog
+from concertino.callbacks import RunLog
+from concertino.plans import Hold, Preflight, preflight, with_hold
+from concertino.reconstruction import ReconstructionSettings
 from concertino.storage import Recorder, RunDirectories
 
 if TYPE_CHECKING:
     from concertino.storage import Catalog, CatalogWriter
 
 DocumentCallback = Callable[[str, Mapping[str, Any]], Any]
+
+_DEFERRED = "a pause was requested of the RunEngine"
 
 
 class SessionRunEngine(RunEngine):
@@ -28,11 +36,17 @@ class SessionRunEngine(RunEngine):
     ----------
     after_plan : list of callable
         Called in the caller's thread when a plan is over, however it ended.
+    hold : Hold
+        Has an imaging plan pause at its next frame boundary.
     """
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         self.after_plan: list[Callable[[], object]] = []
+        self.hold = Hold()
         super().__init__(*args, **kwargs)
+        self.register_command(  # type: ignore[no-untyped-call]
+            "checkpoint", self._checkpoint_anew
+        )
 
     def __call__(self, *args: Any, **metadata_kw: Any) -> Any:
         """Run a plan, as bluesky's RunEngine does.
@@ -51,8 +65,42 @@ class SessionRunEngine(RunEngine):
         try:
             return super().__call__(*args, **metadata_kw)
         finally:
+            if self.state == "idle":
+                self.hold.release(_DEFERRED)
             for function in self.after_plan:
                 function()
+
+    def request_pause(self, defer: bool = False) -> Any:
+        """Pause; deferred, an imaging plan does so at its next frame boundary, and can be resumed."""
+        if defer:
+            self.hold.request(_DEFERRED)
+        return super().request_pause(defer)  # type: ignore[no-untyped-call]
+
+    def resume(self) -> Any:
+        """Go on after a pause."""
+        self.hold.release(_DEFERRED)
+        return super().resume()  # type: ignore[no-untyped-call]
+
+    def abort(self, reason: str = "") -> Any:
+        """End the plan, as failed by the user."""
+        self.hold.release(_DEFERRED)
+        return super().abort(reason)  # type: ignore[no-untyped-call]
+
+    def stop(self) -> Any:
+        """End the plan, as done."""
+        self.hold.release(_DEFERRED)
+        return super().stop()  # type: ignore[no-untyped-call]
+
+    def halt(self) -> Any:
+        """End the plan without letting it clean up."""
+        self.hold.release(_DEFERRED)
+        return super().halt()  # type: ignore[no-untyped-call]
+
+    async def _checkpoint_anew(self, msg: Msg) -> None:
+        """Make a checkpoint, also after it was said that there is none, if it says ``anew``."""
+        if msg.kwargs.get("anew") and self._msg_cache is None:
+            self._msg_cache = deque()
+        await self._checkpoint(msg)  # type: ignore[no-untyped-call]
 
 
 class Session:
@@ -66,6 +114,8 @@ class Session:
         The data directory.
     recorder : Recorder
         Keeps all documents of a run in its directory; the first callback.
+    hold : Hold
+        Has imaging plans pause; `pause` and `resume` use it.
     """
 
     def __init__(
@@ -87,7 +137,11 @@ class Session:
         self.RE.scan_id_source = self._scan_id
         self._next: Mapping[str, Any] = {}
         self._baseline = bpp.SupplementalData(baseline=list(baseline))
-        self.RE.preprocessors.extend([self._baseline, self._in_own_directory, UnitGuard()])
+        self.hold: Hold = getattr(self.RE, "hold", None) or Hold()
+        self._gate = RunGate(self.RE.loop)
+        self.RE.preprocessors.extend(
+            [self._baseline, self._in_own_directory, UnitGuard(), self._gate, self._with_hold]
+        )
         if progress:
             self.RE.waiting_hook = ProgressBarManager()  # type: ignore[assignment]
         self.recorder = Recorder(self._directories)
@@ -135,18 +189,96 @@ class Session:
         """
         token = int(self.RE.subscribe(callback, name))
         self._callbacks[token] = callback
-        if isinstance(callback, OnlineReconstruction) and self._catalog_writer is not None:
+        self._watch(callback)
+        if hasattr(callback, "add_callback") and self._catalog_writer is not None:
             callback.add_callback(self._catalog_writer)
         return token
 
     def unsubscribe(self, token: int) -> None:
         """Give no more documents to a callback."""
         self.RE.unsubscribe(token)
-        self._callbacks.pop(token, None)
+        callback = self._callbacks.pop(token, None)
+        for signal in getattr(callback, "monitors", ()):
+            self._baseline.monitors.remove(signal)
 
-    def add_baseline(self, *devices: Any) -> None:
-        """Have devices read at the start and at the end of every run."""
-        self._baseline.baseline.extend(devices)
+    def wait_before_runs(self, suspender: Any) -> None:
+        """Have no run begin as long as one of bluesky's suspenders is tripped.
+
+        Its signal may be of ophyd, or of ophyd-async in a `concertino.devices.SuspenderSignal`. A run
+        that goes on is not suspended, as that would take frames twice: `ScanAlarms` with `BeamCurrent`
+        pauses it safely.
+
+        Parameters
+        ----------
+        suspender : bluesky.suspenders.SuspenderBase
+            Such as ``SuspendFloor(SuspenderSignal(ring.current), 80, sleep=10)``.
+        """
+        self._gate.add(suspender)
+
+    def wait_no_more(self, suspender: Any) -> None:
+        """Let runs begin whatever a suspender says."""
+        self._gate.remove(suspender)
+
+    def pause(self, reason: str = "on request", spoiled_since_s: float | None = None) -> None:
+        """Have the running scan pause at its next frame boundary; callable from any thread.
+
+        The beam goes off, the frames until then are safe, the axes return. `resume` has the scan take
+        what is missing, in the same run. The next scan waits before it begins, if none is running.
+
+        Parameters
+        ----------
+        reason : str
+            Why; it stands in the run.
+        spoiled_since_s : float, optional
+            Frames exposed at or after this time, in seconds since the epoch, are taken again.
+        """
+        self.hold.request(reason, spoiled_since_s)
+
+    def resume(self) -> Any:
+        """Let the scan go on that was paused; it takes what is missing.
+
+        Returns
+        -------
+        Any
+            What ``RE.resume()`` returns, if it was the RunEngine that paused.
+        """
+        self.hold.release()
+        return self.RE.resume() if self.RE.state == "paused" else None
+
+    def preflight(self, plan: MsgGenerator[Any], **limits: Any) -> Preflight:
+        """Return what a plan will do and need in this session, without moving anything.
+
+        Parameters
+        ----------
+        plan : generator of messages
+            As for ``RE``; it is used up.
+        **limits
+            As for `concertino.plans.preflight`; the data directory and the settings of a subscribed
+            `OnlineReconstruction` are known.
+
+        Raises
+        ------
+        ConcertinoError
+            What the plan refuses.
+        """
+        for callback in self._callbacks.values():
+            settings = getattr(callback, "settings", None)
+            if isinstance(settings, ReconstructionSettings):
+                limits.setdefault("reconstruction", settings)
+        return preflight(plan, directory=self.directory, **limits)
+
+    def add_baseline(self, *devices: Any, optional: bool = False) -> None:
+        """Have devices read at the start and at the end of every run.
+
+        Parameters
+        ----------
+        *devices : Readable
+            The devices.
+        optional : bool
+            One that does not answer is left out of the run instead of failing it.
+        """
+        wrapped = [OptionalDevice(device) for device in devices] if optional else devices
+        self._baseline.baseline.extend(wrapped)
 
     def wait(self, timeout_s: float | None = None) -> None:
         """Wait until reconstructions have finished and the catalogue is up to date.
@@ -157,8 +289,8 @@ class Session:
             What went wrong in them.
         """
         for callback in self._callbacks.values():
-            if isinstance(callback, OnlineReconstruction) and callback.busy:
-                callback.wait(timeout_s)
+            if getattr(callback, "busy", False):
+                callback.wait(timeout_s)  # type: ignore[attr-defined]
         if self._catalog_writer is not None:
             self._catalog_writer.flush(timeout_s)
 
@@ -196,6 +328,12 @@ class Session:
     def __repr__(self) -> str:
         return f"<Session in {self.directory}, {self.RE.state}>"
 
+    def _watch(self, callback: Any) -> None:
+        """Give a callback the signals that it wants monitored, and a way to have scans pause."""
+        self._baseline.monitors.extend(getattr(callback, "monitors", ()))
+        if hasattr(callback, "hold") and callback.hold is None:
+            callback.hold = self.hold
+
     def _open_catalog(self) -> None:
         from concertino.storage import Catalog, CatalogWriter
 
@@ -203,19 +341,32 @@ class Session:
         self._catalog_writer = CatalogWriter(self._catalog)
         self._tokens.append(self.RE.subscribe(self._catalog_writer))
 
+    def _with_hold(self, plan: MsgGenerator[Any]) -> MsgGenerator[Any]:
+        return with_hold(plan, self.hold)
+
     def _scan_id(self, md: Mapping[str, Any]) -> int:
         return int(self._next.get("scan_id", 0))
 
     def _in_own_directory(self, plan: MsgGenerator[Any]) -> MsgGenerator[Any]:
         """Make a directory for each run that a plan opens."""
 
-        def name_directory(message: Msg) -> Msg:
-            if message.command != "open_run":
-                return message
-            self._next = self._directories.new().metadata()
-            return message._replace(kwargs={**message.kwargs, **self._next})
+        def give_directory(message: Msg) -> tuple[MsgGenerator[Any] | None, None]:
+            if message.command != "open_run" or "run_directory" in message.kwargs:
+                return None, None
+            return self._open_in_new_directory(message), None
 
-        return (yield from bpp.msg_mutator(plan, name_directory))
+        return (yield from bpp.plan_mutator(plan, give_directory))
+
+    def _open_in_new_directory(self, message: Msg) -> MsgGenerator[Any]:
+        # A disk that is busy with the last run's frames can take long: not on the RunEngine's loop.
+        (made,) = yield Msg("wait_for", None, [lambda: asyncio.to_thread(self._new_directory)])
+        self._next = made.result()
+        return (yield message._replace(kwargs={**message.kwargs, **self._next}))
+
+    def _new_directory(self) -> Mapping[str, Any]:
+        directory = self._directories.new()
+        self.recorder.prepare(directory.path)
+        return directory.metadata()
 
 
 def _interrupts() -> dict[str, Any]:

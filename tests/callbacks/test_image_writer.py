@@ -38,12 +38,17 @@ def scan(session: Session, projections: int = 12) -> Any:
     return open_run(uid, session.directory)
 
 
-@pytest.mark.parametrize("bytes_per_file", [0, 5 * 16 * 24 * 2 + 4096])
+@pytest.mark.parametrize(
+    ("format", "bytes_per_file"),
+    [("tiff", 0), ("tiff", 5 * 16 * 24 * 2 + 4096), ("hdf5", 0), ("zarr", 0)],
+)
 @pytest.mark.parametrize("durability", ["written", "synced"])
 def test_every_frame_reads_back_equal(
-    session: Session, bytes_per_file: int, durability: str
+    session: Session, format: str, bytes_per_file: int, durability: str
 ) -> None:
-    session.subscribe(ImageWriter(bytes_per_file=bytes_per_file, durability=durability))
+    session.subscribe(
+        ImageWriter(format=format, bytes_per_file=bytes_per_file, durability=durability)
+    )
     seen: list[np.ndarray[Any, Any]] = []
 
     class Watch(ImageWriter):
@@ -69,8 +74,19 @@ def test_every_frame_reads_back_equal(
         d for n, d in run.documents() if n == "stream_resource" and "projections" in d["uri"]
     ]
     assert resource["parameters"]["durability"] == durability
+    if format != "tiff":
+        return
     files = sorted((run.directory / "projections").glob("*.tif"))
     assert len(files) == 12 if bytes_per_file == 0 else 1 < len(files) < 12
+
+
+def test_what_is_no_format_is_refused() -> None:
+    with pytest.raises(
+        ParameterError, match="format: 'gif' was given; give one of tiff, hdf5, zar"
+    ):
+        ImageWriter(format="gif")
+    with pytest.raises(ParameterError, match="bytes_per_file: 9 was given with format 'hdf5'"):
+        ImageWriter(format="hdf5", bytes_per_file=9)
 
 
 def test_the_files_carry_their_metadata(session: Session) -> None:

@@ -8,13 +8,14 @@ import numpy as np
 import pytest
 
 from concertino import ReconstructionError
+from concertino.batch import reconstruct_run
 from concertino.callbacks import ImageWriter, OnlineReconstruction
 from concertino.devices import FileCamera, SimulatedBeamline
 from concertino.documents import validate
 from concertino.plans import continuous_tomography, radiography, step_tomography
 from concertino.reconstruction import ReconstructionSettings, reconstruct
 from concertino.session import Session, open_session
-from concertino.storage import open_run, replay, sample_path
+from concertino.storage import open_run, replay, run_angles, sample_path
 
 SHAPE = (16, 96)
 SETTINGS = ReconstructionSettings(slices=(4, 8))
@@ -59,15 +60,19 @@ def test_live_equals_replay_and_batch(session: Session, order: tuple[str, ...]) 
     np.testing.assert_array_equal(again.wait(60).volume, volume)
     batch = reconstruct(
         run.frames("projections").read(),
-        np.arange(120) * np.pi / 120,
+        np.deg2rad(run_angles(run).angles_deg),
         darks=run.frames("darks").read(),
         flats=run.frames("flats").read(),
         settings=SETTINGS,
     )
+    # What a projection counts for follows the plan there, and here the angles as they were.
+    np.testing.assert_allclose(batch, volume, atol=2e-3 * np.abs(volume).max())
+    stored = reconstruct_run(run, SETTINGS)
+    volume_of_stored = open_run(stored.directory).frames("slices").read()
     if order[0] == "darks":
-        np.testing.assert_array_equal(batch, volume)
+        np.testing.assert_array_equal(volume_of_stored, volume)
     else:
-        np.testing.assert_allclose(batch, volume, atol=1e-5 * np.abs(volume).max())
+        np.testing.assert_allclose(volume_of_stored, volume, atol=1e-5 * np.abs(volume).max())
 
 
 def test_the_slices_are_a_run_of_their_own(session: Session) -> None:
@@ -81,6 +86,9 @@ def test_the_slices_are_a_run_of_their_own(session: Session) -> None:
     assert derived.start["derived_from"] == uid
     assert derived.start["processing"]["parameters"]["slices"] == [4, 8]
     assert derived.start["processing"]["software"]["concertino"]
+    backend = derived.start["processing"]["backend"]
+    assert backend["name"] == "cpu"
+    assert backend["reason"] == "the quickest on a processor, and it has every geometry"
     assert derived.exit_status == "success"
     np.testing.assert_array_equal(derived.frames("slices").read(), result.volume)
     for name, document in derived.documents():

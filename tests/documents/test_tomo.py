@@ -157,3 +157,22 @@ def test_a_spiral_without_heights() -> None:
             vertical_start_mm=1,
             camera="camera",
         )
+
+
+TURN = {**SCAN, "angular_range_deg": 360.0}
+
+
+def test_half_acquisition_is_written_only_where_it_is_so() -> None:
+    # A reader that does not know the field forbids it, and reads all runs without it.
+    assert "half_acquisition" not in TomoBlock(**TURN).model_dump(mode="json")
+    block = TomoBlock(**TURN, half_acquisition=True)
+    assert block.model_dump(mode="json")["half_acquisition"] is True
+    assert TomoBlock.model_validate(block.model_dump(mode="json")) == block
+    assert TomoBlock.model_validate_json(block.model_dump_json()) == block
+
+
+def test_half_acquisition_needs_a_full_turn() -> None:
+    with pytest.raises(
+        ValueError, match="half_acquisition needs a turn of 360 deg or more, and has 180 deg"
+    ):
+        TomoBlock(**SCAN, half_acquisition=True)

@@ -1,6 +1,6 @@
 """Streams between processes, each with a fault at a random time, and what became of every frame.
 
-``python tests/frames/fault_runs.py --runs 200`` prints a line for each kind of fault; any frame that is not accounted
+``python tests/frames/fault_runs.py --runs 200`` prints a line for each kind of fault and how its runs ended; any frame that is not accounted
 for, or was acknowledged and cannot be read back, any wait beyond the time-outs and anything left over ends it with
 an error that tells the run's seed. The publisher and the writer are processes; the writer stores each frame in a file before it
 acknowledges.
@@ -8,12 +8,16 @@ acknowledges.
 
 import argparse
 import collections
+import contextlib
+import errno
 import json
 import multiprocessing as mp
 import os
 import random
 import resource
+import shutil
 import signal
+import subprocess
 import sys
 import tempfile
 import threading
@@ -46,14 +50,22 @@ FAULTS = (
     "writer slow",
     "disk full",
     "publisher killed",
+    "publisher stopped for a while",
     "publisher stopped for long",
     "line cut",
+    "line down for a while",
+    "line down for long",
+    "line dead",
 )
+A_WHILE_S = 0.3
+LONG_S = TIMEOUT_S + 0.8
 #: How a run may end: whether it must have failed, and what the publisher says then.
 REASONS = {
     "writer killed": "'writer' of frame stream run is silent",
     "writer stopped for long": "'writer' of frame stream run is silent",
-    "disk full": "File too large",
+    "disk full": "OSError: [Errno",
+    "line down for long": "'writer' of frame stream run is silent",
+    "line dead": "'writer' of frame stream run is silent",
 }
 
 
@@ -88,6 +100,12 @@ def publish(scheme: str, orders: Connection, report: Path) -> None:
                 "acknowledged": ledger.acknowledged,
                 "reason": ledger.reason,
                 "differences": ledger.differences(),
+                # The one of pyzmq serves the whole process.
+                "threads": [
+                    thread.name
+                    for thread in threading.enumerate()[1:]
+                    if type(thread).__name__ != "GarbageCollectorThread"
+                ],
             }
         )
     )
@@ -107,7 +125,7 @@ def write(orders: Connection, file: Path, report: Path) -> None:
             for batch in subscription:
                 octets = batch.frames.tobytes()
                 if os.pwrite(descriptor, octets, batch.start * FRAME_BYTES) < len(octets):
-                    raise OSError(27, "File too large")
+                    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
                 subscription.acknowledge(batch.stop)
                 safe = batch.stop
                 time.sleep(pause_s)
@@ -118,11 +136,18 @@ def write(orders: Connection, file: Path, report: Path) -> None:
     report.write_text(json.dumps({"safe": safe, "error": error}))
 
 
-def left_over() -> set[str]:
-    """Return what could be left by a stream: sockets, shared memory, threads, processes."""
+def sockets_of(pids: list[int]) -> set[str]:
+    """Return the abstract sockets of streams that these processes made; others make some, too."""
+    names = Path("/proc/net/unix").read_text().split()
+    ours = tuple(f"@concertino/{pid}-" for pid in pids)
+    return {name for name in names if name.startswith(ours)}
+
+
+def left_over(pids: list[int]) -> set[str]:
+    """Return what could be left by streams: sockets, shared memory, threads, processes."""
     return (
-        {name for name in Path("/proc/net/unix").read_text().split() if "concertino" in name}
-        | {entry.name for entry in os.scandir("/dev/shm")}
+        sockets_of(pids)
+        | {entry.name for entry in os.scandir("/dev/shm") if entry.is_file()}
         | {str(thread) for thread in threading.enumerate()}
         | {str(child.pid) for child in mp.active_children()}
         | {entry.name for entry in os.scandir("/proc/self/fd") if entry.is_symlink()}
@@ -135,15 +160,19 @@ class Run:
     def __init__(self, seed: int) -> None:
         self.random = random.Random(seed)
         self.fault = self.random.choice(FAULTS)
-        self.scheme = (
-            "tcp://" if self.fault == "line cut" else self.random.choice(["ipc://", "tcp://"])
-        )
+        self.scheme = "tcp://" if "line" in self.fault else self.random.choice(["ipc://", "tcp://"])
         self.after_s = self.random.uniform(0.0, 0.35)
         self.directory = Path(tempfile.mkdtemp(prefix="fault_run_"))
-        self.file = self.directory / "frames.bin"
+        self.file = self.directory / "disk" / "frames.bin"
+        self.file.parent.mkdir()
+        self.outcome = ""
+        self._mounted = self.fault == "disk full" and _mount(
+            self.file.parent, int(FRAME_BYTES * self.random.uniform(2, FRAMES - 8))
+        )
         self._reports = {
             part: self.directory / f"{part}.json" for part in ("publisher", "writer", "spare")
         }
+        self.pids: list[Any] = []
         self._pipes: dict[str, Connection] = {}
         self._processes: dict[str, Any] = {}
         self._line: Line | None = None
@@ -159,6 +188,7 @@ class Run:
             target, arguments = publish, (self.scheme, theirs, report)  # type: ignore[assignment]
         process = mp.get_context("fork").Process(target=target, args=arguments, daemon=True)
         process.start()
+        self.pids.append(process.pid)
         theirs.close()
         self._pipes[part], self._processes[part] = ours, process
 
@@ -168,13 +198,13 @@ class Run:
         for part in self._reports:
             self._fork(part)
         address = self._pipes["publisher"].recv()
-        if self.fault == "line cut":
+        if "line" in self.fault:
             self._line = Line(address)
             address = self._line.address
         pause_s = 0.004 if self.fault == "writer slow" else 0.0
         most = (
             int(FRAME_BYTES * self.random.uniform(1, FRAMES - 1))
-            if self.fault == "disk full"
+            if self.fault == "disk full" and not self._mounted
             else 0
         )
         self._pipes["writer"].send((address, False, pause_s, most))
@@ -192,13 +222,25 @@ class Run:
             party.kill()
         if self.fault == "writer killed, resumed":
             self._pipes["spare"].send((address, True, 0.0, 0))
-            assert self._pipes["spare"].recv() == "subscribed"
+            # Nothing is left to go on with when the writer had just finished: then all is safe.
+            with contextlib.suppress(EOFError):
+                assert self._pipes["spare"].recv() == "subscribed"
         if "stopped" in self.fault:
             os.kill(party.pid, signal.SIGSTOP)
-            time.sleep(0.3 if "a while" in self.fault else TIMEOUT_S + 0.8)
+            time.sleep(self._lasts_s)
             os.kill(party.pid, signal.SIGCONT)
         if self._line is not None:
-            self._line.cut()
+            self._line.dead = self.fault == "line dead"
+            self._line.down = "down" in self.fault
+            if not self._line.dead:
+                self._line.cut()
+            if self._line.down:
+                time.sleep(self._lasts_s)
+                self._line.down = False
+
+    @property
+    def _lasts_s(self) -> float:
+        return A_WHILE_S if "a while" in self.fault else LONG_S
 
     def _end(self) -> None:
         if self.fault != "writer killed, resumed":
@@ -225,11 +267,14 @@ class Run:
             self._check_file(writer["safe"])
             if writer["safe"] < FRAMES:
                 assert "The publisher of frame stream run" in writer["error"], writer
+            self.outcome = "failed"
             return
         assert publisher is not None
         self._check_file(publisher["acknowledged"])
         reason = REASONS.get(self.fault)
         complete = publisher["acknowledged"] == FRAMES
+        self.outcome = "complete" if complete else "failed"
+        assert not publisher["threads"], publisher
         if "publisher stopped" in self.fault:
             # Its last words may be lost with the process.
             reason = "Subscriber 'writer' of frame stream run"
@@ -240,6 +285,8 @@ class Run:
             assert publisher["published"] == FRAMES
         elif reason is not None:
             assert reason in publisher["reason"], publisher
+        if writer is not None and writer["safe"]:
+            assert writer["safe"] >= publisher["acknowledged"], (publisher, writer)
         # Nothing is missing that the ledger does not tell.
         assert complete or publisher["differences"] or publisher["reason"], publisher
 
@@ -251,6 +298,18 @@ class Run:
         assert np.array_equal(stored[:, 0, 0], np.arange(safe))
         assert np.all(stored == stored[:, :1, :1])
 
+    def clean(self) -> None:
+        """Leave nothing on the disk."""
+        if self._mounted:
+            subprocess.run(["umount", str(self.file.parent)], check=True)
+        shutil.rmtree(self.directory)
+
+
+def _mount(directory: Path, size: int) -> bool:
+    """Mount a small disk in memory, if this user may; tell whether it is there."""
+    options = ["-t", "tmpfs", "-o", f"size={size // 1024}k", "tmpfs", str(directory)]
+    return subprocess.run(["mount", *options], capture_output=True).returncode == 0
+
 
 def main() -> None:
     """Play the runs and print what happened."""
@@ -258,25 +317,28 @@ def main() -> None:
     parser.add_argument("--runs", type=int, default=200)
     parser.add_argument("--seed", type=int, default=0, help="of the first run")
     arguments = parser.parse_args()
-    counts: collections.Counter[str] = collections.Counter()
+    outcomes: collections.Counter[tuple[str, str]] = collections.Counter()
     longest_s: dict[str, float] = collections.defaultdict(float)
-    before = left_over()
+    before, pids = left_over([]), []
     for seed in range(arguments.seed, arguments.seed + arguments.runs):
         run = Run(seed)
         try:
             took_s = run.play()
+            pids += run.pids
         except BaseException as error:
             sys.exit(f"seed {seed}, {run}: {type(error).__name__}: {error}")
-        counts[run.fault] += 1
+        outcomes[run.fault, run.outcome] += 1
         longest_s[run.fault] = max(longest_s[run.fault], took_s)
-        for path in run.directory.iterdir():
-            path.unlink()
-        run.directory.rmdir()
-    left = left_over() - before
+        run.clean()
+    left = left_over(pids) - before
     if left:
         sys.exit(f"left over: {sorted(left)}")
     for fault in FAULTS:
-        print(f"{fault:28}{counts[fault]:5} runs, the longest {longest_s[fault]:.1f} s")
+        complete, failed = outcomes[fault, "complete"], outcomes[fault, "failed"]
+        print(
+            f"{fault:30}{complete + failed:4} runs: {complete:4} complete, {failed:4} failed as they "
+            f"should; the longest {longest_s[fault]:.1f} s"
+        )
     print(f"{arguments.runs} runs: every frame is accounted for, nothing is left over")
 
 

@@ -6,9 +6,9 @@ import threading
 
 
 class Line:
-    """A TCP line to a publisher that can be cut, or go dead without a word."""
+    """A TCP line to a publisher that can be cut, or go dead without a word, or be tapped."""
 
-    def __init__(self, address: str) -> None:
+    def __init__(self, address: str, tap: list[bytes] | None = None) -> None:
         place, _, path = address.removeprefix("tcp://").partition("/")
         host, _, port = place.partition(":")
         self._target = (host, int(port))
@@ -20,6 +20,7 @@ class Line:
         self.dead = False
         self._closed = False
         self.carried = 0
+        self._tap = tap
         self._thread = threading.Thread(target=self._run, daemon=True)
         self._thread.start()
 
@@ -36,7 +37,10 @@ class Line:
             with self._lock:
                 pairs = [] if self.dead else list(self._pairs)
             ends = {one: other for pair in pairs for one, other in (pair, pair[::-1])}
-            readable, _, _ = select.select([self._listener, *ends], [], [], 0.01)
+            try:
+                readable, _, _ = select.select([self._listener, *ends], [], [], 0.01)
+            except (OSError, ValueError):
+                continue  # Cut while we looked.
             for end in readable:
                 if end is self._listener:
                     self._accept()
@@ -48,14 +52,21 @@ class Line:
         if self.down:
             near.close()
             return
+        try:
+            far = socket.create_connection(self._target)
+        except OSError:
+            near.close()  # Nobody is left at the other end.
+            return
         with self._lock:
-            self._pairs.append((near, socket.create_connection(self._target)))
+            self._pairs.append((near, far))
 
     def _carry(self, source: socket.socket, sink: socket.socket) -> None:
         try:
             octets = source.recv(2**16)
             sink.sendall(octets)
             self.carried += len(octets)
+            if self._tap is not None:
+                self._tap.append(octets)
         except OSError:
             octets = b""
         if not octets:

@@ -44,7 +44,9 @@ def test_a_stream_of_another_process_is_not_found_in_this_one() -> None:
 
 @pytest.mark.parametrize("address", ["carrier-pigeon://loft", "camera", ""])
 def test_an_unknown_kind_of_address_is_refused(address: str) -> None:
-    with pytest.raises(FrameStreamError, match="is of no known kind; known are inproc://…"):
+    with pytest.raises(
+        FrameStreamError, match="is of no known kind; known are any://…, inproc://…"
+    ):
         subscribe(address, name="writer")
 
 

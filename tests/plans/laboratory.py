@@ -37,13 +37,18 @@ class Laboratory:
     def __init__(self, root: Path, source: str = "synchrotron", **beamline: Any) -> None:
         self.beamline = SimulatedBeamline(
             source=source,
-            ring_bytes=2**16,
-            **{"shape": (16, 16), "exposure": 0.0, "frame_rate": 200.0, **beamline},
+            **{
+                "shape": (16, 16),
+                "exposure": 0.0,
+                "frame_rate": 200.0,
+                "ring_bytes": 2**16,
+                **beamline,
+            },
         )
         b = self.beamline
         self.motors: tuple[SimulatedMotor, ...] = (b.rotation, b.sample_stage, b.vertical_stage)
         for motor in self.motors:
-            asyncio.run(_quicken(motor))
+            asyncio.run(quicken(motor))
         self.directories = RunDirectories(root)
         self.recorder = Recorder(self.directories)
         self.RE = RunEngine({})
@@ -117,5 +122,6 @@ def actions(messages: Sequence[Msg]) -> list[str]:
     return said
 
 
-async def _quicken(motor: SimulatedMotor) -> None:
+async def quicken(motor: SimulatedMotor) -> None:
+    """Have a motor gain speed at once, nearly."""
     await motor.acceleration_time.set(0.005)

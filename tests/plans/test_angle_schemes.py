@@ -76,8 +76,8 @@ def test_a_stepped_tomography_takes_its_angles(
     [
         (
             "spirals",
-            "scheme: 'spirals' was given; give 'equidistant', 'golden_ratio', 'timbir', a scheme "
-            "such as Timbir(rounds=4), or a list of angles in deg.",
+            "scheme: 'spirals' was given; give 'equidistant', 'multi_turn', 'golden_ratio', 'timbir', a "
+            "scheme such as Timbir(rounds=4), or a list of angles in deg.",
         ),
         (
             [1.0, 2.0],

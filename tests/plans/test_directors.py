@@ -15,7 +15,7 @@ from bluesky.utils import MsgGenerator
 from concertino import ParameterError
 from concertino.callbacks import FrameConsumer
 from concertino.devices import SimulatedMotor
-from concertino.plans import SeriesPause, change_samples, for_each, xy_scan
+from concertino.plans import Hold, change_samples, for_each, xy_scan
 from concertino.testing import (
     PlanBench,
     PlanFault,
@@ -100,15 +100,15 @@ def test_a_sample_changer(lab: Stages) -> None:
 
 def test_pause_between_iterations_and_resume(lab: Stages) -> None:
     # "Directors ... pause, resume"
-    switch = SeriesPause()
+    hold = Hold()
 
     def experiment(item: int) -> MsgGenerator[Any]:
         if item == 1:
-            switch.pause()
-            threading.Timer(0.6, switch.resume).start()
+            hold.request("lunch")
+            threading.Timer(0.6, hold.release).start()
         return lab.experiment(item)
 
-    lab.RE(for_each(range(3), experiment, pause=switch))
+    lab.RE(for_each(range(3), experiment, hold=hold))
     times = [doc["time"] for kind, doc in lab.documents if kind in ("start", "stop")]
     # The run that goes on ends; only then is waited.
     assert len(times) == 6
@@ -196,6 +196,15 @@ def test_wrong_parameters(lab: Stages, given: dict[str, Any], message: str) -> N
 def test_a_position_that_cannot_be_reached(lab: Stages) -> None:
     with pytest.raises(ParameterError, match=r"^y_positions: Motor y was asked to move to 11 mm"):
         lab.RE(xy_scan(lab.x, lab.y, [0], [0, 11], lab.experiment))
+    assert not lab.documents
+
+
+def test_a_changer_that_cannot_be_set(lab: Stages) -> None:
+    with pytest.raises(ParameterError) as caught:
+        lab.RE(change_samples("changer", {"tooth": 1.0}, lab.experiment))
+    assert str(caught.value) == (
+        "sample_changer: 'changer' cannot be moved. Give a motor: a device with a set method."
+    )
     assert not lab.documents
 
 

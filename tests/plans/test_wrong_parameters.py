@@ -166,14 +166,14 @@ def test_every_tomography_refuses(lab: Laboratory, name: str) -> None:
 @pytest.mark.parametrize("name", TOMOGRAPHIES)
 def test_an_angle_beyond_the_rotations_limits(lab: Laboratory, name: str) -> None:
     rotation = lab.beamline.rotation
-    rotation.limits = (-10.0, 200.0)
+    rotation.limits = (-15.0, 200.0)
     try:
         assert refusal(lab, name, start_angle=-20) == (
-            "start_angle: Motor rotation was asked to move to -20 deg; its limits are -10 to 200 deg."
+            "start_angle: Motor rotation was asked to move to -20 deg; its limits are -15 to 200 deg."
         )
         message = refusal(lab, name, angular_range=360, num_projections=360)
         assert message.startswith("angular_range")
-        assert message.endswith("its limits are -10 to 200 deg.")
+        assert message.endswith("its limits are -15 to 200 deg.")
     finally:
         rotation.limits = (-math.inf, math.inf)
 
@@ -183,7 +183,7 @@ def test_no_room_to_gain_speed(lab: Laboratory) -> None:
     rotation.limits = (0.0, 360.0)
     try:
         assert refusal(lab, "continuous_tomography") == (
-            "start_angle, less the way to gain speed: Motor rotation was asked to move to -0.5 deg; "
+            "start_angle, less the way to gain speed: Motor rotation was asked to move to -12.6 deg; "
             "its limits are 0 to 360 deg."
         )
     finally:

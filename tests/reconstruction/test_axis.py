@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 
 from concertino.reconstruction import find_axis
 from concertino.reconstruction._reference import reference_slice
+from concertino.simulation import Beam, BeamlineState, Detector, Twin, ellipsoid_foam
 
 from .phantoms import ellipse_sinogram, inside
 
@@ -98,6 +99,34 @@ def test_a_tilt_with_four_percent_noise() -> None:
     assert found.center_px == pytest.approx(middle, abs=0.2)
     assert np.rad2deg(found.tilt_rad) == pytest.approx(0.3, abs=0.05)
     assert find_axis(_noisy(lines, 0.04), HALF).tilt_rad == 0.0
+
+
+@pytest.mark.parametrize("turn", [1, 2], ids=["half a turn", "a full turn"])
+def test_the_roll_of_the_twin_s_axis_with_four_percent_noise(turn: int) -> None:
+    size, count, roll = 192, 300, np.deg2rad(0.3)
+    twin = Twin(
+        ellipsoid_foam(), Beam(flux=6250), Detector((size, size), pixel_size_mm=0.0067),
+        axis_offset_px=4.3, axis_tilt_rad=(roll, 0.0), seed=3,
+    )  # fmt: skip
+    angles = np.arange(turn * count) * np.pi / count
+
+    def frames(states: list[BeamlineState], kind: str) -> NDArray[np.uint16]:
+        taken = np.empty((len(states), size, size), np.uint16)
+        for index, (state, out) in enumerate(zip(states, taken, strict=True)):
+            twin.expose(state, 0.1, out, index, kind=kind)
+        return taken
+
+    darks = frames([BeamlineState(beam_on=0.0)] * 10, "darks")
+    flats = frames([BeamlineState(sample_offset_mm=(100.0, 0.0))] * 40, "flats")
+    light = flats[:, size // 2, size // 2].astype(float) - darks.mean()
+    assert light.std() / light.mean() == pytest.approx(0.04, rel=0.4)
+    scan = frames([BeamlineState(angle_start_rad=float(angle)) for angle in angles], "projections")
+    found = find_axis(scan, angles, darks=darks, flats=flats, tilt=True)
+    assert found.center_px == pytest.approx(twin.rotation_axis_px, abs=0.2)
+    assert np.rad2deg(found.tilt_rad) == pytest.approx(0.3, abs=0.02)
+    assert found.confidence > 0.8
+    nothing = find_axis(np.concatenate([flats] * 3), darks=darks, flats=flats, tilt=True)
+    assert nothing.confidence < 0.2
 
 
 @pytest.mark.skipif(not TOOTH.exists(), reason="the real scan lies beside the repository only")

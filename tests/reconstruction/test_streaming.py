@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from concertino import ParameterError
 from concertino.reconstruction import ReconstructionSettings, Reconstructor, reconstruct
 
 from .phantoms import blob_image, blob_sinogram, inside, rms
@@ -182,3 +183,126 @@ def test_darks_and_flats_are_combined_as_told(scan: NDArray[np.uint16], how: str
     expected = reconstruct(lines, ANGLES, settings=SETTINGS)
     volume = reconstruct(scan, ANGLES, darks=DARKS, flats=FLATS, settings=settings)
     np.testing.assert_allclose(volume, expected, atol=2e-6)
+
+
+@pytest.mark.parametrize("center", [46.3, None])
+@pytest.mark.parametrize("size", [7, 16, COUNT])
+def test_a_projection_that_is_taken_again_counts(
+    scan: NDArray[np.uint16], size: int, center: float | None
+) -> None:
+    # "Later ones win where they overlap", and the bits are those of a scan that was right at once.
+    settings = SETTINGS.updated(center=center)
+    whole = reconstruct(scan, ANGLES, darks=DARKS, flats=FLATS, settings=settings)
+    spoiled = scan.copy()
+    spoiled[37:101] = 60000
+    reconstructor = _streamed(spoiled, _cut([50, 51, 49])[:2], settings)
+    reconstructor.slices()  # the spoiled ones have been gridded
+    reconstructor.planes()
+    for start in range(37, COUNT, size):
+        reconstructor.add_projections(scan[start : start + size], start, replace=True)
+    planes = reconstructor.planes()
+    result = reconstructor.finish()
+    np.testing.assert_array_equal(result.volume, whole)
+    assert result.missing == ()
+    np.testing.assert_array_equal(planes.xy, _streamed(scan, [(0, COUNT)], settings).planes().xy)
+
+
+def test_replacing_leaves_the_arrays_of_others_alone(scan: NDArray[np.uint16]) -> None:
+    before = scan.copy()
+    reconstructor = Reconstructor(
+        SETTINGS, num_projections=COUNT, frame_shape=(ROWS, COLUMNS), angles=ANGLES
+    )
+    reconstructor._adopt(scan)
+    reconstructor.add_projections(np.zeros((3, ROWS, COLUMNS), np.uint16), 5, replace=True)
+    np.testing.assert_array_equal(scan, before)
+
+
+def test_darks_and_flats_are_forgotten_and_taken_again(scan: NDArray[np.uint16]) -> None:
+    whole = reconstruct(scan, ANGLES, darks=DARKS, flats=FLATS, settings=SETTINGS)
+    reconstructor = Reconstructor(
+        SETTINGS, num_projections=COUNT, frame_shape=(ROWS, COLUMNS), angles=ANGLES
+    )
+    reconstructor.add_darks(DARKS + 50)
+    reconstructor.add_flats(FLATS // 2)
+    reconstructor.add_projections(scan[:100], 0)
+    reconstructor.slices()
+    reconstructor.forget_darks()
+    reconstructor.forget_flats()
+    reconstructor.add_darks(DARKS)
+    reconstructor.add_flats(FLATS)
+    reconstructor.add_projections(scan[100:], 100)
+    np.testing.assert_array_equal(reconstructor.finish().volume, whole)
+
+
+MEASURED = ANGLES + 0.02 + 0.003 * np.sin(np.arange(COUNT) / 9)  # a late start and a wobble
+
+
+def _with_angles_in_blocks(
+    scan: NDArray[np.uint16], settings: ReconstructionSettings, frames: int, lag: int, look: bool
+) -> Reconstructor:
+    reconstructor = Reconstructor(
+        settings, num_projections=COUNT, frame_shape=(ROWS, COLUMNS), angles=ANGLES
+    )
+    reconstructor.add_darks(DARKS)
+    reconstructor.add_flats(FLATS)
+    known = np.zeros(COUNT, bool)
+    reconstructor.set_angles(ANGLES, known)
+    for start in range(0, COUNT, frames):
+        reconstructor.add_projections(scan[start : start + frames], start)
+        if look and start > 30:
+            reconstructor.slices()
+        known[: max(0, start - lag)] = True
+        reconstructor.set_angles(np.where(known, MEASURED, ANGLES + 0.02), known)
+    known[:] = True
+    reconstructor.set_angles(MEASURED, known)
+    return reconstructor
+
+
+@pytest.mark.parametrize("settings", [
+    SETTINGS, SETTINGS.updated(center=None), SETTINGS.updated(axis_angle_x=0.05, slices=(0, 1, 2)),
+], ids=["gridding", "axis unknown", "general"])  # fmt: skip
+def test_angles_that_follow_in_blocks_give_the_same_bits(
+    scan: NDArray[np.uint16], settings: ReconstructionSettings
+) -> None:
+    whole = _with_angles_in_blocks(scan, settings, COUNT, 0, False).finish()
+    for frames, lag, look in ((10, 25, False), (7, 0, True), (33, 60, True)):
+        again = _with_angles_in_blocks(scan, settings, frames, lag, look).finish()
+        np.testing.assert_array_equal(again.volume, whole.volume)
+    close = reconstruct(scan, MEASURED, darks=DARKS, flats=FLATS, settings=settings)
+    off = reconstruct(scan, ANGLES, darks=DARKS, flats=FLATS, settings=settings)
+    difference = np.sqrt(np.mean((whole.volume - close) ** 2))
+    assert difference < 0.2 * np.sqrt(
+        np.mean((off - close) ** 2)
+    )  # only the weights differ: they follow the plan
+
+
+def test_angles_that_never_come_are_the_planned_ones(scan: NDArray[np.uint16]) -> None:
+    reconstructor = Reconstructor(
+        SETTINGS, num_projections=COUNT, frame_shape=(ROWS, COLUMNS), angles=ANGLES
+    )
+    reconstructor.add_darks(DARKS)
+    reconstructor.add_flats(FLATS)
+    reconstructor.set_angles(ANGLES, np.zeros(COUNT, bool))
+    reconstructor.add_projections(scan, 0)
+    whole = reconstruct(scan, ANGLES, darks=DARKS, flats=FLATS, settings=SETTINGS)
+    np.testing.assert_array_equal(reconstructor.finish().volume, whole)
+
+
+def test_a_projection_that_is_taken_again_has_another_angle(scan: NDArray[np.uint16]) -> None:
+    once = _with_angles_in_blocks(scan, SETTINGS, COUNT, 0, False).finish()
+    reconstructor = _with_angles_in_blocks(scan, SETTINGS, 10, 0, True)
+    early = MEASURED.copy()
+    early[40:44] += 0.01
+    first = Reconstructor(
+        SETTINGS, num_projections=COUNT, frame_shape=(ROWS, COLUMNS), angles=ANGLES
+    )
+    first.add_darks(DARKS)
+    first.add_flats(FLATS)
+    first.add_projections(scan, 0)
+    first.set_angles(early, np.ones(COUNT, bool))
+    first.add_projections(scan[40:44], 40, replace=True)
+    first.set_angles(MEASURED, np.ones(COUNT, bool))
+    np.testing.assert_array_equal(first.finish().volume, once.volume)
+    np.testing.assert_array_equal(reconstructor.finish().volume, once.volume)
+    with pytest.raises(ParameterError, match=r"150 projections were given .* flags `known`"):
+        first.set_angles(MEASURED, [True])

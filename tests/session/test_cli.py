@@ -43,7 +43,7 @@ def workplace(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_help_names_every_command(tmp_path: Path) -> None:
     out = concertino("--help", cwd=tmp_path)
-    for command in ("demo", "run", "runs", "show", "replay", "view", "queueserver"):
+    for command in ("demo", "run", "preflight", "runs", "show", "replay", "view", "queueserver"):
         assert re.search(rf"^ *{command} ", out, re.MULTILINE)
 
 
@@ -71,6 +71,40 @@ def test_show_tells_parameters_frames_and_ledger(
     assert "frames     projections: 40 of 32 × 48 px, uint16" in out
     assert "ledger     projections: writer (every) has 40, 40 safe, 0 dropped, finished" in out
     assert "scan_0001_reconstruction_01" in out
+
+
+def test_preflight_prints_a_table_and_moves_nothing(
+    workplace: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    before = sorted((workplace / "data").glob("scan_*"))
+    out = printed(
+        capsys, "preflight", "continuous_tomography", *[o for o in FAST if o != "--quiet"],
+        "--max-blur", "3", "-d", str(workplace / "data"),
+    )  # fmt: skip
+    assert re.search(r"^plan +continuous_tomography$", out, re.MULTILINE)
+    assert re.search(
+        r"^projections +40 frames in 0\.4 s: exposed 5 ms, dead 5 ms", out, re.MULTILINE
+    )
+    assert re.search(r"^rotation +450 deg/s in projections", out, re.MULTILINE)
+    assert re.search(r"^writing +.* measured on 20", out, re.MULTILINE)
+    assert sorted((workplace / "data").glob("scan_*")) == before
+
+
+def test_a_scan_that_blurs_too_much_ends_with_code_1(workplace: Path) -> None:
+    options = [option for option in FAST if option != "--quiet"]
+    error = concertino(
+        "preflight", "continuous_tomography", *options, "--max-blur", "0.1", cwd=workplace, code=1
+    )
+    assert error.startswith("concertino: blur: the image of projections moves by 0.942 px during")
+
+
+def test_a_plan_that_needs_more(workplace: Path) -> None:
+    error = concertino("preflight", "step_spiral_tomography", cwd=workplace, code=1)
+    assert error == (
+        "concertino: The plan step_spiral_tomography needs start_position_vertical, "
+        "vertical_shift_per_tomogram, sample_height; give each as an option, such as "
+        "--start-position-vertical VALUE.\n"
+    )
 
 
 def test_replay_reconstructs_again(workplace: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -127,3 +161,26 @@ def test_one_interrupt_ends_the_run_with_the_beam_off(tmp_path: Path) -> None:
     assert safe is not None
     assert safe[1] == safe[2]
     assert f"frames     projections: {safe[2]} of" in shown
+
+
+def test_a_run_that_was_killed_is_resumed(tmp_path: Path) -> None:
+    process = subprocess.Popen(
+        [COMMAND, "run", "continuous_tomography", *FAST[:-4], "--num-projections", "200",
+         "--angular-range", "180 deg", "--slices", "none"],
+        cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+    )  # fmt: skip
+    frame = tmp_path / "data" / "scan_0001" / "projections" / "frame_000020.tif"
+    deadline = time.monotonic() + 240
+    while not frame.exists():
+        assert process.poll() is None, process.stdout and process.stdout.read()
+        assert time.monotonic() < deadline
+        time.sleep(0.002)
+    process.kill()
+    process.communicate()
+    assert "incomplete" in concertino("runs", cwd=tmp_path)
+    out = concertino("resume", "last", "--quiet", "--slices", "none", cwd=tmp_path)
+    assert re.search(r"^run +.*/data/scan_0002$", out, re.MULTILINE)
+    assert "scan       scan_0001 + scan_0002" in out
+    assert "frames     projections: 200 of 200" in out
+    error = concertino("resume", "1", "--slices", "none", cwd=tmp_path, code=1)
+    assert "resume: nothing is missing of scan_0001: 3 darks, 3 flats, 200 projections." in error

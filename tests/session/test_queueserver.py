@@ -142,3 +142,56 @@ def test_a_plan_that_cannot_work_is_refused_when_it_is_submitted(
     answer = manager.ask("queue_item_add", item=SCAN | change, user="test", user_group="primary")
     assert not answer["success"]
     assert message in answer["msg"]
+
+
+@pytest.mark.parametrize(
+    "item",
+    [
+        {
+            "name": "dscan",
+            "args": [["sharpness", "ring"], "sample_stage", "-0.1 mm", 0.1],
+            "kwargs": {"num": 3, "beam": "shutter"},
+        },
+        {
+            "name": "find_rotation_axis",
+            "args": ["camera", "rotation", "shutter", "sample_stage"],
+            "kwargs": {"radio_position": "0 mm", "flat_position": "10 mm", "num_views": 1},
+        },
+    ],
+    ids=["dscan", "find_rotation_axis"],
+)
+def test_scans_and_alignments_run(manager: Manager, item: dict[str, Any]) -> None:
+    before = manager.wait_for("manager_state", "idle")["items_in_history"]
+    added = manager.ask(
+        "queue_item_add", item={"item_type": "plan", **item}, user="test", user_group="primary"
+    )
+    assert added["success"], added
+    assert manager.ask("queue_start")["success"]
+    manager.wait_for("items_in_history", before + 1)
+    last = manager.ask("history_get")["items"][-1]
+    assert last["result"]["exit_status"] == "completed", last["result"]
+    assert len(last["result"]["run_uids"]) == 1
+
+
+def test_preflight_moves_nothing(manager: Manager) -> None:
+    runs = sorted(path.name for path in manager.data.glob("scan_*"))
+    devices = dict(zip(("camera", "rotation", "beam", "sample_stage"), SCAN["args"], strict=True))
+    item = {
+        "item_type": "function",
+        "name": "preflight",
+        "args": ["continuous_tomography", {**devices, **SCAN["kwargs"]}],  # type: ignore[dict-item]
+    }
+    answer = manager.ask("function_execute", item=item, user="test", user_group="primary")
+    assert answer["success"], answer
+    deadline = time.monotonic() + WAIT_S
+    result: dict[str, Any] = {"status": "running"}
+    while result["status"] == "running":
+        assert time.monotonic() < deadline
+        time.sleep(0.2)
+        result = manager.ask("task_result", task_uid=answer["task_uid"])
+    assert result["result"]["success"], result
+    figures = result["result"]["return_value"]
+    assert figures["plan"] == "continuous_tomography"
+    assert [row["frames"] for row in figures["streams"]] == [3, 3, 60]
+    assert figures["disk_free_bytes"] > figures["disk_bytes"]
+    assert sorted(path.name for path in manager.data.glob("scan_*")) == runs

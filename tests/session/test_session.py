@@ -1,7 +1,9 @@
 """A session: directories, record, log, baseline, units, one plan at a time."""
 
+import fcntl
 import json
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -85,6 +87,47 @@ def test_baseline_devices_are_read_at_both_ends(
     assert events[0]["data"]["ring-current"] > 0
 
 
+class Moody:
+    """A device that may not be described, or stops answering after a number of readings."""
+
+    parent = None
+
+    def __init__(self, name: str, readings: int) -> None:
+        self.name, self.readings = name, readings
+
+    def describe(self) -> dict[str, Any]:
+        if self.readings == 0:
+            raise TimeoutError(f"{self.name} is switched off")
+        return {self.name: {"source": "here", "dtype": "number", "shape": []}}
+
+    def read(self) -> dict[str, Any]:
+        if self.readings == 0:
+            raise TimeoutError(f"{self.name} is switched off")
+        self.readings -= 1
+        return {self.name: {"value": 1.5, "timestamp": 0.0}}
+
+
+def test_optional_devices_that_do_not_answer_fail_no_run(
+    session: Session, beamline: SimulatedBeamline
+) -> None:
+    session.add_baseline(Moody("off", 0), Moody("tired", 1), Moody("well", 9), optional=True)
+    session.add_baseline(beamline.rotation)
+    session.RE(small_scan(beamline))
+    docs = record(session.directory / "scan_0001")
+    assert docs[-1][1]["exit_status"] == "success"
+    baseline = next(d for n, d in docs if n == "descriptor" and d["name"] == "baseline")
+    assert {"tired", "well", "rotation"} == set(baseline["data_keys"])
+    first, last = (
+        d["data"] for n, d in docs if n == "event" and d["descriptor"] == baseline["uid"]
+    )
+    assert (first["tired"], first["well"]) == (1.5, 1.5)
+    assert last["well"] == 1.5
+    assert last["tired"] is None or last["tired"] != last["tired"]  # NaN, which JSON has not
+    session.add_baseline(Moody("needed", 0))
+    with pytest.raises(TimeoutError, match="needed is switched off"):
+        session.RE(small_scan(beamline))
+
+
 def test_quantities_reach_devices_in_their_units(
     session: Session, beamline: SimulatedBeamline
 ) -> None:
@@ -162,3 +205,28 @@ def test_an_unsubscribed_callback_hears_nothing(
     session.unsubscribe(token)
     session.RE(small_scan(beamline))
     assert len(heard) == before
+
+
+def test_a_slow_disk_does_not_hold_up_the_loop(
+    session: Session, beamline: SimulatedBeamline
+) -> None:
+    answered = threading.Event()
+    (session.directory / ".scan_id").touch()
+    with (session.directory / ".scan_id").open() as counter:
+        fcntl.flock(counter, fcntl.LOCK_EX)  # making a run's directory waits for it
+
+        def ask_the_loop() -> None:
+            while session.RE.state != "running":
+                time.sleep(0.01)
+            time.sleep(0.1)
+            session.RE.loop.call_soon_threadsafe(answered.set)
+            in_time.append(answered.wait(5))
+            fcntl.flock(counter, fcntl.LOCK_UN)
+
+        in_time: list[bool] = []
+        asking = threading.Thread(target=ask_the_loop)
+        asking.start()
+        session.RE(small_scan(beamline))
+        asking.join()
+    assert in_time == [True]
+    assert (session.directory / "scan_0001" / "documents.jsonl").exists()

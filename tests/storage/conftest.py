@@ -42,6 +42,7 @@ class RecordRun(Protocol):
         *,
         projections: NDArray[Any] = ...,
         bytes_per_file: int = ...,
+        format: str = ...,
         described: int | None = ...,
         stop: bool = ...,
         interval_s: float = ...,
@@ -58,6 +59,7 @@ def record_run() -> RecordRun:
         *,
         projections: NDArray[Any] | None = None,
         bytes_per_file: int = 0,
+        format: str = "tiff",
         described: int | None = None,
         stop: bool = True,
         interval_s: float = 0.001,
@@ -79,7 +81,14 @@ def record_run() -> RecordRun:
         recorder("start", run.start_doc)
         for name, images in frames.items():
             _record_stream(
-                recorder, run, directory / name, images, bytes_per_file, described, interval_s
+                recorder,
+                run,
+                directory / name,
+                images,
+                bytes_per_file,
+                format,
+                described,
+                interval_s,
             )
         if stop:
             recorder("stop", run.compose_stop())
@@ -95,6 +104,7 @@ def _record_stream(
     directory: Path,
     images: NDArray[Any],
     bytes_per_file: int,
+    format: str,
     described: int | None,
     interval_s: float,
 ) -> None:
@@ -124,7 +134,9 @@ def _record_stream(
         object_keys={"camera": ["camera"], "rotation": ["angle"]},
     )
     recorder("descriptor", stream.descriptor_doc)
-    sink = open_sink(directory, shape=shape, dtype=images.dtype, bytes_per_file=bytes_per_file)
+    sink = open_sink(
+        directory, shape=shape, dtype=images.dtype, bytes_per_file=bytes_per_file, format=format
+    )
     begun_ns = int(stream.descriptor_doc["time"] * 1e9)
     for start in range(0, len(images), 4):
         batch = images[start : start + 4]

@@ -23,14 +23,15 @@ import sys
 import numpy as np
 import databroker
 from concertino.storage import open_run
-run = databroker.catalog["concertino"][1]
-stored = open_run(1, root=sys.argv[1])
-for stream in stored.streams:
-    read = run[stream].read()["camera"].values
-    np.testing.assert_array_equal(read, stored.frames(stream).read())
-names = [name for name, document in run.documents()]
-assert names[0] == "start" and names[-1] == "stop", names
-print("equal", read.shape)
+for scan_id in 1, 2, 3:
+    run = databroker.catalog["concertino"][scan_id]
+    stored = open_run(scan_id, root=sys.argv[1])
+    for stream in stored.streams:
+        read = run[stream].read()["camera"].values
+        np.testing.assert_array_equal(read, stored.frames(stream).read())
+    names = [name for name, document in run.documents()]
+    assert names[0] == "start" and names[-1] == "stop", names
+    print("equal", read.shape)
 """
 
 
@@ -60,11 +61,15 @@ def test_frames_and_events_read_back_equal(
 ) -> None:
     single = record_run(tmp_path / "scan_0001", scan_id=1, sample="tooth")
     pages = record_run(tmp_path / "scan_0002", scan_id=2, bytes_per_file=3000, sample="bone")
+    hdf5 = record_run(tmp_path / "hdf5", scan_id=3, format="hdf5", sample="tooth")
+    ome = record_run(tmp_path / "zarr", scan_id=4, format="zarr", sample="tooth")
     with CatalogWriter(catalog) as writer:
+        feed(writer, tmp_path / "hdf5")
+        feed(writer, tmp_path / "zarr")
         feed(writer, tmp_path / "scan_0001")
         feed(writer, tmp_path / "scan_0002")
-    assert len(catalog) == 2
-    for scan_id, frames in ((1, single), (2, pages)):
+    assert len(catalog) == 4
+    for scan_id, frames in ((1, single), (2, pages), (3, hdf5), (4, ome)):
         run = catalog[scan_id]
         assert run.metadata["stop"]["exit_status"] == "success"
         for stream, expected in frames.items():
@@ -75,26 +80,27 @@ def test_frames_and_events_read_back_equal(
     stored = open_run(2, root=tmp_path)
     assert catalog[stored.uid].metadata["start"]["uid"] == stored.uid
     assert catalog[stored.uid[:8]].metadata["start"]["uid"] == stored.uid
-    assert catalog[-1].metadata["start"]["scan_id"] == 2
-    assert catalog[-2].metadata["start"]["scan_id"] == 1
+    assert catalog[-1].metadata["start"]["scan_id"] == 4
+    assert catalog[-2].metadata["start"]["scan_id"] == 3
     assert [run.metadata["start"]["scan_id"] for run in catalog.search(sample="bone").values()] == [
         2
     ]
-    assert [run.name for run in catalog.runs()] == ["scan_0002", "scan_0001"]
+    assert [run.name for run in catalog.runs()][:2] == ["zarr", "hdf5"]
     with pytest.raises(
-        CatalogError, match=r"no run 7 in the catalogue of .*, which has 2: give a uid"
+        CatalogError, match=r"no run 7 in the catalogue of .*, which has 4: give a uid"
     ):
         catalog[7]
-    with pytest.raises(CatalogError, match="no run -3 in"):
-        catalog[-3]
+    with pytest.raises(CatalogError, match="no run -5 in"):
+        catalog[-5]
 
 
 def test_databroker_reads_the_same(tmp_path: Path, record_run: Any, catalog: Catalog) -> None:
-    record_run(
-        tmp_path / "scan_0001",
-        projections=np.arange(400 * 30 * 20).reshape(400, 30, 20).astype("<f4"),
-    )
-    assert catalog.catch_up() == 1
+    projections = np.arange(400 * 30 * 20).reshape(400, 30, 20).astype("<f4")
+    for scan_id, name in enumerate(("tiff", "hdf5", "zarr"), 1):
+        record_run(
+            tmp_path / f"scan_{scan_id:04d}", scan_id=scan_id, format=name, projections=projections
+        )
+    assert catalog.catch_up() == 3
     profile = catalog.add_profile(directory=tmp_path / "profiles")
     assert profile == tmp_path / "profiles" / "concertino.yml"
     done = subprocess.run(
@@ -104,7 +110,7 @@ def test_databroker_reads_the_same(tmp_path: Path, record_run: Any, catalog: Cat
         text=True,
         check=False,
     )
-    assert done.stdout == "equal (400, 30, 20)\n", done.stderr
+    assert done.stdout == "equal (400, 30, 20)\n" * 3, done.stderr
 
 
 def test_a_run_without_a_record_is_kept_until_its_stop(

@@ -17,7 +17,7 @@ from concertino.storage import open_run, replay
 
 
 def plan_for(name: str, beamline: SimulatedBeamline) -> Any:
-    plan = {"continuous": continuous_tomography, "stepped": step_tomography}[name]
+    plan: Any = {"continuous": continuous_tomography, "stepped": step_tomography}[name]
     return plan(
         beamline.camera,
         beamline.rotation,

@@ -186,3 +186,25 @@ def test_a_full_disk_still_takes_the_stop_document(small_disk: Path) -> None:
     *_, (name, stop) = DocumentFile(small_disk / "scan_0001" / "documents.jsonl")
     assert name == "stop"
     assert len(stop["reason"]) == 10_000
+
+
+def test_a_file_made_beforehand_is_taken_by_its_run(tmp_path: Path) -> None:
+    documents = documents_of_a_run(tmp_path / "scan_0001")
+    recorder = Recorder()
+    recorder.prepare(tmp_path / "scan_0001")
+    for name, document in documents:
+        recorder(name, document)
+    recorder.close()
+    assert list(DocumentFile(tmp_path / "scan_0001" / "documents.jsonl")) == documents
+
+
+def test_a_file_made_for_a_run_that_never_started_goes(tmp_path: Path) -> None:
+    recorder = Recorder()
+    recorder.prepare(tmp_path / "scan_0001")
+    for name, document in documents_of_a_run(tmp_path / "scan_0002"):
+        recorder(name, document)
+    recorder.prepare(tmp_path / "scan_0003")
+    recorder.close()
+    assert [path.name for path in tmp_path.rglob("*.jsonl")] == ["documents.jsonl"]
+    assert not list((tmp_path / "scan_0001").iterdir())
+    assert not list((tmp_path / "scan_0003").iterdir())

@@ -104,6 +104,27 @@ def test_a_run_from_its_start_to_its_failure(view: LiveView, browser: Any) -> No
     assert browser.errors() == []
 
 
+def test_alarms_of_the_run_that_goes_on(view: LiveView, browser: Any) -> None:
+    browser.open(view.url)
+    scan = Scan(view)
+    browser.wait(lambda says: says["state"] == "running")
+    uid, stream = str(uuid4()), str(uuid4())
+    view(
+        "start",
+        {"uid": uid, "time": time.time(), "plan_name": "alarms", "derived_from": scan.uid},
+    )
+    view("descriptor", {"uid": stream, "run_start": uid, "name": "alarms", "data_keys": {}})
+    data = {"level": "warn", "message": "12 % of the pixels of frame 3 of <flats> are saturated"}
+    view("event", {"descriptor": stream, "seq_num": 1, "data": data})
+    browser.wait(lambda says: says.get("alarm", "").endswith("<flats> are saturated"))
+    assert browser.fields()["alarm"].startswith("warn")
+    # They do not stand for a reconstruction, and are gone when the next run begins.
+    assert "processing" not in browser.fields()
+    Scan(view)
+    browser.wait(lambda says: "alarm" not in says)
+    assert browser.errors() == []
+
+
 def near(figure: NDArray[np.uint8], colour: tuple[int, int, int]) -> NDArray[np.bool_]:
     close: NDArray[np.bool_] = np.abs(figure.astype(int) - colour).max(axis=2) < 12
     return close
@@ -198,6 +219,53 @@ def test_slices_of_a_reconstruction_and_of_a_call(view: LiveView, browser: Any) 
     assert browser.errors() == []
 
 
+def test_the_axis_is_shown_with_its_confidence_and_set_by_a_click(
+    view: LiveView, browser: Any
+) -> None:
+    browser.open(view.url)
+    scan = Scan(view)
+    asked: list[dict[str, Any]] = []
+
+    class Reconstruction:
+        def update(self, changes: dict[str, Any]) -> None:
+            asked.append(changes)
+            if changes["center"] == 999:
+                raise ValueError("center 999 px lies outside of the frame")
+
+    view.control(Reconstruction())
+    preview = {
+        "uid": str(uuid4()),
+        "time": time.time(),
+        "derived_from": scan.uid,
+        "transient": True,
+    }
+    view("start", preview | {"plan_name": "reconstruction_preview"})
+    told = {"uid": str(uuid4()), "run_start": preview["uid"], "name": "axis", "data_keys": {}}
+    view("descriptor", told)
+    found = {
+        "center": 127.25, "center_confidence": 0.93, "center_method": "mirror symmetry",
+        "projections": 40, "projections_planned": 500,
+    }  # fmt: skip
+    view("event", {"descriptor": told["uid"], "seq_num": 1, "data": found})
+    browser.wait(lambda says: says["center"] == "127.25")
+    assert browser.fields()["confidence"] == "0.93"
+    assert browser.fields()["processing"] == "running"
+    time.sleep(1)
+    assert not asked  # nothing is set by itself
+    browser.find("button", "Find it").click()
+    browser.wait(lambda _: asked == [{"center": None}])
+    column = browser.find("input[type=text]", "")
+    column.click()
+    column.send_keys("999\t")
+    browser.find("button", "Set it").click()
+    browser.wait(lambda says: says["answer"] == "center 999 px lies outside of the frame")
+    assert asked[-1] == {"center": 999.0}
+    view("event", {"descriptor": told["uid"], "seq_num": 2, "data": found | {"center": 126.0}})
+    browser.wait(lambda says: says["center"] == "126.00")
+    assert len(asked) == 2
+    assert browser.errors() == []
+
+
 def test_two_tabs_and_a_closed_one(view: LiveView, browser: Any) -> None:
     browser.open(view.url)
     with Scan(view).stream("flats", (64, 64)) as stream:
@@ -260,3 +328,17 @@ def test_the_page_dies_and_the_scan_goes_on(browser: Any, caplog: Any) -> None:
         scan.stop(exit_status="success")
         assert "is no longer served" in str(view.error)
     assert "is no longer served" in caplog.text
+
+
+def test_each_camera_has_a_picture_of_its_own(view: LiveView, browser: Any) -> None:
+    browser.open(view.url)
+    browser.wait(lambda says: says["state"] == "waiting for a run")
+    view.state.show_frame(np.arange(64, dtype=np.uint16).reshape(8, 8), camera="wide", stream="a")
+    browser.wait(lambda says: len(browser.figures()) == 2)  # The picture and its histogram.
+    view.state.show_frame(np.ones((4, 16), np.uint16), camera="detail", stream="a-detail")
+    browser.wait(lambda says: len(browser.figures()) == 4)
+    for stream in ("a", "a-detail"):
+        assert browser.find("[data-field=stream]", stream) is not None
+    lefts = sorted(box[0] for box in browser.figures())
+    assert lefts[-1] - lefts[0] > 400  # Side by side.
+    assert browser.errors() == []

@@ -1,6 +1,16 @@
 """What a run's documents say: stream names, the ``tomo`` and ``grating`` blocks, validation."""
 
+from ._angles import (
+    PROJECTION_ANGLES,
+    UNKNOWN_NUMBER,
+    AngleRecord,
+    ProjectionAngles,
+    first_number,
+    frame_places,
+)
+from ._cameras import CameraBlock, announced_bytes, camera_stream
 from ._grating import OBJECT_STEPPING, REFERENCE_STEPPING, GratingBlock
+from ._segments import StreamSegment, free_segment
 from ._streams import (
     BASELINE,
     DARKS,
@@ -9,13 +19,18 @@ from ._streams import (
     LEDGER,
     PROJECTIONS,
     ImageKind,
+    find_image_kind,
     frames_key,
     image_kind,
 )
 from ._tomo import TomoBlock
 from ._validate import validate, validate_run
 
-TomoBlock.__module__ = GratingBlock.__module__ = __name__
+for _class in (
+    AngleRecord, CameraBlock, GratingBlock, ProjectionAngles, StreamSegment, TomoBlock,
+):  # fmt: skip
+    _class.__module__ = __name__
+del _class
 
 __all__ = [
     "BASELINE",
@@ -25,11 +40,23 @@ __all__ = [
     "LEDGER",
     "OBJECT_STEPPING",
     "PROJECTIONS",
+    "PROJECTION_ANGLES",
     "REFERENCE_STEPPING",
+    "UNKNOWN_NUMBER",
+    "AngleRecord",
+    "CameraBlock",
     "GratingBlock",
     "ImageKind",
+    "ProjectionAngles",
+    "StreamSegment",
     "TomoBlock",
+    "announced_bytes",
+    "camera_stream",
+    "find_image_kind",
+    "first_number",
+    "frame_places",
     "frames_key",
+    "free_segment",
     "image_kind",
     "validate",
     "validate_run",

@@ -5,6 +5,8 @@ from typing import Literal, TypeAlias
 
 from concertino._errors import DocumentError
 
+from ._segments import StreamSegment
+
 DARKS = "darks"
 FLATS = "flats"
 PROJECTIONS = "projections"
@@ -26,7 +28,8 @@ def image_kind(stream: str, image_kinds: Mapping[str, ImageKind] = IMAGE_KINDS) 
     Parameters
     ----------
     stream : str
-        The name of the stream: the descriptor's ``name``.
+        The name of the stream, the descriptor's ``name``; a segment (``projections_from_00057``) is
+        of the kind of the stream that it is a part of.
     image_kinds : mapping of str to str
         The run's own mapping (`TomoBlock.image_kinds`); the standard names if left out.
 
@@ -45,15 +48,26 @@ def image_kind(stream: str, image_kinds: Mapping[str, ImageKind] = IMAGE_KINDS) 
     >>> from concertino.documents import image_kind
     >>> image_kind("flats")
     'flat'
+    >>> image_kind("projections_from_00057")
+    'projection'
     """
-    try:
-        return image_kinds[stream]
-    except KeyError:
+    kind = find_image_kind(stream, image_kinds)
+    if kind is None:
         known = ", ".join(repr(name) for name in image_kinds)
         raise DocumentError(
             f"Stream {stream!r} is none of images: the run's image kinds know {known}. "
             "Name the stream in the tomo block's 'image_kinds'."
-        ) from None
+        )
+    return kind
+
+
+def find_image_kind(
+    stream: str, image_kinds: Mapping[str, ImageKind] = IMAGE_KINDS
+) -> ImageKind | None:
+    """Return what the images of a stream are, as `image_kind`; None when it is none of images."""
+    if stream in image_kinds:
+        return image_kinds[stream]
+    return image_kinds.get(StreamSegment.of(stream).base)
 
 
 def frames_key(camera: str) -> str:

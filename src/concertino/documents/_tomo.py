@@ -12,14 +12,18 @@ from pydantic import (
     Field,
     FiniteFloat,
     PositiveFloat,
+    SerializerFunctionWrapHandler,
     ValidationError,
     field_validator,
+    model_serializer,
     model_validator,
 )
 
 from concertino._errors import DocumentError
 
-from ._streams import IMAGE_KINDS, ImageKind
+from ._cameras import CameraBlock
+from ._segments import StreamSegment
+from ._streams import IMAGE_KINDS, ImageKind, find_image_kind
 
 _Positive = Annotated[PositiveFloat, Field(allow_inf_nan=False)]
 
@@ -39,7 +43,8 @@ class TomoBlock(BaseModel):
     acquisition : {"stepped", "continuous", "single"}
         Whether the rotation stands or moves while the camera exposes; ``"single"`` if there is none.
     image_kinds : dict
-        The kind (``"dark"``, ``"flat"``, ``"projection"``) of each stream of images.
+        The kind (``"dark"``, ``"flat"``, ``"projection"``) of each stream of images; `kind` looks
+        one up, as a stream may come in segments.
     num_projections : int
         Number of projections planned.
     start_angle_deg, angular_range_deg : float, optional
@@ -51,7 +56,8 @@ class TomoBlock(BaseModel):
         Of a spiral: while projection ``i`` of ``N`` is taken, the sample is at the height
         ``start + i * range / N`` on its vertical stage, in mm.
     projections_per_tomogram : int, optional
-        Of a spiral: how many projections make one tomogram.
+        How many projections make one tomogram: of a spiral, and of a time series, whose tomograms
+        follow one another in one rotation.
     angle_source : {"computed", "encoder", "readback"}
         Where the angles come from.
     direction : {1, -1}
@@ -65,10 +71,17 @@ class TomoBlock(BaseModel):
         From sample to detector, in mm.
     rotation_axis_px : float, optional
         Column of the rotation axis, in pixels from the centre of the first one, when known.
+    half_acquisition : bool
+        Whether the axis is near an edge of the detector and a full turn, or more, makes the field
+        nearly twice as wide. It is left out of a written block when it is not so: a reader that does not
+        know the field reads all other blocks, and refuses one that it would reconstruct wrongly.
     rotation : str, optional
         Name of the rotation stage.
     camera : str
         Name of the camera.
+    more_cameras : dict of str to CameraBlock
+        What further cameras took in the same exposures: frame ``i`` of their projections is at the
+        angle of projection ``i``. `image_kinds` has their streams, too.
 
     Examples
     --------
@@ -102,8 +115,10 @@ class TomoBlock(BaseModel):
     energy_kev: _Positive | None = None
     propagation_distance_mm: FiniteFloat | None = None
     rotation_axis_px: FiniteFloat | None = None
+    half_acquisition: bool = False
     rotation: str | None = None
     camera: str
+    more_cameras: dict[str, CameraBlock] = Field(default_factory=dict)
 
     @field_validator("version")
     @classmethod
@@ -124,11 +139,50 @@ class TomoBlock(BaseModel):
             for field in ("start_angle_deg", "angular_range_deg"):
                 if getattr(self, field) is None:
                     raise ValueError(f"scheme {self.scheme!r} needs {field}, or all of angles_deg")
+        for camera, block in self.more_cameras.items():
+            unknown = [stream for stream in block.streams if stream not in self.image_kinds]
+            if unknown or camera == self.camera:
+                raise ValueError(
+                    f"more_cameras has {camera!r} with the streams {list(block.streams)}; give cameras "
+                    f"besides {self.camera!r}, and streams that image_kinds has"
+                )
         if self.scheme == "spiral":
             for field in ("vertical_start_mm", "vertical_range_mm", "projections_per_tomogram"):
                 if getattr(self, field) is None:
                     raise ValueError(f"scheme 'spiral' needs {field}")
         return self
+
+    @property
+    def num_tomograms(self) -> int:
+        """Tomograms that follow one another in time; 1 also for a spiral, where they are one volume."""
+        each = self.projections_per_tomogram
+        if self.scheme == "spiral" or not each:
+            return 1
+        return max(1, self.num_projections // each)
+
+    def kind(self, stream: str) -> ImageKind | None:
+        """Return what the images of a stream, or of a segment of one, are; None if it has none."""
+        return find_image_kind(stream, self.image_kinds)
+
+    def segment(self, stream: str) -> StreamSegment:
+        """Return which frames of the scan a stream of images begins with."""
+        return StreamSegment(stream) if stream in self.image_kinds else StreamSegment.of(stream)
+
+    @model_validator(mode="after")
+    def _turn_is_full(self) -> "TomoBlock":
+        turn = self.angular_range_deg
+        if self.half_acquisition and turn is not None and abs(turn) < 360 - 1e-6:
+            raise ValueError(
+                f"half_acquisition needs a turn of 360 deg or more, and has {turn:g} deg"
+            )
+        return self
+
+    @model_serializer(mode="wrap")
+    def _without_what_is_not_so(self, serialize: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        fields: dict[str, Any] = serialize(self)
+        if not fields.get("half_acquisition", True):
+            del fields["half_acquisition"]
+        return fields
 
     def angles_rad(self) -> NDArray[np.float64]:
         """Return the angle of each projection, as a reconstruction takes them.
@@ -169,6 +223,39 @@ class TomoBlock(BaseModel):
         index = np.arange(self.num_projections, dtype=np.float64)
         step = self.vertical_range_mm / max(self.num_projections, 1)
         return np.asarray(self.vertical_start_mm + index * step)
+
+    @property
+    def cameras(self) -> tuple[str, ...]:
+        """Names of all cameras, the first one first."""
+        return (self.camera, *self.more_cameras)
+
+    def for_camera(self, name: str | None = None) -> "TomoBlock":
+        """Return the block as it would be had one of the cameras been the only one.
+
+        Parameters
+        ----------
+        name : str, optional
+            Name of the camera; the first by default.
+
+        Raises
+        ------
+        DocumentError
+            If the run has no such camera.
+        """
+        if name not in (None, *self.cameras):
+            raise DocumentError(
+                f"Camera {name!r} was asked for; the run has images of {', '.join(self.cameras)}."
+            )
+        if name is None or name == self.camera:
+            others = {stream for block in self.more_cameras.values() for stream in block.streams}
+            streams = [stream for stream in self.image_kinds if stream not in others]
+            changes: dict[str, Any] = {}
+        else:
+            block = self.more_cameras[name]
+            streams = [stream for stream in self.image_kinds if stream in block.streams]
+            changes = {"camera": name, **block.model_dump(exclude={"streams"})}
+        kinds = {stream: self.image_kinds[stream] for stream in streams}
+        return self.model_copy(update={"image_kinds": kinds, "more_cameras": {}, **changes})
 
     @classmethod
     def from_start(cls, start: Mapping[str, Any]) -> "TomoBlock":

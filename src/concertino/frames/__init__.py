@@ -6,32 +6,54 @@ order (``every``) or only the newest (``latest``).
 
 from ._assets import StreamAssets
 from ._batch import Claim, FrameBatch
+from ._held import HeldFrames
+from ._keys import KEYS_VARIABLE, Keys, allow_key, key_fingerprint, load_keys, make_keys
 from ._ledger import Ledger, SubscriberLedger, ledger_records
-from ._request import FrameRequest
+from ._parts import Part
+from ._relay import Relay
+from ._request import FrameRequest, PulseTrain
+from ._retrospective import Recording, RecordingTrigger, Retrospective, TriggerEvent
 from ._ring import Ring, frame_checksum
+from ._routes import add_route
 from ._stream import FrameStream
 from ._subscription import Subscription, subscribe
 from ._transport import Channel, Endpoint, Transport, register_transport
 
 __all__ = [
+    "KEYS_VARIABLE",
     "Channel",
     "Claim",
     "Endpoint",
     "FrameBatch",
     "FrameRequest",
     "FrameStream",
+    "HeldFrames",
+    "Keys",
     "Ledger",
+    "Part",
+    "PulseTrain",
+    "Recording",
+    "RecordingTrigger",
+    "Relay",
+    "Retrospective",
     "Ring",
     "StreamAssets",
     "SubscriberLedger",
     "Subscription",
     "Transport",
+    "TriggerEvent",
+    "add_route",
+    "allow_key",
     "frame_checksum",
+    "key_fingerprint",
     "ledger_records",
+    "load_keys",
+    "make_keys",
     "register_transport",
     "subscribe",
 ]
 
 for _name in __all__:
-    globals()[_name].__module__ = __name__
+    if callable(globals()[_name]):
+        globals()[_name].__module__ = __name__
 del _name

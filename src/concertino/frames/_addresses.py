@@ -9,7 +9,7 @@ from concertino._errors import FrameStreamError
 
 @dataclass(frozen=True)
 class Address:
-    """``scheme://place/path``: where the publisher listens, and which stream is meant there.
+    """``scheme://place/path#key``: where the publisher listens, and which stream is meant there.
 
     Parameters
     ----------
@@ -19,14 +19,18 @@ class Address:
         A name, or ``host:port``.
     path : str
         What a subscriber must say; empty if nothing.
+    key : str
+        The publisher's public key, 64 hexadecimal digits; empty if the stream is not encrypted.
     """
 
     scheme: str
     place: str
     path: str
+    key: str = ""
 
     def __str__(self) -> str:
-        return f"{self.scheme}://{self.place}" + (f"/{self.path}" if self.path else "")
+        path = f"/{self.path}" if self.path else ""
+        return f"{self.scheme}://{self.place}{path}" + (f"#{self.key}" if self.key else "")
 
 
 def parse_address(address: str) -> Address:
@@ -38,10 +42,11 @@ def parse_address(address: str) -> Address:
         If it has spaces or other characters that addresses have not.
     """
     scheme, _, rest = address.partition("://")
+    rest, _, key = rest.partition("#")
     place, _, path = rest.partition("/")
     if not all(c.isalnum() or c in "-_.:*[]/" for c in rest):
         raise FrameStreamError(
             f"The frame stream address {address!r} is malformed: beside letters and digits it may "
             "have - _ . : * [ ] and /."
         )
-    return Address(scheme, place, path)
+    return Address(scheme, place, path, key)

@@ -25,15 +25,23 @@ class Connection:
     ----------
     socket : zmq.Socket
         Connected.
+    refused : str, optional
+        What to say when the publisher does not allow the socket's key.
     """
 
-    def __init__(self, socket: zmq.Socket[bytes]) -> None:
+    def __init__(self, socket: zmq.Socket[bytes], refused: str = "") -> None:
         self._socket = socket
+        self._refused = refused
+        # Only those with keys can be refused before a word was said.
+        self._monitor = (
+            socket.get_monitor_socket(zmq.EVENT_HANDSHAKE_FAILED_AUTH) if refused else None
+        )
         # Reading belongs to one thread; saying that one failed may come from another.
         self._lock = threading.Lock()
         self._beat_s = _BEAT_S
         self._asked_s: float | None = None
         self._said_s = time.monotonic()
+        self._shut_out = False
         self.label = "?"
         self.timeout_s = math.inf
         self.memory: str | None = None
@@ -53,7 +61,7 @@ class Connection:
     def send(self, kind: str, **fields: object) -> None:
         """Send a message."""
         with self._lock:
-            if not self._socket.closed:
+            if not self._socket.closed and not self._shut_out:
                 self._socket.send(pack(kind, **fields))
 
     def get(self, wait_s: float | None) -> tuple[Message, memoryview | None] | None:
@@ -82,6 +90,9 @@ class Connection:
     def close(self) -> None:
         """Close the socket; what was sent still leaves."""
         with self._lock:
+            if self._monitor is not None and not self._socket.closed:
+                self._socket.disable_monitor()
+                self._monitor.close()
             self._socket.close()
 
     def _poll(self, wait_s: float) -> tuple[Message, memoryview | None] | None:
@@ -99,6 +110,9 @@ class Connection:
 
     def _keep_alive(self) -> None:
         now_s = time.monotonic()
+        if self._monitor is not None and self._monitor.poll(0):
+            self._shut_out = self.lost = True
+            raise FrameStreamError(self._refused)
         if now_s - self._said_s < self._beat_s:
             return
         self._said_s = now_s

@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 import zmq
 
-from concertino._errors import FrameStreamError
+from concertino._errors import FrameStreamError, ParameterError
 
+from ._parts import Part
 from ._peer import Outgoing, Peer
 from ._transport import Endpoint
 from ._wire import VERSION, Message, ProtocolError, pack, unpack
@@ -24,7 +25,9 @@ _MESSAGES_AT_ONCE = 64
 #: Unless the publisher waits for it, what subscribers say is heard at most so often: each time costs more
 #: than a message.
 _NAP_MS = 1
-_NAP_S = _NAP_MS / 1000
+#: Many acknowledgements of frames in shared memory, which the publisher can do without for a while, are heard
+#: together: each waking of this thread takes the interpreter from the one that publishes.
+_LONG_NAP_MS = 8
 _JOIN_S = 5.0
 #: What changes nothing for the publisher.
 _NO_NEWS = ("credit", "newest", "alive")
@@ -45,6 +48,8 @@ class Gate(Endpoint):
         What they must say to get this stream.
     memory : dict or None
         What lies where in the ring's memory, when subscribers map it.
+    computer : str
+        Only those who say that they live there map it; empty when all can.
     """
 
     def __init__(
@@ -54,12 +59,14 @@ class Gate(Endpoint):
         address: str,
         path: str,
         memory: dict[str, Any] | None,
+        computer: str = "",
     ) -> None:
         self.address = address
         self._stream = stream
         self._socket = socket
         self._path = path
         self._memory = memory
+        self._computer = computer
         self._peers: dict[bytes, Peer] = {}
         self._hungry = True
         self._news = 0
@@ -93,15 +100,16 @@ class Gate(Endpoint):
         both.register(self._bell, zmq.POLLIN)
         both.register(self._socket, zmq.POLLIN)
         flow, heard_s = self._stream.flow, 0.0
-        look_ms = int(1000 * self._look_s)
+        look_ms, nap_ms = int(1000 * self._look_s), _NAP_MS
         try:
             while not self._closing:
-                nap = time.monotonic() - heard_s < _NAP_S and not (flow.wants_credit or flow.ended)
-                events = dict(bell.poll(_NAP_MS) if nap else both.poll(look_ms))
+                rested = time.monotonic() - heard_s >= nap_ms / 1000
+                nap = not (rested or flow.wants_credit or flow.ended)
+                events = dict(bell.poll(nap_ms) if nap else both.poll(look_ms))
                 if self._bell in events:
                     os.eventfd_read(self._bell)
                 if self._socket in events:
-                    self._hear()
+                    nap_ms = self._nap_after(self._hear())
                     heard_s = time.monotonic()
                 self._serve()
                 self._look_for_silence()
@@ -109,12 +117,18 @@ class Gate(Endpoint):
         finally:
             self._socket.close()
 
-    def _hear(self) -> None:
-        """Take the messages that are there, at most so many that frames still leave in time."""
-        before = self._news
-        for _ in range(_MESSAGES_AT_ONCE):
-            if not int(self._socket.getsockopt(zmq.EVENTS)) & zmq.POLLIN:
-                break
+    def _nap_after(self, messages: int) -> int:
+        """Return how long nobody needs to be heard after so many messages, in milliseconds."""
+        flow = self._stream.flow
+        if self._memory is None or flow.credit <= flow.capacity // 2:
+            return _NAP_MS
+        return min(max(_NAP_MS, messages * _NAP_MS), _LONG_NAP_MS)
+
+    def _hear(self) -> int:
+        """Take the messages that are there, at most so many that frames still leave in time; count them."""
+        before, count = self._news, 0
+        while count < _MESSAGES_AT_ONCE and int(self._socket.getsockopt(zmq.EVENTS)) & zmq.POLLIN:
+            count += 1
             identity, *parts = self._socket.recv_multipart()
             for outgoing in self._answer(identity, parts):
                 self._send(identity, outgoing)
@@ -122,6 +136,7 @@ class Gate(Endpoint):
             with self._stream.changed:
                 self._stream.changed.notify_all()
             self._stream.notify()
+        return count
 
     def _answer(self, identity: bytes, parts: list[bytes]) -> list[Outgoing]:
         try:
@@ -162,13 +177,14 @@ class Gate(Endpoint):
                 )
             with stream.changed:
                 party = None
+                part = None if message.get("part") is None else Part(**message["part"])
                 if message["resume"]:
                     party = flow.resume(name, delivery, message["start"])
                 if party is None:
-                    party = flow.join(name, delivery)
-        except FrameStreamError as error:
+                    party = flow.join(name, delivery, part)
+        except (FrameStreamError, ParameterError) as error:
             return pack("refused", reason=str(error)), None
-        shares = self._memory is not None
+        shares = self._memory is not None and message.get("computer", "") == self._computer
         self._peers[identity] = Peer(stream, party, shares, int(message["messages"]))
         welcome: dict[str, Any] = {
             "version": VERSION,
@@ -180,7 +196,7 @@ class Gate(Endpoint):
             "start": party.received,
             "digest": party.digest,
             "published": flow.published,
-            "memory": self._memory,
+            "memory": self._memory if shares else None,
         }
         return pack("welcome", **welcome), None
 

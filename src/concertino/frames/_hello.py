@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 
 from concertino._errors import FrameStreamError
 
 from ._batch import Delivery
 from ._connection import Connection
+from ._parts import Part
 from ._wire import VERSION, Message
 
 
@@ -30,6 +31,10 @@ class Hello:
         The subscriber.
     messages : int
         How many messages with frames may be under way to it.
+    computer : str
+        Where it lives, if it would find frames in the publisher's memory there.
+    part : Part, optional
+        What it takes of the stream; all by default.
     """
 
     address: str
@@ -37,6 +42,8 @@ class Hello:
     name: str
     delivery: Delivery
     messages: int
+    computer: str = ""
+    part: Part | None = None
 
     def say(
         self, connection: Connection, *, resume: bool, start: int | None, timeout_s: float
@@ -68,6 +75,8 @@ class Hello:
             resume=resume,
             start=start,
             messages=self.messages,
+            computer=self.computer,
+            part=None if self.part is None else asdict(self.part),
         )
         deadline = time.monotonic() + timeout_s
         while (received := connection.get(deadline - time.monotonic())) is not None:

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import threading
 import time
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from concertino._errors import FrameStreamError
 
 from ._batch import Claim, Delivery, FrameBatch
 from ._flow import Party, given_up, taken_over
-from ._ring import frame_checksum
+from ._parts import Part
+from ._ring import checksums_of, frame_checksum
 from ._transport import Channel, Endpoint, Transport, register_transport
 
 if TYPE_CHECKING:
@@ -28,26 +30,35 @@ class InprocChannel(Channel):
         self._party = party
         self._turn = party.turn
         self._seen = -1
-        self.shape = stream.shape
+        height, width = stream.shape
+        self._rows = slice(0, height) if party.part is None else party.part.rows(height)
+        self.shape = (self._rows.stop - self._rows.start, width)
         self.dtype = stream.dtype
 
     def receive(self, max_frames: int | None, timeout_s: float | None) -> FrameBatch | None:
         with self._stream.changed:
-            published = self._wait(timeout_s)
-            if published is None:
-                return None
-            if self._party.delivery == "latest":
-                return self._copy_newest()
-            first = self._party.received
-            stop = published if max_frames is None else min(published, first + max_frames)
-            batch = self._view(first, stop)
-            self._party.received = batch.stop
-            return batch
+            deadline = None if timeout_s is None else time.monotonic() + timeout_s
+            while (published := self._wait(deadline, timeout_s)) is not None:
+                if self._party.delivery == "latest":
+                    return self._copy_newest()
+                first, stop = self._party.next_run(self._party.received, published)
+                if first < stop:
+                    stop = stop if max_frames is None else min(stop, first + max_frames)
+                    batch = self._view(first, stop)
+                    self._party.received = batch.stop
+                    return self._own_rows(batch)
+                self._party.received = published
+            return None
 
-    def _wait(self, timeout_s: float | None) -> int | None:
+    def _own_rows(self, batch: FrameBatch) -> FrameBatch:
+        if self._party.part is None or self._party.part.by == "frames":
+            return batch
+        frames = batch.frames[:, self._rows]
+        return replace(batch, frames=frames, checksums=checksums_of(frames))
+
+    def _wait(self, deadline: float | None, timeout_s: float | None) -> int | None:
         """Return how many frames are published, once there are new ones; None at the end."""
         party, flow = self._party, self._flow
-        deadline = None if timeout_s is None else time.monotonic() + timeout_s
         try:
             while True:
                 party.sign()
@@ -117,7 +128,7 @@ class InprocChannel(Channel):
     def acknowledge(self, stop: int) -> None:
         with self._stream.changed:
             self._check_turn()
-            self._flow.acknowledge(self._party, stop, self._stream.ring.digest_after(stop))
+            self._flow.acknowledge(self._party, stop, self._stream.digest_for(self._party, stop))
             self._stream.changed.notify_all()
         self._stream.notify()
 
@@ -187,6 +198,7 @@ class InprocTransport(Transport):
         delivery: Delivery,
         resume: bool,
         timeout_s: float | None,
+        part: Part | None = None,
     ) -> Channel:
         with self._lock:
             stream = self._streams.get(address)
@@ -198,7 +210,7 @@ class InprocTransport(Transport):
         with stream.changed:
             party = stream.flow.resume(name, delivery) if resume else None
             if party is None:
-                party = stream.flow.join(name, delivery)
+                party = stream.flow.join(name, delivery, part)
             else:
                 stream.changed.notify_all()
             return InprocChannel(stream, party)

@@ -16,6 +16,7 @@ from ._batch import Delivery
 from ._connection import Connection
 from ._gate import Gate
 from ._hello import Hello
+from ._parts import Part
 from ._remote import enter
 from ._ring import Ring
 from ._shared_ring import SharedRing
@@ -59,6 +60,7 @@ class IpcTransport(Transport):
         delivery: Delivery,
         resume: bool,
         timeout_s: float | None,
+        part: Part | None = None,
     ) -> Channel:
         where = parse_address(address)
         if not where.place:
@@ -66,7 +68,7 @@ class IpcTransport(Transport):
                 f"The frame stream address {address!r} has no name; use the one in the descriptor."
             )
         connection = Connection(connect_dealer(_endpoint(where), address))
-        hello = Hello(address, where.path, name, delivery, _MESSAGES_UNDER_WAY)
+        hello = Hello(address, where.path, name, delivery, _MESSAGES_UNDER_WAY, part=part)
         return enter(connection, hello, resume, timeout_s)
 
 

@@ -24,6 +24,8 @@ class SubscriberLedger:
         How it ended.
     reason : str
         Why it failed; empty otherwise.
+    part : {"", "rows", "frames"}
+        What it took a part of. The digest of one that took some of the frames is of those only.
     """
 
     name: str
@@ -33,6 +35,7 @@ class SubscriberLedger:
     digest: str
     state: str
     reason: str = ""
+    part: str = ""
 
 
 @dataclass(frozen=True)
@@ -46,7 +49,7 @@ class Ledger:
     triggered : int
         Frames that were asked of the camera; 0 when the publisher did not say.
     exposed : int
-        Frames that the camera exposed: published and dropped.
+        Frames that the camera exposed: published, dropped, discarded, and recorded but not read out.
     published : int
         Frames put on the stream.
     dropped : tuple of int
@@ -57,6 +60,13 @@ class Ledger:
         One for each subscriber that there was.
     reason : str
         Why the stream failed; empty when it did not.
+    missing_parts : tuple of str
+        Parts of the stream that nobody took though others took parts of the same.
+    discarded : int
+        Frames exposed while the camera waited for a trigger and let go on purpose. They are no loss.
+    recorded : int
+        Frames that were exposed into the camera's own memory before they were read out; 0 when they
+        went to the stream directly.
     """
 
     address: str
@@ -68,21 +78,33 @@ class Ledger:
     digest: str
     subscribers: tuple[SubscriberLedger, ...]
     reason: str = ""
+    missing_parts: tuple[str, ...] = ()
+    discarded: int = 0
+    recorded: int = 0
 
     @property
     def acknowledged(self) -> int:
         """Frames that every subscriber which wants each frame has declared safe."""
+        if self.missing_parts:
+            return 0
         counts = [s.acknowledged for s in self.subscribers if s.delivery == "every"]
         return min(counts, default=self.published)
 
     def differences(self) -> list[str]:
         """Return a sentence for each count that differs from another."""
         found = []
-        if self.triggered and self.triggered != self.exposed:
-            found.append(f"{self.triggered} frames were triggered but {self.exposed} exposed")
+        wanted = self.exposed - self.discarded
+        if self.triggered and self.triggered != wanted:
+            besides = f" besides {self.discarded} let go" if self.discarded else ""
+            found.append(f"{self.triggered} frames were triggered but {wanted} exposed{besides}")
+        if self.recorded > (read_out := self.published + len(self.dropped)):
+            found.append(
+                f"{self.recorded} frames were recorded into the camera's memory but {read_out} read out"
+            )
         if self.dropped:
             shown = ", ".join(map(str, self.dropped[:10])) + (", …" if self.dropped[10:] else "")
             found.append(f"the camera dropped {len(self.dropped)} frames (numbers {shown})")
+        found += [f"nobody took the part {name}" for name in self.missing_parts]
         for subscriber in self.subscribers:
             if subscriber.delivery != "every":
                 continue
@@ -91,7 +113,7 @@ class Ledger:
                     f"{subscriber.name} acknowledged {subscriber.acknowledged} of "
                     f"{self.published} frames"
                 )
-            elif subscriber.digest != self.digest:
+            elif subscriber.digest != self.digest and subscriber.part != "frames":
                 found.append(f"{subscriber.name} has other bytes than were published")
         return found
 
@@ -124,8 +146,8 @@ def ledger_records(ledger: Ledger, stream: str) -> list[dict[str, Any]]:
     Returns
     -------
     list of dict
-        Keys ``stream``, ``party``, ``role``, ``triggered``, ``exposed``, ``frames``,
-        ``acknowledged``, ``dropped``, ``digest``, ``state`` and ``reason``.
+        Keys ``stream``, ``party``, ``role``, ``triggered``, ``exposed``, ``recorded``, ``frames``,
+        ``acknowledged``, ``dropped``, ``discarded``, ``digest``, ``state`` and ``reason``.
     """
     publisher = {
         "stream": stream,
@@ -133,9 +155,11 @@ def ledger_records(ledger: Ledger, stream: str) -> list[dict[str, Any]]:
         "role": "publisher",
         "triggered": ledger.triggered,
         "exposed": ledger.exposed,
+        "recorded": ledger.recorded,
         "frames": ledger.published,
         "acknowledged": ledger.acknowledged,
         "dropped": len(ledger.dropped),
+        "discarded": ledger.discarded,
         "digest": ledger.digest,
         "state": "failed" if ledger.reason else "finished",
         "reason": ledger.reason,

@@ -6,10 +6,13 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from concertino._errors import FrameStreamError
 
 from ._batch import Claim
 from ._flow import Party, given_up, taken_over
+from ._ring import checksums_of
 from ._wire import Message, pack, pack_frames
 
 if TYPE_CHECKING:
@@ -18,7 +21,7 @@ if TYPE_CHECKING:
 #: Header and, where there are, pixels.
 Outgoing = tuple[bytes, memoryview | bytes | None]
 
-_MESSAGE_BYTES = 4 * 2**20
+_MESSAGE_BYTES = 2 * 2**20
 _COPY_ATTEMPTS = 3
 
 
@@ -109,8 +112,12 @@ class Peer:
         if self.shares_memory:
             # It took what it found; that it was right the digest says.
             party.received = max(party.received, min(stop, flow.published))
+        if party.part is not None and stop <= party.acknowledged:
+            # Said again; meanwhile frames that are other parts' were passed over.
+            party.sign()
+            return
         if party.acknowledged < stop <= party.received:
-            expected = self.stream.ring.digest_after(stop)
+            expected = self.stream.digest_for(party, stop)
             if digest != expected:
                 raise FrameStreamError(
                     f"Subscriber {party.name!r} of frame stream {flow.label} acknowledged frames up to "
@@ -138,16 +145,24 @@ class Peer:
     def _every_frame(self) -> Iterator[Outgoing]:
         stream, flow, party = self.stream, self.stream.flow, self.party
         ring = stream.ring
-        at_once = max(1, _MESSAGE_BYTES // ring.frame_bytes)
+        rows = None if party.part is None else party.part.rows(ring.shape[0])
+        share = 1.0 if rows is None else max(1, rows.stop - rows.start) / ring.shape[0]
+        at_once = max(1, int(_MESSAGE_BYTES / (share * ring.frame_bytes)))
         while party.paces and self.credit > 0 and party.received < flow.published:
             with stream.changed:
-                start = party.received
-                stop = min(flow.published, start + at_once)
-                frames, slots = ring.readable(start, stop)
-                header = pack_frames(
-                    start, ring.timestamps[slots], ring.numbers[slots], ring.checksums[slots]
-                )
+                start, stop = party.next_run(party.received, flow.published)
+                if start == stop:
+                    party.received = stop
+                    break
+                frames, slots = ring.readable(start, min(stop, start + at_once))
                 party.received = start + len(frames)
+            fields = {}
+            if rows is not None:
+                frames = np.ascontiguousarray(frames[:, rows])
+                fields["sums"] = checksums_of(frames).tobytes()
+            header = pack_frames(
+                start, ring.timestamps[slots], ring.numbers[slots], ring.checksums[slots], **fields
+            )
             self.credit -= 1
             yield header, _octets(frames)
         if flow.ended and party.received == flow.published and not self.told_end:
@@ -203,7 +218,7 @@ class Peer:
             pack(
                 "end",
                 count=flow.published,
-                digest=self.stream.digest,
+                digest=self.stream.digest_for(self.party, flow.published),
                 reason=None if flow.error is None else str(flow.error),
             ),
             None,

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
+from concertino._errors import FrameStreamError
+
 from ._connection import Connection
 from ._hello import Hello, RefusedError
 from ._remote_channel import RemoteChannel
 from ._remote_every import SharedChannel, WireChannel
 from ._remote_latest import LatestChannel
+from ._wire import Message
 
 _CONNECT_S = 5.0
 
@@ -39,12 +44,26 @@ def enter(
             start=None,
             timeout_s=_CONNECT_S if timeout_s is None else timeout_s,
         )
-        kind: type[RemoteChannel] = LatestChannel
-        if hello.delivery != "latest":
-            kind = WireChannel if welcome["memory"] is None else SharedChannel
-        return kind(connection, hello, welcome)
+        try:
+            return _channel(connection, hello, welcome)
+        except FrameStreamError:
+            if not hello.computer or welcome["memory"] is None:
+                raise
+        # The memory is out of reach, perhaps of another user: have the pixels travel.
+        hello = replace(hello, computer="")
+        welcome = hello.say(
+            connection, resume=True, start=None, timeout_s=float(welcome["timeout_s"])
+        )
+        return _channel(connection, hello, welcome)
     except BaseException as error:
         if not isinstance(error, RefusedError):
             connection.send("fail", reason=f"it could not subscribe: {error}")
         connection.close()
         raise
+
+
+def _channel(connection: Connection, hello: Hello, welcome: Message) -> RemoteChannel:
+    kind: type[RemoteChannel] = LatestChannel
+    if hello.delivery != "latest":
+        kind = WireChannel if welcome["memory"] is None else SharedChannel
+    return kind(connection, hello, welcome)

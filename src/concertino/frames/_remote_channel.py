@@ -39,8 +39,10 @@ class RemoteChannel(Channel):
         self._hello = hello
         self._end: Message | None = None
         self._given_up = False
-        height, width = welcome["shape"]
-        self.shape = (int(height), int(width))
+        height, width = map(int, welcome["shape"])
+        self._part_of = hello.part
+        self._rows = slice(0, height) if hello.part is None else hello.part.rows(height)
+        self.shape = (self._rows.stop - self._rows.start, width)
         self.dtype = np.dtype(welcome["dtype"])
         self.label = str(welcome["label"])
         self._published = int(welcome["published"])
@@ -48,8 +50,9 @@ class RemoteChannel(Channel):
         self._ring: MappedRing | None = None
         if welcome["memory"] is not None:
             self._ring = MappedRing(
-                welcome["memory"], int(welcome["capacity"]), self.shape, self.dtype
+                welcome["memory"], int(welcome["capacity"]), (height, width), self.dtype
             )
+        self.verifies = self._ring is None
         path = None if self._ring is None else self._ring.path
         connection.attend(self.label, self._timeout_s, path)
 

@@ -3,7 +3,10 @@
 from dataclasses import dataclass
 from typing import Literal
 
+from ._retrospective import Retrospective
+
 Trigger = Literal["internal", "software", "edge"]
+Readout = Literal["direct", "later"]
 
 
 @dataclass(frozen=True)
@@ -15,14 +18,55 @@ class FrameRequest:
     count : int or None
         Number of frames; None until the camera is stopped.
     kind : str
-        Name of the stream that they are for: ``darks``, ``flats``, ``projections``, …
+        Name of the stream that they are for: ``darks``, ``flats``, ``projections``, …; or that this
+        one continues.
     trigger : {"internal", "software", "edge"}
         Who starts an exposure: the camera at its frame rate, the plan one by one, or a signal.
     on_lost : {"fail", "flag"}
         What lost frames do: fail the run, or only stand in its ledger.
+    retrospective : Retrospective, optional
+        Expose without end and keep the frames around a trigger; `count` is then the most that are kept.
+    first : int
+        Index in the scan of the first of them, when they continue a stream that was interrupted.
+    stream : str
+        Name of the document stream, when it is a segment of `kind` or another camera's.
+    readout : {"direct", "later"}
+        Whether frames go to the stream as they are taken, or are recorded into the camera's own memory
+        first and read out when all are there.
     """
 
     count: int | None
     kind: str = "projections"
     trigger: Trigger = "internal"
     on_lost: Literal["fail", "flag"] = "fail"
+    retrospective: Retrospective | None = None
+    first: int = 0
+    stream: str = ""
+    readout: Readout = "direct"
+
+    @property
+    def stream_name(self) -> str:
+        """Name of the document stream."""
+        return self.stream or self.kind
+
+
+@dataclass(frozen=True)
+class PulseTrain:
+    """The pulses that a trigger device shall give to a camera's input: at positions, or at times.
+
+    Parameters
+    ----------
+    count : int
+        Number of pulses.
+    axis : str
+        Name of the axis whose positions count; empty for times.
+    positions : tuple of float
+        Where the axis is at each pulse, in its unit, in the order in which it passes them.
+    period_s : float
+        Without positions: time between pulses, in s; 0 for one pulse at each ``trigger``.
+    """
+
+    count: int
+    axis: str = ""
+    positions: tuple[float, ...] = ()
+    period_s: float = 0.0

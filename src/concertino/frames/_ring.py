@@ -8,10 +8,18 @@ from numpy.typing import ArrayLike, DTypeLike, NDArray
 
 from concertino._errors import FrameStreamError
 
+#: A larger frame is copied and summed up in pieces of so many bytes, which the processor's cache still has.
+_PIECE_BYTES = 2**20
+
 
 def frame_checksum(frame: NDArray[Any]) -> int:
     """Return the XXH3-64 checksum of the bytes of a C-contiguous frame."""
     return int(xxhash.xxh3_64_intdigest(frame.data))
+
+
+def checksums_of(frames: NDArray[Any]) -> NDArray[np.uint64]:
+    """Return the checksum of each of some frames, (n, height, width), each C-contiguous."""
+    return np.array([frame_checksum(frame) for frame in frames], np.uint64)
 
 
 def extend_digest(digest: int, checksums: NDArray[np.uint64]) -> NDArray[np.uint64]:
@@ -90,6 +98,7 @@ class Ring:
         self.numbers: NDArray[np.int64]
         self.checksums: NDArray[np.uint64]
         self.digests = np.zeros(self.capacity, np.uint64)
+        self._offset = 0
         self._allocate()
         self._readable = self.frames.view()
         self._readable.flags.writeable = False
@@ -103,13 +112,22 @@ class Ring:
 
     def begin(self) -> None:
         """Serve another stream from now on."""
+        self.place_first(0)
+
+    def place_first(self, slot: int) -> None:
+        """Have the frames of the stream lie from a slot on; before the first is published."""
+        self._offset = slot % self.capacity
+
+    def place(self, index: int) -> int:
+        """Return the slot of a frame."""
+        return (index + self._offset) % self.capacity
 
     def announce(self, published: int) -> None:
         """Let those who look into the ring see how many frames are published."""
 
     def digest_after(self, stop: int) -> int:
         """Return the digest of frames ``[0, stop)``; frame ``stop - 1`` must be in the ring."""
-        return int(self.digests[(stop - 1) % self.capacity]) if stop else 0
+        return int(self.digests[self.place(stop - 1)]) if stop else 0
 
     def fits(self, shape: tuple[int, int], dtype: DTypeLike, max_bytes: int) -> bool:
         """Tell whether the ring serves for such frames and memory."""
@@ -123,12 +141,28 @@ class Ring:
 
     def writable(self, start: int, count: int) -> NDArray[Any]:
         """Return the slots of frames ``start`` on: at most `count`, up to the ring's seam."""
-        first = start % self.capacity
+        first = self.place(start)
         return self.frames[first : first + min(count, self.capacity - first)]
+
+    def write(self, index: int, frame: NDArray[Any]) -> None:
+        """Copy a frame, shape (height, width), into its slot and compute its checksum."""
+        place = self.place(index)
+        slot = self.frames[place]
+        if self.frame_bytes <= _PIECE_BYTES:
+            np.copyto(slot, frame)
+            self.checksums[place] = frame_checksum(slot)
+            return
+        checksum = xxhash.xxh3_64()
+        rows = max(1, _PIECE_BYTES * self.shape[0] // self.frame_bytes)
+        for row in range(0, self.shape[0], rows):
+            piece = slot[row : row + rows]
+            np.copyto(piece, frame[row : row + rows])
+            checksum.update(piece.data)
+        self.checksums[place] = checksum.intdigest()
 
     def sum_up(self, start: int, count: int) -> None:
         """Compute the checksums of frames just written."""
-        first = start % self.capacity
+        first = self.place(start)
         for slot in range(first, first + count):
             self.checksums[slot] = frame_checksum(self.frames[slot])
 
@@ -136,7 +170,7 @@ class Ring:
         self, start: int, count: int, timestamps: ArrayLike, numbers: ArrayLike, digest: int
     ) -> int:
         """Note what belongs to frames that were summed up, and return the new digest."""
-        first = start % self.capacity
+        first = self.place(start)
         stop = first + count
         self.timestamps[first:stop] = timestamps
         self.numbers[first:stop] = numbers
@@ -145,6 +179,6 @@ class Ring:
 
     def readable(self, start: int, stop: int) -> tuple[NDArray[Any], slice]:
         """Return a read-only view of frames ``start`` on, up to `stop` or the seam, and its slots."""
-        first = start % self.capacity
+        first = self.place(start)
         slots = slice(first, min(first + stop - start, self.capacity))
         return self._readable[slots], slots

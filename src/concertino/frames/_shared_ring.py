@@ -17,6 +17,7 @@ from ._ring import Ring
 _PAGE = 4096
 _GENERATION = 0
 _PUBLISHED = 64
+_OFFSET = 128
 
 
 class SharedRing(Ring):
@@ -49,6 +50,7 @@ class SharedRing(Ring):
             ) from error
         self._generation = np.frombuffer(memory, np.int64, 1, _GENERATION)
         self._published = np.frombuffer(memory, np.int64, 1, _PUBLISHED)
+        self._first_slot = np.frombuffer(memory, np.int64, 1, _OFFSET)
         self.timestamps = np.frombuffer(memory, np.int64, self.capacity, headers[0])
         self.numbers = np.frombuffer(memory, np.int64, self.capacity, headers[1])
         self.checksums = np.frombuffer(memory, np.uint64, self.capacity, headers[2])
@@ -59,6 +61,7 @@ class SharedRing(Ring):
             "path": f"/proc/{os.getpid()}/fd/{descriptor}",
             "bytes": size,
             "published": _PUBLISHED,
+            "offset": _OFFSET,
             "timestamps": headers[0],
             "numbers": headers[1],
             "checksums": headers[2],
@@ -74,6 +77,12 @@ class SharedRing(Ring):
         """Serve another stream from now on: readers of the last one see that it is over."""
         self._generation += 1
         self._published[0] = 0
+        super().begin()
+
+    def place_first(self, slot: int) -> None:
+        """Have the frames of the stream lie from a slot on, for those who map the ring, too."""
+        super().place_first(slot)
+        self._first_slot[0] = self._offset
 
     def announce(self, published: int) -> None:
         """Let those who map the ring see how many frames are published."""
@@ -132,6 +141,12 @@ class MappedRing:
         self._stream = int(places["generation"])
         self._generation = np.frombuffer(memory, np.int64, 1, _GENERATION)
         self._published = np.frombuffer(memory, np.int64, 1, int(places["published"]))
+        # Publishers of other make may have nothing to tell: their frames begin with slot 0.
+        self._first_slot = (
+            np.frombuffer(memory, np.int64, 1, int(places["offset"]))
+            if "offset" in places
+            else np.zeros(1, np.int64)
+        )
         self._timestamps = np.frombuffer(memory, np.int64, capacity, int(places["timestamps"]))
         self._numbers = np.frombuffer(memory, np.int64, capacity, int(places["numbers"]))
         self._checksums = np.frombuffer(memory, np.uint64, capacity, int(places["checksums"]))
@@ -150,7 +165,7 @@ class MappedRing:
         self, start: int, stop: int
     ) -> tuple[NDArray[Any], NDArray[np.int64], NDArray[np.int64], NDArray[np.uint64]]:
         """Return frames ``start`` on, up to `stop` or the seam, and copies of what belongs to them."""
-        first = start % self.capacity
+        first = (start + int(self._first_slot[0])) % self.capacity
         slots = slice(first, min(first + stop - start, self.capacity))
         return (
             self.frames[slots],

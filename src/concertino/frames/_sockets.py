@@ -8,13 +8,17 @@ import threading
 import time
 
 import zmq
+from zmq.auth.thread import ThreadAuthenticator
 
 from concertino._errors import FrameStreamError
+
+from ._keys import Keys
 
 _EXIT_S = 1.0
 _BIND_S = 0.5
 _LINGER_MS = 2000
 _contexts: dict[int, zmq.Context[zmq.Socket[bytes]]] = {}
+_doorkeepers: dict[int, ThreadAuthenticator] = {}
 _lock = threading.Lock()
 
 
@@ -24,6 +28,7 @@ def _context() -> zmq.Context[zmq.Socket[bytes]]:
         pid = os.getpid()
         if pid not in _contexts:
             _contexts.clear()
+            _doorkeepers.clear()
             _contexts[pid] = zmq.Context()
             atexit.register(_leave, pid)
         return _contexts[pid]
@@ -32,9 +37,22 @@ def _context() -> zmq.Context[zmq.Socket[bytes]]:
 def _leave(pid: int) -> None:
     """Give the last messages a moment to leave when the process ends."""
     if pid == os.getpid() and pid in _contexts:
+        if pid in _doorkeepers:
+            _doorkeepers.pop(pid).stop()
         thread = threading.Thread(target=_contexts[pid].term, daemon=True)
         thread.start()
         thread.join(_EXIT_S)
+
+
+def _admit(keys: Keys) -> None:
+    """Let those whose keys are in the folder now through to the sockets that serve with them."""
+    context = _context()
+    with _lock:
+        pid = os.getpid()
+        if pid not in _doorkeepers:
+            _doorkeepers[pid] = ThreadAuthenticator(context)
+            _doorkeepers[pid].start()
+        _doorkeepers[pid].configure_curve(str(keys.folder), keys.allowed_folder)
 
 
 def _socket(kind: int, heartbeat_s: float) -> zmq.Socket[bytes]:
@@ -50,8 +68,16 @@ def _socket(kind: int, heartbeat_s: float) -> zmq.Socket[bytes]:
     return socket
 
 
-def bind_router(endpoint: str, address: str, heartbeat_s: float = 0.0) -> zmq.Socket[bytes]:
-    """Return a ROUTER socket that listens.
+def bind_router(
+    endpoint: str,
+    address: str,
+    heartbeat_s: float = 0.0,
+    keys: Keys | None = None,
+    send_buffer_bytes: int = -1,
+) -> zmq.Socket[bytes]:
+    """Return a ROUTER socket that listens; with keys only to those who are allowed.
+
+    The system chooses the size of its send buffer when it is negative.
 
     Raises
     ------
@@ -59,6 +85,10 @@ def bind_router(endpoint: str, address: str, heartbeat_s: float = 0.0) -> zmq.So
         If something listens there already, or nothing can.
     """
     socket = _socket(zmq.ROUTER, heartbeat_s)
+    socket.sndbuf = send_buffer_bytes
+    if keys is not None:
+        _admit(keys)
+        keys.serve(socket)
     deadline = time.monotonic() + _BIND_S
     while True:
         try:
@@ -79,17 +109,30 @@ def bind_router(endpoint: str, address: str, heartbeat_s: float = 0.0) -> zmq.So
         return socket
 
 
-def connect_dealer(endpoint: str, address: str, heartbeat_s: float = 0.0) -> zmq.Socket[bytes]:
+def connect_dealer(
+    endpoint: str,
+    address: str,
+    heartbeat_s: float = 0.0,
+    keys: Keys | None = None,
+    server_key: str = "",
+) -> zmq.Socket[bytes]:
     """Return a DEALER socket that connects, as soon as something listens.
+
+    With a server's key it speaks to nobody else.
 
     Raises
     ------
     FrameStreamError
-        If the address is malformed.
+        If the address is malformed, or the server's key is not allowed.
     """
     socket = _socket(zmq.DEALER, heartbeat_s)
     try:
+        if keys is not None and server_key:
+            keys.connect(socket, server_key, address)
         socket.connect(endpoint)
+    except FrameStreamError:
+        socket.close(0)
+        raise
     except zmq.ZMQError as error:
         socket.close(0)
         raise FrameStreamError(

@@ -15,9 +15,9 @@ from numpy.typing import ArrayLike, DTypeLike, NDArray
 from concertino._errors import FrameStreamError
 
 from ._batch import Claim
-from ._flow import Flow
+from ._flow import Flow, Party
 from ._ledger import Ledger
-from ._ring import Ring
+from ._ring import Ring, extend_digest
 from ._transport import transport_for
 
 _POLL_S = 0.1
@@ -76,6 +76,8 @@ class FrameStream:
         self.name = name or address
         self.timeout_s = timeout_s
         self.triggered = 0
+        self.discarded = 0
+        self.recorded = 0
         self.flow = Flow(self.name, self.ring.capacity, timeout_s)
         self.changed = threading.Condition()
         self._dropped: list[int] = []
@@ -112,6 +114,22 @@ class FrameStream:
         """Of the frames published so far; see `extend_digest`."""
         return self._digest
 
+    def digest_for(self, party: Party, stop: int) -> int:
+        """Return the digest of what a subscriber takes of frames ``[0, stop)``.
+
+        The frames that it has not acknowledged must be in the ring.
+        """
+        if party.part is None or party.part.by == "rows":
+            return self.ring.digest_after(stop)
+        digest, first = party.digest, party.acknowledged
+        while True:
+            first, after = party.next_run(first, stop)
+            if first == after:
+                return digest
+            frames, slots = self.ring.readable(first, after)
+            digest = int(extend_digest(digest, self.ring.checksums[slots])[-1])
+            first += len(frames)
+
     @property
     def acknowledged(self) -> int:
         """Frames that all subscribers that want each frame declared safe."""
@@ -141,6 +159,12 @@ class FrameStream:
         """Whether anybody wants every frame."""
         with self.changed:
             return any(p.delivery == "every" for p in self.flow.parties)
+
+    @property
+    def watched(self) -> bool:
+        """Whether anybody takes frames, every one or the newest."""
+        with self.changed:
+            return any(p.state == "open" for p in self.flow.parties)
 
     def add_listener(self, listener: Callable[[], None]) -> None:
         """Have a function called, in any thread, when a subscriber did something."""
@@ -178,7 +202,7 @@ class FrameStream:
         flow = self.flow
         with self.changed:
             while True:
-                self._check_open()
+                self.check_open()
                 credit = flow.credit
                 if credit > 0:
                     break
@@ -221,9 +245,10 @@ class FrameStream:
                 f"{self.flow.reserved} slots are reserved."
             )
         self.ring.sum_up(self.flow.published, count)
-        self._seal(count, timestamps, numbers)
+        self.seal(count, timestamps, numbers)
 
-    def _seal(self, count: int, timestamps: ArrayLike | None, numbers: ArrayLike | None) -> None:
+    def seal(self, count: int, timestamps: ArrayLike | None, numbers: ArrayLike | None) -> None:
+        """Publish frames that lie in the ring and are summed up; see `commit`."""
         flow = self.flow
         start = flow.published
         if count:
@@ -273,10 +298,8 @@ class FrameStream:
             stop = done + len(slots)
             first = self.flow.published
             for offset in range(len(slots)):
-                # Frame by frame: what was just written is still in the processor's cache.
-                np.copyto(slots[offset], batch[done + offset])
-                self.ring.sum_up(first + offset, 1)
-            self._seal(
+                self.ring.write(first + offset, batch[done + offset])
+            self.seal(
                 len(slots),
                 None if timestamps is None else timestamps[done:stop],
                 None if numbers is None else numbers[done:stop],
@@ -335,12 +358,15 @@ class FrameStream:
                 self.address,
                 self.name,
                 self.triggered,
-                flow.published + len(self._dropped),
+                max(flow.published + len(self._dropped) + self.discarded, self.recorded),
                 flow.published,
                 tuple(self._dropped),
                 f"{self._digest:016x}",
                 tuple(p.ledger() for p in flow.parties),
                 "" if flow.error is None else str(flow.error),
+                tuple(flow.missing_parts),
+                self.discarded,
+                self.recorded,
             )
 
     def close(self) -> None:
@@ -374,7 +400,8 @@ class FrameStream:
             f"published, ring of {self.capacity}>"
         )
 
-    def _check_open(self) -> None:
+    def check_open(self) -> None:
+        """Raise what ended the stream, if it has ended."""
         if self.flow.error is not None:
             raise self.flow.error
         if self.flow.ended or not self._open:

@@ -11,7 +11,9 @@ import numpy as np
 from concertino._errors import FrameStreamError, ParameterError
 
 from ._batch import Claim, Delivery, FrameBatch
+from ._parts import Part
 from ._ring import frame_checksum
+from ._routes import routed
 from ._transport import Channel, transport_for
 
 
@@ -166,6 +168,7 @@ def subscribe(
     verify: bool | None = None,
     resume: bool = False,
     timeout_s: float | None = None,
+    part: Part | None = None,
 ) -> Subscription:
     """Connect to a frame stream.
 
@@ -188,6 +191,9 @@ def subscribe(
         acknowledged. It may also be the first of that name.
     timeout_s : float, optional
         How long to try to connect, in seconds.
+    part : Part, optional
+        Take a part of the stream only; others of the same `name` take the other parts, and a frame is safe
+        when all of them said so. The part's number is added to the name.
 
     Returns
     -------
@@ -199,12 +205,14 @@ def subscribe(
     FrameStreamError
         If there is no such stream, the name is taken, or frames are gone already.
     """
-    transport = transport_for(address)
+    transport = transport_for(address := routed(address))
+    if part is not None:
+        name += part.suffix
     channel = transport.connect(
-        address, name=name, delivery=delivery, resume=resume, timeout_s=timeout_s
+        address, name=name, delivery=delivery, resume=resume, timeout_s=timeout_s, part=part
     )
     if verify is None:
-        verify = transport.verifies
+        verify = channel.verifies
     subscription = Subscription(channel, address, name, delivery, verify)
     if claim is not None:
         try:

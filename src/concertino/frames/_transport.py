@@ -12,6 +12,7 @@ from numpy.typing import DTypeLike
 from concertino._errors import FrameStreamError
 
 from ._batch import Claim, Delivery, FrameBatch
+from ._parts import Part
 from ._ring import Ring
 
 if TYPE_CHECKING:
@@ -27,10 +28,13 @@ class Channel(ABC):
         Frame shape (height, width) in pixels.
     dtype : dtype
         Type of a pixel.
+    verifies : bool
+        Whether the bytes of each frame are compared with its checksum unless told not to.
     """
 
     shape: tuple[int, int]
     dtype: np.dtype[Any]
+    verifies = False
 
     @abstractmethod
     def receive(self, max_frames: int | None, timeout_s: float | None) -> FrameBatch | None:
@@ -86,15 +90,7 @@ class Endpoint(ABC):
 
 
 class Transport(ABC):
-    """Connects subscribers to the streams of one kind of address.
-
-    Attributes
-    ----------
-    verifies : bool
-        Whether subscribers compare the bytes of each frame with its checksum unless told not to.
-    """
-
-    verifies = False
+    """Connects subscribers to the streams of one kind of address."""
 
     def ring(
         self, shape: tuple[int, int], dtype: DTypeLike, max_bytes: int, old: Ring | None = None
@@ -129,6 +125,7 @@ class Transport(ABC):
         delivery: Delivery,
         resume: bool,
         timeout_s: float | None,
+        part: Part | None = None,
     ) -> Channel:
         """Connect a subscriber.
 
@@ -144,6 +141,7 @@ _BUILT_IN = {
     "inproc": "concertino.frames._inproc",
     "ipc": "concertino.frames._ipc",
     "tcp": "concertino.frames._tcp",
+    "any": "concertino.frames._any",
 }
 
 

@@ -11,7 +11,11 @@ from llvmlite import ir
 from numba import njit, types
 from numba.extending import intrinsic
 
+from concertino._code_cache import keep_compiled_code
+
 from ._emit import FLOAT, Emitter
+
+keep_compiled_code(__file__)
 
 AT_ONCE = 4
 _TILE_X, _TILE_Y = 32, 16

@@ -26,6 +26,11 @@ class Searching:
     def rows(self) -> tuple[int, ...]:
         """The detector rows that are kept."""
 
+    @property
+    @abstractmethod
+    def slice_rows(self) -> tuple[float, ...]:
+        """Detector row of each slice."""
+
     @abstractmethod
     def axis(self) -> AxisEstimate:
         """Return the rotation axis."""
@@ -40,7 +45,47 @@ class Searching:
     ) -> Self: ...
 
     @abstractmethod
-    def _volume(self, *, last: bool) -> NDArray[np.float32]: ...
+    def _volume(self, center: float, *, last: bool) -> NDArray[np.float32]: ...
+
+    @abstractmethod
+    def _apply(self, settings: ReconstructionSettings) -> None: ...
+
+    def update(self, **changes: Any) -> ReconstructionSettings:
+        """Change settings while projections arrive; slices and the result are made with them.
+
+        Parameters
+        ----------
+        changes
+            As for `ReconstructionSettings.updated`.
+
+        Returns
+        -------
+        ReconstructionSettings
+            All settings from now on.
+
+        Raises
+        ------
+        ParameterError
+            A setting is unknown, its value cannot work, or it does not fit the frames.
+        ReconstructionError
+            It cannot change any more: rows are needed that are not kept, darks and flats were
+            combined already, or there is not enough memory. Nothing has changed then.
+        """
+        with self._lock:
+            settings = self.settings.updated(**changes)
+            self._apply(settings)
+            return settings
+
+    def with_settings(self, settings: ReconstructionSettings) -> Self:
+        """Return another reconstructor that has the rows of this one that the settings need.
+
+        Raises
+        ------
+        ReconstructionError
+            The settings need rows that were not kept, or combine darks or flats in another way.
+        """
+        with self._lock:
+            return self._like_this(settings)
 
     def rereconstruct(self, settings: ReconstructionSettings) -> ReconstructionResult:
         """Reconstruct again with other settings, from the rows that are kept.
@@ -53,8 +98,13 @@ class Searching:
         with self._lock:
             return self._like_this(settings).finish()
 
-    def resolution(self) -> Resolution:
+    def resolution(self, *, one_slice: bool = False) -> Resolution:
         """Compare the slices of the odd and of the even projections.
+
+        Parameters
+        ----------
+        one_slice
+            Only the middle one of the slices: as expensive as one slice.
 
         Returns
         -------
@@ -63,6 +113,9 @@ class Searching:
         """
         with self._lock:
             base = self.settings.updated(center=self.axis().center_px)
+            if one_slice and self.settings.z_parameter is None:
+                row = round(self.slice_rows[len(self.slice_rows) // 2])
+                base = base.updated(slices=(row,), region=None)
             halves = [self._like_this(base, every=(part, 2)).finish().volume for part in (0, 1)]
         if len(halves[0]) < 8:
             middle = len(halves[0]) // 2
@@ -141,11 +194,17 @@ class Searching:
         base = self.settings.updated(z_parameter=None, region=None, slices=self._first_row())
         if base.center is None and "center" not in changes:
             changes = {**changes, "center": self.axis().center_px}
-        one: NDArray[np.float32] = self._like_this(base.updated(**changes))._volume(last=True)[0]
+        other = self._like_this(base.updated(**changes))
+        one: NDArray[np.float32] = other._volume(other.axis().center_px, last=True)[0]
         return one
 
     def _first_row(self) -> tuple[int]:
         chosen = self.settings.slices
         if chosen is not None:
             return (chosen[0],)
-        return (self.rows[len(self.rows) // 2],)
+        wanted = self.settings.region
+        if wanted is not None and self.settings.z_parameter is None:
+            rows = [int(row) for row in self.slice_rows]
+        else:
+            rows = list(self.rows)
+        return (rows[len(rows) // 2],)

@@ -1,7 +1,18 @@
-"""Who can compute, and what."""
+"""Who can compute what on this machine, and who is chosen."""
 
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from functools import partial
 from importlib.util import find_spec
+from typing import TYPE_CHECKING
+
+from concertino._errors import ParameterError, ReconstructionError
+
+from ._geometry import DESCRIBED_BY
+from ._settings import ReconstructionSettings
+
+if TYPE_CHECKING:  # heavy: loaded when somebody computes
+    from ._back_projector import MakeBackProjector
 
 
 @dataclass(frozen=True)
@@ -15,25 +26,140 @@ class Backend:
     available
         Whether it works on this machine.
     reason
-        Why it is chosen, or what is missing.
+        Why it is chosen, or what is missing and how to get it.
     geometries
-        What it can reconstruct.
+        What it can reconstruct: 'parallel', an upright axis in a parallel beam, each detector row a
+        slice; 'general', all else that the settings can say.
+    devices
+        What it computes on.
     """
 
     name: str
     available: bool
     reason: str
     geometries: tuple[str, ...]
+    devices: tuple[str, ...] = ()
+    # makes a back projector; None: this package's own engines compute
+    _make: "MakeBackProjector | None" = field(default=None, repr=False, compare=False)
+    # raises ParameterError for what it lacks beside geometries
+    _check: Callable[[ReconstructionSettings], None] | None = field(
+        default=None, repr=False, compare=False
+    )
 
 
 def backends() -> tuple[Backend, ...]:
     """Return all back ends, the preferred one first.
 
+    The answer is found by trying: UFO's process is started for it, which takes a fraction of a second.
+
     Examples
     --------
-    >>> backends()[0].name
-    'cpu'
+    >>> [backend.name for backend in backends()]
+    ['cpu', 'ufo', 'astra']
     """
-    compiled = find_spec("numba") is not None and find_spec("scipy") is not None
-    reason = "compiled by numba for this machine" if compiled else "install numba and scipy"
-    return (Backend("cpu", compiled, reason, ("parallel",)),)
+    return tuple(look() for look in _REGISTRY.values())
+
+
+def chosen_backend(settings: ReconstructionSettings) -> Backend:
+    """Return the back end that settings ask for, or the best that has their geometry.
+
+    Returns
+    -------
+    Backend
+        With the `reason` why it was chosen.
+
+    Raises
+    ------
+    ParameterError
+        It cannot do what is asked for.
+    ReconstructionError
+        It is not available, or none is.
+    """
+    geometry = _geometry(settings)
+    if settings.backend != "auto":
+        backend = _REGISTRY[settings.backend]()
+        _check_geometry(backend, geometry, settings)
+        if not backend.available:
+            raise ReconstructionError(
+                f"backend={backend.name!r} is not available here: {backend.reason}. "
+                "Or use backend='cpu'."
+            )
+        if backend._check is not None:
+            backend._check(settings)
+        return replace(backend, reason="asked for by name")
+    passed = []
+    for look in _REGISTRY.values():
+        backend = look()
+        if not backend.available or geometry not in backend.geometries:
+            passed.append(f"{backend.name}: {backend.reason}")
+            continue
+        if not passed:
+            why = "the quickest on a processor, and it has every geometry"
+        else:
+            why = "the first that is available (" + "; ".join(passed) + ")"
+        return replace(backend, reason=why)
+    raise ReconstructionError(
+        f"no back end is available for {geometry} geometry: {'; '.join(passed)}"
+    )
+
+
+def _geometry(settings: ReconstructionSettings) -> str:
+    swept = settings.z_parameter in DESCRIBED_BY
+    return "general" if settings.general or swept else "parallel"
+
+
+def _check_geometry(backend: Backend, geometry: str, settings: ReconstructionSettings) -> None:
+    if geometry not in backend.geometries:
+        defaults = type(settings).model_fields
+        asked = [
+            name
+            for name in DESCRIBED_BY
+            if getattr(settings, name) != defaults[name].default or name == settings.z_parameter
+        ]
+        raise ParameterError(
+            f"backend={backend.name!r} has only {', '.join(backend.geometries)} geometry (an upright "
+            f"axis in a parallel beam), but {', '.join(asked)} is set; use backend='cpu' or 'auto'"
+        )
+    if backend.name != "cpu" and settings.method == "gridding":
+        raise ParameterError(
+            f"backend={backend.name!r} back-projects, but method='gridding' is asked for; use "
+            "method='auto', or backend='cpu'"
+        )
+
+
+def _cpu() -> Backend:
+    found = all(find_spec(name) is not None for name in ("numba", "scipy"))
+    reason = "compiled by numba for this machine" if found else "install numba and scipy"
+    return Backend("cpu", found, reason, ("parallel", "general"), ("processor",))
+
+
+def _ufo() -> Backend:
+    from ._ufo_process import UfoProcess, UfoUnavailableError
+
+    name, geometries = "ufo", ("parallel",)
+    process = UfoProcess.shared()
+    try:
+        devices, on_gpu = process.devices()
+    except UfoUnavailableError as error:
+        return Backend(name, False, str(error), geometries)
+    from ._ufo import UfoBackProjector
+
+    reason = f"UFO over OpenCL on {'a GPU' if on_gpu else 'a processor'}: {', '.join(devices)}"
+    return Backend(name, True, reason, geometries, devices, partial(UfoBackProjector, process))
+
+
+def _astra() -> Backend:
+    name, geometries = "astra", ("parallel",)
+    from ._astra import AstraBackProjector, check_steps, device
+
+    try:
+        where, on_gpu = device()
+    except ImportError as error:
+        missing = f"ASTRA cannot be imported ({error}); pip install 'concertino[astra]'"
+        return Backend(name, False, missing, geometries)
+    make = partial(AstraBackProjector, on_gpu=on_gpu)
+    check = partial(check_steps, on_gpu=on_gpu)
+    return Backend(name, True, f"ASTRA on {where}", geometries, (where,), make, check)
+
+
+_REGISTRY: dict[str, Callable[[], Backend]] = {"cpu": _cpu, "ufo": _ufo, "astra": _astra}

@@ -49,7 +49,7 @@ class BackprojectionPlan:
     @staticmethod
     def lanes(slices: int) -> int:
         """How many slices lie side by side in memory when this many are wanted."""
-        return next(count for count in (2, 4, 8, 16) if slices <= count or count == 16)
+        return next(count for count in (2, 4, 8, 16, 32) if slices <= count or count == 32)
 
     def grid_bytes(self, lanes: int) -> int:
         """Memory of one image."""

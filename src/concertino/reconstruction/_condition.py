@@ -5,7 +5,7 @@ from numpy.typing import NDArray
 
 from ._correct import FlatField
 from ._phase import retrieve
-from ._rows import ProjectionRows
+from ._rows import ProjectionRows, Rows
 from ._settings import ReconstructionSettings
 from ._sinogram import attenuation_rows
 from ._stripes import remove_stripes
@@ -14,7 +14,7 @@ _AT_ONCE = 32
 
 
 def conditioned(
-    rows: ProjectionRows,
+    rows: Rows,
     flat_field: FlatField,
     settings: ReconstructionSettings,
     wanted: NDArray[np.int64],

@@ -29,6 +29,11 @@ class FlatField:
     gain_after: NDArray[np.float32] | None
     logarithm: bool
 
+    def rows(self, places: NDArray[np.int64]) -> "FlatField":
+        """The same for some of its rows."""
+        after = None if self.gain_after is None else self.gain_after[places]
+        return FlatField(self.offset[places], self.gain[places], after, self.logarithm)
+
     def gains(self, indices: NDArray[np.int64], count: int, rows: slice) -> NDArray[np.float32]:
         """Gain of projections, float32, (projection or 1, row, column)."""
         before = np.ascontiguousarray(self.gain[None, rows])

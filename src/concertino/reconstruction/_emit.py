@@ -34,6 +34,12 @@ class Emitter:
         mask = ir.Constant(ir.VectorType(INT, len(order)), order)
         return self.builder.shuffle_vector(vector, undefined, mask)
 
+    def merged(self, one: Any, other: Any, order: list[int]) -> Any:
+        """Take lanes of two vectors; those of the second are counted on from the first's."""
+        return self.builder.shuffle_vector(
+            one, other, ir.Constant(ir.VectorType(INT, len(order)), order)
+        )
+
     def pointer(self, address: Any, offset: int, kind: Any) -> Any:
         moved = self.builder.add(address, ir.Constant(address.type, offset))
         return self.builder.inttoptr(moved, kind.as_pointer())

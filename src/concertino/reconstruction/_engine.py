@@ -1,7 +1,7 @@
 """Grids of all slices, filled block by block in the order of frame indices."""
 
 import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from ._correct import FlatField, fill_padded
 from ._gridding import aligned_zeros
 from ._plan import Plan
-from ._rows import ProjectionRows
+from ._rows import Rows
 from ._settings import ReconstructionSettings
 
 
@@ -43,7 +43,7 @@ class Engine:
     def __init__(
         self,
         plan: Plan,
-        rows: ProjectionRows,
+        rows: Rows,
         flat_field: FlatField,
         angles: NDArray[np.float64],
         weights: NDArray[np.float64],
@@ -60,10 +60,10 @@ class Engine:
         self._groups = [
             slice(start, min(start + self._lanes, count)) for start in range(0, count, self._lanes)
         ]
-        live = max(0, grid_bytes // plan.grid_bytes(self._lanes))
-        self._grids: list[NDArray[np.float32]] = [
-            aligned_zeros((*plan.grid_shape, self._lanes)) for _ in self._groups[: int(live)]
-        ]
+        self._most = int(max(0, grid_bytes // plan.grid_bytes(self._lanes)))
+        self._grids: dict[int, NDArray[np.float32]] = {
+            group: self._new_grid() for group in range(min(self._most, len(self._groups)))
+        }
         self._local = threading.local()
         self.spread_blocks: list[int] = []
 
@@ -71,7 +71,7 @@ class Engine:
         """Spread a complete block of frame indices onto the live grids."""
         indices = self._indices(block)
         self._on_groups(
-            range(len(self._grids)),
+            list(self._grids),
             lambda group, pool: self._add(
                 self._grids[group], group, indices, self._weights[indices], pool
             ),
@@ -84,6 +84,7 @@ class Engine:
         scale: float,
         *,
         last: bool = False,
+        only: NDArray[np.int64] | None = None,
     ) -> NDArray[np.float32]:
         """Return the volume, float32, (slice, y, x), with `rest` added that is not yet spread.
 
@@ -96,15 +97,22 @@ class Engine:
         last
             The grids are not needed any more: they are transformed in place, and spread nothing
             after this.
+        only
+            int64: places of the slices that are wanted; None: all. Their groups have grids of their
+            own from then on, as far as there is memory.
         """
         extra = list(rest)
         whole = [(self._indices(b), self._weights[self._indices(b)]) for b in self.spread_blocks]
-        shape = (self._rows.row_count, self.plan.y.count, self.plan.x.count)
-        volume = np.empty(shape, np.float32)
+        wanted = np.arange(self._rows.row_count) if only is None else only
+        groups = sorted({int(place) // self._lanes for place in wanted})
+        if only is not None and not last:
+            self._keep_up_to_date(groups, whole)
+        size = (self.plan.y.count, self.plan.x.count)
+        volume = np.empty((len(wanted), *size), np.float32)
 
         def one(group: int, pool: ThreadPoolExecutor | None) -> None:
             half_way = None
-            if group < len(self._grids):
+            if group in self._grids:
                 grid, todo = self._grids[group], extra
                 if not last:
                     half_way = self._scratch("grid", self.plan.grid_shape)
@@ -116,11 +124,38 @@ class Engine:
                 grid[:] = 0.0
             for indices, weights in todo:
                 self._add(grid, group, indices, weights, pool)
-            target = volume[self._groups[group]]
+            rows = self._groups[group]
+            if only is None:
+                self.plan.image(grid, volume[rows], scale, pool, self._threads, half_way)
+                return
+            target = np.empty((rows.stop - rows.start, *size), np.float32)
             self.plan.image(grid, target, scale, pool, self._threads, half_way)
+            for place, row in enumerate(wanted):
+                if rows.start <= row < rows.stop:
+                    volume[place] = target[row - rows.start]
 
-        self._on_groups(range(len(self._groups)), one)
+        self._on_groups(groups, one)
         return volume
+
+    def _new_grid(self) -> NDArray[np.float32]:
+        return aligned_zeros((*self.plan.grid_shape, self._lanes))
+
+    def _keep_up_to_date(
+        self, groups: list[int], whole: list[tuple[NDArray[np.int64], NDArray[np.float64]]]
+    ) -> None:
+        """Give groups that are looked at grids of their own, in place of others if need be."""
+        looked_at = set(groups[: self._most])
+        for group in sorted(looked_at - set(self._grids)):
+            if len(self._grids) < self._most:
+                grid = self._new_grid()
+            else:
+                grid = self._grids.pop(
+                    next(other for other in self._grids if other not in looked_at)
+                )
+                grid[:] = 0.0
+            for indices, weights in whole:
+                self._add(grid, group, indices, weights, self._pool if self._threads > 1 else None)
+            self._grids[group] = grid
 
     def _scratch(self, name: str, shape: tuple[int, int]) -> NDArray[np.float32]:
         """Memory of this thread that is used again and again, (*shape, lane)."""
@@ -134,7 +169,7 @@ class Engine:
         return np.arange(block * size, min((block + 1) * size, len(self._angles)))
 
     def _on_groups(
-        self, groups: range, function: Callable[[int, ThreadPoolExecutor | None], None]
+        self, groups: Sequence[int], function: Callable[[int, ThreadPoolExecutor | None], None]
     ) -> None:
         """Run side by side: groups when there are enough of them, else parts of each."""
         if len(groups) < self._threads:

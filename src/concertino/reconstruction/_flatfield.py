@@ -50,6 +50,10 @@ class FrameMean:
             return None
         return self._sum / (1 if self._how == "first" else self.count)
 
+    def empty(self) -> "FrameMean":
+        """The same without frames."""
+        return FrameMean(self._rows, self._how)
+
     def part(self, rows: NDArray[np.int64]) -> "FrameMean":
         """The same for some of the rows, given by their places among those kept."""
         other = FrameMean(self._rows[rows], self._how)
@@ -74,11 +78,22 @@ class FlatFrames:
         self.darks = FrameMean(rows, settings.darks)
         self.before = FrameMean(rows, settings.flats)
         self.after = FrameMean(rows, settings.flats)
+        self._forgotten = 0
 
     @property
-    def key(self) -> tuple[int, int, int]:
-        """Changes when a frame is added."""
-        return (self.darks.count, self.before.count, self.after.count)
+    def key(self) -> tuple[int, ...]:
+        """Changes when a frame is added, or all are forgotten."""
+        return (self.darks.count, self.before.count, self.after.count, self._forgotten)
+
+    def forget_darks(self) -> None:
+        """Leave out the darks until now."""
+        self.darks = self.darks.empty()
+        self._forgotten += 1
+
+    def forget_flats(self) -> None:
+        """Leave out the flats until now."""
+        self.before, self.after = self.before.empty(), self.after.empty()
+        self._forgotten += 1
 
     @property
     def flats(self) -> int:

@@ -49,7 +49,7 @@ class Layout:
         """Memory for the kept rows, the conditioned ones and the result."""
         pixels = len(positions(self.x)) * len(positions(self.y))
         rows = len(self.kept) * 2 + (len(self.sliced) * 4 if self.conditioned else 0)
-        volume = pixels * 4 * self.slices * (1 if self.heights is None else 2)
+        volume = pixels * 4 * self.slices
         return projections * columns * rows + volume
 
 
@@ -83,7 +83,7 @@ def layout_of(settings: ReconstructionSettings, frame_shape: tuple[int, int]) ->
         heights=heights,
         x=settings.x_region or _centred(size),
         y=settings.y_region or _centred(size),
-        conditioned=phase or settings.stripe_removal != "none" or settings.half_acquisition,
+        conditioned=(phase or settings.stripe_removal != "none" or bool(settings.half_acquisition)),
     )
 
 

@@ -7,6 +7,14 @@ from llvmlite import ir
 from numba import njit, types
 from numba.extending import intrinsic
 
+from concertino._code_cache import keep_compiled_code
+
+from ._announce import announce_compiling
+
+keep_compiled_code(__file__)
+
+announce_compiling()  # here, because every reconstruction begins with this module
+
 
 @intrinsic
 def _bits(typingctx: Any, value: Any) -> Any:

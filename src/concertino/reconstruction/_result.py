@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from ._resolution import Resolution
 from ._settings import ReconstructionSettings
 
 
@@ -49,6 +50,16 @@ class ReconstructionResult:
         What was asked for.
     timings
         Seconds spent, by what they were spent on.
+    slice_rows
+        Detector row of each slice, as seen in the upright geometry; the values of a sweep.
+    resolution
+        How fine the middle slice is; None when it was not asked for.
+    missing_angles
+        Angles of the missing projections, in radians.
+    backend
+        Name of the back end that computed.
+    backend_reason
+        Why that one.
     """
 
     volume: NDArray[np.float32]
@@ -57,3 +68,31 @@ class ReconstructionResult:
     missing: tuple[int, ...]
     settings: ReconstructionSettings
     timings: dict[str, float]
+    slice_rows: tuple[float, ...] = ()
+    resolution: Resolution | None = None
+    missing_angles: tuple[float, ...] = ()
+    backend: str = "cpu"
+    backend_reason: str = ""
+
+
+@dataclass(frozen=True, eq=False)
+class OrthogonalPlanes:
+    """Three planes through a sample, coarser than its slices.
+
+    Attributes
+    ----------
+    xy
+        float32, (y, x): the slice of one detector row, as a slice is.
+    xz
+        float32, (z, x): the plane at one y, the highest kept row on top.
+    yz
+        float32, (z, y): the plane at one x, y downwards from left to right as in a slice from top to
+        bottom.
+    step_px
+        Detector pixels between neighbours in all of them. Values are per detector pixel, as in slices.
+    """
+
+    xy: NDArray[np.float32]
+    xz: NDArray[np.float32]
+    yz: NDArray[np.float32]
+    step_px: int

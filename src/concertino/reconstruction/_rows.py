@@ -1,11 +1,92 @@
 """The wanted rows of all projections, raw, by frame index."""
 
+from collections.abc import Sequence
+from typing import Protocol
+
 import numpy as np
 from numpy.typing import NDArray
 
-from concertino._errors import ReconstructionError
+from concertino._errors import ParameterError, ReconstructionError
 
 _KEPT_TYPES = ("uint16", "float32")
+_PLANES_PX = 512  # as `Reconstructor.planes` has by default
+
+
+class Rows(Protocol):
+    """Rows of projections, of which some are there."""
+
+    columns: int
+
+    @property
+    def present(self) -> NDArray[np.bool_]:
+        """Which projections are there."""
+        ...
+
+    @property
+    def row_count(self) -> int:
+        """Number of rows."""
+        ...
+
+    def part(self, indices: NDArray[np.int64], rows: slice) -> NDArray[np.generic]:
+        """Copy of some rows of some projections (projection, row, column)."""
+        ...
+
+
+def stored_rows(
+    needed: NDArray[np.int64], more: Sequence[int] | str, frame_shape: tuple[int, int]
+) -> NDArray[np.int64]:
+    """Return the detector rows to keep: those needed, in their order, or with more in their own.
+
+    Raises
+    ------
+    ParameterError
+        If there is no such row.
+    """
+    height, columns = frame_shape
+    if more == "needed":
+        return needed
+    if more == "all":
+        return np.arange(height)
+    wanted = np.arange(0) if isinstance(more, str) else np.asarray(more, dtype=np.int64)
+    if more == "planes":
+        return np.union1d(needed, rows_of_planes(height, -(-columns // _PLANES_PX)))
+    if isinstance(more, str) or wanted.ndim != 1:
+        raise ParameterError(
+            f"keep_rows is {more!r}; give 'needed', 'planes', 'all' or numbers of detector rows"
+        )
+    outside = wanted[(wanted < 0) | (wanted >= height)]
+    if len(outside):
+        raise ParameterError(
+            f"row {int(outside[0])} is to be kept, but the frames have rows 0 to {height - 1}; "
+            "choose other `keep_rows`"
+        )
+    return np.union1d(needed, wanted)
+
+
+def rows_of_planes(height: int, step: int) -> NDArray[np.int64]:
+    """Detector rows that a vertical plane shows when it takes every n-th one."""
+    return np.arange(min((step - 1) // 2, height - 1), height, step)
+
+
+def places_among(having: Sequence[float], wanted: Sequence[float]) -> NDArray[np.int64]:
+    """Places of wanted slices among all.
+
+    Raises
+    ------
+    ParameterError
+        If one is not there.
+    """
+    places = []
+    for row in wanted:
+        apart = np.abs(np.asarray(having) - row)
+        place = int(np.argmin(apart))
+        if apart[place] > 1e-6:
+            raise ParameterError(
+                f"slice {row:g} is asked for, but the {len(having)} slices are of the rows "
+                f"{min(having):g} to {max(having):g}; choose one of these, or other `slices`"
+            )
+        places.append(place)
+    return np.array(places, dtype=np.int64)
 
 
 def kept_dtype(dtype: np.dtype[np.generic]) -> np.dtype[np.generic]:
@@ -33,9 +114,17 @@ class ProjectionRows:
         self._wanted: slice | NDArray[np.int64] = rows
         if len(rows) == 1 or bool(np.all(np.diff(rows) == 1)):
             self._wanted = slice(int(rows[0]), int(rows[-1]) + 1)
+        self.arrived = np.zeros(count, dtype=bool)
         self.present = np.zeros(count, dtype=bool)
         self.data: NDArray[np.generic] | None = None
         self.frame_dtype: np.dtype[np.generic] | None = None
+        self.replaced = 0
+        self._lent = False  # the data is somebody else's
+
+    @property
+    def rows(self) -> NDArray[np.int64]:
+        """The detector rows that are kept."""
+        return self._rows
 
     @property
     def row_count(self) -> int:
@@ -51,8 +140,12 @@ class ProjectionRows:
         """Memory that the rows of the whole scan take."""
         return len(self.present) * len(self._rows) * self.columns * itemsize
 
-    def add(self, frames: NDArray[np.generic], start: int) -> None:
-        """Copy the wanted rows of frames (frame, row, column), the first with index `start`."""
+    def add(self, frames: NDArray[np.generic], start: int, *, replace: bool = False) -> None:
+        """Copy the wanted rows of frames (frame, row, column), the first with index `start`.
+
+        Those that take the place of earlier ones count in `replaced`; they must not unless `replace`
+        says so.
+        """
         stop = start + len(frames)
         if self.data is None:
             self.frame_dtype = frames.dtype
@@ -63,19 +156,30 @@ class ProjectionRows:
                 f"projections {start} to {stop - 1} are {frames.dtype}, the ones before were "
                 f"{self.frame_dtype}; feed all frames of a scan in one dtype"
             )
-        if self.present[start:stop].any():
-            twice = start + int(np.flatnonzero(self.present[start:stop])[0])
+        again = start + np.flatnonzero(self.arrived[start:stop])
+        if len(again) and not replace:
+            twice = int(again[0])
             raise ReconstructionError(
-                f"projection {twice} was given twice; each frame index is fed once"
+                f"projection {twice} was given twice; each frame index is fed once, unless "
+                "replace=True says that the later one counts"
             )
+        if len(again) and self._lent:
+            self.data, self._lent = self.data.copy(), False
         self.data[start:stop] = frames[:, self._wanted]
-        self.present[start:stop] = True
+        self.arrived[start:stop] = True
+        if len(again):
+            self.replaced += 1
+
+    def settle(self) -> None:
+        """Have `present` be what has arrived: whoever computes sees one state from begin to end."""
+        self.present = self.arrived.copy()
 
     def adopt(self, frames: NDArray[np.generic]) -> None:
         """Take a whole scan (frame, row, column) that stays as it is: without a copy if possible."""
         if frames.dtype == kept_dtype(frames.dtype) and isinstance(self._wanted, slice):
             self.data, self.frame_dtype = frames[:, self._wanted], frames.dtype
-            self.present[:] = True
+            self._lent = True
+            self.arrived[:] = True
         else:
             self.add(frames, 0)
 
@@ -87,13 +191,60 @@ class ProjectionRows:
             return self.data[indices[0] : indices[-1] + 1, rows].copy()
         return self.data[indices, rows]
 
+    def picked(self, indices: NDArray[np.int64], places: NDArray[np.int64]) -> NDArray[np.generic]:
+        """Copy of rows by their places among those kept, (projection, row, column)."""
+        if len(places) and int(places[-1]) - int(places[0]) + 1 == len(places):
+            steps = np.diff(places)
+            if (steps == 1).all():
+                return self.part(indices, slice(int(places[0]), int(places[-1]) + 1))
+        if self.data is None:
+            raise ReconstructionError("no projections have come yet")
+        return np.ascontiguousarray(self.data[indices[:, None], places])
+
     def subset(self, rows: NDArray[np.int64]) -> "ProjectionRows":
         """Some of the rows, given by their places among those kept; shares memory if it can."""
         other = ProjectionRows(len(self.present), self._rows[rows], self.columns)
+        other.arrived = self.present.copy()
         other.present = self.present.copy()
         other.frame_dtype = self.frame_dtype
         if self.data is not None:
             whole = slice(int(rows[0]), int(rows[-1]) + 1)
             together = bool(np.all(np.diff(rows) == 1))
             other.data = self.data[:, whole] if together else self.data[:, rows]
+            other._lent = together
         return other
+
+
+class ChosenRows:
+    """Some of the rows of a `ProjectionRows`, as if only they were kept; they share everything.
+
+    Parameters
+    ----------
+    rows
+        All rows that are kept.
+    places
+        int64, (row,): places of the chosen ones among them.
+    """
+
+    def __init__(self, rows: ProjectionRows, places: NDArray[np.int64]) -> None:
+        self._rows, self._places = rows, places
+        self._whole = len(places) == rows.row_count and bool(
+            np.all(places == np.arange(rows.row_count))
+        )
+        self.columns = rows.columns
+
+    @property
+    def present(self) -> NDArray[np.bool_]:
+        """Which projections are there."""
+        return self._rows.present
+
+    @property
+    def row_count(self) -> int:
+        """Number of chosen rows."""
+        return len(self._places)
+
+    def part(self, indices: NDArray[np.int64], rows: slice) -> NDArray[np.generic]:
+        """Copy of some of the chosen rows of some projections (projection, row, column)."""
+        if self._whole:
+            return self._rows.part(indices, rows)
+        return self._rows.picked(indices, self._places[rows])

@@ -55,7 +55,9 @@ class ReconstructionSettings(GeometrySettings, PhaseSettings):
 
     model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True)
 
-    backend: Literal["auto", "cpu"] = Field("auto", description="Who computes; `backends()` lists.")
+    backend: Literal["auto", "cpu", "ufo", "astra"] = Field(
+        "auto", description="Who computes; `backends()` tells which are available, and why not."
+    )
 
     method: Literal["auto", "gridding", "backprojection"] = Field(
         "auto",
@@ -119,10 +121,10 @@ class ReconstructionSettings(GeometrySettings, PhaseSettings):
         "none", description="How stripes of the sinogram (rings of the slice) are removed."
     )
     stripe_width: int = Field(21, ge=1, description="Width of the widest stripe in px.")
-    half_acquisition: bool = Field(
-        False,
+    half_acquisition: bool | None = Field(
+        None,
         description="A full turn with the axis near the detector's edge: slices are as wide as "
-        "both sides together.",
+        "both sides together; None: when the run's documents say so.",
     )
 
     filter: FilterName = Field(

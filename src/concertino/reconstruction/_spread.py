@@ -15,7 +15,11 @@ from llvmlite import ir
 from numba import njit, types
 from numba.extending import intrinsic
 
+from concertino._code_cache import keep_compiled_code
+
 from ._emit import FLOAT, Emitter
+
+keep_compiled_code(__file__)
 
 PHASE_BLOCK = 64
 _SHIFT, _MASK = np.uintp(6), np.uintp(63)

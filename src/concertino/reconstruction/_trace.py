@@ -1,175 +1,222 @@
 """Compiled back projection of filtered projections onto a volume, in any geometry.
 
-Volume and projections have their vertical direction innermost in memory. Where a vertical line of
-the volume is seen in one detector column, which is so in the upright, the laminographic and the
-aligned cone-beam geometry, the column is found once for the whole line. (numba's cache on disk
-watches this file only, not `_emit.py`.)
+The volume is cut into tiles whose shadow on a projection stays in the cache. In a tile positions on the
+detector are counted from the corner of its shadow, so that single precision is enough. (numba's cache
+on disk watches this file only, not `_interpolate.py`.)
 """
 
-from typing import Any
-
 import numpy as np
-from llvmlite import ir
-from numba import njit, types
-from numba.extending import intrinsic
+from numba import njit
 
-from ._emit import FLOAT, INT, Emitter
+from concertino._code_cache import keep_compiled_code
 
-_AT_ONCE = 8
+from ._interpolate import AT_ONCE, INSTRUCTIONS, add_piece, add_straight_piece
+
+keep_compiled_code(__file__)
+
+_PICKS = bool(INSTRUCTIONS)
+_STRAIGHT = 1e-3  # detector elements by which a line may drift within a tile and count as straight
 
 
-@intrinsic
-def _add_eight(typingctx: Any, target: Any, source: Any, start: Any, step: Any) -> Any:
-    """Add to eight neighbours what is interpolated at start, start + step, ... of a row."""
-    signature = types.void(types.uintp, types.uintp, types.float32, types.float32)
-
-    def generate(context: Any, builder: Any, _signature: Any, args: Any) -> Any:
-        emit = Emitter(builder)
-        many = ir.VectorType(FLOAT, _AT_ONCE)
-        counting = ir.Constant(many, [float(lane) for lane in range(_AT_ONCE)])
-        places = emit.fma(counting, emit.splat(args[3], _AT_ONCE), emit.splat(args[2], _AT_ONCE))
-        whole = builder.fptosi(places, ir.VectorType(INT, _AT_ONCE))
-        parts = builder.fsub(places, builder.sitofp(whole, many))
-        pairs = []
-        for lane in range(_AT_ONCE):
-            index = builder.extract_element(whole, ir.Constant(INT, lane))
-            offset = builder.shl(builder.zext(index, args[1].type), ir.Constant(args[1].type, 2))
-            # one load brings both neighbours
-            pairs.append(emit.load(builder.add(args[1], offset), 0, ir.VectorType(FLOAT, 2)))
-        while len(pairs) > 1:
-            size = 2 * pairs[0].type.count
-            mask = ir.Constant(ir.VectorType(INT, size), list(range(size)))
-            pairs = [
-                builder.shuffle_vector(pairs[i], pairs[i + 1], mask)
-                for i in range(0, len(pairs), 2)
-            ]
-        low = emit.shuffled(pairs[0], list(range(0, 2 * _AT_ONCE, 2)))
-        high = emit.shuffled(pairs[0], list(range(1, 2 * _AT_ONCE, 2)))
-        value = emit.fma(parts, builder.fsub(high, low), low)
-        emit.store(builder.fadd(emit.load(args[0], 0, many), value), args[0])
-        return context.get_dummy_value()
-
-    return signature, generate
+_LOWEST = 0.5  # place of the detector's edge, the repeated element being at 0
+_NEAREST = 1e-6  # depth, 1 at the axis, from which on something is in front of the source
 
 
 @njit(nogil=True, cache=True, error_model="numpy", fastmath={"contract"})
-def _within(begin, slope, highest, count):  # type: ignore[no-untyped-def]
-    """Range of i in [0, count) with 0 <= begin + i * slope <= highest."""
-    if abs(slope) < 1e-9:
-        return (0, count) if 0 <= begin <= highest else (0, 0)
-    one, other = -begin / slope, (highest - begin) / slope
-    low, high = min(one, other), max(one, other)
-    first = max(0, int(np.ceil(min(max(low, -1.0), count + 1.0))))
-    last = min(count, int(np.floor(min(max(high, -1.0), count + 1.0))) + 1)
-    return first, max(first, last)
+def _visible(begin, slope, lowest, highest, count):  # type: ignore[no-untyped-def]
+    """Elements [first, last) of a line that are in front of the source and on the detector."""
+    low, high = 0.0, count - 1.0
+    for condition in range(5):
+        axis = condition >> 1
+        if condition == 4:
+            value, change = begin[2] - _NEAREST, slope[2]
+        elif condition & 1:
+            value = highest[axis] * begin[2] - begin[axis]
+            change = highest[axis] * slope[2] - slope[axis]
+        else:
+            value = begin[axis] - lowest[axis] * begin[2]
+            change = slope[axis] - lowest[axis] * slope[2]
+        if abs(change) < 1e-12:
+            if value < 0:
+                return 0, 0
+        elif change > 0:
+            low = max(low, -value / change)
+        else:
+            high = min(high, -value / change)
+    if not low <= high:
+        return 0, 0
+    return int(np.ceil(low)), int(np.floor(high)) + 1
 
 
 @njit(nogil=True, cache=True, error_model="numpy", fastmath={"contract"})
-def _straight(one, other, share, begin, slope, first, last, scale, mixed, line):  # type: ignore[no-untyped-def]
-    """Add the interpolation between two detector columns to part of a vertical line.
+def _shadow(matrix, start, size, box):  # type: ignore[no-untyped-def]
+    """Fill `box` with lowest and highest place of a tile per axis; return its least depth.
 
-    The columns are mixed first, over the rows that are met: that is contiguous.
+    Where that is not in front of the source `box` is undefined.
     """
-    start, step = np.float32(begin), np.float32(slope)
-    rest, share = (np.float32(1.0) - share) * scale, share * scale
-    ends = (start + np.float32(first) * step, start + np.float32(last - 1) * step)
-    low, high = int(min(ends[0], ends[1])), int(max(ends[0], ends[1])) + 3
-    # one row more than is met by exact numbers: these are rounded.
-    # Slices that begin at 0: a loop over an index that might be negative is not vectorised
-    left, right = one[low:high], other[low:high]
-    blend = mixed[: len(left)]
-    for row in range(len(blend)):
-        blend[row] = rest * left[row] + share * right[row]
-    target = line[first:last]
-    if abs(slope - 1.0) < 1e-7:  # each voxel one row further: no gathering
-        part = np.float32(begin + first * slope - low)
-        whole = int(part)
-        part -= np.float32(whole)
-        keep = np.float32(1.0) - part
-        above, below = blend[whole:], blend[whole + 1 :]
-        for i in range(len(target)):
-            target[i] += keep * above[i] + part * below[i]
-        return
-    start = np.float32(begin + first * slope - low)
-    target_at, blend_at = np.uintp(target.ctypes.data), np.uintp(blend.ctypes.data)
-    together = len(target) // _AT_ONCE * _AT_ONCE
-    for i in range(0, together, _AT_ONCE):
-        _add_eight(  # type: ignore[call-arg]
-            target_at + np.uintp(4 * i), blend_at, start + np.float32(i) * step, step
+    nearest = np.inf
+    box[0, 0] = box[1, 0] = np.inf
+    box[0, 1] = box[1, 1] = -np.inf
+    for corner in range(8):
+        i = start[0] + (corner & 1) * (size[0] - 1)
+        j = start[1] + ((corner >> 1) & 1) * (size[1] - 1)
+        k = start[2] + (corner >> 2) * (size[2] - 1)
+        depth = matrix[2, 0] * i + matrix[2, 1] * j + matrix[2, 2] * k + matrix[2, 3]
+        nearest = min(nearest, depth)
+        for axis in range(2):
+            place = (
+                matrix[axis, 0] * i + matrix[axis, 1] * j + matrix[axis, 2] * k + matrix[axis, 3]
+            ) / depth
+            box[axis, 0], box[axis, 1] = min(box[axis, 0], place), max(box[axis, 1], place)
+    return nearest
+
+
+@njit(nogil=True, cache=True, error_model="numpy", fastmath={"contract"})
+def _add_line(source_at, stride, slow, fast, depth, steps, line_at, first, last, depths):  # type: ignore[no-untyped-def]
+    """Add a projection to the elements [first, last) of a line."""
+    k = first
+    while k + AT_ONCE <= last:
+        t = np.float32(k)
+        add_piece(  # type: ignore[call-arg]
+            line_at + np.uintp(4 * k), source_at, stride,
+            slow + t * steps[0], steps[0], fast + t * steps[1], steps[1],
+            depth + t * steps[2], steps[2], np.int32(AT_ONCE), depths, (0, 0),
+        )  # fmt: skip
+        k += AT_ONCE
+    if k < last:
+        t = np.float32(k)
+        add_piece(  # type: ignore[call-arg]
+            line_at + np.uintp(4 * k), source_at, stride,
+            slow + t * steps[0], steps[0], fast + t * steps[1], steps[1],
+            depth + t * steps[2], steps[2], np.int32(last - k), depths, (0,),
+        )  # fmt: skip
+
+
+@njit(nogil=True, cache=True, error_model="numpy", fastmath={"contract"})
+def _add_straight(source_at, stride, slow, fast, fast_step, depth, line_at, first, last, depths):  # type: ignore[no-untyped-def]
+    """The same where the whole line sees two slow elements."""
+    step, scale = fast_step, np.float32(1.0)
+    if len(depths) == 2:
+        inverse = np.float32(1.0) / depth
+        slow, fast, step, scale = slow * inverse, fast * inverse, step * inverse, inverse * inverse
+    whole = np.int32(slow)
+    share = slow - np.float32(whole)
+    source_at += np.uintp(4 * whole * stride)
+    beside_at = source_at + np.uintp(4 * stride)
+    keep, share = (np.float32(1.0) - share) * scale, share * scale
+    k = first
+    while k + AT_ONCE <= last:
+        add_straight_piece(  # type: ignore[call-arg]
+            line_at + np.uintp(4 * k), source_at, beside_at, keep, share,
+            fast + np.float32(k) * step, step, np.int32(AT_ONCE), (0, 0),
+        )  # fmt: skip
+        k += AT_ONCE
+    if k < last:
+        add_straight_piece(  # type: ignore[call-arg]
+            line_at + np.uintp(4 * k), source_at, beside_at, keep, share,
+            fast + np.float32(k) * step, step, np.int32(last - k), (0,),
+        )  # fmt: skip
+
+
+@njit(nogil=True, cache=True, error_model="numpy", fastmath={"contract"})
+def _trace_tile(source_at, stride, matrix, highest, volume_at, strides, start, size, box, depths):  # type: ignore[no-untyped-def]
+    """Add one projection to one tile."""
+    nearest = _shadow(matrix, start, size, box)
+    before = nearest > _NEAREST
+    inside, corner = before, np.zeros(2)
+    if before:
+        for axis in range(2):
+            if box[axis, 1] < _LOWEST or box[axis, 0] > highest[axis]:
+                return
+            inside = inside and box[axis, 0] >= _LOWEST and box[axis, 1] <= highest[axis]
+            corner[axis] = np.floor(min(max(box[axis, 0], 0.0), highest[axis]))
+    local = np.empty((3, 4))
+    for axis in range(3):
+        local[axis] = matrix[axis]
+        for other in range(3):
+            local[axis, 3] += matrix[axis, other] * start[other]
+    corner[1] = corner[1] // AT_ONCE * AT_ONCE
+    for axis in range(2):
+        local[axis] -= corner[axis] * local[2]
+    before_it = (_LOWEST - corner[0], _LOWEST - corner[1])
+    beyond_it = (highest[0] - corner[0], highest[1] - corner[1])
+    source_at += np.uintp(4 * (int(corner[0]) * stride + int(corner[1])))
+    slope = (local[0, 2], local[1, 2], local[2, 2])
+    steps = (np.float32(slope[0]), np.float32(slope[1]), np.float32(slope[2]))
+    reach = box[0, 1] - box[0, 0] + 1.0
+    drift = (abs(slope[0]) + reach * abs(slope[2])) * size[2]
+    straight = before and drift < _STRAIGHT * nearest and abs(slope[2]) * size[2] < 1e-6 * nearest
+    straight = _PICKS and straight and abs(slope[1]) <= 2 * nearest
+    first, last = 0, size[2]
+    for i in range(size[0]):
+        row = (
+            local[0, 0] * i + local[0, 3],
+            local[1, 0] * i + local[1, 3],
+            local[2, 0] * i + local[2, 3],
         )
-    for i in range(together, len(target)):
-        place = start + np.float32(i) * step
-        row = np.int32(place)  # type: ignore[assignment]
-        part = place - np.float32(row)
-        value = blend[np.uint32(row)]
-        target[i] += value + part * (blend[np.uint32(row + 1)] - value)
+        line_at = volume_at + np.uintp(
+            4 * ((start[0] + i) * strides[0] + start[1] * strides[1] + start[2])
+        )
+        for j in range(size[1]):
+            slow = row[0] + local[0, 1] * j
+            fast = row[1] + local[1, 1] * j
+            depth = row[2] + local[2, 1] * j if len(depths) == 2 else 1.0
+            if not inside:
+                first, last = _visible((slow, fast, depth), slope, before_it, beyond_it, size[2])
+            if straight:
+                _add_straight(
+                    source_at, stride, np.float32(slow), np.float32(fast), steps[1],
+                    np.float32(depth), line_at, first, last, depths,
+                )  # fmt: skip
+            else:
+                _add_line(
+                    source_at, stride, np.float32(slow), np.float32(fast), np.float32(depth),
+                    steps, line_at, first, last, depths,
+                )  # fmt: skip
+            line_at += np.uintp(4 * strides[1])
 
 
 @njit(nogil=True, cache=True, error_model="numpy", fastmath={"contract"})
-def _slanted(projection, begin, slope, columns, rows, weighted, line):  # type: ignore[no-untyped-def]
-    """Add a projection to a vertical line that crosses detector columns."""
-    for i in range(len(line)):
-        depth = begin[2] + i * slope[2]
-        inverse = 1.0 / depth
-        across = (begin[0] + i * slope[0]) * inverse
-        down = (begin[1] + i * slope[1]) * inverse
-        if not (0 <= across <= columns and 0 <= down <= rows and depth > 0):
-            continue
-        column, row = int(across), int(down)
-        a, b = np.float32(across - column), np.float32(down - row)
-        left = projection[column, row] * (1 - b) + projection[column, row + 1] * b
-        right = projection[column + 1, row] * (1 - b) + projection[column + 1, row + 1] * b
-        scale = np.float32(inverse * inverse) if weighted else np.float32(1.0)
-        line[i] += scale * (left * (1 - a) + right * a)
-
-
-@njit(nogil=True, cache=True, error_model="numpy", fastmath={"contract"})
-def trace(projections, matrices, shape, weighted, volume, first_row, last_row):  # type: ignore[no-untyped-def]
-    """Add projections to the image rows [first_row, last_row) of a volume.
+def trace(projections, shape, matrices, volume, extent, strides, tile, row, depths):  # type: ignore[no-untyped-def]
+    """Add projections to one row of tiles of a volume.
 
     Parameters
     ----------
     projections
-        float32, (projection, column + 1, row + 1): one more of each than is measured.
-    matrices
-        float64, (projection, 3, 4), from voxel indices (column, row, plane, 1) to (column * w, row *
-        w, w) of the detector.
+        float32, (projection, slow + 2, fast + 2): what is measured, with its edges repeated, so that
+        each element is seen as far as half a step beyond its middle. There are at least three times
+        `AT_ONCE` elements more in memory after the last.
     shape
-        (columns, rows) that were measured.
-    weighted
-        bool: divide by the square of the distance from the source.
+        (slow, fast): measured elements of the detector along its axes.
+    matrices
+        float64, (projection, 3, 4), from indices (i, j, k, 1) of the volume to (slow * w, fast * w, w)
+        on the detector; measured elements begin at 1.
     volume
-        float32, (row, column, plane).
+        float32, all elements in one dimension.
+    extent, strides
+        Three int, two int: size of the volume along i, j, k; elements between neighbours along i and
+        j; along k they are neighbours in memory.
+    tile, row
+        Three int: size of a tile; int: which of them along i.
+    depths
+        tuple of int; of length 2 for a point source: divide by the square of the depth.
     """
-    planes = volume.shape[2]
-    last_column, last_detector_row = shape[0] - 1, shape[1] - 1
-    begin, slope = np.empty(3), np.empty(3)
-    mixed = np.empty(projections.shape[2], np.float32)
-    for row in range(first_row, last_row):
-        for column in range(volume.shape[1]):
-            line = volume[row, column]
+    highest = (shape[0] + 0.5, shape[1] + 0.5)
+    box = np.empty((2, 2))
+    stride = np.int32(projections.shape[2])
+    projection_bytes = np.uintp(4 * projections.shape[1] * projections.shape[2])
+    projections_at, volume_at = np.uintp(projections.ctypes.data), np.uintp(volume.ctypes.data)
+    i = row * tile[0]
+    for j in range(0, extent[1], tile[1]):
+        for k in range(0, extent[2], tile[2]):
+            start = (i, j, k)
+            size = (
+                min(tile[0], extent[0] - i),
+                min(tile[1], extent[1] - j),
+                min(tile[2], extent[2] - k),
+            )
             for index in range(projections.shape[0]):
-                matrix = matrices[index]
-                for axis in range(3):
-                    begin[axis] = matrix[axis, 0] * column + matrix[axis, 1] * row + matrix[axis, 3]
-                    slope[axis] = matrix[axis, 2]
-                drift = abs(slope[0] - begin[0] / begin[2] * slope[2]) * planes
-                if abs(slope[2]) > 1e-12 or drift > 1e-3 * abs(begin[2]):
-                    _slanted(
-                        projections[index], begin, slope, last_column, last_detector_row,
-                        weighted, line,
-                    )  # fmt: skip
-                    continue
-                across = begin[0] / begin[2]
-                if not (begin[2] > 0 and 0 <= across <= last_column):
-                    continue
-                whole = int(across)
-                start, step = begin[1] / begin[2], slope[1] / begin[2]
-                first, last = _within(start, step, last_detector_row, planes)
-                if last <= first:
-                    continue
-                scale = np.float32(1.0 / (begin[2] * begin[2])) if weighted else np.float32(1.0)
-                _straight(
-                    projections[index, whole], projections[index, whole + 1],
-                    np.float32(across - whole), start, step, first, last, scale, mixed, line,
+                _trace_tile(
+                    projections_at + np.uintp(index) * projection_bytes, stride, matrices[index],
+                    highest, volume_at, strides, start, size, box, depths,
                 )  # fmt: skip

@@ -9,8 +9,10 @@ L. Helfen et al., On the implementation of computed laminography using synchrotr
 doi:10.1063/1.3596566
 """
 
+import itertools
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 
 import numpy as np
 import scipy.fft
@@ -19,11 +21,13 @@ from numpy.typing import NDArray
 from ._correct import FlatField, fill_padded
 from ._filters import factor, filter_response, is_odd
 from ._geometry import projection_matrices
-from ._gridding import Lattice, aligned_zeros, bands, filter_width, run_on
-from ._rows import ProjectionRows
+from ._gridding import Lattice, aligned_zeros, filter_width
+from ._rows import Rows
 from ._settings import ReconstructionSettings
 
 _PIECE_BYTES = 2**27  # of filtered projections that are held at a time
+_TALL = 16  # planes from which on lines along z are longer than their overhead
+_TALL_TILE, _FLAT_TILE = (8, 8, 128), (32, 1, 64)
 
 
 class VolumeEngine:
@@ -51,7 +55,7 @@ class VolumeEngine:
 
     def __init__(
         self,
-        rows: ProjectionRows,
+        rows: Rows,
         flat_field: FlatField,
         angles: NDArray[np.float64],
         weights: NDArray[np.float64],
@@ -77,8 +81,12 @@ class VolumeEngine:
             ]
         )
         height = rows.row_count
-        self._matrices = projection_matrices(settings, angles, center, height) @ to_world
-        self._volume = np.zeros((y.count, x.count, len(z)), np.float32)
+        matrices = projection_matrices(settings, angles, center, height) @ to_world
+        matrices[:, :2] += matrices[:, 2:]  # in memory the measured elements begin at 1
+        self._shape = (len(z), y.count, x.count)
+        self._tall = len(z) >= _TALL
+        self._slabs = _slabs(self._shape, self._tall, matrices)
+        self._volume = np.zeros(int(np.prod(self._shape)), np.float32)
         response = filter_response(
             settings.filter, self._width, settings.cutoff, settings.butterworth_order
         )
@@ -104,13 +112,40 @@ class VolumeEngine:
         scale: float,
         *,
         last: bool = False,
+        only: NDArray[np.int64] | None = None,
     ) -> NDArray[np.float32]:
-        """Return the volume, float32, (slice, y, x); as `Engine.slices`."""
+        """Return the volume, float32, (slice, y, x); as `Engine.slices`.
+
+        Some slices alone are made of whole blocks, as soon as there is one.
+        """
+        if only is not None and self.spread_blocks:
+            return self._chosen(only) * np.float32(scale)
         todo = list(rest)
         volume = self._volume if last or not todo else self._volume.copy()
         for indices, weights in todo:
             self._add(volume, indices, weights)
-        return np.ascontiguousarray(volume.transpose(2, 0, 1)) * np.float32(scale)
+        if volume is self._volume and not last:
+            volume = volume.copy()
+        volume *= np.float32(scale)
+        if self._tall:
+            for slab in self._slabs:
+                slab.turn_upright(volume)
+        whole = volume.reshape(self._shape)
+        return whole if only is None else whole[only]
+
+    def _chosen(self, only: NDArray[np.int64]) -> NDArray[np.float32]:
+        """Slices of what has been added, in whatever order it lies in memory."""
+        if not self._tall:
+            return self._volume.reshape(self._shape)[only]
+        chosen = np.empty((len(only), *self._shape[1:]), np.float32)
+        first = 0
+        for slab in self._slabs:
+            lines = self._volume[slab.elements].reshape(slab.extent)
+            for place, wanted in enumerate(only):
+                if first <= wanted < first + slab.extent[2]:
+                    chosen[place] = lines[:, :, wanted - first]
+            first += slab.extent[2]
+        return chosen
 
     def _magnification(self) -> float:
         distance = self._settings.source_distance
@@ -141,13 +176,14 @@ class VolumeEngine:
     def _add_piece(
         self, volume: NDArray[np.float32], indices: NDArray[np.int64], weights: NDArray[np.float64]
     ) -> None:
+        from ._interpolate import AT_ONCE
         from ._trace import trace
 
         height, columns = self._rows.row_count, self._columns
         rows = slice(0, height)
         lanes = height + height % 2
         padded = aligned_zeros((len(indices), self._width, lanes))
-        gains = self._flat_field.gains(indices, len(self._matrices), rows)
+        gains = self._flat_field.gains(indices, len(self._weights), rows)
         raw = self._rows.part(indices, rows)
         fill_padded(raw, self._flat_field, gains, rows, self._settings, padded)
         obliquity = self._obliquity()
@@ -159,15 +195,94 @@ class VolumeEngine:
         scales = (weights * self._swept[indices]).astype(np.float32)
         spectra *= self._response[None, :, None] * scales[:, None, None]
         filtered = scipy.fft.ifft(spectra, axis=1, overwrite_x=True, workers=self._threads)
-        projections = np.zeros((len(indices), columns + 1, height + 1), np.float32)
-        projections[:, :columns, :height] = filtered.view(np.float32)[:, :columns, :height]
-        matrices = np.ascontiguousarray(self._matrices[indices])
-        weighted = self._settings.source_distance is not None
+        seen = filtered.view(np.float32)[:, :columns, :height]
+        if not self._tall:
+            seen = seen.transpose(0, 2, 1)
+        shape = seen.shape[1:]
+        # edges are repeated; slow elements begin on a cache line; there is room behind the last
+        stride = -(-(shape[1] + 2) // AT_ONCE) * AT_ONCE
+        size = len(indices) * (shape[0] + 2) * stride
+        memory = aligned_zeros((size + 3 * AT_ONCE,))
+        projections = memory[:size].reshape(len(indices), shape[0] + 2, stride)
+        projections[:, 1:-1, 1 : shape[1] + 1] = seen
+        projections[:, 0], projections[:, -1] = projections[:, 1], projections[:, -2]
+        projections[:, :, 0] = projections[:, :, 1]
+        projections[:, :, shape[1] + 1] = projections[:, :, shape[1]]
+        depths = (0, 0) if self._settings.source_distance is not None else (0,)
 
-        def one_band(band: NDArray[np.int64]) -> None:
+        def one_row(part: tuple[_Slab, NDArray[np.float64], int]) -> None:
+            slab, matrices, row = part
+            elements = volume[slab.elements]
             trace(
-                projections, matrices, (columns, height), weighted, volume,
-                int(band[0]), int(band[1]),
+                projections, shape, matrices, elements, slab.extent, slab.strides, slab.tile,
+                row, depths,
             )  # fmt: skip
 
-        run_on(self._pool, one_band, bands(volume.shape[0], 4 * self._threads))
+        todo = []
+        for slab in self._slabs:
+            matrices = np.ascontiguousarray(slab.matrices[indices])
+            rows_of_tiles = -(-slab.extent[0] // slab.tile[0])
+            todo += [(slab, matrices, row) for row in range(rows_of_tiles)]
+        for _ in self._pool.map(one_row, todo):
+            pass
+
+
+def scratch_bytes(
+    slices: int,
+    region: tuple[Lattice, Lattice],
+    shape: tuple[int, int],
+    settings: ReconstructionSettings,
+) -> int:
+    """Memory of a piece of projections, or of a slab that is turned upright, which comes later."""
+    height, columns = shape
+    center = (columns - 1) / 2 if settings.center is None else settings.center
+    width = filter_width(columns, center, *region)
+    piece = min(settings.projections_per_block, max(1, _PIECE_BYTES // (width * (height + 1) * 8)))
+    projections = piece * (height * (width * 8 + columns * 2) + (columns + 2) * (height + 16) * 4)
+    planes = -(-slices // -(-slices // _TALL_TILE[2])) if slices >= _TALL else 0
+    return max(projections, planes * region[0].count * region[1].count * 4)
+
+
+@dataclass(frozen=True, eq=False)
+class _Slab:
+    """Some planes of a volume, in the order in memory that suits lines through them.
+
+    Attributes
+    ----------
+    elements
+        Where the slab is in the flat volume.
+    extent, strides, tile
+        As in `trace`.
+    matrices
+        float64, (projection, 3, 4): from indices along these axes to the detector's slow and fast one.
+    """
+
+    elements: slice
+    extent: tuple[int, int, int]
+    strides: tuple[int, int]
+    tile: tuple[int, int, int]
+    matrices: NDArray[np.float64]
+
+    def turn_upright(self, volume: NDArray[np.float32]) -> None:
+        """Reorder (y, x, z), in which lines were added, to (z, y, x)."""
+        lines = volume[self.elements].reshape(self.extent)
+        planes = volume[self.elements].reshape((self.extent[2], *self.extent[:2]))
+        planes[:] = lines.transpose(2, 0, 1).copy()
+
+
+def _slabs(shape: tuple[int, int, int], tall: bool, matrices: NDArray[np.float64]) -> list[_Slab]:
+    """Cut a volume (z, y, x) into slabs; `matrices` project indices (x, y, z, 1)."""
+    planes, height, width = shape
+    if not tall:  # lines along x, the detector's rows are contiguous
+        swapped = np.ascontiguousarray(matrices[:, [1, 0, 2]][:, :, [1, 2, 0, 3]])
+        extent, strides = (height, planes, width), (width, width * height)
+        return [_Slab(slice(None), extent, strides, _FLAT_TILE, swapped)]
+    edges = np.linspace(0, planes, -(-planes // _TALL_TILE[2]) + 1).astype(int).tolist()
+    slabs = []
+    for first, last in itertools.pairwise(edges):
+        moved = matrices[:, :, [1, 0, 2, 3]]
+        moved[:, :, 3] += matrices[:, :, 2] * first
+        plane = height * width
+        extent, strides = (height, width, last - first), (width * (last - first), last - first)
+        slabs.append(_Slab(slice(first * plane, last * plane), extent, strides, _TALL_TILE, moved))
+    return slabs

@@ -3,9 +3,11 @@
 from ._beam import Beam
 from ._detector import Detector
 from ._faults import Faults
+from ._focus import Focus
 from ._grating import Grating
+from ._other_detector import seen_by
 from ._phantom import Ellipsoid, Phantom
-from ._phantoms import ellipsoid_foam, shepp_logan_3d
+from ._phantoms import ellipsoid_foam, needle, shepp_logan_3d, sphere
 from ._state import BeamlineState
 from ._twin import Twin
 
@@ -15,11 +17,15 @@ __all__ = [
     "Detector",
     "Ellipsoid",
     "Faults",
+    "Focus",
     "Grating",
     "Phantom",
     "Twin",
     "ellipsoid_foam",
+    "needle",
+    "seen_by",
     "shepp_logan_3d",
+    "sphere",
 ]
 
 for _name in __all__:

@@ -19,6 +19,8 @@ class Faults:
         Chance, 0 to 1, that any other exposure is lost; which ones depends on `seed` alone.
     die_at : int, optional
         The camera stops answering at this exposure.
+    die_in_readout_at : int, optional
+        A camera with a memory stops answering when this frame is read out of it.
     slow_s : float
         Delay added to each frame, in s.
     slow_from : int
@@ -42,6 +44,7 @@ class Faults:
     slow_s: float = 0.0
     slow_from: int = 0
     seed: int = 0
+    die_in_readout_at: int | None = None
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "drop_frames", frozenset(self.drop_frames))
@@ -63,6 +66,10 @@ class Faults:
     def dies(self, index: int) -> bool:
         """Say whether the camera is dead at this exposure."""
         return self.die_at is not None and index >= self.die_at
+
+    def dies_in_readout(self, index: int) -> bool:
+        """Say whether the camera is dead when this frame is read out of its memory."""
+        return self.die_in_readout_at is not None and index >= self.die_in_readout_at
 
     def delay_s(self, index: int) -> float:
         """Return the delay to add to this frame, in s."""

@@ -10,6 +10,10 @@ import math
 import numpy as np
 from numba import njit
 
+from concertino._code_cache import keep_compiled_code
+
+keep_compiled_code(__file__)
+
 SHADOW_FIELDS = ("column", "row", "slope", "inverse", "vertical", "weight", "reach")
 #: Transmission is computed for line integrals up to this one; beyond, it is below 1e-13.
 OPAQUE = np.float32(30.0)
@@ -158,6 +162,19 @@ def add_transmission(line, total, first, last, share):  # type: ignore[no-untype
         y = y * y
         target[i] += share * (y - one)
         source[i] = np.float32(0.0)
+
+
+@njit(nogil=True, cache=True)
+def transmit(shadows, out):  # type: ignore[no-untyped-def]
+    """Fill ``out`` (h, w) float32 with the mean transmission over all poses."""
+    line = np.zeros(out.shape[1], np.float32)
+    share = np.float32(1.0 / shadows.shape[0])
+    out[:, :] = np.float32(1.0)
+    for row in range(out.shape[0]):
+        for pose in range(shadows.shape[0]):
+            first, last = add_row(line, row, shadows[pose])
+            if first < last:
+                add_transmission(line, out[row], first, last, share)
 
 
 @njit(nogil=True, cache=True, fastmath=_FAST, error_model="numpy")

@@ -112,6 +112,62 @@ def ellipsoid_foam(
     return Phantom(tuple(parts))
 
 
+def sphere(
+    radius_mm: float = 0.05,
+    *,
+    distance_mm: float = 0.4,
+    height_mm: float = 0.0,
+    attenuation_per_mm: float = 10.0,
+) -> Phantom:
+    """Return a ball beside the rotation axis, as it is used to align the axis.
+
+    Parameters
+    ----------
+    radius_mm : float
+        Radius of the ball, in mm.
+    distance_mm, height_mm : float
+        Distance of its centre from the axis, and height over the middle of the beam, in mm.
+    attenuation_per_mm : float
+        Its attenuation, in 1/mm.
+
+    Raises
+    ------
+    ParameterError
+        The radius is not positive, or a number is not finite.
+    """
+    axes = (radius_mm, radius_mm, radius_mm)
+    return Phantom((Ellipsoid((distance_mm, 0.0, height_mm), axes, attenuation_per_mm),))
+
+
+def needle(
+    length_mm: float = 1.0,
+    *,
+    radius_mm: float = 0.05,
+    distance_mm: float = 0.4,
+    tip_height_mm: float = 0.0,
+    attenuation_per_mm: float = 10.0,
+) -> Phantom:
+    """Return a slim ellipsoid beside the rotation axis that points up, as a needle does.
+
+    Parameters
+    ----------
+    length_mm, radius_mm : float
+        Its length and its radius where it is thickest, in mm.
+    distance_mm, tip_height_mm : float
+        Distance from the axis, and height of the tip over the middle of the beam, in mm.
+    attenuation_per_mm : float
+        Its attenuation, in 1/mm.
+
+    Raises
+    ------
+    ParameterError
+        A length is not positive, or a number is not finite.
+    """
+    centre = (distance_mm, 0.0, tip_height_mm - length_mm / 2)
+    axes = (radius_mm, radius_mm, length_mm / 2)
+    return Phantom((Ellipsoid(centre, axes, attenuation_per_mm),))
+
+
 def _free_place(
     rng: np.random.Generator,
     body: NDArray[np.float64],

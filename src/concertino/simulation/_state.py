@@ -29,6 +29,10 @@ class BeamlineState:
         Position of the stepped grating, if the beamline has one, in um.
     tube_current_ma, tube_voltage_kv : float, optional
         Current and voltage of an X-ray tube, in mA and kV; None for the nominal ones.
+    axis_tilt_rad : (float, float)
+        Roll and pitch, in rad, that the stages under the rotation add to the axis's own.
+    focus_mm : float
+        Position of the camera along the beam, in mm, if the beamline can be out of focus.
     """
 
     time_s: float = 0.0
@@ -41,6 +45,8 @@ class BeamlineState:
     grating_position_um: float = 0.0
     tube_current_ma: float | None = None
     tube_voltage_kv: float | None = None
+    axis_tilt_rad: tuple[float, float] = (0.0, 0.0)
+    focus_mm: float = 0.0
 
     def __post_init__(self) -> None:
         if not 0.0 <= self.beam_on <= 1.0:
@@ -49,7 +55,12 @@ class BeamlineState:
             )
         if not all(
             map(math.isfinite, (self.time_s, self.angle_start_rad, *self.sample_offset_mm))
-        ) or not all(map(math.isfinite, (self.angle_stop_rad, *self.sample_stop_mm))):
+        ) or not all(
+            map(
+                math.isfinite,
+                (self.angle_stop_rad, *self.sample_stop_mm, *self.axis_tilt_rad, self.focus_mm),
+            )
+        ):
             raise ParameterError(f"the state of a beamline takes finite numbers, and got {self!r}")
 
     @property

@@ -11,6 +11,7 @@ from concertino import ParameterError
 
 from ._beam import Beam
 from ._detector import Detector
+from ._focus import NO_BLUR_PX, Focus, blurred_transmission
 from ._grating import Grating
 from ._phantom import Phantom, subpixels
 from ._state import BeamlineState
@@ -39,10 +40,13 @@ class Twin:
         The camera.
     grating : Grating, optional
         A grating interferometer before the camera.
+    focus : Focus, optional
+        Where the camera is in focus; without it, it always is.
     axis_offset_px : float
         Columns by which the rotation axis is right of the detector's centre, in px.
     axis_tilt_rad : (float, float)
-        Roll and pitch of the rotation axis, in rad, as in `Phantom.projection`.
+        Roll and pitch of the rotation axis, in rad, as in `Phantom.projection`; those of the
+        beamline's state add to them. The axis turns about the middle of the beam.
     noise : bool
         False gives the expectation, rounded to whole counts.
     supersampling : int
@@ -61,7 +65,8 @@ class Twin:
       may share a part of it;
     - exp(-x) has a relative error below 2e-5 up to x = 10;
     - the wandering beam is its profile and a first-order shift of it;
-    - light is monochromatic and parallel; the optics have no point-spread function.
+    - light is monochromatic and parallel; the optics have no point-spread function, but out of
+      focus, where what the sample leaves of the beam is blurred and the beam's profile is not.
 
     The same arguments give the same frame on the same kind of processor; another processor may
     round differently by one count.
@@ -74,6 +79,7 @@ class Twin:
         detector: Detector | None = None,
         *,
         grating: Grating | None = None,
+        focus: Focus | None = None,
         axis_offset_px: float = 0.0,
         axis_tilt_rad: tuple[float, float] = (0.0, 0.0),
         noise: bool = True,
@@ -86,6 +92,7 @@ class Twin:
         self.beam = beam or Beam()
         self.detector = detector or Detector()
         self.grating = grating
+        self.focus = focus
         self.axis_offset_px = axis_offset_px
         self.axis_tilt_rad = axis_tilt_rad
         self.noise = noise
@@ -179,7 +186,7 @@ class Twin:
             raise ParameterError(f"exposure_s must be 0 s or more, and got {exposure_s}")
         detector = self.detector
         shadows = self.phantom.shadows(
-            self.poses(state), detector.pixel_size_mm, self.axis_tilt_rad
+            self.poses(state), detector.pixel_size_mm, self.tilt_rad(state)
         )
         numbers = np.array(
             [
@@ -199,6 +206,10 @@ class Twin:
         if self.grating is not None:
             fringes = self._fringes(self.grating, state)
             flat, drift = flat * fringes, drift * fringes
+        blur_px = 0.0 if self.focus is None else self.focus.blur_px(state.focus_mm)
+        if blur_px > NO_BLUR_PX and shadows.size:
+            blurred = blurred_transmission(shadows, self.shape, blur_px)
+            flat, drift, shadows = flat * blurred, drift * blurred, shadows[:, :0]
         expose(
             out, counts, shadows, flat, drift, self._curvature, self._dark,
             self._normals, key or np.uint64(0), noisy, numbers,
@@ -213,9 +224,14 @@ class Twin:
             self.shape,
             pixel,
             axis_offset_px=self.axis_offset_px,
-            axis_tilt_rad=self.axis_tilt_rad,
+            axis_tilt_rad=self.tilt_rad(state),
             sample_offset_px=(right, up),
         )
+
+    def tilt_rad(self, state: BeamlineState) -> tuple[float, float]:
+        """Return roll and pitch of the rotation axis, in rad: its own and what the stages add."""
+        (roll, pitch), (more_roll, more_pitch) = self.axis_tilt_rad, state.axis_tilt_rad
+        return roll + more_roll, pitch + more_pitch
 
     def _fringes(self, grating: Grating, state: BeamlineState) -> NDArray[np.float32]:
         pixel = self.detector.pixel_size_mm

@@ -2,44 +2,74 @@
 
 from ._catalog import Catalog
 from ._catalog_writer import CatalogWriter
-from ._document_file import DocumentFile
+from ._document_file import DocumentFile, encode_document
 from ._find_runs import find_runs, open_run
-from ._image_sink import ClaimParameters, ImageSink, open_sink
+from ._image_axes import ImageAxes, ImageAxis
+from ._image_formats import (
+    ImageFormat,
+    ImageStream,
+    check_image_format,
+    image_formats,
+    open_sink,
+    register_image_format,
+)
+from ._image_sink import ClaimParameters, ImageSink
 from ._image_sources import ImageSequence, open_images
+from ._linked_runs import linked_runs
 from ._recorder import Recorder
 from ._replay import ReplayReport, replay
 from ._run import Run, StoredStream
+from ._run_angles import angle_record, run_angles
 from ._run_directories import RunDirectories, RunDirectory
+from ._run_index import stop_of_unfinished
 from ._sample import sample_path
 from ._scan_images import ScanImages, open_scan
 from ._space import check_directory, check_space, free_space
 from ._stored_frames import StoredFrames
+from ._stored_scan import ScanPiece, StoredScan
+from ._write_rate import WriteRate, measured_write_rate
 
 __all__ = [
     "Catalog",
     "CatalogWriter",
     "ClaimParameters",
     "DocumentFile",
+    "ImageAxes",
+    "ImageAxis",
+    "ImageFormat",
     "ImageSequence",
     "ImageSink",
+    "ImageStream",
     "Recorder",
     "ReplayReport",
     "Run",
     "RunDirectories",
     "RunDirectory",
     "ScanImages",
+    "ScanPiece",
     "StoredFrames",
+    "StoredScan",
     "StoredStream",
+    "WriteRate",
+    "angle_record",
     "check_directory",
+    "check_image_format",
     "check_space",
+    "encode_document",
     "find_runs",
     "free_space",
+    "image_formats",
+    "linked_runs",
+    "measured_write_rate",
     "open_images",
     "open_run",
     "open_scan",
     "open_sink",
+    "register_image_format",
     "replay",
+    "run_angles",
     "sample_path",
+    "stop_of_unfinished",
 ]
 
 for _name in __all__:

@@ -131,6 +131,8 @@ class CatalogWriter:
 
     def _note(self, name: str, document: Mapping[str, Any]) -> None:
         if name == "start":
+            if document.get("transient"):
+                return  # previews, of which nothing is stored
             run = str(document["uid"])
             directory = Path(document.get("run_directory", "/nonexistent"))
             recorded = (directory / DOCUMENTS).is_file()

@@ -1,5 +1,6 @@
 """Frames in a data set of an HDF5 file."""
 
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,7 +22,7 @@ _CACHE_SLOTS = 10_007
 
 
 def open_hdf5(path: Path) -> "h5py.File":
-    """Open an HDF5 file for reading.
+    """Open an HDF5 file for reading; also one that is being written, or whose writer died.
 
     Raises
     ------
@@ -33,7 +34,16 @@ def open_hdf5(path: Path) -> "h5py.File":
     if not path.exists():
         raise StorageError(f"there is no file {path}")
     try:
-        return h5py.File(path, "r", rdcc_nbytes=_CACHE_BYTES, rdcc_nslots=_CACHE_SLOTS)
+        try:
+            return h5py.File(path, "r", rdcc_nbytes=_CACHE_BYTES, rdcc_nslots=_CACHE_SLOTS)
+        except OSError as error:
+            with suppress(
+                OSError
+            ):  # A writer of the kind that allows for readers has it, or had it.
+                return h5py.File(
+                    path, "r", swmr=True, rdcc_nbytes=_CACHE_BYTES, rdcc_nslots=_CACHE_SLOTS
+                )
+            raise error
     except OSError as error:
         raise StorageError(
             f"{path} cannot be read as HDF5: {error}; is it damaged, or still being written?"

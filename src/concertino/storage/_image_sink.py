@@ -2,23 +2,21 @@
 
 import os
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, TypedDict
 from urllib.parse import quote
 
 import numpy as np
-from numpy.typing import DTypeLike, NDArray
+from numpy.typing import NDArray
 
 from concertino._errors import StorageError
 
 from ._frame_index import FRAME_INDEX, FrameIndexFile
 from ._record import sync_directory
-from ._space import check_space, storage_error
+from ._space import storage_error
 from ._syncfs import sync_file_system
 
 _MANY_FILES = 16
-_BLOCK_BYTES = 4096  # of the disk: what a file's size is rounded up to
 
 
 class ClaimParameters(TypedDict):
@@ -161,53 +159,3 @@ class ImageSink(ABC):
                 os.fsync(descriptor)
             finally:
                 os.close(descriptor)
-
-
-def open_sink(
-    directory: str | os.PathLike[str],
-    *,
-    shape: tuple[int, int],
-    dtype: DTypeLike,
-    bytes_per_file: int = 0,
-    num_frames: int | None = None,
-    metadata: Mapping[str, Any] | None = None,
-) -> ImageSink:
-    """Open a directory for the frames of one stream, as TIFF.
-
-    Parameters
-    ----------
-    directory
-        Made when it does not exist; must be empty.
-    shape
-        Of a frame: (height, width) in pixels.
-    dtype
-        Of its pixels.
-    bytes_per_file
-        0: one image a file; otherwise multi-page files of at most this size (and at least one image),
-        BigTIFF when they can exceed 4 GiB.
-    num_frames
-        How many are announced: refused at once when they do not fit on the disk.
-    metadata
-        Put as JSON into each image's description, with its index: run, stream, camera, pixel size
-        (``pixel_size_um``, in micrometres, sets the resolution too).
-
-    Raises
-    ------
-    StorageError
-        When the directory is not empty, cannot be made, or has too little space.
-    ParameterError
-        When TIFF has no such dtype.
-    """
-    from ._tiff_layout import FILE_HEADER_BYTES, page_layout
-    from ._tiff_pages import TiffPagesSink
-    from ._tiff_sequence import TiffSequenceSink
-
-    path = Path(directory).absolute()
-    if num_frames is not None:
-        frame_bytes = page_layout(shape, dtype, metadata or {}).stride
-        if not bytes_per_file:
-            frame_bytes += FILE_HEADER_BYTES + (-(frame_bytes + FILE_HEADER_BYTES) % _BLOCK_BYTES)
-        check_space(path, num_frames * frame_bytes)
-    if bytes_per_file:
-        return TiffPagesSink(path, shape, dtype, metadata or {}, bytes_per_file, num_frames)
-    return TiffSequenceSink(path, shape, dtype, metadata or {})

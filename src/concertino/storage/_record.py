@@ -81,6 +81,11 @@ class Record:
         finally:
             os.close(self._file)
 
+    def discard(self) -> None:
+        """Close and delete the file of a run that never started."""
+        self.close()
+        self.path.unlink(missing_ok=True)
+
     def _sync(self) -> None:
         os.fsync(self._file)
         sync_directory(self.path.parent)

@@ -68,6 +68,7 @@ class Recorder:
         self._records: dict[str, Record] = {}  # by the uid of the start document
         self._runs: dict[str, str] = {}  # uid of a document -> uid of its start document
         self._closing: list[Future[None]] = []
+        self._prepared: Record | None = None
         self._syncer = ThreadPoolExecutor(1, thread_name_prefix="recorder")
 
     def __call__(self, name: str, document: Mapping[str, Any]) -> None:
@@ -75,7 +76,7 @@ class Recorder:
         if name == "start":
             self._check_closed()
             run = document["uid"]
-            self._records[run] = Record(Path(self._directory(document)))
+            self._records[run] = self._open(Path(self._directory(document)))
         else:
             run = self._run_of(name, document)
         if name in _NAMED_LATER:
@@ -88,6 +89,20 @@ class Recorder:
             self._closing.append(self._syncer.submit(record.close, sync=True))
         elif name in ("start", "descriptor"):
             record.sync_soon(self._syncer)
+
+    def prepare(self, directory: Path) -> None:
+        """Make the file of the run that starts next, in any thread.
+
+        Making a file can take a busy disk a tenth of a second. Who knows the directory of the next run may
+        have it made before the RunEngine emits the run's start document.
+
+        Raises
+        ------
+        StorageError
+            When the file exists or cannot be made.
+        """
+        self._discard_prepared()
+        self._prepared = Record(directory)
 
     def directory(self, run: str) -> Path:
         """Return the directory of the open run with this uid."""
@@ -106,6 +121,7 @@ class Recorder:
 
     def close(self) -> None:
         """Wait as `flush` does, close the files of runs that were never stopped, and end the thread."""
+        self._discard_prepared()
         for run in list(self._records):
             self._records[run].close()
             self._forget(run)
@@ -113,6 +129,19 @@ class Recorder:
             self.flush()
         finally:
             self._syncer.shutdown()
+
+    def _open(self, directory: Path) -> Record:
+        prepared, self._prepared = self._prepared, None
+        if prepared is not None:
+            if prepared.path.parent == directory:
+                return prepared
+            prepared.discard()
+        return Record(directory)
+
+    def _discard_prepared(self) -> None:
+        prepared, self._prepared = self._prepared, None
+        if prepared is not None:
+            prepared.discard()
 
     def _check_closed(self) -> None:
         """Raise what the last syncs in the background met."""

@@ -57,6 +57,7 @@ def replay(
     streams: Collection[str] | None = None,
     root: str | os.PathLike[str] | None = None,
     progress: Progress | None = None,
+    stream_address: str = "",
 ) -> ReplayReport:
     """Emit the documents of a stored run again and publish its frames again.
 
@@ -81,6 +82,9 @@ def replay(
         The data directory in which to look `run` up.
     progress
         Called with the name of a stream, frames published and frames in all.
+    stream_address
+        Where the frames are published: ``""`` for callbacks in this process, ``"ipc://"`` or
+        ``"tcp://host:0"`` for callbacks elsewhere.
 
     Returns
     -------
@@ -110,7 +114,9 @@ def replay(
         )
     takers = [callbacks] if callable(callbacks) else list(callbacks)
     begun_s = time.monotonic()
-    player = _Player(stored, takers, streams, Pace(speed, stored.start["time"]), progress)
+    player = _Player(
+        stored, takers, streams, Pace(speed, stored.start["time"]), progress, stream_address
+    )
     player.play()
     return ReplayReport(stored.uid, player.ledgers, player.exports, time.monotonic() - begun_s)
 
@@ -125,7 +131,9 @@ class _Player:
         streams: Collection[str] | None,
         pace: Pace,
         progress: Progress | None,
+        stream_address: str,
     ) -> None:
+        self._stream_address = stream_address
         self.ledgers: dict[str, Ledger] = {}
         self.exports: dict[str, tuple[Claim, ...]] = {}
         self._run = run
@@ -185,13 +193,17 @@ class _Player:
             if data_key.get("external") != "STREAM:":
                 continue
             frames = stored.frames(key)
-            stream = ReplayedStream(frames, key, self._published.get((stored.name, key), 0))
+            stream = ReplayedStream(
+                frames, key, self._published.get((stored.name, key), 0), self._stream_address
+            )
             opened.append(stream)
             device = data_key.get("object_name", key)
             configuration = descriptor.setdefault("configuration", {}).setdefault(
                 device, {"data": {}, "timestamps": {}, "data_keys": {}}
             )
             configuration["data"][f"{device}-frames"] = stream.address
+            if f"{device}-preview" in configuration["data"]:
+                configuration["data"][f"{device}-preview"] = ""  # Nobody waits for a trigger.
 
     def _publish(self, datum: Mapping[str, Any]) -> None:
         """Publish the frames that a stream_datum describes."""

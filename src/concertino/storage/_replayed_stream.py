@@ -23,15 +23,23 @@ class ReplayedStream:
         Name of their data key.
     position
         Index of the first frame to publish.
+    address
+        Where to publish; in this process by default.
     """
 
-    def __init__(self, frames: StoredFrames, key: str, position: int = 0) -> None:
+    def __init__(
+        self, frames: StoredFrames, key: str, position: int = 0, address: str = ""
+    ) -> None:
         self.key = key
         self.position = position
         self._frames = frames
         height, width = frames.shape[1:]
         self._stream = FrameStream(
-            shape=(height, width), dtype=frames.dtype, name=f"replay-{key}", ring_bytes=_RING_BYTES
+            address or None,
+            shape=(height, width),
+            dtype=frames.dtype,
+            name=f"replay-{key}",
+            ring_bytes=_RING_BYTES,
         )
         frame_bytes = max(1, height * width * frames.dtype.itemsize)
         self._at_once = max(1, min(_BATCH_BYTES // frame_bytes, self._stream.capacity // 4))

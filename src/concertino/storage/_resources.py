@@ -15,10 +15,8 @@ from concertino._errors import StorageError
 from ._hdf5_images import open_dataset, open_hdf5
 from ._raw_frames import FrameReader
 from ._tiff_images import open_tiffs
-from ._tiff_pages import TIFF_PAGES
-from ._tiff_sequence import TIFF_SEQUENCE
+from ._zarr_images import open_zarr
 
-HDF5 = "application/x-hdf5"
 _OPEN_FILES = 4
 
 
@@ -100,35 +98,39 @@ class TiffResource:
         return reader
 
 
-class Hdf5Resource:
-    """Frames in a data set (n, height, width) of an HDF5 file.
+class ArrayResource:
+    """Frames in one array (n, height, width).
 
     Parameters
     ----------
-    file
-        The file.
-    dataset
-        Name of the data set.
+    place
+        The file or directory of the array.
+    directory
+        Where it is, and what is known of each frame.
+    open_reader
+        Opens it.
     """
 
-    def __init__(self, file: Path, dataset: str) -> None:
-        self.directory = file.parent
-        self._file = file
-        self._dataset = dataset
+    def __init__(
+        self, place: Path, directory: Path, open_reader: Callable[[], FrameReader]
+    ) -> None:
+        self.directory = directory
+        self._place = place
+        self._open_reader = open_reader
         self._reader: FrameReader | None = None
 
     def path(self, index: int) -> Path:
-        """Return the file that holds a frame."""
-        return self._file
+        """Return the file or directory that holds a frame."""
+        return self._place
 
     def read(self, start: int, out: NDArray[Any]) -> None:
         """Read ``len(out)`` frames from `start` on into `out` (n, height, width)."""
         if self._reader is None:
-            self._reader = open_dataset(open_hdf5(self._file), self._dataset)
-        check_alike(self._reader, out, self._file)
+            self._reader = self._open_reader()
+        check_alike(self._reader, out, self._place)
         if start + len(out) > self._reader.shape[0]:
             raise StorageError(
-                f"{self._file}:{self._dataset} has {self._reader.shape[0]} frames and should have "
+                f"{self._place} has {self._reader.shape[0]} frames and should have "
                 f"{start + len(out)}; it was cut short: restore it from a copy"
             )
         self._reader.read(start, (0, 0, *out.shape[1:]), out)
@@ -149,23 +151,25 @@ def check_alike(reader: FrameReader, out: NDArray[Any], path: Path) -> None:
         )
 
 
-def _tiff_sequence(place: Path, parameters: Mapping[str, Any]) -> Resource:
+def tiff_sequence_resource(place: Path, parameters: Mapping[str, Any]) -> Resource:
+    """Open a folder of TIFF files with one image each."""
     return TiffResource(place, parameters["template"])
 
 
-def _tiff_pages(place: Path, parameters: Mapping[str, Any]) -> Resource:
+def tiff_pages_resource(place: Path, parameters: Mapping[str, Any]) -> Resource:
+    """Open a folder of TIFF files with several images each."""
     return TiffResource(place, parameters["template"], int(parameters["chunk_shape"][0]))
 
 
-def _hdf5(place: Path, parameters: Mapping[str, Any]) -> Resource:
-    return Hdf5Resource(place, parameters["dataset"])
+def hdf5_resource(place: Path, parameters: Mapping[str, Any]) -> Resource:
+    """Open a data set of an HDF5 file."""
+    dataset = parameters["dataset"]
+    return ArrayResource(place, place.parent, lambda: open_dataset(open_hdf5(place), dataset))
 
 
-_FORMATS: dict[str, Callable[[Path, Mapping[str, Any]], Resource]] = {
-    TIFF_SEQUENCE: _tiff_sequence,
-    TIFF_PAGES: _tiff_pages,
-    HDF5: _hdf5,
-}
+def zarr_resource(place: Path, parameters: Mapping[str, Any]) -> Resource:
+    """Open a Zarr array; what is known of its frames lies beside the group that holds it."""
+    return ArrayResource(place, place.parent.parent, lambda: open_zarr(place))
 
 
 def place_of(uri: str, recorded: str, directory: Path) -> Path:
@@ -205,37 +209,6 @@ def current_uri(uri: str, recorded: str, directory: Path) -> str:
     if place == Path(unquote(parts.path)):
         return uri
     return f"file://localhost{quote(str(place))}{'/' if parts.path.endswith('/') else ''}"
-
-
-def open_resource(document: Mapping[str, Any], recorded: str, directory: Path) -> Resource:
-    """Return the frames of a stream_resource document. No file is opened before it is read.
-
-    Parameters
-    ----------
-    document
-        The stream_resource.
-    recorded, directory
-        See `place_of`.
-
-    Raises
-    ------
-    StorageError
-        When there is no reader for its mimetype, or its parameters are not what that needs.
-    """
-    mimetype = document["mimetype"]
-    maker = _FORMATS.get(mimetype)
-    if maker is None:
-        raise StorageError(
-            f"frames of mimetype {mimetype!r} at {document['uri']} cannot be read; "
-            f"there are readers for {', '.join(_FORMATS)}"
-        )
-    try:
-        return maker(place_of(document["uri"], recorded, directory), document["parameters"])
-    except KeyError as error:
-        raise StorageError(
-            f"the frames at {document['uri']} are said to be {mimetype!r}, but the parameter "
-            f"{error} that this needs is missing from their stream_resource document"
-        ) from error
 
 
 def native(dtype: Any) -> np.dtype[Any]:

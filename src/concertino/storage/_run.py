@@ -215,14 +215,14 @@ class Run:
         """Return the account of the frame streams: a dictionary for each party of each stream.
 
         With keys ``stream``, ``party``, ``frames``, ``acknowledged``, ``dropped``, ``digest``, ``state``,
-        ``reason`` and more; empty when the run has none.
+        ``reason`` and more (``recorded`` not in runs of old); empty when the run has none.
         """
-        if _LEDGER not in self.streams:
-            return []
-        events = self[_LEDGER].events
+        # One stream for each camera: the first one's, and those with the names of the others.
+        streams = [s for s in self.streams if s == _LEDGER or s.startswith(f"{_LEDGER}-")]
         return [
             {key.rpartition("-")[2]: value for key, value in event["data"].items()}
-            for event in events
+            for stream in streams
+            for event in self[stream].events
         ]
 
     def __getitem__(self, stream: str) -> StoredStream:

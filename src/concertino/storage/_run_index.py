@@ -11,7 +11,8 @@ import numpy as np
 
 from concertino._errors import StorageError
 
-from ._resources import Resource, native, open_resource
+from ._image_formats import open_resource
+from ._resources import Resource, native
 from ._stored_frames import Segment, StoredFrames
 
 

@@ -192,6 +192,32 @@ class StoredFrames:
     def __repr__(self) -> str:
         return f"<StoredFrames {self.name}: {' × '.join(map(str, self.shape))} {self.dtype}>"
 
+    def unreadable(self, start: int = 0, stop: int | None = None) -> tuple[int, ...]:
+        """Read frames and verify their checksums; return the indices of those that are damaged or gone.
+
+        Parameters
+        ----------
+        start, stop
+            First frame, and the one after the last; all to the end by default.
+        """
+        stop = len(self) if stop is None else stop
+        at_once = max(1, _BATCH_BYTES * len(self) // max(1, self.nbytes))
+        found: list[int] = []
+        for first in range(start, stop, at_once):
+            last = min(first + at_once, stop)
+            try:
+                self.read(first, last)
+            except StorageError:
+                found += [index for index in range(first, last) if not self._is_readable(index)]
+        return tuple(found)
+
+    def _is_readable(self, index: int) -> bool:
+        try:
+            self.read(index, index + 1)
+        except StorageError:
+            return False
+        return True
+
     def _frames(self, *, verify: bool) -> Iterator[NDArray[Any]]:
         at_once = max(1, _BATCH_BYTES * len(self) // max(1, self.nbytes))
         for start in range(0, len(self), at_once):

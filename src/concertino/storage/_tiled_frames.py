@@ -1,4 +1,4 @@
-"""What tiled needs to know of frames in TIFF files. Imported only with tiled."""
+"""What tiled needs to know of our frames. Imported only with tiled."""
 
 from collections.abc import Mapping
 from math import prod
@@ -17,6 +17,7 @@ from ._resources import TiffResource
 from ._stored_frames import Segment, StoredFrames
 from ._tiff_pages import TIFF_PAGES
 from ._tiff_sequence import TIFF_SEQUENCE
+from ._zarr_sink import ZARR
 
 _OURS = ";catalog=concertino"
 _CHUNK_BYTES = 16 * 2**20  # what one request reads
@@ -111,7 +112,20 @@ class FramesConsolidator(ConsolidatorBase):  # type: ignore[misc]
         }
 
 
+class ArrayConsolidator(FramesConsolidator):
+    """Register a Zarr array, which tiled's own adapter reads."""
+
+    supported_mimetypes = {ZARR + _OURS}  # noqa: RUF012
+
+    def adapter_parameters(self) -> dict[str, Any]:
+        """Return what the adapter needs."""
+        return {}
+
+
 ADAPTERS = {TIFF_SEQUENCE: FramesAdapter, TIFF_PAGES: FramesAdapter}
+
+
+_MIMETYPES = (*ADAPTERS, ZARR)
 
 
 def as_ours(stream_resource: Mapping[str, Any]) -> dict[str, Any]:
@@ -119,7 +133,7 @@ def as_ours(stream_resource: Mapping[str, Any]) -> dict[str, Any]:
     document = {**stream_resource, "parameters": dict(stream_resource["parameters"])}
     per_file = document["parameters"].get("chunk_shape", ())
     if (
-        document["mimetype"] in ADAPTERS
+        document["mimetype"] in _MIMETYPES
         and len(per_file) == 3
         and document["parameters"].pop("join_method", "") == "concat"
     ):
@@ -127,5 +141,6 @@ def as_ours(stream_resource: Mapping[str, Any]) -> dict[str, Any]:
     return document
 
 
-for _mimetype in FramesConsolidator.supported_mimetypes:
-    CONSOLIDATOR_REGISTRY[_mimetype] = FramesConsolidator
+for _kind in (FramesConsolidator, ArrayConsolidator):
+    for _mimetype in _kind.supported_mimetypes:
+        CONSOLIDATOR_REGISTRY[_mimetype] = _kind

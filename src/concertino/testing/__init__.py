@@ -1,9 +1,11 @@
 """Contract suites to inherit: what an implementation of a Concertino interface must do."""
 
+from ._backend import BackendContract
 from ._frame_machine import FrameStreamMachine
 from ._frame_readers import Reader, check_batch, drain, eventually, numbered_frames, take
-from ._frame_source import FrameSourceContract
+from ._frame_source import BufferedFrameSourceContract, FrameSourceContract
 from ._frame_transport import FrameTransportContract
+from ._image_format import ImageFormatContract
 from ._plan_faults import (
     InjectedFaultError,
     PlanBench,
@@ -17,9 +19,12 @@ from ._plan_faults import (
 )
 
 __all__ = [
+    "BackendContract",
+    "BufferedFrameSourceContract",
     "FrameSourceContract",
     "FrameStreamMachine",
     "FrameTransportContract",
+    "ImageFormatContract",
     "InjectedFaultError",
     "PlanBench",
     "PlanFault",

@@ -5,12 +5,13 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from concertino import CameraError
-from concertino.devices import CameraSettings, FrameSource, Grab
+from concertino.devices import BufferedFrameSource, CameraSettings, FrameSource, Grab
 from concertino.frames import FrameRequest
 
 from ._frame_readers import eventually
@@ -194,3 +195,91 @@ class FrameSourceContract:
             source.prepare(self.request(4, "edge"), _FREE)
         except CameraError as error:
             assert "trigger" in str(error)  # noqa: PT017
+
+
+class BufferedFrameSourceContract(FrameSourceContract):
+    """Tests of a camera with a memory of its own, besides those of every camera.
+
+    A subclass overrides the fixture `source`; the memory must hold 12 frames.
+    """
+
+    @pytest.fixture
+    def source(self) -> BufferedFrameSource:
+        """Give a source that has not been prepared."""
+        raise NotImplementedError("override the fixture source")
+
+    def later(self, count: int | None = None, trigger: str = "internal") -> FrameRequest:
+        """Return a request for frames that are read out later."""
+        return replace(self.request(count, trigger), readout="later")
+
+    def record(self, source: BufferedFrameSource, count: int) -> None:
+        """Record so many frames."""
+        recorded = 0
+        while recorded < count:
+            before, recorded = recorded, source.record()
+            assert recorded > before, "it stopped by itself"
+
+    def test_it_has_a_memory(self, source: BufferedFrameSource) -> None:
+        assert isinstance(source, BufferedFrameSource)
+        source.prepare(self.later(12), _FREE)
+        height, width = source.shape
+        assert source.memory_bytes >= 12 * height * width * source.dtype.itemsize
+
+    def test_what_is_recorded_is_read_out_in_order(self, source: BufferedFrameSource) -> None:
+        source.prepare(self.later(10), _FREE)
+        for _ in range(2):
+            source.start()
+            self.record(source, 10)
+            grabs = self.grab(source, 10)
+            numbers = [n for grab in grabs for n in (*grab.dropped, *grab.numbers)]
+            assert sorted(numbers) == list(range(10))
+            source.stop()
+
+    def test_times_of_recorded_frames_are_those_of_the_exposures(
+        self, source: BufferedFrameSource
+    ) -> None:
+        source.prepare(self.later(8), _FREE)
+        before = time.time_ns()
+        source.start()
+        self.record(source, 8)
+        recorded = time.time_ns()
+        time.sleep(0.1)
+        stamps = np.concatenate([grab.timestamps for grab in self.grab(source, 8)])
+        assert np.all(np.diff(stamps) >= 0)
+        assert before - 10**7 < stamps[0]
+        assert stamps[-1] < recorded + 10**7
+
+    def test_recording_keeps_the_frame_rate(self, source: BufferedFrameSource) -> None:
+        source.prepare(self.later(8), CameraSettings(0.001, 40.0))
+        source.start()
+        begin = time.monotonic()
+        self.record(source, 8)
+        assert time.monotonic() - begin > 7 / 40 * 0.9
+
+    def test_stopping_ends_the_recording(self, source: BufferedFrameSource) -> None:
+        source.prepare(self.later(12), CameraSettings(0.001, 0.05))
+        source.start()
+        counts: list[int] = []
+        # A camera may have its first frame at once.
+        thread = threading.Thread(target=lambda: counts.extend(source.record() for _ in range(2)))
+        thread.start()
+        time.sleep(0.05)
+        source.stop()
+        thread.join(5)
+        assert not thread.is_alive()
+        assert counts[-1] < 2
+
+    def test_stopping_ends_the_read_out(self, source: BufferedFrameSource) -> None:
+        source.prepare(self.later(4), _FREE)
+        source.start()
+        self.record(source, 4)
+        source.stop()
+        assert not len(source.grab(np.empty((4, *source.shape), source.dtype)).numbers)
+
+    def test_each_software_trigger_records_one_frame(self, source: BufferedFrameSource) -> None:
+        source.prepare(self.later(3, "software"), _FREE)
+        source.start()
+        for index in range(3):
+            source.trigger()
+            assert source.record() == index + 1
+        assert sum(len(grab.numbers) + len(grab.dropped) for grab in self.grab(source, 3)) == 3

@@ -9,6 +9,8 @@ from bokeh.document import Document
 from bokeh.layouts import column, row
 from bokeh.models import Div, Toggle
 
+from ._axis_control import AxisControl
+from ._camera_panels import CameraPanels
 from ._feed import Feed
 from ._html import header, title
 from ._pace import Pace
@@ -42,12 +44,14 @@ class LiveDocument:
         self._pace = Pace(settings.refresh_hz)
         self._header = Div(text=header({}, paused=False), width=1200)
         self._pause = Toggle(label="Pause", width=90, align="start")
-        self._frames = PicturePanel("Newest frame", settings)
+        self._axis = AxisControl(feed)
+        self._frames = CameraPanels(settings)
         self._slices = PicturePanel("Reconstruction", settings)
         document.title = "Concertino"
         document.add_root(
             column(
                 row(self._pause, self._header, spacing=16),
+                self._axis.layout,
                 row(self._frames.layout, self._slices.layout, spacing=30),
                 spacing=10,
                 margin=(10, 10, 10, 14),
@@ -82,6 +86,7 @@ class LiveDocument:
         ):
             if getattr(model, name) != value:
                 setattr(model, name, value)
+        self._axis.show(summary)
         for panel, pictures in (
             (self._frames, self._feed.pictures["frames"]),
             (self._slices, self._feed.pictures["slices"]),

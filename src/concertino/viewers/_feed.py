@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import socket
 import time
 from typing import Any
@@ -39,6 +40,11 @@ class Feed:
         self._period_s = 1 / refresh_hz
         self._versions: dict[Panel, int] = {"frames": 0, "slices": 0}
         self._wanted_s = float("-inf")
+        self._request: dict[str, Any] = {}
+
+    def request(self, **changes: Any) -> None:
+        """Have settings changed with the next question."""
+        self._request |= changes
 
     def want(self) -> None:
         """Say that a browser has taken what it was sent."""
@@ -60,7 +66,10 @@ class Feed:
             if began_s - self._wanted_s > _ATTENTIVE_S:
                 await asyncio.sleep(_IDLE_PERIOD_S)
                 continue
-            writer.write(QUESTION.pack(self._versions["frames"], self._versions["slices"]))
+            request = json.dumps(self._request).encode() if self._request else b""
+            self._request = {}
+            versions = self._versions["frames"], self._versions["slices"]
+            writer.write(QUESTION.pack(*versions, len(request)) + request)
             prefix = await reader.readexactly(PREFIX.size)
             header, pixels = PREFIX.unpack(prefix)
             self._take(await reader.readexactly(header), await reader.readexactly(pixels))

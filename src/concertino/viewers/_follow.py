@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 from collections import deque
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from concertino._errors import FrameStreamError
@@ -24,6 +25,7 @@ class _Followed:
     camera: str
     stream: str
     panel: Panel
+    labels: tuple[str, ...]
 
 
 class FrameFollower:
@@ -46,23 +48,32 @@ class FrameFollower:
         self._state = state
         self._name = name
         self._period_s = 1 / refresh_hz
-        self._wanted: deque[tuple[str, str, str, Panel]] = deque(maxlen=64)
+        self._wanted: deque[tuple[str, str, str, Panel, tuple[str, ...]]] = deque(maxlen=64)
         self._joined: deque[_Followed] = deque()
         self._followed: list[_Followed] = []
         self._closed = threading.Event()
         self._thread = threading.Thread(target=self._run, name=f"{name} frames", daemon=True)
         self._thread.start()
 
-    def follow(self, address: str, *, camera: str, stream: str, panel: Panel = "frames") -> None:
+    def follow(
+        self,
+        address: str,
+        *,
+        camera: str,
+        stream: str,
+        panel: Panel = "frames",
+        labels: Sequence[str] = (),
+    ) -> None:
         """Follow a frame stream until it ends; returns at once.
 
-        A stream that is gone, or cannot be reached, is not shown; that is no error.
+        A stream that is gone, or cannot be reached, is not shown; that is no error. Slices are shown
+        under their labels, again and again in this order.
         """
         if address.startswith("inproc://"):
             # Nothing to wait for, and a short stream may be gone before the thread wakes.
-            self._join(address, camera, stream, panel)
+            self._join(address, camera, stream, panel, tuple(labels))
         else:
-            self._wanted.append((address, camera, stream, panel))
+            self._wanted.append((address, camera, stream, panel, tuple(labels)))
         self._state.asked.set()
 
     def close(self) -> None:
@@ -84,7 +95,9 @@ class FrameFollower:
         for followed in [*self._followed, *self._joined]:
             followed.subscription.close()
 
-    def _join(self, address: str, camera: str, stream: str, panel: Panel) -> None:
+    def _join(
+        self, address: str, camera: str, stream: str, panel: Panel, labels: tuple[str, ...]
+    ) -> None:
         try:
             subscription = subscribe(
                 address, name=self._name, delivery="latest", timeout_s=_CONNECT_TIMEOUT_S
@@ -92,7 +105,7 @@ class FrameFollower:
         except (FrameStreamError, OSError, TimeoutError) as error:
             _LOG.info("The live view does not show stream %s of %s: %s", stream, camera, error)
             return
-        self._joined.append(_Followed(subscription, camera, stream, panel))
+        self._joined.append(_Followed(subscription, camera, stream, panel, labels))
 
     def _take(self, followed: _Followed) -> bool:
         """Show the newest frame of a stream; tell whether to go on with it."""
@@ -112,5 +125,9 @@ class FrameFollower:
                 frame, camera=followed.camera, stream=followed.stream, number=number
             )
         else:
-            self._state.show_slice(frame, label=f"slice {batch.numbers[-1]}", number=number)
+            labels = followed.labels
+            label = f"slice {batch.numbers[-1]}"
+            if labels:
+                label = labels[number % len(labels)]
+            self._state.show_slice(frame, label=label, number=number)
         return True

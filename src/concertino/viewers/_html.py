@@ -16,6 +16,7 @@ _COLOURS = {
     "failed": "#b3261e",
 }
 _THIN = 7
+_SURE, _UNSURE = 0.7, 0.3  # confidences
 _WORDS = {"waiting": "waiting for a run"}
 _FONT = "font-family:system-ui,sans-serif;color:#1d2733;"
 _MUTED = "color:#5b6775;"
@@ -37,10 +38,13 @@ def header(summary: Mapping[str, Any], *, paused: bool) -> str:
         f'<span data-field="elapsed" style="{_MUTED}">{elapsed}</span>',
         "</div>",
         _reason(run, "reason"),
+        *(_alarm(alarm) for alarm in summary.get("alarms", [])),
         '<div style="display:flex;flex-wrap:wrap;gap:6px 28px;margin-top:6px">',
         *(_bar(stream) for stream in run["streams"]),
         _processing(summary.get("processing")),
-        "</div></div>",
+        "</div>",
+        _found(summary.get("found") or {}),
+        "</div>",
     ]
     return "".join(parts)
 
@@ -113,6 +117,14 @@ def _reason(run: Mapping[str, Any], field: str) -> str:
     )
 
 
+def _alarm(alarm: Mapping[str, str]) -> str:
+    colour = _COLOURS["aborted" if alarm["level"] in ("note", "warn") else "failed"]
+    return (
+        f'<div data-field="alarm" style="color:{colour};max-width:1200px;overflow-wrap:anywhere">'
+        f"<b>{escape(alarm['level'])}</b> &nbsp;{escape(alarm['message'])}</div>"
+    )
+
+
 def _bar(stream: Mapping[str, Any]) -> str:
     acquired, total = stream["acquired"], stream["total"]
     name = escape(stream["name"])
@@ -133,8 +145,44 @@ def _processing(run: Mapping[str, Any] | None) -> str:
     if run is None:
         return ""
     return (
-        f'<span style="white-space:nowrap">{escape(run["name"])} '
+        f'<span style="white-space:nowrap">{escape(_called(run))} '
         f"{_badge(run['state'], 'processing')}</span>{_reason(run, 'processing-reason')}"
+    )
+
+
+def _called(run: Mapping[str, Any]) -> str:
+    # previews have no directory, and so no name
+    return "reconstruction" if run.get("plan") == "reconstruction_preview" else str(run["name"])
+
+
+def _found(found: Mapping[str, Any]) -> str:
+    """Return the line about the rotation axis and the quality of the slices."""
+    if found.get("center") is None:
+        return ""
+    parts = [
+        f'rotation axis at column <b data-field="center">{found["center"]:.2f}</b>',
+        _confidence(found["center_confidence"], found["center_method"]),
+    ]
+    if found.get("projections_planned") and found.get("missing_projections") is None:
+        parts.append(f"from {found['projections']} of {found['projections_planned']} projections")
+    if found.get("missing_projections"):
+        parts.append(f"{found['missing_projections']} projections missing")
+    if found.get("resolution_px") is not None:
+        parts.append(
+            f'resolution <b data-field="resolution">{found["resolution_px"]:.1f} px</b>, '
+            f"signal to noise {found['signal_to_noise']:.3g}"
+        )
+    return f'<div style="margin-top:4px">{" · ".join(parts)}</div>'
+
+
+def _confidence(value: float, method: str) -> str:
+    if method == "given":
+        return '<span data-field="confidence">given</span>'
+    colour = _COLOURS["finished" if value >= _SURE else "failed" if value < _UNSURE else "aborted"]
+    how = f" ({escape(method)})" if method else ""
+    return (
+        f'confidence <b data-field="confidence" style="color:{colour}">{value:.2f}</b>'
+        f'<span style="{_MUTED}">{how}</span>'
     )
 
 

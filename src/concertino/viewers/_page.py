@@ -123,7 +123,9 @@ class LivePage:
             while len(question := self._feed.recv(QUESTION.size, socket.MSG_WAITALL)) == (
                 QUESTION.size
             ):
-                frame, slice_ = QUESTION.unpack(question)
+                frame, slice_, size = QUESTION.unpack(question)
+                if size:
+                    self._state.request(json.loads(self._feed.recv(size, socket.MSG_WAITALL)))
                 found = [self._state.newer("frames", frame), self._state.newer("slices", slice_)]
                 for part in pack(self._state.summary(), [p for p in found if p is not None]):
                     self._feed.sendall(part)

@@ -7,11 +7,16 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from concertino.documents import StreamSegment
+
 RunState = Literal["waiting", "running", "finished", "aborted", "failed"]
 
-_SIDE_STREAMS = frozenset({"baseline", "ledger"})
+_SIDE_STREAMS = frozenset({"baseline", "ledger", "pauses"})
 _EXIT_STATES: dict[str, RunState] = {"success": "finished", "abort": "aborted"}
 _MAX_RUNS = 8
+_FINDINGS = frozenset({"axis", "resolution"})
+_ALARMS = "alarms"
+_MAX_ALARMS = 8
 
 
 @dataclass
@@ -81,22 +86,33 @@ class RunProgress:
             sample=str(sample),
             derived="derived_from" in start,
             state="running",
-            streams={stream: StreamProgress(stream, 0, total) for stream, total in totals.items()},
+            streams={
+                stream: StreamProgress(stream, _there_before(start, stream, total), total)
+                for stream, total in totals.items()
+            },
             announced=bool(totals),
         )
 
     def shows(self, descriptor: Mapping[str, Any]) -> bool:
         """Tell whether a stream belongs to the progress of the run."""
-        if descriptor["name"] in self.streams:
+        if self.base(descriptor["name"]) in self.streams:
             return True
+        if self.derived and descriptor["name"] in _FINDINGS | {"missing"}:
+            return False
         # Beside announced streams of images only other images count: not a log of motions.
         images = any("external" in key for key in descriptor.get("data_keys", {}).values())
         return images or not (self.announced or descriptor["name"] in _SIDE_STREAMS)
 
+    def base(self, stream: str) -> str:
+        """Return the stream of images that a stream is a segment of."""
+        return stream if stream in self.streams else StreamSegment.of(stream).base
+
     def reach(self, stream: str, count: int) -> None:
-        """Note that `count` frames or events of a stream are documented."""
-        progress = self.streams.setdefault(stream, StreamProgress(stream))
-        progress.acquired = max(progress.acquired, count)
+        """Note that `count` frames or events of a stream, or of a segment, are documented."""
+        base = self.base(stream)
+        first = StreamSegment.of(stream).first if base != stream else 0
+        progress = self.streams.setdefault(base, StreamProgress(base))
+        progress.acquired = max(progress.acquired, first + count)
 
     def end(self, stop: Mapping[str, Any]) -> None:
         """Take the run's stop document."""
@@ -122,6 +138,40 @@ class RunProgress:
         }
 
 
+@dataclass
+class Found:
+    """What a reconstruction has found out about the newest run, as its documents tell it.
+
+    Attributes
+    ----------
+    center, center_confidence : float or None
+        Column of the rotation axis in px, and how sure it is, 0 to 1.
+    center_method : str
+        How it was found.
+    projections, projections_planned : int or None
+        From so many, of so many.
+    missing_projections : int or None
+        So many never came; None before the end.
+    resolution_px, signal_to_noise : float or None
+        Of the result.
+    """
+
+    center: float | None = None
+    center_confidence: float | None = None
+    center_method: str = ""
+    projections: int | None = None
+    projections_planned: int | None = None
+    missing_projections: int | None = None
+    resolution_px: float | None = None
+    signal_to_noise: float | None = None
+
+    def take(self, values: Mapping[str, Any]) -> None:
+        """Take the values that have a name here."""
+        for name in self.__dataclass_fields__:
+            if name in values:
+                setattr(self, name, values[name])
+
+
 class RunTracker:
     """Follows runs by their documents.
 
@@ -131,24 +181,43 @@ class RunTracker:
         The newest run that acquires.
     processing : RunProgress or None
         The newest run that processes the data of another, since `run` began.
+    found : Found
+        What processing runs told since `run` began.
+    alarms : list of dict
+        Level and message of the newest alarms, since `run` began.
     """
 
     def __init__(self) -> None:
         self.run = RunProgress()
         self.processing: RunProgress | None = None
+        self.found = Found()
+        self.alarms: list[dict[str, str]] = []
+        self._alarm_streams: set[str] = set()
         self._runs: dict[str, RunProgress] = {}
         self._streams: dict[str, tuple[RunProgress, str]] = {}
+        self._telling: dict[str, str] = {}  # descriptors of processing runs
 
     def __call__(self, name: str, doc: Mapping[str, Any]) -> None:
         """Take a document."""
         if name == "start":
             self._start(RunProgress.begin(doc))
         elif name == "descriptor":
+            if doc["name"] == _ALARMS:
+                self._alarm_streams.add(doc["uid"])
             run = self._runs.get(doc["run_start"])
+            if run is not None and run.derived:
+                self._telling[doc["uid"]] = doc["name"]
+                if doc["name"] == "slices":
+                    self.found.take(_configuration(doc, "slices"))
             if run is not None and run.shows(doc):
                 self._streams[doc["uid"]] = (run, doc["name"])
                 run.reach(doc["name"], 0)
+        elif name == "event" and doc["descriptor"] in self._alarm_streams:
+            self.alarms = [*self.alarms, {key: doc["data"][key] for key in ("level", "message")}]
+            self.alarms = self.alarms[-_MAX_ALARMS:]
         elif name in ("event", "event_page", "stream_datum"):
+            if name == "event" and self._telling.get(doc["descriptor"]) in _FINDINGS:
+                self.found.take(doc["data"])
             run, stream = self._streams.get(doc["descriptor"], (None, ""))
             if run is not None:
                 run.reach(stream, _count(name, doc))
@@ -157,10 +226,15 @@ class RunTracker:
 
     def _start(self, run: RunProgress) -> None:
         if run.derived:
-            self.processing = run
+            if run.plan != _ALARMS:
+                self.processing = run
         else:
+            self.alarms = []
+            self._alarm_streams.clear()
             self.run = run
             self.processing = None
+            self.found = Found()
+            self._telling.clear()
         self._runs[run.uid] = run
         while len(self._runs) > _MAX_RUNS:
             oldest = self._runs.pop(next(iter(self._runs)))
@@ -174,12 +248,26 @@ def _count(name: str, doc: Mapping[str, Any]) -> int:
     return int(seq_num) if name == "event" else max(seq_num, default=0)
 
 
+def _there_before(start: Mapping[str, Any], stream: str, total: int | None) -> int:
+    """Return how many frames of a stream an earlier run of the same scan has, as far as is known."""
+    if "resumes" not in start or total is None:
+        return 0
+    announced = (StreamSegment.of(name) for name in start.get("frames", {}))
+    return min((segment.first for segment in announced if segment.base == stream), default=total)
+
+
+def _configuration(descriptor: Mapping[str, Any], device: str) -> dict[str, Any]:
+    data = descriptor.get("configuration", {}).get(device, {}).get("data", {})
+    return {name.removeprefix(f"{device}-"): value for name, value in data.items()}
+
+
 def _totals(start: Mapping[str, Any]) -> dict[str, int | None]:
     tomo = start.get("tomo") or {}
     arguments = start.get("plan_args") or {}
     totals: dict[str, int | None] = {}
+    announced = start.get("frames") or {}
     for stream, kind in tomo.get("image_kinds", {}).items():
-        count = arguments.get(f"num_{stream}")
+        count = announced.get(stream, arguments.get(f"num_{stream}"))
         if kind == "projection":
             count = tomo.get("num_projections", count)
         totals[stream] = count if isinstance(count, int) else None

@@ -10,6 +10,8 @@ import signal
 import socket
 import sys
 from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
 
 from bokeh.application import Application
 from bokeh.application.handlers.function import FunctionHandler
@@ -34,11 +36,18 @@ def main(arguments: str) -> None:
             given["settings"][name] = tuple(value)
     settings = PageSettings(**given["settings"])
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    os.nice(_NICENESS)
+    _give_way()
     logging.getLogger("bokeh").setLevel(logging.ERROR)
     listener = socket.socket(fileno=given["listener"])
     feed = Feed(socket.socket(fileno=given["feed"]), settings.refresh_hz)
     asyncio.run(_serve(listener, feed, settings))
+
+
+def _give_way() -> None:
+    """Let the scan's process go first, also where Linux shares the processors out between sessions."""
+    os.nice(_NICENESS)
+    with suppress(OSError):
+        Path("/proc/self/autogroup").write_text(str(_NICENESS))
 
 
 async def _serve(listener: socket.socket, feed: Feed, settings: PageSettings) -> None:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import threading
 import time
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from dataclasses import asdict
 from typing import Any
 
 import numpy as np
@@ -15,6 +16,7 @@ from ._picture import LONGEST_SIDE_PX, Panel, Picture, downsample
 from ._progress import RunTracker
 
 MAX_SLICES = 16
+Control = Callable[[dict[str, Any]], Any]
 _RATE_WINDOW_S = 2.0
 
 
@@ -53,6 +55,8 @@ class LiveState:
         self._pictures: dict[Panel, dict[str, Picture]] = {"frames": {}, "slices": {}}
         self._rates: dict[str, _Rate] = {}
         self._version = 0
+        self._control: Control | None = None
+        self._answer = ""
         self.asked = threading.Event()
 
     def document(self, name: str, doc: Mapping[str, Any]) -> None:
@@ -60,6 +64,7 @@ class LiveState:
         with self._lock:
             self._tracker(name, doc)
             if name == "start" and "derived_from" not in doc:
+                self._answer = ""
                 self._pictures["slices"].clear()
                 self._rates.clear()
 
@@ -108,6 +113,30 @@ class LiveState:
         """Show one reconstructed slice, shape (y, x), beside those already there."""
         self._show("slices", label, image, "slices", number)
 
+    def control(self, change: Control | None) -> None:
+        """Let displays change settings of the reconstruction, by a function that takes them by name."""
+        with self._lock:
+            self._control = change
+
+    def request(self, changes: Mapping[str, Any]) -> None:
+        """Have settings changed, in a thread; what the control says to it is in the summary."""
+        with self._lock:
+            control = self._control
+        if control is None:
+            return
+
+        def change() -> None:
+            try:
+                control(dict(changes))
+            except Exception as error:
+                answer = str(error) or repr(error)
+            else:
+                answer = ""
+            with self._lock:
+                self._answer = answer
+
+        threading.Thread(target=change, name="live view control", daemon=True).start()
+
     def newer(self, panel: Panel, version: int) -> Picture | None:
         """Return the oldest picture of a panel that is newer than `version`, or None.
 
@@ -125,8 +154,11 @@ class LiveState:
         with self._lock:
             processing = self._tracker.processing
             return {
+                "found": asdict(self._tracker.found),
+                "control": {"there": self._control is not None, "answer": self._answer},
                 "run": self._tracker.run.summary(),
                 "processing": None if processing is None else processing.summary(),
+                "alarms": list(self._tracker.alarms),
                 "received_hz": {camera: rate.value() for camera, rate in self._rates.items()},
                 "labels": {panel: list(found) for panel, found in self._pictures.items()},
             }

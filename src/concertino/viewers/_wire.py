@@ -15,8 +15,9 @@ import orjson
 
 from ._picture import Picture
 
-QUESTION = struct.Struct("<QQ")
-"""Versions of the newest frame and of the newest slice that the page has."""
+QUESTION = struct.Struct("<QQI")
+"""Versions of the newest frame and of the newest slice that the page has, and bytes of what follows:
+settings to change, JSON, or nothing."""
 
 PREFIX = struct.Struct("<II")
 """Bytes of a reply's header (JSON) and of its pixels."""

@@ -1,0 +1,162 @@
+"""A remote run end to end beside a local one: camera server, writer server and session, three processes.
+
+Both take the same radiography of prepared frames and write them as TIFF, one image a file, without waiting for the disk.
+Frames/s are counted from the camera's start to the modification time of the last file. Ways alternate; medians.
+
+Run ``python benchmarks/remote.py [--sizes 256 1024] [--rounds 3]``.
+"""
+
+import argparse
+import contextlib
+import os
+import shutil
+import socket
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+HERE = Path(__file__).parent
+sys.path.insert(0, str(HERE / "peers"))
+
+WAYS = ("local", "remote, any://", "remote, tcp://")
+DISTINCT_BYTES = 64 * 10**6
+RING_BYTES = 256 * 2**20
+SETTLE_S = 2.0
+
+
+def free_port() -> int:
+    """Return a port that nobody listens on."""
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        return int(taken.getsockname()[1])
+
+
+@contextlib.contextmanager
+def server(*command: str) -> Iterator[None]:
+    """Run a program until the block ends."""
+    process = subprocess.Popen([sys.executable, *command], stdout=subprocess.DEVNULL)
+    try:
+        yield
+    finally:
+        process.kill()
+        process.wait()
+
+
+def wait_for(kind: str, address: str) -> None:
+    """Return when a server answers."""
+    from concertino import ConcertinoError
+    from concertino._tango_client import TangoClient
+
+    deadline_s = time.monotonic() + 60
+    while True:
+        try:
+            TangoClient(address, kind)
+        except ConcertinoError:
+            if time.monotonic() > deadline_s:
+                raise
+            time.sleep(1.1)
+        else:
+            return
+
+
+def measure(way: str, size: int, frames: int, root: Path) -> float:
+    """Return frames/s of one scan."""
+    from concertino_scan import PreparedSource
+
+    from concertino.callbacks import ImageWriter
+    from concertino.callbacks.remote import RemoteImageWriter
+    from concertino.devices import Camera, SimulatedBeamline, TangoCamera
+    from concertino.plans import radiography
+    from concertino.session import open_session
+
+    directory = Path(tempfile.mkdtemp(dir=root))
+    distinct = max(2, DISTINCT_BYTES // (size * size * 2))
+    beamline = SimulatedBeamline(shape=(16, 16))
+    with contextlib.ExitStack() as stack:
+        session = stack.enter_context(
+            open_session(directory / "session", catalog=False, progress=False)
+        )
+        camera: Any
+        if way == "local":
+            images = np.random.default_rng(1).integers(0, 4096, (distinct, size, size), np.uint16)
+            camera = Camera(PreparedSource(images))
+            session.subscribe(ImageWriter())
+            stored = directory / "session"
+        else:
+            ports = free_port(), free_port()
+            address = "any://" if "any" in way else "tcp://"
+            program = str(HERE / "peers" / "remote_camera.py")
+            stored = directory / "writer"
+            stack.enter_context(server(program, str(ports[0]), address, str(size), str(distinct)))
+            begin = "from concertino.cli import main; main()"
+            stack.enter_context(
+                server("-c", begin, "tango", "writer", "--port", str(ports[1]), "-d", str(stored))
+            )
+            wait_for("camera", f"127.0.0.1:{ports[0]}")
+            wait_for("writer", f"127.0.0.1:{ports[1]}")
+            camera = TangoCamera(f"127.0.0.1:{ports[0]}")
+            session.subscribe(RemoteImageWriter(f"127.0.0.1:{ports[1]}"))
+
+        def run(count: int) -> None:
+            session.RE(
+                radiography(
+                    camera, beamline.beam, beamline.sample_stage, radio_position=0,
+                    flat_position=0, num_darks=2, num_flats=2, num_projections=count,
+                )
+            )  # fmt: skip
+
+        run(1 + RING_BYTES // (size * size * 2))  # once around the ring
+        os.sync()
+        time.sleep(SETTLE_S)
+        run(frames)
+        future = camera.start_time.read()
+        import asyncio
+
+        reading = asyncio.run_coroutine_threadsafe(future, session.RE.loop).result(5)
+        (value,) = reading.values()
+        files = list((stored / "scan_0002" / "projections").glob("*.tif"))
+        if len(files) != frames:
+            raise SystemExit(f"{way} wrote {len(files)} of {frames} frames")
+        written_s = max(file.stat().st_mtime_ns for file in files) / 1e9
+    for file in directory.rglob("*.tif"):
+        os.truncate(file, 0)
+    return frames / (written_s - value["value"])
+
+
+def main() -> None:
+    """Measure and print."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--sizes", type=int, nargs="+", default=[256, 1024], help="in pixels")
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--megabytes", type=int, default=1000, help="a scan, at most")
+    parser.add_argument("--max-frames", type=int, default=8000, help="a scan, at most")
+    arguments = parser.parse_args()
+    root = Path(tempfile.mkdtemp(prefix="remote_"))
+    try:
+        for size in arguments.sizes:
+            frames = min(arguments.max_frames, arguments.megabytes * 10**6 // (size * size * 2))
+            rates: dict[str, list[float]] = {way: [] for way in WAYS}
+            for number in range(arguments.rounds):
+                for way in WAYS if number % 2 == 0 else WAYS[::-1]:
+                    rates[way].append(measure(way, size, frames, root))
+            local = statistics.median(rates["local"])
+            for way, found in rates.items():
+                median = statistics.median(found)
+                print(
+                    f"{size:4}² {way:16} {median:7.0f} frames/s ({min(found):.0f} … {max(found):.0f})"
+                    f"  {median / local:5.2f} of local",
+                    flush=True,
+                )
+    finally:
+        shutil.rmtree(root)
+
+
+if __name__ == "__main__":
+    main()

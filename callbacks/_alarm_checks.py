@@ -1,0 +1,292 @@
+"""What alarms watch: each check is a value, and examines a run with an examiner of its own."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, Protocol, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from concertino.documents import ImageKind, TomoBlock
+
+from ._alarm import Alarm, Level, check_level, check_positive
+
+
+@dataclass(frozen=True)
+class SeenFrame:
+    """A frame that is looked at.
+
+    Parameters
+    ----------
+    kind : {"dark", "flat", "projection"}
+        What it shows.
+    stream : str
+        Name of its document stream.
+    index : int
+        In the scan, from 0.
+    image : ndarray, shape (height, width)
+        Read-only; gone when the next frame is looked at.
+    """
+
+    kind: ImageKind
+    stream: str
+    index: int
+    image: NDArray[Any]
+
+
+#: Work that takes long, done in a thread that holds nobody up, in the order in which it was given.
+Later: TypeAlias = Callable[[], Iterable[Alarm]]
+
+
+class Examiner(Protocol):
+    """Looks at one run for one check."""
+
+    def wants(self, kind: ImageKind, index: int) -> bool:
+        """Whether it wants a frame besides those that are looked at anyway."""
+
+    def frame(self, frame: SeenFrame) -> Iterator[Alarm | Later]:
+        """Look at a frame."""
+
+    def exposures(
+        self, stream: str, first: int, numbers: NDArray[np.int64], times_ns: NDArray[np.int64]
+    ) -> Iterator[Alarm]:
+        """Look at the camera's numbers and the times of all frames from an index on."""
+
+    def document(self, name: str, document: Mapping[str, Any]) -> Iterator[Alarm]:
+        """Look at a document that tells no frame."""
+
+    def end(self) -> Iterator[Alarm]:
+        """Look back at a run that has ended."""
+
+
+class Check(Protocol):
+    """Something that is watched."""
+
+    @property
+    def level(self) -> Level:
+        """What its alarms do."""
+
+    def examiner(self, start: Mapping[str, Any], tomo: TomoBlock) -> Examiner:
+        """Return what examines a run."""
+
+
+class Idle:
+    """An examiner that wants nothing."""
+
+    def wants(self, kind: ImageKind, index: int) -> bool:
+        """Want no frame besides those that are looked at anyway."""
+        return False
+
+    def frame(self, frame: SeenFrame) -> Iterator[Alarm | Later]:
+        """See nothing in a frame."""
+        yield from ()
+
+    def exposures(
+        self, stream: str, first: int, numbers: NDArray[np.int64], times_ns: NDArray[np.int64]
+    ) -> Iterator[Alarm]:
+        """See nothing in numbers and times."""
+        yield from ()
+
+    def document(self, name: str, document: Mapping[str, Any]) -> Iterator[Alarm]:
+        """See nothing in a document."""
+        yield from ()
+
+    def end(self) -> Iterator[Alarm]:
+        """See nothing when looking back."""
+        yield from ()
+
+
+@dataclass(frozen=True)
+class Saturation:
+    """Watches for pixels that are as bright as the camera can tell.
+
+    Parameters
+    ----------
+    share : float
+        Share of a frame's pixels that may be saturated, 0 to 1.
+    value : float, optional
+        From which value on a pixel is: such as 4095 for a camera of 12 bits. By default the largest
+        of the frames' type; frames of real numbers are then not looked at.
+    level : {"note", "warn", "pause", "fail"}
+        What the alarm does.
+    """
+
+    share: float = 0.001
+    value: float | None = None
+    level: Level = "warn"
+
+    def __post_init__(self) -> None:
+        check_level(self.level)
+        check_positive("share", self.share, "the share of the pixels that may be saturated")
+
+    def examiner(self, start: Mapping[str, Any], tomo: TomoBlock) -> Examiner:
+        """Return what examines a run."""
+        return _Brightness(self)
+
+
+class _Brightness(Idle):
+    def __init__(self, asked: Saturation) -> None:
+        self._asked = asked
+        self._said: set[str] = set()
+
+    def frame(self, frame: SeenFrame) -> Iterator[Alarm]:
+        asked, dtype = self._asked, frame.image.dtype
+        limit = asked.value
+        if limit is None and dtype.kind in "ui":
+            limit = float(np.iinfo(dtype).max)
+        if limit is None or frame.stream in self._said:
+            return
+        share = float(np.count_nonzero(frame.image >= limit)) / frame.image.size
+        if share > asked.share:
+            self._said.add(frame.stream)
+            yield Alarm(
+                "saturation", asked.level, frame.stream, frame.index, share, asked.share, "",
+                f"{100 * share:.3g} % of the pixels of frame {frame.index} of {frame.stream} are "
+                f"saturated (at {limit:g} or above); {100 * asked.share:.3g} % may be. Lower the "
+                "exposure or the beam.",
+            )  # fmt: skip
+
+
+@dataclass(frozen=True)
+class FlatDrift:
+    """Watches whether the beam is as bright as in the first flats, darks taken off.
+
+    Parameters
+    ----------
+    change : float
+        By how much the mean may differ, relative.
+    region : ((int, int), (int, int)), optional
+        Rows and columns, from and to, that the sample never covers, in px: there projections are
+        compared with the flats. Without it only flats are compared, with those taken first.
+    level : {"note", "warn", "pause", "fail"}
+        What the alarm does.
+    """
+
+    change: float = 0.05
+    region: tuple[tuple[int, int], tuple[int, int]] | None = None
+    level: Level = "warn"
+
+    def __post_init__(self) -> None:
+        check_level(self.level)
+        check_positive("change", self.change, "the relative change that is allowed")
+
+    def examiner(self, start: Mapping[str, Any], tomo: TomoBlock) -> Examiner:
+        """Return what examines a run."""
+        return _Drift(self)
+
+
+class _Drift(Idle):
+    _FIRST = 5  # flats that make the reference
+
+    def __init__(self, asked: FlatDrift) -> None:
+        self._asked = asked
+        self._dark: list[tuple[float, float]] = []
+        self._flats: list[tuple[float, float]] = []
+        self._said: set[str] = set()
+
+    def frame(self, frame: SeenFrame) -> Iterator[Alarm]:
+        both = self._means(frame.image)
+        if frame.kind == "dark":
+            self._dark.append(both)
+        elif frame.kind == "flat" and len(self._flats) < self._FIRST:
+            self._flats.append(both)
+        elif self._flats and frame.stream not in self._said:
+            if frame.kind == "flat":
+                yield from self._compare(frame, 0, both, "the flats are")
+            elif self._asked.region is not None:
+                yield from self._compare(frame, 1, both, "the empty region is")
+
+    def _compare(
+        self, frame: SeenFrame, which: int, found: tuple[float, float], what: str
+    ) -> Iterator[Alarm]:
+        dark = float(np.mean([d[which] for d in self._dark])) if self._dark else 0.0
+        first = float(np.mean([f[which] for f in self._flats])) - dark
+        if first <= 0:
+            return
+        change = (found[which] - dark) / first - 1
+        if abs(change) > self._asked.change:
+            self._said.add(frame.stream)
+            yield Alarm(
+                "flat drift", self._asked.level, frame.stream, frame.index, change,
+                self._asked.change, "",
+                f"In frame {frame.index} of {frame.stream} {what} {100 * abs(change):.3g} % "
+                f"{'brighter' if change > 0 else 'darker'} than in the first flats; "
+                f"{100 * self._asked.change:.3g} % is allowed. Take flats again, or look at the beam.",
+            )  # fmt: skip
+
+    def _means(self, image: NDArray[Any]) -> tuple[float, float]:
+        whole = float(image[::2, ::2].mean())
+        if self._asked.region is None:
+            return whole, whole
+        (top, bottom), (left, right) = self._asked.region
+        part = image[top:bottom, left:right]
+        return whole, float(part.mean()) if part.size else whole
+
+
+@dataclass(frozen=True)
+class LostFrames:
+    """Watches the camera's frame numbers and the ledger for frames that were lost.
+
+    Parameters
+    ----------
+    level : {"note", "warn", "pause", "fail"}
+        What the alarm does.
+    """
+
+    level: Level = "warn"
+
+    def __post_init__(self) -> None:
+        check_level(self.level)
+
+    def examiner(self, start: Mapping[str, Any], tomo: TomoBlock) -> Examiner:
+        """Return what examines a run."""
+        return _Gaps(self)
+
+
+class _Gaps(Idle):
+    def __init__(self, asked: LostFrames) -> None:
+        self._asked = asked
+        self._due: dict[str, int] = {}
+        self._ledgers: dict[str, str] = {}
+
+    def exposures(
+        self, stream: str, first: int, numbers: NDArray[np.int64], times_ns: NDArray[np.int64]
+    ) -> Iterator[Alarm]:
+        before = self._due.get(stream, int(numbers[0]))
+        expected = np.concatenate([[before], numbers[:-1] + 1])
+        self._due[stream] = int(numbers[-1]) + 1
+        for place in np.flatnonzero(expected != numbers):
+            missing = int(numbers[place] - expected[place])
+            index = first + int(place)
+            yield self._alarm(
+                stream, index, missing,
+                f"{missing} frames are missing before frame {index} of {stream}: the camera's number is "
+                f"{numbers[place]}, and {expected[place]} was due."
+                if missing > 0
+                else f"Frame {index} of {stream} has the camera's number {numbers[place]}, and "
+                f"{expected[place]} was due: frames were repeated or swapped.",
+            )  # fmt: skip
+
+    def document(self, name: str, document: Mapping[str, Any]) -> Iterator[Alarm]:
+        if name == "descriptor" and document.get("name") == "ledger":
+            for key in document["data_keys"]:
+                if key.endswith("-dropped"):
+                    self._ledgers[document["uid"]] = key.removesuffix("-dropped")
+        elif name == "event" and document["descriptor"] in self._ledgers:
+            prefix, data = self._ledgers[document["descriptor"]], document["data"]
+            lost = int(data[f"{prefix}-dropped"])
+            if lost and data[f"{prefix}-role"] == "publisher":
+                stream = data[f"{prefix}-stream"]
+                yield self._alarm(
+                    stream,
+                    -1,
+                    lost,
+                    f"The ledger tells that the camera lost {lost} frames of {stream}.",
+                )
+
+    def _alarm(self, stream: str, index: int, count: int, message: str) -> Alarm:
+        return Alarm(
+            "lost frames", self._asked.level, stream, index, float(count), 0.0, "frame", message
+        )

@@ -1,0 +1,291 @@
+"""Runs a callback in a process of its own."""
+
+import logging
+import os
+import pickle
+import signal
+import socket
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Mapping
+from concurrent.futures import Future
+from concurrent.futures import TimeoutError as FutureTimeoutError
+from contextlib import suppress
+from multiprocessing.connection import Connection
+from typing import Any, Self
+
+from concertino import ConcertinoError, FrameStreamError, ParameterError
+
+from ._frame_callback import announced_streams
+from ._hosted import Answer, Call, Emitted
+
+LOG = logging.getLogger(__name__)
+
+_PROGRAM = "concertino.callbacks._child_main"
+_STARTED_S = 60.0
+_ENDED_S = 30.0
+_WAITED_FOR = ("start", "descriptor", "stop")
+
+DocumentCallback = Callable[[str, Mapping[str, Any]], Any]
+
+
+class ChildProcess:
+    """Runs a callback in a process of its own, with its own interpreter and its own memory.
+
+    The callback is the same as in the session: it is given the documents of the run, takes the frames by
+    itself through shared memory, and fails the run with its own reason. Nothing else of the session can
+    keep it from working, and nothing that it does keeps the session from working. The process starts here,
+    so that it is ready before the first run; it ends with `close`, or when the session's process ends,
+    after its files are closed.
+
+    The camera's frames must be reachable from another process: make it with ``stream_address="ipc://"``.
+
+    Parameters
+    ----------
+    callback : callable
+        Any callback that can be pickled, such as ``ImageWriter()``. Use it through this object only.
+    timeout_s : float
+        How long the process may take for a start, descriptor or stop document, in seconds.
+
+    Attributes
+    ----------
+    pid : int
+        Of the process.
+
+    Raises
+    ------
+    ParameterError
+        If the callback cannot be handed to another process.
+    ConcertinoError
+        If the process did not start.
+
+    Examples
+    --------
+    >>> from concertino.callbacks import ChildProcess, ImageWriter
+    >>> with ChildProcess(ImageWriter()) as writer:
+    ...     writer.alive
+    True
+    """
+
+    def __init__(self, callback: DocumentCallback, *, timeout_s: float = 60.0) -> None:
+        self.name = str(getattr(callback, "name", type(callback).__name__))
+        self._streams: tuple[str, ...] | None = getattr(callback, "_streams", None)
+        self._timeout_s = timeout_s
+        self._callbacks: list[DocumentCallback] = []
+        self._calls: dict[int, Future[Any]] = {}
+        self._starts: dict[str, Mapping[str, Any]] = {}
+        self._lock = threading.Lock()
+        self._number = 0
+        self._closed = False
+        pickled = self._pickled(callback)
+        self._process, self._socket = _start(self.name)
+        self._connection: Connection[Any, Any] = Connection(os.dup(self._socket.fileno()))
+        self.pid = self._process.pid
+        ready = self._calls[0] = Future()
+        threading.Thread(target=self._listen, name=f"{self.name} process", daemon=True).start()
+        self._send_bytes(pickled)
+        try:
+            self._result(ready, "start", _STARTED_S)
+        except BaseException:
+            self.close()
+            raise
+
+    @property
+    def alive(self) -> bool:
+        """Whether the process runs."""
+        return self._process.poll() is None
+
+    @property
+    def busy(self) -> bool:
+        """Whether the callback still works on a run that is over."""
+        return self.alive and bool(self.call("busy"))
+
+    def wait(self, timeout_s: float | None = None) -> Any:
+        """Call the callback's `wait`, and return what it returns.
+
+        Raises
+        ------
+        ConcertinoError
+            What it raises, or that the process is gone.
+        """
+        return self._result(self._submit("wait", timeout_s), "wait", None)
+
+    def call(self, method: str, *arguments: Any) -> Any:
+        """Call a method of the callback, or read an attribute, and return the value.
+
+        Parameters
+        ----------
+        method : str
+            Its name.
+        *arguments
+            What pickle can handle, as must be the value.
+        """
+        return self._result(self._submit(method, *arguments), method, self._timeout_s)
+
+    def update(self, changes: Mapping[str, Any] | None = None, /, **more: Any) -> Any:
+        """Call the callback's `update`, as of an `OnlineReconstruction`, and return what it returns.
+
+        Raises
+        ------
+        ConcertinoError
+            What it raises, or that the process is gone.
+        """
+        return self.call("update", {**(changes or {}), **more})
+
+    def add_callback(self, callback: DocumentCallback) -> None:
+        """Give the documents that the callback emits to one more callback, in a thread of this process."""
+        self._callbacks.append(callback)
+
+    def __call__(self, name: str, document: Mapping[str, Any]) -> None:
+        """Hand on one document.
+
+        Raises
+        ------
+        FrameStreamError
+            If the frames that a descriptor announces cannot be reached from another process.
+        ConcertinoError
+            What the callback raises, or that the process is gone.
+        """
+        if name == "start":
+            self._starts[document["uid"]] = document
+        elif name == "descriptor":
+            self._check_addresses(document)
+        elif name == "stop":
+            self._starts.pop(document["run_start"], None)
+        handed = self._submit("", name, dict(document))
+        if name in _WAITED_FOR:
+            self._result(handed, f"the {name} document", self._timeout_s)
+        elif handed.done():
+            handed.result()
+
+    def close(self) -> None:
+        """End the process after it has closed its files; idempotent."""
+        if not self._closed:
+            self._closed = True
+            with suppress(OSError):  # the process may be gone
+                self._socket.shutdown(socket.SHUT_RDWR)
+            self._socket.close()
+        try:
+            self._process.wait(_ENDED_S)
+        except subprocess.TimeoutExpired:
+            self._process.send_signal(signal.SIGKILL)
+            self._process.wait()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.close()
+
+    def __repr__(self) -> str:
+        state = "alive" if self.alive else "ended"
+        return f"<ChildProcess {self.name}, process {self.pid} {state}>"
+
+    @staticmethod
+    def _pickled(callback: DocumentCallback) -> bytes:
+        try:
+            return pickle.dumps(callback)
+        except Exception as error:
+            raise ParameterError(
+                f"{callback!r} cannot be handed to a process of its own ({error}); functions that it is "
+                "given must stand in a module, not in a notebook or another function."
+            ) from error
+
+    def _check_addresses(self, descriptor: Mapping[str, Any]) -> None:
+        start = self._starts.get(descriptor["run_start"], {})
+        for stream in announced_streams(start, descriptor):
+            wanted = self._streams is None or stream.name in self._streams
+            if wanted and stream.address.startswith("inproc:"):
+                raise FrameStreamError(
+                    f"{self.name} runs in a process of its own, which cannot reach the frames of "
+                    f"{stream.data_key} at {stream.address}; make the camera with "
+                    "stream_address='ipc://'."
+                )
+
+    def _submit(self, method: str, *arguments: Any) -> "Future[Any]":
+        answer: Future[Any] = Future()
+        with self._lock:
+            self._number += 1
+            number = self._number
+            self._calls[number] = answer
+        self._send_bytes(pickle.dumps(Call(number, method, arguments)))
+        return answer
+
+    def _send_bytes(self, message: bytes) -> None:
+        try:
+            with self._lock:
+                self._connection.send_bytes(message)
+        except OSError as error:
+            raise self._gone() from error
+
+    def _result(self, answer: "Future[Any]", asked: str, timeout_s: float | None) -> Any:
+        try:
+            return answer.result(timeout_s)
+        except FutureTimeoutError:
+            raise ConcertinoError(
+                f"{self.name} (process {self.pid}) has not answered {asked} within {timeout_s:g} s."
+            ) from None
+
+    def _listen(self) -> None:
+        try:
+            while True:
+                said = self._connection.recv()
+                if isinstance(said, Emitted):
+                    self._hand_on(said)
+                else:
+                    self._note(said)
+        except (EOFError, OSError):
+            self._connection.close()
+            error = self._gone()
+            with self._lock:
+                waiting = list(self._calls.values())
+                self._calls.clear()
+            for answer in waiting:
+                if not answer.done():
+                    answer.set_exception(error)
+
+    def _hand_on(self, said: Emitted) -> None:
+        for callback in self._callbacks:
+            try:
+                callback(said.name, said.document)
+            except Exception as error:  # answers must still be heard
+                LOG.warning("%r could not use a %s document: %s", callback, said.name, error)
+
+    def _note(self, said: Answer) -> None:
+        with self._lock:
+            answer = self._calls.pop(said.number)
+        if said.error is None:
+            answer.set_result(said.value)
+        else:
+            answer.set_exception(said.error)
+
+    def _gone(self) -> ConcertinoError:
+        if self._closed:
+            return ConcertinoError(f"{self.name} was closed; make a new one.")
+        try:
+            status = self._process.wait(1.0)
+        except subprocess.TimeoutExpired:
+            return ConcertinoError(f"{self.name} (process {self.pid}) does not listen any more.")
+        how = f"was ended by {signal.Signals(-status).name}" if status < 0 else f"ended ({status})"
+        return ConcertinoError(
+            f"The process of {self.name} ({self.pid}) {how}; make a new one for the next run."
+        )
+
+
+def _start(name: str) -> tuple[subprocess.Popen[bytes], socket.socket]:
+    ours, theirs = socket.socketpair()
+    with theirs:
+        try:
+            process = subprocess.Popen(
+                [sys.executable, "-m", _PROGRAM, str(theirs.fileno())],
+                pass_fds=(theirs.fileno(),),
+                stdin=subprocess.DEVNULL,
+                # Ctrl-C in the terminal is for the plan.
+                start_new_session=True,
+                env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
+            )
+        except OSError as error:
+            ours.close()
+            raise ConcertinoError(f"The process of {name} cannot be started: {error}.") from error
+    return process, ours

@@ -1,0 +1,261 @@
+"""Pictures of a reconstruction that goes on: in a thread of their own, for who looks at them."""
+
+import logging
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from concertino import ParameterError, ReconstructionError
+from concertino.frames import FrameStream
+from concertino.reconstruction import Reconstructor
+
+from ._processing_run import DocumentCallback, ProcessingRun
+
+LOG = logging.getLogger(__name__)
+
+Preview = Callable[[NDArray[np.float32]], None]
+
+_MOST_SLICES = 4
+_SHARE = 3.0  # so many times as long as a look took is waited for the next one, at least
+
+
+class Previews:
+    """Computes slices and planes while projections arrive, and shows them.
+
+    They are shown on frame streams of a processing run of their own, whose documents tell their
+    addresses. Nothing is computed for streams that nobody has subscribed to. Taking frames and the
+    result never wait for who looks.
+
+    Parameters
+    ----------
+    newest : callable
+        Returns the reconstructor that is being fed; of a time series, that of the newest tomogram.
+    raw : mapping
+        Start document of the run that is reconstructed.
+    callbacks : sequence of callable
+        Take the documents.
+    preview : callable, optional
+        Is given the slices.
+    rows : sequence of float, optional
+        Slices to show; some at equal distances by default.
+    planes : tuple of float, float and int, or None
+        x and y in px and detector row of three orthogonal planes; None: none.
+    period_s : float
+        Time between two looks at least, in seconds.
+    stream_address : str, optional
+        Where subscribers find the frames.
+    """
+
+    def __init__(
+        self,
+        newest: Callable[[], Reconstructor],
+        raw: Mapping[str, Any],
+        callbacks: Sequence[DocumentCallback],
+        *,
+        preview: Preview | None,
+        rows: Sequence[float] | None,
+        planes: tuple[float, float, int | None] | None,
+        period_s: float,
+        stream_address: str | None,
+    ) -> None:
+        self._newest, self._raw, self._callbacks = newest, raw, callbacks
+        self._preview, self._chosen, self._planes = preview, rows, planes
+        self._period_s, self._address = period_s, stream_address
+        self._run: ProcessingRun | None = None
+        self._frames: dict[str, FrameStream] = {}
+        self._open = ExitStack()
+        self._rows: tuple[float, ...] = ()
+        self._wake = threading.Event()
+        self._closing = self._begun = False
+        self._lock = threading.Lock()
+        self._thread = threading.Thread(target=self._look_again, name="previews", daemon=True)
+        self._thread.start()
+
+    def came(self) -> None:
+        """Say that there is more to look at."""
+        self._wake.set()
+
+    def changed(self) -> None:
+        """Say that settings have changed: of slices, their number or size, too."""
+        with self._lock:
+            if not self._closing and self._begun:
+                self._end_run()
+                self._begin()
+        self._wake.set()
+
+    def stop(self) -> None:
+        """Compute no more."""
+        self._closing = True
+        self._wake.set()
+        self._thread.join()
+
+    def end(self, volume: NDArray[np.float32] | None, error: BaseException | None = None) -> None:
+        """Show the result, if there is one, and end the run."""
+        with self._lock:
+            if volume is not None and self._preview is not None:
+                self._call(volume)
+            if volume is not None and self._begun:
+                every = self._newest().slice_rows
+                places = [every.index(row) for row in self._rows]
+                self._publish_slices(volume[places])
+                self._publish_planes(self._newest())
+            self._end_run(error)
+
+    def _begin(self) -> None:
+        reconstructor = self._newest()
+        self._rows = self._shown_rows(reconstructor)
+        if not self._callbacks:
+            return
+        self._run = ProcessingRun(
+            self._raw,
+            "reconstruction_preview",
+            reconstructor.settings.model_dump(mode="json"),
+            directory=None,
+            callbacks=self._callbacks,
+            more={"transient": True},
+            stream_address=self._address,
+        )
+        slices = {self._key(row): reconstructor.slice_shape for row in self._rows}
+        if slices:
+            rows = {self._key(row): {"rows": [float(row)]} for row in self._rows}
+            self._announce("slices", slices, rows)
+        if self._planes is not None:
+            try:
+                shapes = reconstructor.plane_shapes()
+            except ParameterError as error:
+                LOG.info("planes are not shown: %s", error)
+                self._planes = None
+                return
+            x, y, row = self._planes
+            where: dict[str, Any] = {"x": float(x), "y": float(y)}
+            if row is not None:
+                where["row"] = int(row)
+            planes = {f"plane_{name}": shape for name, shape in shapes.items()}
+            self._announce("planes", planes, dict.fromkeys(planes, where))
+
+    def _announce(
+        self,
+        stream: str,
+        shapes: Mapping[str, tuple[int, int]],
+        configuration: Mapping[str, Mapping[str, Any]],
+    ) -> None:
+        assert self._run is not None
+        opened = {
+            key: self._open.enter_context(
+                # The newest is all that is kept.
+                FrameStream(self._address, shape=shape, dtype="f4", name=key, ring_bytes=0)
+            )
+            for key, shape in shapes.items()
+        }
+        self._frames |= opened
+        self._run.announce(opened, stream, configuration)
+
+    def _end_run(self, error: BaseException | None = None) -> None:
+        for stream in self._frames.values():
+            stream.end()
+        self._frames.clear()
+        self._open.close()
+        if self._run is not None:
+            self._run.stop(error)
+            self._run = None
+
+    def _shown_rows(self, reconstructor: Reconstructor) -> tuple[float, ...]:
+        every = reconstructor.slice_rows
+        if self._chosen is not None:
+            return tuple(row for row in dict.fromkeys(map(float, self._chosen)) if row in every)
+        if len(every) <= _MOST_SLICES:
+            return tuple(dict.fromkeys(every))
+        places = np.linspace(0, len(every) - 1, _MOST_SLICES + 1)[1:-1].round().astype(int)
+        return tuple(every[place] for place in places)
+
+    @staticmethod
+    def _key(row: float) -> str:
+        # names of data keys hold no dots
+        return f"slice_{row:g}".replace(".", "_")
+
+    def _look_again(self) -> None:
+        # Streams and callbacks take their time, too.
+        with self._lock:
+            if not self._closing:
+                self._begun = True
+                self._begin()
+        self._rest(time.monotonic() + self._period_s)
+        while True:
+            self._wake.wait()
+            self._wake.clear()
+            if self._closing:
+                return
+            began_s = time.monotonic()
+            try:
+                with self._lock:
+                    self._look()
+            except ReconstructionError as error:
+                LOG.debug("nothing to show yet: %s", error)
+            except Exception as error:
+                LOG.warning("Previews of run %s end: %s", self._raw["uid"], error)
+                return
+            took_s = time.monotonic() - began_s
+            self._rest(began_s + max(self._period_s, (1 + _SHARE) * took_s))
+
+    def _rest(self, until_s: float) -> None:
+        while not self._closing and (left_s := until_s - time.monotonic()) > 0:
+            time.sleep(min(left_s, 0.05))
+
+    def _watched(self, prefix: str) -> bool:
+        return any(stream.watched for key, stream in self._frames.items() if key.startswith(prefix))
+
+    def _look(self) -> None:
+        reconstructor = self._newest()
+        looked_at = self._watched("slice_") or self._preview is not None
+        if not looked_at and not self._watched("plane_"):
+            return
+        self._tell_axis(reconstructor)
+        if looked_at and self._rows:
+            slices = reconstructor.slices(self._rows)
+            self._publish_slices(slices)
+            if self._preview is not None and not self._closing:
+                self._call(slices)
+        if not self._closing:
+            self._publish_planes(reconstructor)
+
+    def _tell_axis(self, reconstructor: Reconstructor) -> None:
+        axis = reconstructor.glimpsed_axis()
+        if self._run is not None:
+            self._run.record(
+                "axis",
+                {
+                    "center": float(axis.center_px),
+                    "center_confidence": float(axis.confidence),
+                    "center_method": axis.method,
+                    "projections": reconstructor.received,
+                    "projections_planned": reconstructor.num_projections,
+                },
+            )
+
+    def _publish_slices(self, slices: NDArray[np.float32]) -> None:
+        for row, image in zip(self._rows, slices, strict=True):
+            stream = self._frames.get(self._key(row))
+            if stream is not None:
+                stream.publish(np.ascontiguousarray(image))
+
+    def _publish_planes(self, reconstructor: Reconstructor) -> None:
+        if self._planes is None or not self._watched("plane_"):
+            return
+        planes = reconstructor.planes(*self._planes)
+        for name in ("xy", "xz", "yz"):
+            image = np.ascontiguousarray(getattr(planes, name))
+            self._frames[f"plane_{name}"].publish(image)
+
+    def _call(self, slices: NDArray[np.float32]) -> None:
+        """Call the user's function; what it raises is its own affair."""
+        assert self._preview is not None
+        try:
+            self._preview(slices)
+        except Exception as error:
+            LOG.warning("The preview function failed, and is not called any more: %s", error)
+            self._preview = None

@@ -1,0 +1,369 @@
+"""Alarms while a scan goes on, and again when it is replayed."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import wait as wait_for
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any, Protocol, cast
+
+from event_model import EventPage, unpack_event_page
+
+from concertino import AlarmError, DocumentError, ParameterError
+from concertino.documents import TomoBlock
+from concertino.frames import FrameBatch, Subscription, subscribe
+
+from ._alarm import Alarm
+from ._alarm_checks import Check, Examiner, FlatDrift, Later, LostFrames, Saturation, SeenFrame
+from ._beam_current import BeamCurrent, BeamDips
+from ._frame_callback import AnnouncedStream, FrameCallback
+from ._processing_run import DocumentCallback, ProcessingRun, stored_processing_run
+from ._sample_moved import SampleMoved
+
+LOG = logging.getLogger("concertino.alarms")
+
+_SEVERITY = {"note": logging.INFO, "warn": logging.WARNING}
+
+
+class PauseSwitch(Protocol):
+    """What can have a scan pause, such as `concertino.plans.Hold`."""
+
+    def request(self, reason: str, spoiled_since_s: float | None = None) -> None:
+        """Have the scan pause; frames exposed since a time are taken again."""
+
+    def release(self, reason: str | None = None) -> None:
+        """Let it go on, as far as this reason is concerned."""
+
+
+def default_checks() -> tuple[Check, ...]:
+    """Return what is watched by default: saturation, flats, the sample and lost frames."""
+    return (Saturation(), FlatDrift(), SampleMoved(), LostFrames())
+
+
+class ScanAlarms(FrameCallback):
+    """Watches a scan and raises an alarm when something passes a limit.
+
+    Each alarm is logged, so it stands in the run's log, and is an event of the stream ``alarms`` of a
+    processing run, with figure, unit, limit and frame. The level of its check says what else happens: a
+    scan is paused or failed.
+
+    Every frame is acknowledged at once, but only some are looked at, by their index and so the same in a
+    replay. A replay gives the same alarms.
+
+    Parameters
+    ----------
+    checks : sequence of check
+        What is watched: `Saturation`, `FlatDrift`, `SampleMoved`, `LostFrames`, `BeamCurrent`; the first
+        four by default, as warnings.
+    samples : int
+        Frames of each stream that are looked at, at most and evenly spread, besides those that a check
+        needs.
+    hold : Hold, optional
+        Has a scan pause. A session gives its own. Without one, alarms that should pause are warnings.
+    directory : str or Path, optional
+        Where the directories of the processing runs are made; beside the raw run's by default.
+    callbacks : sequence of callable
+        Take the documents of the processing runs, such as a `LiveView`, which shows the alarms.
+    name : str
+        Name as a subscriber.
+
+    Attributes
+    ----------
+    alarms : list of Alarm
+        Of the last run.
+
+    Examples
+    --------
+    >>> from concertino.callbacks import Saturation, SampleMoved, ScanAlarms
+    >>> alarms = ScanAlarms([Saturation(share=0.01), SampleMoved(limit_px=1.5, level="pause")])
+    >>> alarms.alarms
+    []
+    """
+
+    def __init__(
+        self,
+        checks: Sequence[Check] | None = None,
+        *,
+        samples: int = 100,
+        hold: PauseSwitch | None = None,
+        directory: str | Path | None = None,
+        callbacks: Sequence[DocumentCallback] = (),
+        name: str = "alarms",
+    ) -> None:
+        if samples < 1:
+            raise ParameterError(
+                f"samples: {samples!r} was given; give how many frames of each stream are looked at, "
+                "1 or more."
+            )
+        super().__init__(name)
+        self.checks = tuple(default_checks() if checks is None else checks)
+        self.alarms: list[Alarm] = []
+        self.hold = hold
+        self._samples = samples
+        self._directory = None if directory is None else Path(directory)
+        self._callbacks = list(callbacks)
+        self._jobs: dict[str, _Job] = {}
+        self._recorder = ThreadPoolExecutor(1, thread_name_prefix=f"recorder {name}")
+        self._pending: list[Future[None]] = []
+
+    @property
+    def monitors(self) -> tuple[Any, ...]:
+        """Signals that must be monitored in the runs; a session does so."""
+        signals = [c.signal for c in self.checks if isinstance(c, BeamCurrent)]
+        return tuple(signal for signal in signals if not isinstance(signal, str))
+
+    @property
+    def busy(self) -> bool:
+        """Whether alarms are still being recorded."""
+        return any(not pending.done() for pending in self._pending)
+
+    @property
+    def run_directory(self) -> Path | None:
+        """Directory of the processing run of the last run that had alarms."""
+        return self._last_directory
+
+    _last_directory: Path | None = None
+
+    def wait(self, timeout_s: float | None = None) -> None:
+        """Wait until the alarms of the last run are recorded.
+
+        Raises
+        ------
+        ConcertinoError
+            If they could not be.
+        """
+        done, _ = wait_for(self._pending, timeout_s)
+        self._pending = [pending for pending in self._pending if pending not in done]
+        for pending in done:
+            pending.result()
+
+    def close(self) -> None:
+        """Wait until all is recorded, and end the threads."""
+        for job in list(self._jobs.values()):
+            job.cancel()
+        self._recorder.shutdown()
+
+    def __call__(self, name: str, document: Mapping[str, Any]) -> None:
+        """Take one document."""
+        super().__call__(name, document)
+        told = [(name, document)] if name in ("descriptor", "event") else []
+        if name == "event_page":
+            told = [("event", event) for event in unpack_event_page(cast(EventPage, document))]
+        for job in list(self._jobs.values()) if told else ():
+            for kind, single in told:
+                job.look(lambda examiner, k=kind, d=single: examiner.document(k, d))  # type: ignore[misc]
+            job.follow_dips()
+        if self._errors:
+            raise self._errors.pop(0)
+
+    def run_started(self, start: Mapping[str, Any]) -> None:
+        """Begin to watch an imaging run; others are left alone."""
+        if "tomo" not in start:
+            return
+        try:
+            tomo = TomoBlock.from_start(start)
+        except DocumentError as error:
+            LOG.warning("run %s is not watched: %s", start["uid"], error)
+            return
+        self.alarms = []
+        self._jobs[start["uid"]] = _Job(self, start, tomo)
+
+    def stream_started(self, stream: AnnouncedStream) -> None:
+        """Subscribe to the streams of images of a run that is watched."""
+        job = self._jobs.get(stream.start["uid"])
+        if job is not None and job.tomo.kind(stream.name) is not None:
+            super().stream_started(stream)
+
+    def subscribe(self, stream: AnnouncedStream) -> Subscription:
+        """Subscribe to a stream, every frame."""
+        return subscribe(stream.address, name=self.name)
+
+    def take(self, stream: AnnouncedStream, subscription: Subscription) -> None:
+        """Look at some of the frames, and let go of all.
+
+        Raises
+        ------
+        AlarmError
+            If an alarm is to fail the run.
+        """
+        job = self._jobs[stream.start["uid"]]
+        every = job.spacing(stream.name, self._samples)
+        for batch in subscription:
+            job.frames(stream.name, batch, every)
+            subscription.acknowledge(batch.stop)
+            if self._errors:
+                raise self._errors[0]
+
+    def run_stopped(self, start: Mapping[str, Any], stop: Mapping[str, Any]) -> None:
+        """Look back, and have the processing run end."""
+        job = self._jobs.pop(start["uid"], None)
+        if job is not None:
+            job.look(lambda examiner: examiner.end())
+            job.cancel()
+            self._submit(job.close)
+
+    def raise_later(self, job: _Job, work: Later) -> None:
+        """Do work that takes long, and act on the alarms that it gives."""
+
+        def do() -> None:
+            for alarm in job.found(work):
+                job.record(alarm)
+                self._act(alarm)
+
+        self._submit(do)
+
+    def raise_alarm(self, job: _Job, alarm: Alarm) -> None:
+        """Act on an alarm; called by any thread."""
+        self._submit(lambda: job.record(alarm))
+        self._act(alarm)
+
+    def _act(self, alarm: Alarm) -> None:
+        self.alarms.append(alarm)
+        LOG.log(_SEVERITY.get(alarm.level, logging.ERROR), "%s: %s", alarm.check, alarm.message)
+        if alarm.level == "fail":
+            self.report(AlarmError(f"{alarm.check}: {alarm.message}"))
+        elif alarm.level == "pause" and alarm.check != "beam current":
+            self.pause(f"{alarm.check}: {alarm.message}")
+
+    def pause(self, reason: str, spoiled_since_s: float | None = None) -> None:
+        """Have the scan pause, if that is possible."""
+        if self.hold is None:
+            LOG.warning("the scan cannot be paused: no Hold was given to %s", self.name)
+        else:
+            self.hold.request(reason, spoiled_since_s)
+
+    def open_record(self, stack: ExitStack, start: Mapping[str, Any]) -> ProcessingRun | None:
+        """Open the processing run of a run."""
+        limits = {type(check).__name__: _limits(check) for check in self.checks}
+        run = stack.enter_context(
+            stored_processing_run(
+                start, "alarms", limits,
+                name=self.name, directory=self._directory, callbacks=self._callbacks,
+            )
+        )  # fmt: skip
+        self._last_directory = None if run is None else run.directory
+        return run
+
+    def _submit(self, work: Callable[[], None]) -> None:
+        self._pending = [p for p in self._pending if not p.done() or p.exception() is not None]
+        self._pending.append(self._recorder.submit(work))
+
+
+class _Job:
+    """The watch over one run."""
+
+    def __init__(self, owner: ScanAlarms, start: Mapping[str, Any], tomo: TomoBlock) -> None:
+        self.start, self.tomo = start, tomo
+        self._owner = owner
+        self._lock = threading.Lock()
+        self._examiners: list[Examiner] = [check.examiner(start, tomo) for check in owner.checks]
+        self._stack = ExitStack()
+        self._run: ProcessingRun | None = None
+        self._opened = False
+        self._timers: dict[BeamDips, threading.Timer] = {}
+        self._paused: set[BeamDips] = set()
+
+    def spacing(self, stream: str, samples: int) -> int:
+        """Return of how many frames of a stream one is looked at."""
+        base = self.tomo.segment(stream).base
+        count = int(self.start.get("frames", {}).get(base, 10 * samples))
+        return max(1, -(-count // samples))
+
+    def frames(self, stream: str, batch: FrameBatch, every: int) -> None:
+        """Look at frames."""
+        kind, first = self.tomo.kind(stream), self.tomo.segment(stream).first + batch.start
+        assert kind is not None
+        self.look(lambda e: e.exposures(stream, first, batch.numbers, batch.timestamps))
+        for offset in range(len(batch)):
+            index = first + offset
+            if index % every and not any(e.wants(kind, index) for e in self._examiners):
+                continue
+            seen = SeenFrame(kind, stream, index, batch.frames[offset])
+            self.look(lambda e, seen=seen: e.frame(seen))  # type: ignore[misc]
+
+    def found(self, work: Later) -> list[Alarm]:
+        """Return what work that takes long gives; nothing if it breaks."""
+        try:
+            return list(work())
+        except Exception as error:
+            LOG.exception("something could not be compared: %s", error)
+            return []
+
+    def look(self, question: Callable[[Examiner], Iterable[Alarm | Later]]) -> None:
+        """Ask every examiner, and raise the alarms that they give."""
+        for examiner in list(self._examiners):
+            try:
+                with self._lock:
+                    alarms = list(question(examiner))
+            except Exception as error:
+                # A check that cannot cope must not cost the scan.
+                LOG.exception("%s watches no more: %s", type(examiner).__name__.strip("_"), error)
+                self._examiners.remove(examiner)
+                continue
+            for alarm in alarms:
+                if isinstance(alarm, Alarm):
+                    self._owner.raise_alarm(self, alarm)
+                else:
+                    self._owner.raise_later(self, alarm)
+
+    def follow_dips(self) -> None:
+        """Have the scan pause while a signal is below its limit, and for a time after that."""
+        for examiner in self._dips():
+            hold, asked = self._owner.hold, examiner.asked
+            if asked.level != "pause":
+                continue
+            if examiner.below_since_s is not None:
+                if (timer := self._timers.pop(examiner, None)) is not None:
+                    timer.cancel()
+                if examiner not in self._paused:
+                    self._paused.add(examiner)
+                    self._owner.pause(asked.reason, examiner.below_since_s - asked.lag_s)
+            elif examiner in self._paused and examiner not in self._timers and hold is not None:
+                timer = threading.Timer(asked.recovered_s, self._recovered, (examiner, hold))
+                timer.daemon = True
+                self._timers[examiner] = timer
+                timer.start()
+
+    def cancel(self) -> None:
+        """Stop following signals: the run is over, and nothing of it is to hold the next."""
+        for timer in self._timers.values():
+            timer.cancel()
+        for examiner in self._paused:
+            if self._owner.hold is not None:
+                self._owner.hold.release(examiner.asked.reason)
+        self._timers.clear()
+        self._paused.clear()
+
+    def record(self, alarm: Alarm) -> None:
+        """Put an alarm into the processing run, which begins with the first."""
+        if not self._opened:
+            self._opened = True
+            self._run = self._owner.open_record(self._stack, self.start)
+        if self._run is not None:
+            self._run.record("alarms", alarm.columns())
+
+    def close(self) -> None:
+        """End the processing run."""
+        self._stack.close()
+
+    def _dips(self) -> Iterator[BeamDips]:
+        return (examiner for examiner in self._examiners if isinstance(examiner, BeamDips))
+
+    def _recovered(self, examiner: BeamDips, hold: PauseSwitch) -> None:
+        self._timers.pop(examiner, None)
+        if examiner.below_since_s is None:
+            self._paused.discard(examiner)
+            LOG.info("%s has recovered; the scan goes on", examiner.asked.key)
+            hold.release(examiner.asked.reason)
+
+
+def _limits(check: Check) -> dict[str, Any]:
+    """Return the settings of a check, JSON-safe."""
+    return {
+        name: value if isinstance(value, (int, float, str, tuple, type(None))) else value.name
+        for name, value in vars(check).items()
+    }

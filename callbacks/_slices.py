@@ -1,0 +1,113 @@
+"""What the slices of a reconstruction are: rows, positions, axis."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from concertino.documents import TomoBlock
+from concertino.reconstruction import AxisEstimate, ReconstructionResult, ReconstructionSettings
+
+
+def slice_rows(settings: ReconstructionSettings, height: int) -> tuple[int, ...]:
+    """Return the detector rows that become slices, in order.
+
+    Parameters
+    ----------
+    settings
+        What is reconstructed.
+    height
+        Rows of the detector.
+    """
+    if settings.slices is not None:
+        return settings.slices
+    if settings.region is not None:
+        return tuple(int(row) for row in np.arange(*settings.region))
+    return tuple(range(height))
+
+
+def slices_configuration(
+    result: ReconstructionResult,
+    axis: AxisEstimate,
+    tomo: TomoBlock,
+    rows: Sequence[int],
+    *,
+    series: bool = False,
+) -> dict[str, Any]:
+    """Return the configuration of a stream of slices: how they came about, and where they are.
+
+    Parameters
+    ----------
+    result
+        The reconstruction, or its first part.
+    axis
+        The rotation axis.
+    tomo
+        Of the scan.
+    rows
+        Detector rows of all slices, in order.
+    series
+        More tomograms of these rows follow, so that slices are only counted.
+    """
+    settings = result.settings
+    swept: tuple[str, Sequence[float]] | None = ("slice", []) if series else None
+    if settings.z_parameter is not None and settings.region is not None:
+        values = np.arange(*settings.region)[: len(result.volume)].tolist()
+        swept = settings.z_parameter, values
+    return {
+        "center": float(axis.center_px),
+        "center_confidence": float(axis.confidence),
+        "missing_projections": len(result.missing),
+        **axes_configuration(settings, tomo, result.volume.shape[1:], rows, swept),
+    }
+
+
+def axes_configuration(
+    settings: ReconstructionSettings,
+    tomo: TomoBlock,
+    shape: tuple[int, ...],
+    rows: Sequence[int],
+    swept: tuple[str, Sequence[float]] | None = None,
+) -> dict[str, Any]:
+    """Return where slices are, as an image writer takes it from the configuration of their stream.
+
+    Parameters
+    ----------
+    settings
+        How they were reconstructed.
+    tomo
+        Of the scan; in um if it has a pixel size.
+    shape
+        Of a slice, (height, width).
+    rows
+        Detector rows of all slices, in order.
+    swept
+        The setting that takes the place of z, and its values.
+
+    Returns
+    -------
+    dict
+        Name, unit and values of the first axis, start and step of the others. z grows with the detector's
+        row; x and y count from the rotation axis.
+    """
+    pixel = tomo.pixel_size_um or 1.0
+    unit = "px" if tomo.pixel_size_um is None else "um"
+    if swept is None:
+        name, axis_unit, values = "z", unit, [float(row) * pixel for row in rows]
+    else:
+        name, axis_unit, values = swept[0], "", [float(value) for value in swept[1]]
+    return {
+        "axis": name,
+        "axis_unit": axis_unit,
+        "axis_values": values,
+        "pixel_unit": unit,
+        "y": _start_and_step(settings.y_region, shape[0], pixel),
+        "x": _start_and_step(settings.x_region, shape[1], pixel),
+    }
+
+
+def _start_and_step(
+    region: tuple[float, float, float] | None, size: int, pixel: float
+) -> list[float]:
+    start, step = (-(size - 1) / 2, 1.0) if region is None else (region[0], region[2])
+    return [start * pixel, step * pixel]

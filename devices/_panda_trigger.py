@@ -1,0 +1,163 @@
+"""A PandA as trigger device: its sequencer gives pulses at positions of an encoder, or at times."""
+
+import asyncio
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from ophyd_async.core import AsyncStatus
+
+from concertino import DeviceError
+from concertino.frames import PulseTrain
+
+_LONGEST_TABLE = 4096
+_TICKS_PER_S = 1_000_000
+
+
+@dataclass(frozen=True)
+class PandaAxis:
+    """How an axis is connected to a PandA.
+
+    Parameters
+    ----------
+    input : str
+        The position output that the sequencer compares, such as ``"INENC1.VAL"``.
+    counts_per_unit : float
+        Encoder counts for one unit of the axis (deg, mm), with its sign.
+    offset : float
+        Position of the axis at 0 counts, in its unit.
+    """
+
+    input: str
+    counts_per_unit: float
+    offset: float = 0.0
+
+    def counts(self, position: float) -> int:
+        """Return the encoder's counts at a position of the axis."""
+        return round((position - self.offset) * self.counts_per_unit)
+
+
+class PandaTrigger:
+    """Gives pulses by a PandA's sequencer, for the parameter `trigger` of the plans.
+
+    The first output of the sequencer (OUTA) goes to the camera's trigger input. Each position is a row of the
+    sequencer's table, 4096 at most; times are one row that repeats.
+
+    Parameters
+    ----------
+    panda : device
+        Of `ophyd_async.fastcs.panda`, connected: an ``HDFPanda``, or anything with ``seq`` blocks.
+    axes : mapping of str to PandaAxis
+        How the axes are connected, by their names.
+    seq : int
+        Number of the sequencer.
+    width_s : float
+        Length of a pulse in s.
+
+    Notes
+    -----
+    Tested on soft signals of the types that the blocks have, never on hardware: what is proven is what is
+    written to the blocks, not what the box does with it. Connecting to one needs ``ophyd-async[pva]``.
+    """
+
+    parent = None
+
+    def __init__(
+        self,
+        panda: Any,
+        axes: Mapping[str, PandaAxis] | None = None,
+        *,
+        seq: int = 1,
+        width_s: float = 1e-5,
+    ) -> None:
+        self.axes = dict(axes or {})
+        self._panda = panda
+        self._number = seq
+        self._width = max(1, round(width_s * _TICKS_PER_S))
+        self._single = False
+
+    @property
+    def name(self) -> str:
+        """Name of the PandA."""
+        return str(self._panda.name)
+
+    @AsyncStatus.wrap
+    async def prepare(self, value: PulseTrain) -> None:
+        """Write the sequencer's table.
+
+        Raises
+        ------
+        DeviceError
+            If it has too few rows, or the axis is not connected.
+        """
+        from ophyd_async.fastcs.panda import PandaPosMux, PandaTimeUnits
+
+        table, repeats = self._table(value)
+        self._single = not value.positions and not value.period_s
+        seq = self._panda.seq[self._number]
+        mux: Any = self.axes[value.axis].input if value.positions else PandaPosMux.ZERO
+        await self.stop()
+        # The units first: the box converts what it holds when they change.
+        await seq.prescale_units.set(PandaTimeUnits.US)
+        await asyncio.gather(
+            seq.prescale.set(1.0), seq.posa.set(mux), seq.repeats.set(repeats), seq.table.set(table)
+        )
+
+    @AsyncStatus.wrap
+    async def set(self, value: bool) -> None:
+        """Give pulses from now on (True), or no more (False)."""
+        if not value:
+            await self.stop()
+        elif not self._single:
+            await self._enable()
+
+    @AsyncStatus.wrap
+    async def trigger(self) -> None:
+        """Give one pulse."""
+        if not self._single:
+            raise DeviceError(
+                f"Trigger device {self.name} is armed for pulses by itself; prepare it with "
+                "PulseTrain(count) for pulses one by one."
+            )
+        await self.stop()
+        await self._enable()
+
+    async def stop(self, success: bool = True) -> None:
+        """Give no more pulses."""
+        from ophyd_async.fastcs.panda import PandaBitMux
+
+        await self._panda.seq[self._number].enable.set(PandaBitMux.ZERO)
+
+    async def _enable(self) -> None:
+        from ophyd_async.fastcs.panda import PandaBitMux
+
+        await self._panda.seq[self._number].enable.set(PandaBitMux.ONE)
+
+    def _table(self, train: PulseTrain) -> tuple[Any, int]:
+        """Return the sequencer's table, and how often it is to be repeated."""
+        from ophyd_async.fastcs.panda import SeqTable, SeqTrigger
+
+        if not train.positions:
+            rest = max(1, round(train.period_s * _TICKS_PER_S) - self._width)
+            row = SeqTable.row(time1=self._width, outa1=True, time2=rest)
+            return row, train.count if train.period_s else 1
+        axis = self.axes.get(train.axis)
+        if axis is None:
+            raise DeviceError(
+                f"Trigger device {self.name} was asked for pulses at positions of {train.axis!r}; it knows "
+                f"{', '.join(self.axes) or 'none'}. Give PandaTrigger its axes."
+            )
+        if len(train.positions) > _LONGEST_TABLE:
+            raise DeviceError(
+                f"Trigger device {self.name} was asked for pulses at {len(train.positions)} positions; its "
+                f"sequencer has {_LONGEST_TABLE} rows. Take fewer projections a run, or give pulses at times."
+            )
+        counts = [axis.counts(position) for position in train.positions]
+        up = counts[-1] >= counts[0]
+        table = SeqTable.empty()
+        for count in counts:
+            table += SeqTable.row(
+                trigger=SeqTrigger.POSA_GT if up else SeqTrigger.POSA_LT, position=count,
+                time1=self._width, outa1=True, time2=1,
+            )  # fmt: skip
+        return table, 1

@@ -1,0 +1,245 @@
+"""The cameras that expose together in a run, and when their frames are read out."""
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal, TypeAlias
+
+import bluesky.plan_stubs as bps
+from bluesky import Msg
+from bluesky.protocols import Readable
+from bluesky.utils import MsgGenerator, short_uid
+
+from concertino import ParameterError
+from concertino.documents import LEDGER, StreamSegment, camera_stream
+from concertino.frames import FrameRequest
+
+from ._parameters import check_request, read_number
+from ._protocols import FrameCamera
+from ._questions import awaited
+
+Readout = Literal["direct", "later"]
+OnLost = Literal["fail", "flag"]
+Trigger = Literal["internal", "software", "edge"]
+
+#: What plans take as their ``camera``.
+Cameras: TypeAlias = Readable[Any] | Sequence[Readable[Any]]
+
+
+@dataclass(frozen=True)
+class CameraSet:
+    """Cameras that expose together, each on streams of its own.
+
+    The first one's streams have the plain names (``projections``), another's its name behind them
+    (``projections-camera2``). To plans it is the first camera, as far as that is asked for its name,
+    frame rate and such.
+
+    Parameters
+    ----------
+    cameras : tuple of FrameCamera
+        One or more, of different names.
+    readout : {"direct", "later"}
+        Whether frames are read out as they are taken, or recorded into the cameras' own memories first.
+
+    Raises
+    ------
+    ParameterError
+        If something is no camera, or two have the same name.
+
+    Examples
+    --------
+    >>> from concertino.devices import SimulatedBeamline
+    >>> from concertino.plans import CameraSet
+    >>> b = SimulatedBeamline(shape=(16, 16))
+    >>> detail = b.add_camera("detail", shape=(16, 16), pixel_size_um=1)
+    >>> cameras = CameraSet((b.camera, detail))
+    >>> [cameras.stream_of(camera, "flats") for camera in cameras.cameras]
+    ['flats', 'flats-detail']
+    """
+
+    cameras: tuple[Any, ...]
+    readout: Readout = "direct"
+
+    def __post_init__(self) -> None:
+        if not self.cameras:
+            raise ParameterError("camera: there is none. Give a camera, or several in a list.")
+        for camera in self.cameras:
+            if not isinstance(camera, FrameCamera):
+                raise ParameterError(
+                    f"camera: {camera!r} is no camera with a frame stream. Give a device such as "
+                    "SimulatedBeamline().camera or a FileCamera."
+                )
+        names = [camera.name for camera in self.cameras]
+        if len(set(names)) < len(names):
+            raise ParameterError(
+                f"camera: {', '.join(names)} were given. Give each camera once, and each a name of "
+                "its own."
+            )
+        if self.readout not in ("direct", "later"):
+            raise ParameterError(
+                f"readout: {self.readout!r} was given; give 'direct' to read frames out as they are "
+                "taken, or 'later' to record them into the camera's memory first."
+            )
+
+    @property
+    def first(self) -> Any:
+        """The camera whose streams have the plain names."""
+        return self.cameras[0]
+
+    @property
+    def others(self) -> tuple[Any, ...]:
+        """The cameras whose streams have their names."""
+        return self.cameras[1:]
+
+    @property
+    def name(self) -> str:
+        """Name of the first camera."""
+        return str(self.first.name)
+
+    @property
+    def frame_shape(self) -> tuple[int, int]:
+        """Shape (height, width) of the first camera's frames in pixels."""
+        shape: tuple[int, int] = self.first.frame_shape
+        return shape
+
+    @property
+    def frame_bytes(self) -> int:
+        """Size of one frame of the first camera, in bytes."""
+        return int(self.first.frame_bytes)
+
+    @property
+    def frame_rate(self) -> Any:
+        """Signal of the first camera, in Hz."""
+        return self.first.frame_rate
+
+    @property
+    def start_time(self) -> Any:
+        """Signal of the first camera, in s."""
+        return self.first.start_time
+
+    @property
+    def account(self) -> Any:
+        """Ledgers of the first camera."""
+        return self.first.account
+
+    @property
+    def pixel_size(self) -> Any:
+        """Signal of the first camera, in um."""
+        return self.first.pixel_size
+
+    def stream_of(self, camera: Any, stream: str) -> str:
+        """Return the name of a camera's stream."""
+        return stream if camera is self.first else camera_stream(stream, camera.name)
+
+    def streams(self, stream: str) -> dict[str, Any]:
+        """Return the camera of each of the streams that are taken together."""
+        return {self.stream_of(camera, stream): camera for camera in self.cameras}
+
+    def request(
+        self, camera: Any, count: int, stream: str, trigger: Trigger, on_lost: OnLost
+    ) -> FrameRequest:
+        """Return what is asked of one of the cameras."""
+        segment = StreamSegment.of(stream)
+        return FrameRequest(
+            count, segment.base, trigger, on_lost,
+            first=segment.first, stream=self.stream_of(camera, stream), readout=self.readout,
+        )  # fmt: skip
+
+
+def camera_set(camera: Any, readout: Readout = "direct") -> CameraSet:
+    """Return the cameras that a plan was given: one, several in a sequence, or a `CameraSet`.
+
+    Raises
+    ------
+    ParameterError
+        As `CameraSet`.
+    """
+    if isinstance(camera, CameraSet):
+        return camera
+    several = isinstance(camera, Sequence) and not isinstance(camera, str)
+    return CameraSet(tuple(camera) if several else (camera,), readout)
+
+
+def common_frame_rate(cameras: CameraSet) -> MsgGenerator[float]:
+    """Return the frame rate, in Hz, of cameras that run freely while something moves.
+
+    Raises
+    ------
+    ParameterError
+        If they differ: frame ``i`` would be at another angle for each camera.
+    """
+    rates = []
+    for camera in cameras.cameras:
+        rates.append((yield from read_number(camera.frame_rate)))
+    if len(set(rates)) > 1:
+        found = ", ".join(
+            f"{camera.name} runs at {rate:g} Hz"
+            for camera, rate in zip(cameras.cameras, rates, strict=True)
+        )
+        raise ParameterError(
+            f"camera: {found}. In a continuous scan each frame must be at the same angle for all "
+            "cameras, so set the same frame_rate."
+        )
+    return float(rates[0])
+
+
+def check_requests_of(
+    cameras: CameraSet, count: int, stream: str, trigger: Trigger, on_lost: OnLost
+) -> MsgGenerator[None]:
+    """Ask each camera whether it can deliver the frames of a stream.
+
+    Raises
+    ------
+    CameraError
+        If one cannot.
+    """
+    for camera in cameras.cameras:
+        yield from check_request(camera, cameras.request(camera, count, stream, trigger, on_lost))
+
+
+def stage_cameras(cameras: CameraSet) -> MsgGenerator[None]:
+    """Stage all cameras."""
+    yield from bps.stage_all(*cameras.cameras)
+
+
+def prepare_cameras(
+    cameras: CameraSet, count: int, stream: str, trigger: Trigger, on_lost: OnLost
+) -> MsgGenerator[None]:
+    """Have all cameras make their frame streams."""
+    group = short_uid("prepared")
+    for camera in cameras.cameras:
+        request = cameras.request(camera, count, stream, trigger, on_lost)
+        yield from bps.prepare(camera, request, group=group)
+    yield from bps.wait(group)
+
+
+def wait_exposed(cameras: CameraSet) -> MsgGenerator[None]:
+    """Wait until all frames are in the cameras' memories.
+
+    Raises
+    ------
+    CameraError
+        If one fails before.
+    """
+    yield from awaited(
+        lambda: asyncio.gather(*(camera.wait_exposed() for camera in cameras.cameras))
+    )
+
+
+def collect_streams(streams: Mapping[str, Any]) -> MsgGenerator[None]:
+    """Describe what is safe of the frames of some streams' cameras."""
+    for name, camera in streams.items():
+        yield Msg("collect", camera, name=name)
+
+
+def declare_ledgers(cameras: CameraSet) -> MsgGenerator[None]:
+    """Declare the stream of each camera's ledgers."""
+    for camera in cameras.cameras:
+        name = cameras.stream_of(camera, LEDGER)
+        yield from bps.declare_stream(camera.account, name=name, collect=True)
+
+
+def collect_ledgers(cameras: CameraSet) -> MsgGenerator[None]:
+    """Put the ledgers of the streams that ended into the run."""
+    for camera in cameras.cameras:
+        yield from bps.collect(camera.account, name=cameras.stream_of(camera, LEDGER))

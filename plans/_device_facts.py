@@ -1,0 +1,152 @@
+"""What devices tell of themselves that decides how long things take."""
+
+import inspect
+import math
+from dataclasses import dataclass
+from typing import Any
+
+from concertino import ParameterError
+from concertino.units import convert
+
+from ._questions import number
+
+_RAMPS = ("acceleration_time", "acceleration")
+_UNITS = ("unit", "egu", "units")
+
+
+@dataclass(frozen=True)
+class AxisFacts:
+    """An axis, as far as it tells.
+
+    Parameters
+    ----------
+    unit : str
+        Of its position.
+    position : float or None
+        Where it is, in `unit`; None for what cannot be asked.
+    speed : float or None
+        Speed of its moves, in unit/s; None for a device that tells none.
+    ramp_s : float
+        Time in which it reaches that speed, in seconds.
+    """
+
+    unit: str
+    position: float | None
+    speed: float | None
+    ramp_s: float
+
+
+@dataclass(frozen=True)
+class CameraFacts:
+    """A camera, as far as it tells.
+
+    Parameters
+    ----------
+    exposure_s, readout_s : float
+        Exposure time, and time after it until the next exposure may begin, in seconds.
+    rate_hz : float
+        Frames per second at its own pace; 0 for as fast as it can.
+    shape : tuple of int
+        Frame shape (height, width) in pixels.
+    frame_bytes : int
+        Size of a frame in bytes.
+    pixel_size_um : float
+        Size of a pixel in the plane of the sample, in um; 0 when unknown.
+    ring_bytes, ring_held_bytes : int
+        Memory that it takes for frames on their way, and how much of it it has already, in bytes.
+    """
+
+    exposure_s: float
+    readout_s: float
+    rate_hz: float
+    shape: tuple[int, int]
+    frame_bytes: int
+    pixel_size_um: float
+    ring_bytes: int
+    ring_held_bytes: int
+
+    @property
+    def period_s(self) -> float:
+        """Time from frame to frame at its own pace, in seconds."""
+        return 1 / self.rate_hz if self.rate_hz else self.exposure_s + self.readout_s
+
+
+async def axis_facts(device: Any) -> AxisFacts:
+    """Ask an axis; what it does not tell is left open."""
+    speed = await number(device.velocity) if hasattr(device, "velocity") else None
+    ramp_s = 0.0
+    for attribute in _RAMPS:
+        if speed is not None and hasattr(device, attribute):
+            ramp_s = await number(getattr(device, attribute)) or 0.0
+            break
+    return AxisFacts(await _unit(device), await number(device), speed, max(0.0, ramp_s))
+
+
+async def camera_facts(camera: Any) -> CameraFacts:
+    """Ask a camera; what it does not tell counts as nothing."""
+
+    async def told(attribute: str) -> float:
+        signal = getattr(camera, attribute, None)
+        if isinstance(signal, int | float):
+            return float(signal)
+        return (await number(signal) or 0.0) if signal is not None else 0.0
+
+    return CameraFacts(
+        await told("exposure"),
+        await told("readout_s"),
+        await told("frame_rate"),
+        tuple(getattr(camera, "frame_shape", (0, 0))),
+        int(getattr(camera, "frame_bytes", 0)),
+        await told("pixel_size"),
+        int(await told("ring_bytes")),
+        int(await told("ring_held_bytes")),
+    )
+
+
+def move_s(distance: float, speed: float, ramp_s: float) -> float:
+    """Return how long a move from rest to rest takes, in seconds.
+
+    The speed rises and falls steadily; on a short way it does not become `speed`.
+
+    Parameters
+    ----------
+    distance : float
+        Length of the way, in the axis' unit.
+    speed : float
+        In unit/s.
+    ramp_s : float
+        Time in which the axis reaches it, in seconds.
+    """
+    distance, speed = abs(distance), abs(speed)
+    if not distance or not speed:
+        return 0.0
+    if distance >= speed * ramp_s:
+        return distance / speed + ramp_s
+    return 2 * math.sqrt(distance * ramp_s / speed)
+
+
+def pixels_per_second(axis: AxisFacts, speed: float, camera: CameraFacts, lever_px: float) -> float:
+    """Return how fast an axis moves the image, in px/s; a turn at `lever_px` from its axis."""
+    try:
+        return abs(convert({"value": speed, "unit": axis.unit}, "rad", parameter="")) * lever_px
+    except ParameterError:
+        pass
+    try:
+        length = convert({"value": speed, "unit": axis.unit}, "um", parameter="")
+    except ParameterError:
+        return 0.0
+    return abs(length) / camera.pixel_size_um if camera.pixel_size_um else 0.0
+
+
+async def _unit(device: Any) -> str:
+    for attribute in _UNITS:
+        unit = getattr(device, attribute, None)
+        if isinstance(unit, str) and unit:
+            return unit
+    try:
+        description = device.describe()
+        description = await description if inspect.isawaitable(description) else description
+        key: Any = description.get(device.name) or next(iter(description.values()), {})
+        return str(key.get("units") or "")
+    except Exception:
+        return ""

@@ -1,0 +1,155 @@
+"""Acquisitions that pause when they are asked to, and take again what was spoiled."""
+
+import json
+import time
+from collections.abc import Iterator, Mapping
+from functools import partial
+from typing import Any
+
+import bluesky.plan_stubs as bps
+import numpy as np
+from bluesky import Msg
+from bluesky.utils import MsgGenerator
+from event_model import DataKey
+
+from ._hold import Hold
+from ._parameters import read_number
+from ._pieces import Piece, Take, Work
+from ._questions import asked
+from ._run import Block
+
+PAUSES = "pauses"
+
+_COLUMNS: Mapping[str, tuple[Any, str]] = {
+    "state": ("string", "<U16"),
+    "reason": ("string", "<U512"),
+    "stream": ("string", "<U64"),
+    "taken": ("integer", "<i8"),
+    "spoiled_since": ("number", "<f8"),
+    "again": ("string", "<U4096"),
+}
+
+
+class PauseNote:
+    """What a run says of a pause, as a device.
+
+    Its columns: ``state`` (``paused``, ``resumed``), ``reason``, ``stream`` and ``taken`` (the stream
+    that was interrupted, and how many frames of it there are), ``spoiled_since`` (in seconds since
+    the epoch, 0 if nothing is), and ``again``: what is missing or is to be taken again, as JSON,
+    ``{"projections": [[57, 100]]}`` for the projections 57 to 99.
+    """
+
+    name = "pause"
+    parent = None
+
+    def __init__(self) -> None:
+        self.said: dict[str, Any] = {}
+
+    def describe(self) -> dict[str, DataKey]:
+        """Describe the columns."""
+        return {
+            f"{self.name}-{column}": DataKey(
+                source="plan", shape=[], dtype=dtype, dtype_numpy=dtype_numpy
+            )
+            for column, (dtype, dtype_numpy) in _COLUMNS.items()
+        }
+
+    def read(self) -> dict[str, Any]:
+        """Return what is said."""
+        now_s = time.time()
+        return {
+            f"{self.name}-{column}": {"value": self.said[column], "timestamp": now_s}
+            for column in _COLUMNS
+        }
+
+    def describe_configuration(self) -> dict[str, Any]:
+        """Return nothing."""
+        return {}
+
+    def read_configuration(self) -> dict[str, Any]:
+        """Return nothing."""
+        return {}
+
+
+class Interruptible:
+    """The acquisitions of a run, as the blocks of `imaging_run`.
+
+    Parameters
+    ----------
+    camera : FrameCamera
+        Takes the frames.
+    takes : mapping of str to callable
+        What takes a piece of each stream.
+    work : Work
+        What is to be taken.
+    hold : Hold or None
+        Asks for pauses.
+    """
+
+    def __init__(
+        self, camera: Any, takes: Mapping[str, Take], work: Work, hold: Hold | None
+    ) -> None:
+        self._camera, self._takes, self._work, self._hold = camera, takes, work, hold
+        self._note = PauseNote()
+        self._last: Piece | None = None
+        self._reached = 0
+
+    def blocks(self) -> Iterator[Block]:
+        """Yield what is to be done next, until all is taken."""
+        if self._hold is not None and not self._hold.requested:
+            self._hold.take_spoiled()  # Before the run nothing was exposed.
+        while True:
+            if self._hold is not None and self._hold.due:
+                yield partial(self._pause, self._hold)
+            elif (piece := self._work.next()) is not None:
+                yield partial(self._take, piece)
+            else:
+                return
+
+    def _take(self, piece: Piece) -> MsgGenerator[None]:
+        self._work.begin(piece)
+        began_s = time.time()
+        complete = yield from self._takes[piece.base](piece)
+        numbers, ends_s = np.arange(piece.count if complete else 0), np.empty(0)
+        if self._hold is not None:
+            numbers, ends_s = yield from self._exposed(numbers)
+        self._work.note(piece, complete, began_s, numbers, ends_s)
+        self._last = piece
+        self._reached = len(numbers)
+
+    def _exposed(self, otherwise: Any) -> MsgGenerator[tuple[Any, Any]]:
+        """Ask which frames of the last stream there are, and when their exposures ended."""
+        if not hasattr(self._camera, "exposures"):
+            return otherwise, np.empty(0)
+        told = yield from asked(self._camera.exposures)
+        if told is None:
+            return otherwise, np.empty(0)
+        half_s = 0.0
+        if hasattr(self._camera, "exposure"):
+            half_s = (yield from read_number(self._camera.exposure)) / 2
+        return told[0], told[1] * 1e-9 + half_s
+
+    def _pause(self, hold: Hold) -> MsgGenerator[None]:
+        reason, since_s = hold.reason, hold.take_spoiled()
+        self._work.spoil(since_s)
+        yield from self._say("paused", reason, since_s)
+        # Nothing is under way: here, and only here, the RunEngine itself may pause, too. Stock bluesky
+        # knows no way back from clear_checkpoint; a session's RunEngine does.
+        yield Msg("checkpoint", None, anew=True)
+        yield from hold.wait()
+        yield from bps.clear_checkpoint()
+        self._work.spoil(hold.take_spoiled())
+        yield from self._say("resumed", reason, since_s)
+
+    def _say(self, state: str, reason: str, since_s: float | None) -> MsgGenerator[None]:
+        self._note.said = {
+            "state": state,
+            "reason": reason[:512],
+            "stream": "" if self._last is None else self._last.stream,
+            "taken": self._reached,
+            "spoiled_since": since_s or 0.0,
+            "again": json.dumps(self._work.missing()),
+        }
+        yield Msg("create", None, name=PAUSES)
+        yield Msg("read", self._note)
+        yield Msg("save")

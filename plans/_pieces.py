@@ -1,0 +1,203 @@
+"""A scan in pieces: what of it is to be taken, what was, and what was spoiled."""
+
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+from bluesky.utils import MsgGenerator
+from numpy.typing import NDArray
+
+from concertino.documents import StreamSegment, free_segment
+
+
+@dataclass(frozen=True)
+class Piece:
+    """Frames of a scan that follow one another and are taken in one go.
+
+    Parameters
+    ----------
+    base : str
+        Name of the scan's stream: ``projections``.
+    first : int
+        Index in the scan of the first frame.
+    count : int
+        Number of frames.
+    stream : str
+        Name of the document stream: ``projections``, or ``projections_from_00057``.
+    """
+
+    base: str
+    first: int
+    count: int
+    stream: str
+
+    @property
+    def stop(self) -> int:
+        """Index in the scan of the frame after the last one."""
+        return self.first + self.count
+
+
+#: Takes a piece; tells whether all of it was taken, and not a pause came between.
+Take = Callable[[Piece], MsgGenerator[bool]]
+
+
+@dataclass(frozen=True)
+class Exposures:
+    """When frames of a piece were exposed.
+
+    Parameters
+    ----------
+    piece : Piece
+        The piece.
+    began_s, ended_s : float
+        When taking it began and ended, in seconds since the epoch.
+    indices : ndarray of int64, shape (n,)
+        Indices in the scan of the frames of which more is known.
+    times_s : ndarray of float64, shape (n,)
+        The end of their exposures.
+    """
+
+    piece: Piece
+    began_s: float
+    ended_s: float
+    indices: NDArray[np.int64]
+    times_s: NDArray[np.float64]
+
+    def since(self, spoiled_s: float) -> NDArray[np.int64]:
+        """Return the indices of the frames that were exposed at or after a time."""
+        if spoiled_s > self.ended_s:
+            return np.empty(0, np.int64)
+        if spoiled_s <= self.began_s or not len(self.indices):
+            return np.arange(self.piece.first, self.piece.stop)
+        return self.indices[self.times_s >= spoiled_s]
+
+    def before(self, spoiled_s: float) -> "Exposures":
+        """Return what is left of it when what came at or after a time is taken again."""
+        good = self.times_s < spoiled_s
+        ended_s = spoiled_s if good.any() else self.began_s
+        return replace(
+            self, ended_s=ended_s, indices=self.indices[good], times_s=self.times_s[good]
+        )
+
+
+class Work:
+    """What is still to be taken of a scan, in the order of its acquisitions.
+
+    Parameters
+    ----------
+    frames : mapping of str to int
+        Frames of each stream, in order.
+    missing : mapping of str to sequence of range, optional
+        Which of them are to be taken; all by default.
+    names : iterable of str
+        Names of document streams that the scan has already.
+    whole : collection of str
+        Streams that are taken as a whole or not at all.
+    averaged : collection of str
+        Streams of which spoiled frames cannot be told apart later: all are taken again then.
+    """
+
+    def __init__(
+        self,
+        frames: Mapping[str, int],
+        missing: Mapping[str, Sequence[range]] | None = None,
+        names: Iterable[str] = (),
+        *,
+        whole: Iterable[str] = (),
+        averaged: Iterable[str] = (),
+    ) -> None:
+        self._names = set(names)
+        self._whole, self._averaged = set(whole), set(averaged)
+        self._missing = {base: np.ones(count, bool) for base, count in frames.items()}
+        if missing is not None:
+            for base, due in self._missing.items():
+                due[:] = False
+                for part in missing.get(base, ()):
+                    due[part.start : part.stop] = True
+        self._taken: list[Exposures] = []
+
+    def next(self) -> Piece | None:
+        """Return the next piece to be taken; None when there is none."""
+        for base, due in self._missing.items():
+            if due.any():
+                first = int(np.argmax(due))
+                held = np.flatnonzero(~due[first:])
+                count = int(held[0]) if len(held) else len(due) - first
+                return Piece(base, first, count, free_segment(base, first, self._names).name)
+        return None
+
+    def begin(self, piece: Piece) -> None:
+        """Note that a piece begins: its stream has its name from now on."""
+        self._names.add(piece.stream)
+
+    def note(
+        self,
+        piece: Piece,
+        complete: bool,
+        began_s: float,
+        numbers: NDArray[np.int64],
+        times_s: NDArray[np.float64],
+    ) -> None:
+        """Note what was taken of a piece.
+
+        Parameters
+        ----------
+        piece : Piece
+            The piece.
+        complete : bool
+            Whether all of it was; a frame that was lost may be lost then.
+        began_s : float
+            When it began, in seconds since the epoch.
+        numbers : ndarray of int64, shape (n,)
+            Frames that were taken, counted in the piece.
+        times_s : ndarray of float64, shape (n,)
+            The end of their exposures, in seconds since the epoch.
+        """
+        reached = int(numbers.max()) + 1 if len(numbers) else 0
+        stop = piece.stop if complete else piece.first + reached
+        if complete or piece.base not in self._whole:
+            self._missing[piece.base][piece.first : stop] = False
+        taken = Piece(piece.base, piece.first, stop - piece.first, piece.stream)
+        self._taken.append(
+            Exposures(taken, began_s, time.time(), piece.first + numbers, np.asarray(times_s))
+        )
+
+    def spoil(self, since_s: float | None) -> None:
+        """Have frames taken again that were exposed at or after a time, in seconds since the epoch."""
+        if since_s is None:
+            return
+        kept = []
+        for taken in self._taken:
+            base, spoiled = taken.piece.base, taken.since(since_s)
+            if len(spoiled):
+                if base in self._averaged or base in self._whole:
+                    spoiled = np.arange(len(self._missing[base]))
+                self._missing[base][spoiled] = True
+                taken = taken.before(since_s)
+            if taken.ended_s > taken.began_s:
+                kept.append(taken)
+        self._taken = kept
+
+    def missing(self) -> dict[str, list[list[int]]]:
+        """Return the first index of what is missing, and the one after the last, by stream."""
+        found: dict[str, list[list[int]]] = {}
+        for base, due in self._missing.items():
+            edges = np.flatnonzero(np.diff(np.concatenate([[False], due, [False]]).astype(int)))
+            pairs = [[int(a), int(b)] for a, b in zip(edges[::2], edges[1::2], strict=True)]
+            if pairs:
+                found[base] = pairs
+        return found
+
+    def announced(self) -> dict[str, int]:
+        """Return the frames of each stream that is to come, if nothing comes between."""
+        found: dict[str, int] = {}
+        for base, parts in self.missing().items():
+            for first, stop in parts:
+                found[free_segment(base, first, self._names).name] = stop - first
+        return found
+
+
+def base_of(stream: str) -> str:
+    """Return the scan's stream that a document stream belongs to."""
+    return StreamSegment.of(stream).base

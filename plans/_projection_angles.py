@@ -1,0 +1,219 @@
+"""The angle of each projection of a sweep: from an encoder, or computed from time and velocity."""
+
+import math
+import time
+from collections.abc import AsyncIterator, Callable, Mapping
+from typing import Any
+
+import numpy as np
+from bluesky.protocols import EventPageCollectable
+from event_model import DataKey, PartialEventPage
+from numpy.typing import NDArray
+
+from concertino import DeviceError
+
+from ._clocks import ClockRelation, answered
+from ._protocols import PositionEncoder
+
+_KEYS: Mapping[str, tuple[Any, str, str]] = {
+    "projection": ("integer", "<i8", ""),
+    "angle": ("number", "<f8", "deg"),
+    "uncertainty": ("number", "<f8", "deg"),
+    "source": ("string", "<U16", ""),
+}
+_TIMESTAMP_TRUST_S = 5.0
+_TRIES = 5
+
+
+class SweepAngles(EventPageCollectable):
+    """Collects the angles of the projections that were exposed since the last time.
+
+    An encoder's readings are interpolated at the middle of each exposure, both clocks being related to the
+    computer's. Without one, the angle is where the axis was read when the camera had started, and the
+    velocity times the time from then on.
+
+    Parameters
+    ----------
+    camera : FrameCamera
+        Takes the projections.
+    axis : device
+        The rotation.
+    velocity : float
+        Of the axis, in its unit per second, with its sign.
+    per_degree : float
+        What 1 deg is in the axis' unit.
+    first : int
+        Projection of the scan that the camera's first frame is.
+    """
+
+    parent = None
+
+    def __init__(
+        self, camera: Any, axis: Any, velocity: float, per_degree: float, first: int = 0
+    ) -> None:
+        self._camera, self._axis = camera, axis
+        self._velocity, self._per_degree, self._first = velocity, per_degree, first
+        self.encoder = encoder_of(axis)
+        self._camera_clock = ClockRelation(getattr(camera, "clock", None))
+        self._encoder_clock = ClockRelation(None if self.encoder is None else self.encoder.clock)
+        self._done = 0
+        self._times, self._positions = np.empty(0), np.empty(0)
+        self._anchor: tuple[float, float, float] | None = None
+
+    def of_piece(self, first: int, trigger: Any = None) -> "SweepAngles":
+        """Return what collects the angles of another sweep of the axis, from a projection on."""
+        return SweepAngles(self._camera, self._axis, self._velocity, self._per_degree, first)
+
+    @property
+    def name(self) -> str:
+        """Name in messages."""
+        return f"{self._axis.name}-angles"
+
+    @property
+    def source(self) -> str:
+        """Where the angles come from: ``"encoder"`` or ``"computed"``."""
+        return "computed" if self.encoder is None else "encoder"
+
+    async def begin(self) -> None:
+        """Have the encoder record, before the axis moves."""
+        if self.encoder is not None:
+            await _asked(self._axis, self.encoder.start_recording)
+
+    async def started(self) -> None:
+        """Note where the axis is, now that the camera exposes."""
+        await self._look()
+        if self.encoder is None:
+            tries = [await read_position(self._axis) for _ in range(_TRIES)]
+            self._anchor = min(tries, key=lambda read: read[2])
+
+    async def end(self) -> None:
+        """Have the encoder record no more."""
+        if self.encoder is not None:
+            await _asked(self._axis, self.encoder.stop_recording)
+
+    def describe_collect(self) -> dict[str, DataKey]:
+        """Describe the columns."""
+        source, described = f"{self._axis.name} and {self._camera.name}", {}
+        for key, (dtype, dtype_numpy, unit) in _KEYS.items():
+            described[key] = DataKey(source=source, shape=[], dtype=dtype, dtype_numpy=dtype_numpy)
+            if unit:
+                described[key]["units"] = unit
+        return described
+
+    async def collect_pages(self) -> AsyncIterator[PartialEventPage]:
+        """Yield one page with the projections that are new, or none."""
+        numbers, times_ns = await answered(self._camera.exposures(self._done))
+        if not len(numbers):
+            return
+        await self._look()
+        host_s, spread_s = self._camera_clock.to_host(np.asarray(times_ns) * 1e-9)
+        positions, spread = await self._at(np.asarray(numbers), host_s, spread_s)
+        self._done += len(numbers)
+        now = time.time()
+        data: dict[str, list[Any]] = {
+            "projection": [self._first + int(number) for number in numbers],
+            "angle": (positions / self._per_degree).tolist(),
+            "uncertainty": (spread / abs(self._per_degree)).tolist(),
+            "source": [self.source] * len(numbers),
+        }
+        yield PartialEventPage(
+            data=data,
+            timestamps={key: host_s.tolist() for key in data},
+            time=[now] * len(numbers),
+        )
+
+    async def _at(
+        self,
+        numbers: NDArray[np.int64],
+        host_s: NDArray[np.float64],
+        spread_s: NDArray[np.float64],
+    ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Return the axis' positions at some frames, and their uncertainty, in its unit."""
+        if self.encoder is None:
+            return self._computed(host_s, spread_s)
+        return await self._interpolated(self.encoder, host_s, spread_s)
+
+    async def _look(self) -> None:
+        await self._camera_clock.look()
+        await self._encoder_clock.look()
+
+    def _computed(
+        self, host_s: NDArray[np.float64], spread_s: NDArray[np.float64]
+    ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        if self._anchor is None:
+            raise DeviceError(f"The angles of {self._axis.name} were asked for before its start.")
+        when_s, position, half_s = self._anchor
+        spread = abs(self._velocity) * np.hypot(half_s / math.sqrt(3), spread_s)
+        return position + self._velocity * (host_s - when_s), spread
+
+    async def _interpolated(
+        self,
+        encoder: PositionEncoder,
+        host_s: NDArray[np.float64],
+        spread_s: NDArray[np.float64],
+    ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        times, positions = await _asked(self._axis, lambda: encoder.recorded(len(self._times)))
+        self._times = np.concatenate([self._times, times])
+        self._positions = np.concatenate([self._positions, positions])
+        if len(self._times) < 2:
+            raise DeviceError(
+                f"The encoder of {self._axis.name} recorded {len(self._times)} positions during the "
+                "sweep, and an angle wants two; check that it records, and its rate."
+            )
+        when_s, own_spread_s = self._encoder_clock.of_host(host_s)
+        after = np.clip(np.searchsorted(self._times, when_s), 1, len(self._times) - 1)
+        before = after - 1
+        step = self._times[after] - self._times[before]
+        share = (when_s - self._times[before]) / step  # beyond the last reading: goes straight on
+        rise = self._positions[after] - self._positions[before]
+        beyond = np.clip(share - 1, 0, None) * np.abs(rise)
+        resolution = float(getattr(encoder, "resolution", 0.0))
+        spread = np.sqrt(
+            (self._velocity * np.hypot(spread_s, own_spread_s)) ** 2
+            + resolution**2 / 12 + beyond**2
+        )  # fmt: skip
+        return self._positions[before] + share * rise, spread
+
+
+def encoder_of(axis: Any) -> PositionEncoder | None:
+    """Return the encoder of an axis, if it has one that records by a clock."""
+    encoder = getattr(axis, "encoder", None)
+    return encoder if isinstance(encoder, PositionEncoder) else None
+
+
+def tells_exposures(camera: Any) -> bool:
+    """Whether a camera can say when each frame was exposed."""
+    return callable(getattr(camera, "exposures", None))
+
+
+async def read_position(axis: Any) -> tuple[float, float, float]:
+    """Read an axis.
+
+    Returns
+    -------
+    when_s, position, half_s : float
+        The computer's time, the position in the axis' unit, and how far off the time may be.
+    """
+    before = time.time()
+    reading: Mapping[str, Any] = await answered(axis.read())
+    after = time.time()
+    value = reading.get(axis.name) or next(iter(reading.values()))
+    stamp = float(value["timestamp"])
+    if before <= stamp <= after:  # it was read, and then stamped
+        when, half = (before + stamp) / 2, (stamp - before) / 2 + 1e-5
+    elif abs(stamp - after) < _TIMESTAMP_TRUST_S:
+        when, half = stamp, (after - before) / 2 + 1e-3
+    else:  # by another clock, or none
+        when, half = (before + after) / 2, (after - before) / 2
+    return when, float(value["value"]), half
+
+
+async def _asked(axis: Any, question: Callable[[], Any]) -> Any:
+    try:
+        return await answered(question())
+    except DeviceError:
+        raise
+    except Exception as error:
+        raise DeviceError(
+            f"The encoder of {axis.name} failed: {type(error).__name__}: {error}"
+        ) from error

@@ -1,0 +1,365 @@
+"""Go through a plan's messages without doing them, and keep the time that they would take."""
+
+import asyncio
+import time
+from collections.abc import Hashable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from dataclasses import dataclass, field
+from typing import Any
+
+from bluesky import Msg
+from bluesky.utils import MsgGenerator
+
+from concertino import ConcertinoError
+
+from ._device_facts import (
+    AxisFacts,
+    CameraFacts,
+    axis_facts,
+    camera_facts,
+    move_s,
+    pixels_per_second,
+)
+from ._overheads import Overheads, Spans
+from ._questions import Errand, IsRehearsal, Question, asked
+
+#: A plan of more messages than this is taken for endless.
+MOST_MESSAGES = 2_000_000
+#: So is one that takes longer than this to go through, in seconds.
+MOST_S = 20.0
+
+
+@dataclass
+class Motion:
+    """A move in the rehearsal: from when to when, at which speed, in the unit of the axis."""
+
+    axis: Any
+    facts: AxisFacts
+    speed: float
+    begin_s: float
+    end_s: float
+
+
+@dataclass
+class Taken:
+    """A stream of frames in the rehearsal."""
+
+    name: str
+    camera: str
+    facts: CameraFacts
+    trigger: str
+    count: int
+    begin_s: float
+    end_s: float = 0.0
+    exposed: int = 0
+    blur_px: float = 0.0
+    sweeps: dict[str, Motion] = field(default_factory=dict)
+
+    @property
+    def period_s(self) -> float:
+        """Time from frame to frame, in seconds."""
+        if self.trigger == "internal" or self.exposed < 2:
+            return self.facts.period_s
+        return (self.end_s - self.begin_s) / self.exposed
+
+    @property
+    def frame_bytes(self) -> int:
+        """Size of all frames, in bytes."""
+        return self.exposed * self.facts.frame_bytes
+
+
+class Rehearsal:
+    """Devices as they would be, and a clock.
+
+    Parameters
+    ----------
+    overheads : Overheads
+        What to add for the RunEngine.
+    """
+
+    def __init__(self, overheads: Overheads) -> None:
+        self.now_s = 0.0
+        self.messages = 0
+        self.parts: dict[str, float] = {}
+        self.taken: list[Taken] = []
+        self.starts: list[Mapping[str, Any]] = []
+        self.untimed: dict[str, None] = {}
+        self.stopped_by = ""
+        self.max_blur_px: float | None = None
+        self.spans = Spans(lambda: self.now_s)
+        self._overheads = overheads
+        self._last = "nothing"
+        self._facts: dict[int, Any] = {}
+        self._kept: list[Any] = []  # What stands in a table by its id must live.
+        self._values: dict[int, float] = {}
+        self._readings: dict[int, Mapping[str, Any]] = {}
+        self._motions: dict[int, Motion] = {}
+        self._groups: dict[Hashable, list[tuple[float, str]]] = {}
+        self._streams: dict[int, Taken] = {}
+
+    def go_through(self, plan: MsgGenerator[Any]) -> MsgGenerator[Any]:
+        """Rehearse a plan; only questions to devices are passed on.
+
+        Returns
+        -------
+        Any
+            What the plan returned, or None when it wants to know what only a run can tell; `stopped_by`
+            says what then.
+
+        Raises
+        ------
+        ConcertinoError
+            What the plan refuses.
+        """
+        response: Any = None
+        try:
+            until_s = time.monotonic() + MOST_S
+            while self.messages < MOST_MESSAGES and time.monotonic() < until_s:
+                try:
+                    message = plan.send(response)
+                except StopIteration as stop:
+                    return stop.value
+                except ConcertinoError:
+                    raise
+                except Exception as error:
+                    self.end_here(f"{type(error).__name__}: {error}")
+                    return None
+                self.messages += 1
+                self.spans.note(message)
+                if message.command not in ("wait", "wait_for"):
+                    self._last = f"{message.command} {getattr(message.obj, 'name', '')}".strip()
+                response = yield from self._answer(message)
+            self.end_here("there is no end to be seen")
+        finally:
+            plan.close()
+        return None
+
+    def end_here(self, why: str) -> None:
+        """Let no more time pass, and remember why; the first reason holds."""
+        self.stopped_by = self.stopped_by or (f"message {self.messages}, after {self._last}: {why}")
+
+    def limit_blur(self, max_blur_px: float | None) -> None:
+        """Refuse more motion blur than this, in px; the least of several limits holds."""
+        if max_blur_px is not None:
+            self.max_blur_px = min(max_blur_px, self.max_blur_px or max_blur_px)
+
+    def _answer(self, message: Msg) -> MsgGenerator[Any]:
+        doing = getattr(self, f"_do_{message.command}", None)
+        if doing is not None:
+            return (yield from doing(message))
+        return None
+
+    def _pass(self, until_s: float, part: str) -> None:
+        spent = max(0.0, until_s - self.now_s)
+        if spent and not self.stopped_by:
+            self.parts[part] = self.parts.get(part, 0.0) + spent
+            self.now_s = until_s
+
+    def _add(self, seconds: float, part: str = "overhead") -> None:
+        self._pass(self.now_s + seconds, part)
+
+    def _promise(self, message: Msg, seconds: float, part: str) -> None:
+        group = message.kwargs.get("group")
+        self._groups.setdefault(group, []).append((self.now_s + seconds, part))
+
+    def _known(self, device: Any, facts: Any) -> MsgGenerator[Any]:
+        if id(device) not in self._facts:
+            self._facts[id(device)] = yield from asked(lambda: facts(device))
+            self._kept.append(device)
+        return self._facts[id(device)]
+
+    def _do_open_run(self, message: Msg) -> MsgGenerator[str]:
+        self.starts.append(message.kwargs)
+        self._add(self._overheads.rest_s)
+        yield from ()
+        return f"rehearsal-{len(self.starts)}"
+
+    def _do_wait_for(self, message: Msg) -> MsgGenerator[list[Any]]:
+        (wanted, *_) = message.args
+        if isinstance(wanted[0], IsRehearsal):
+            return [_Answer(self)]
+        if all(isinstance(question, Question) for question in wanted):
+            tasks: list[Any] = yield message
+            return tasks
+        if isinstance(wanted[0], Errand):
+            self._add(wanted[0].takes_s, "run-up and waits")
+            return []
+        # What waits for the world has no length here; who wants an answer of it ends the rehearsal.
+        return [_Unanswered(self) for _ in wanted]
+
+    def _do_read(self, message: Msg) -> MsgGenerator[Mapping[str, Any]]:
+        device = message.obj
+        if id(device) not in self._readings:
+            self._readings[id(device)] = (yield from asked(device.read)) or {}
+            self._kept.append(device)
+        reading = self._readings[id(device)]
+        if id(device) in self._values and reading:
+            name = device.name if device.name in reading else next(iter(reading))
+            reading = {**reading, name: {**reading[name], "value": self._values[id(device)]}}
+        return reading
+
+    def _do_locate(self, message: Msg) -> MsgGenerator[Any]:
+        devices = [message.obj, *message.args]
+        found = []
+        for device in devices:
+            location = yield from asked(device.locate)
+            if id(device) in self._values:
+                value = self._values[id(device)]
+                location = {"setpoint": value, "readback": value}
+            found.append(location)
+        return found[0] if len(found) == 1 and message.kwargs.get("squeeze", True) else found
+
+    def _do_set(self, message: Msg) -> MsgGenerator[None]:
+        device, value = message.obj, message.args[0]
+        if hasattr(device, "set_duration_s"):
+            seconds = yield from asked(lambda: device.set_duration_s(value))
+            self._promise(message, float(seconds), "beam" if isinstance(value, bool) else "moves")
+            return
+        if isinstance(value, bool) or not isinstance(value, int | float):
+            self._promise(message, 0.0, "beam" if isinstance(value, bool) else "moves")
+            return
+        facts: AxisFacts = yield from self._known(device, axis_facts)
+        if facts.speed is None:
+            if not hasattr(device, "get_value") and not hasattr(device, "get"):
+                self.untimed[device.name] = None
+            self._promise(message, 0.0, "settings")
+        else:
+            speed = self._values.get(id(device.velocity), facts.speed)
+            origin = self._values.get(id(device), facts.position)
+            distance = 0.0 if origin is None else value - origin
+            seconds = move_s(distance, speed, facts.ramp_s)
+            ends_s = self.now_s + seconds
+            self._motions[id(device)] = Motion(device, facts, abs(speed), self.now_s, ends_s)
+            self._promise(message, seconds, "moves")
+        self._values[id(device)] = float(value)
+        self._kept.append(device)
+
+    def _do_wait(self, message: Msg) -> MsgGenerator[bool]:
+        group = message.kwargs.get("group", message.args[0] if message.args else None)
+        promised = self._groups.pop(group, [])
+        for until_s, part in sorted(promised):
+            self._pass(until_s, part)
+        yield from ()
+        return True
+
+    def _do_sleep(self, message: Msg) -> MsgGenerator[None]:
+        self._add(float(message.args[0]), "run-up and waits")
+        yield from ()
+
+    def _do_prepare(self, message: Msg) -> MsgGenerator[None]:
+        camera, request = message.obj, message.args[0]
+        count = getattr(request, "count", getattr(request, "number_of_exposures", None))
+        facts: CameraFacts = yield from self._known(camera, camera_facts)
+        stream = Taken(
+            getattr(request, "stream", "") or getattr(request, "kind", "frames"),
+            camera.name,
+            facts,
+            str(getattr(request, "trigger", "internal")),
+            int(count or 0),
+            self.now_s,
+        )
+        self._streams[id(camera)] = stream
+        self._promise(message, self._overheads.stream_s, "overhead")
+
+    def _do_kickoff(self, message: Msg) -> MsgGenerator[None]:
+        stream = self._streams.get(id(message.obj))
+        if stream is None:
+            self.untimed[message.obj.name] = None
+        else:
+            self._expose(stream, stream.count)
+            stream.end_s = stream.begin_s + stream.count * stream.facts.period_s
+        self._promise(message, 0.0, "overhead")
+        yield from ()
+
+    def _do_trigger(self, message: Msg) -> MsgGenerator[None]:
+        stream = self._streams.get(id(message.obj))
+        if stream is None:
+            self._promise(message, 0.0, "overhead")
+        else:
+            self._add(self._overheads.point_s)
+            self._expose(stream, 1)
+            took_s = stream.facts.exposure_s + stream.facts.readout_s
+            stream.end_s = self.now_s + took_s
+            self._promise(message, took_s, f"frames of {stream.name}")
+        yield from ()
+
+    def _expose(self, stream: Taken, count: int) -> None:
+        if not stream.exposed:
+            self.taken.append(stream)
+            stream.begin_s = self.now_s
+        stream.exposed += count
+        tomo = self.starts[-1].get("tomo", {}) if self.starts else {}
+        lever_px = stream.facts.shape[1] * (1.0 if tomo.get("half_acquisition") else 0.5)
+        squares = 0.0
+        for motion in self._motions.values():
+            if motion.end_s > self.now_s:
+                stream.sweeps[motion.axis.name] = motion
+                speed = pixels_per_second(motion.facts, motion.speed, stream.facts, lever_px)
+                squares += (speed * stream.facts.exposure_s) ** 2
+        stream.blur_px = max(stream.blur_px, squares**0.5)
+
+    def _do_complete(self, message: Msg) -> MsgGenerator[None]:
+        stream = self._streams.get(id(message.obj))
+        yield from ()
+        if stream is None:
+            self._promise(message, 0.0, "overhead")
+            return
+        left_s = max(0.0, stream.end_s - self.now_s)
+        self._promise(message, left_s, f"frames of {stream.name}")
+
+
+class _Answer:
+    """A task that is done."""
+
+    def __init__(self, value: Any) -> None:
+        self._value = value
+
+    def result(self) -> Any:
+        return self._value
+
+
+class _Unanswered:
+    """What a wait for the world gives in a rehearsal."""
+
+    def __init__(self, rehearsal: Rehearsal) -> None:
+        self._rehearsal = rehearsal
+
+    def result(self) -> Any:
+        self._rehearsal.end_here("the plan waits for what only a run can tell")
+        raise LookupError("only a run can tell")
+
+
+def answered(plan: MsgGenerator[Any]) -> Any:
+    """Run what only asks questions, outside of a RunEngine, and return what it returns."""
+    response: Any = None
+    while True:
+        try:
+            message = plan.send(response)
+        except StopIteration as stop:
+            return stop.value
+        response = _in_some_loop(message.args[0])
+
+
+def _in_some_loop(questions: Any) -> list[Any]:
+    """Answer in the loop of the RunEngine, where devices live, or else in one of our own."""
+    from bluesky.run_engine import call_in_bluesky_event_loop, get_bluesky_event_loop
+
+    async def ask_all() -> list[Any]:
+        tasks = [asyncio.ensure_future(question()) for question in questions]
+        await asyncio.wait(tasks)
+        return tasks
+
+    def ask(alone: bool) -> list[Any]:
+        if not alone:
+            with suppress(RuntimeError):  # There is no such loop.
+                return list(call_in_bluesky_event_loop(ask_all()))
+        return asyncio.run(ask_all())
+
+    try:
+        here = asyncio.get_running_loop()
+    except RuntimeError:
+        return ask(False)
+    # A notebook's loop runs already, and the RunEngine's own must not wait for itself.
+    with ThreadPoolExecutor(1) as thread:
+        return thread.submit(ask, here is get_bluesky_event_loop()).result()

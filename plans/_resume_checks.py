@@ -1,0 +1,140 @@
+"""Whether a run can be continued, and whether everything is as it was."""
+
+from collections.abc import Collection, Mapping, Sequence
+from typing import Any
+
+import bluesky.plan_stubs as bps
+from bluesky.utils import MsgGenerator
+
+from concertino import ParameterError
+from concertino.documents import BASELINE, TomoBlock
+from concertino.storage import Run
+
+from ._parameters import read_number
+from ._questions import asked
+
+_TOLERANCE = 1e-3
+
+
+def check_resumable(run: Run, plans: Collection[str]) -> None:
+    """Refuse a run that is none of a plan that can be continued.
+
+    Raises
+    ------
+    ParameterError
+        If it is not.
+    DocumentError
+        If it is no imaging run, or was written by a newer version.
+    """
+    if "derived_from" in run.start:
+        raise ParameterError(
+            f"resume: {run.name} processes the run {run.start['derived_from']}; resume that one."
+        )
+    TomoBlock.from_start(run.start)
+    if run.start.get("plan_name") not in plans or not isinstance(run.start.get("frames"), Mapping):
+        raise ParameterError(
+            f"resume: {run.name} is a run of {run.start.get('plan_name')!r}, which cannot be resumed; "
+            f"runs of {', '.join(plans)} can. Run it again."
+        )
+
+
+def check_same(
+    run: Run, metadata: Mapping[str, Any], camera: Any, unmoved: Sequence[Any]
+) -> MsgGenerator[None]:
+    """Refuse to continue a scan with other settings.
+
+    Parameters
+    ----------
+    run : Run
+        The scan's first run.
+    metadata : mapping
+        The start document of the run to be.
+    camera : device
+        The camera.
+    unmoved : sequence of Readable
+        Devices that must be where they were.
+
+    Raises
+    ------
+    ParameterError
+        With all that differs, then and now.
+    """
+    then, now = _compared(run.start), _compared(metadata)
+    wrong = [
+        f"{name} was {_shown(then.get(name))} and is {_shown(now.get(name))}"
+        for name in dict.fromkeys([*then, *now])
+        if not _alike(then.get(name), now.get(name))
+    ]
+    exposure_s = _recorded_exposure(run, camera.name)
+    if exposure_s is not None and hasattr(camera, "exposure"):
+        present_s = yield from read_number(camera.exposure)
+        if not _alike(exposure_s, present_s):
+            wrong.append(f"the exposure was {exposure_s:g} s and is {present_s:g} s")
+    for device in unmoved:
+        wrong += yield from _moved(run, device)
+    differences(run, wrong, "Set it as it was, or take a new scan")
+
+
+def differences(run: Run, wrong: Sequence[str], advice: str) -> None:
+    """Raise if anything differs.
+
+    Raises
+    ------
+    ParameterError
+        With all of it.
+    """
+    if wrong:
+        raise ParameterError(f"resume: of {run.name}, {'; '.join(wrong)}. {advice}.")
+
+
+def _compared(start: Mapping[str, Any]) -> dict[str, Any]:
+    return {
+        "frame_shape": list(start.get("frame_shape", [])),
+        "frame_bytes": start.get("frame_bytes"),
+        **{f"tomo {key}": value for key, value in start["tomo"].items()},
+        **start["plan_args"],
+    }
+
+
+def _recorded_exposure(run: Run, camera: str) -> float | None:
+    for stream in run.streams:
+        value = run[stream].configuration.get(f"{camera}-exposure")
+        if value is not None:
+            return float(value)
+    return None
+
+
+def _moved(run: Run, device: Any) -> MsgGenerator[list[str]]:
+    """Return what a device's reading says of it that differs from the run's baseline."""
+    if BASELINE not in run.streams:
+        return []
+    readings = yield from asked(device.read)
+    if readings is None:
+        return []
+    before = run[BASELINE].events[0]["data"]
+    wrong = []
+    for name, reading in readings.items():
+        then, now = before.get(name), reading["value"]
+        if isinstance(then, int | float) and not _alike(then, now, absolute=_TOLERANCE):
+            wrong.append(f"{name} was at {then:g} and is at {now:g}")
+    yield from bps.null()
+    return wrong
+
+
+def _alike(one: Any, other: Any, absolute: float = 0.0) -> bool:
+    numbers = isinstance(one, int | float) and isinstance(other, int | float)
+    if numbers and not (isinstance(one, bool) or isinstance(other, bool)):
+        return bool(abs(one - other) <= max(absolute, 1e-9 * max(abs(one), abs(other))))
+    if isinstance(one, Mapping) and isinstance(other, Mapping):
+        return set(one) == set(other) and all(_alike(one[key], other[key]) for key in one)
+    if isinstance(one, list | tuple) and isinstance(other, list | tuple):
+        return len(one) == len(other) and all(map(_alike, one, other))
+    return bool(one == other)
+
+
+def _shown(value: Any) -> str:
+    if isinstance(value, Mapping) and set(value) == {"value", "unit"}:
+        return f"{value['value']:g} {value['unit']}".strip()
+    if isinstance(value, list | tuple) and len(value) > 4:
+        return f"{list(value[:3])}, … ({len(value)})"
+    return f"{value:g}" if isinstance(value, float) else f"{value}"

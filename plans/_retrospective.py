@@ -1,0 +1,184 @@
+"""Building block: keep the frames around a trigger."""
+
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import bluesky.plan_stubs as bps
+from bluesky.utils import MsgGenerator, short_uid
+from event_model import DataKey
+
+from concertino import DeviceError
+from concertino.frames import FrameRequest, RecordingTrigger
+
+from ._cameras import camera_set
+from ._frames import finish_streams
+from ._protocols import FrameCamera
+from ._questions import asked, rehearsing
+
+RECORDING = "recording"
+
+_FLUSH_S = 0.25
+_LOOK_S = 0.02
+
+
+@dataclass(frozen=True)
+class WatchedSignal:
+    """A signal that fires a trigger when its value is beyond a limit.
+
+    Parameters
+    ----------
+    signal : Readable
+        Its first reading is the value.
+    above, below : float or None
+        In the signal's unit.
+    """
+
+    signal: Any
+    above: float | None
+    below: float | None
+
+    def look(self, trigger: RecordingTrigger) -> MsgGenerator[None]:
+        """Read the signal, and fire if it is time."""
+        reading: Mapping[str, Any] = yield from asked(self.signal.read)
+        name, found = next(iter(reading.items()))
+        value = float(found["value"])
+        for limit, word, beyond in (
+            (self.above, "above", self.above is not None and value > self.above),
+            (self.below, "below", self.below is not None and value < self.below),
+        ):
+            if beyond:
+                trigger.fire(f"{name} was {value:g}, {word} {limit:g}", value=value)
+
+
+class RecordingNote:
+    """What a run says of a recording: the reading of a trigger, as a device.
+
+    Parameters
+    ----------
+    camera : str
+        Name of the camera.
+    trigger : RecordingTrigger
+        Fired already.
+    """
+
+    parent = None
+    name = RECORDING
+
+    def __init__(self, camera: str, trigger: RecordingTrigger) -> None:
+        event = trigger.event
+        assert event is not None
+        recording = trigger.recordings.get(camera)
+        self._time_s = event.time_ns * 1e-9
+        self._data: dict[str, Any] = {
+            f"{RECORDING}-time": self._time_s,
+            f"{RECORDING}-reason": event.reason,
+            f"{RECORDING}-value": float("nan") if event.value is None else event.value,
+            f"{RECORDING}-before": 0 if recording is None else recording.before,
+            f"{RECORDING}-after": 0 if recording is None else recording.after,
+            f"{RECORDING}-discarded": 0 if recording is None else recording.discarded,
+        }
+
+    def read(self) -> dict[str, Any]:
+        """Return when and why, and the frames from before, after, and let go."""
+        return {
+            key: {"value": value, "timestamp": self._time_s} for key, value in self._data.items()
+        }
+
+    def describe(self) -> dict[str, DataKey]:
+        """Describe what `read` returns."""
+        kinds: dict[type, Any] = {str: "string", float: "number", int: "integer"}
+        keys = {
+            key: DataKey(source="recording trigger", shape=[], dtype=kinds[type(value)])
+            for key, value in self._data.items()
+        }
+        keys[f"{RECORDING}-time"]["units"] = "s"
+        return keys
+
+
+def take_retrospective_frames(
+    camera: FrameCamera,
+    request: FrameRequest,
+    *,
+    watched: WatchedSignal | None = None,
+    max_wait_s: float,
+    on_timeout: Literal["fail", "keep"] = "fail",
+) -> MsgGenerator[None]:
+    """Expose until a trigger fires, and keep the frames around it.
+
+    Must be an acquisition of `imaging_run`, which ends the stream when this fails.
+
+    Parameters
+    ----------
+    camera : FrameCamera
+        The camera.
+    request : FrameRequest
+        A retrospective one.
+    watched : WatchedSignal, optional
+        Fires the trigger.
+    max_wait_s : float
+        How long to wait for the trigger, in seconds.
+    on_timeout : {"fail", "keep"}
+        What to do then.
+
+    Raises
+    ------
+    DeviceError
+        If it did not fire.
+    """
+    assert request.retrospective is not None
+    trigger, stream = request.retrospective.trigger, request.kind
+    yield from bps.stage(camera, wait=True)
+    yield from bps.prepare(camera, request, wait=True)
+    yield from bps.declare_stream(camera, name=stream)
+    rehearsal = yield from rehearsing()
+    if rehearsal is None:
+        trigger.disarm()
+        trigger.arm()
+    yield from bps.kickoff(camera, wait=True)
+    group = short_uid("recorded")
+    # A camera that fails while it waits fails the plan at once.
+    yield from bps.complete(camera, group=group, wait=False)
+    if rehearsal is not None:
+        rehearsal.end_here(f"it waits for its trigger, up to {max_wait_s:g} s")
+        yield from bps.wait(group)
+        yield from finish_streams(camera_set(camera), {stream: camera})
+        return
+    deadline_s = time.monotonic() + max_wait_s
+    while trigger.event is None:
+        if time.monotonic() > deadline_s:
+            _too_late(camera.name, trigger, watched, max_wait_s, on_timeout)
+            break
+        if watched is not None:
+            yield from watched.look(trigger)
+        yield from bps.sleep(_LOOK_S)
+    done = False
+    while not done:
+        done = yield from bps.wait(group, timeout=_FLUSH_S, error_on_timeout=False)
+        yield from bps.collect(camera, name=stream)
+    yield from finish_streams(camera_set(camera), {stream: camera})
+    note = RecordingNote(camera.name, trigger)
+    yield from bps.create(name=RECORDING)
+    yield from bps.read(note)
+    yield from bps.save()
+
+
+def _too_late(
+    camera: str,
+    trigger: RecordingTrigger,
+    watched: WatchedSignal | None,
+    max_wait_s: float,
+    on_timeout: str,
+) -> None:
+    who = (
+        "Nobody fired the trigger" if watched is None else f"{watched.signal.name} fired no trigger"
+    )
+    said = f"{who} within {max_wait_s:g} s"
+    if on_timeout == "keep":
+        trigger.fire(said)
+        return
+    raise DeviceError(
+        f"{said}; camera {camera} kept no frame. Give a longer max_wait, another limit, or "
+        "on_timeout='keep'."
+    )

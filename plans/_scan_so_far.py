@@ -1,0 +1,100 @@
+"""What a plan must know of the scan that its run is a part of; whoever runs it may answer."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from bluesky import Msg
+from bluesky.utils import MsgGenerator
+
+from ._hold import Hold
+
+_QUESTION = "which part of a scan?"
+
+Check = Callable[[Mapping[str, Any]], MsgGenerator[None]]
+
+
+def _accept(metadata: Mapping[str, Any]) -> MsgGenerator[None]:
+    yield from ()
+
+
+@dataclass
+class ScanSoFar:
+    """The part of a scan that a run is to take.
+
+    Parameters
+    ----------
+    hold : Hold or None
+        Asks for pauses.
+    missing : mapping of str to sequence of range, or None
+        Frames of each stream that are to be taken; None for all.
+    names : sequence of str
+        Names of the scan's document streams that there are already.
+    metadata : mapping
+        More for the start document.
+    check : callable
+        Takes the start document to be; its messages raise if this run does not belong to the scan.
+    """
+
+    hold: Hold | None = None
+    missing: Mapping[str, Sequence[range]] | None = None
+    names: Sequence[str] = ()
+    metadata: Mapping[str, Any] = field(default_factory=dict)
+    check: Check = _accept
+
+
+def scan_so_far() -> MsgGenerator[ScanSoFar]:
+    """Ask what part of a scan is to be taken; all of it, if nobody answers."""
+    answer = yield Msg("null", None, _QUESTION)
+    return ScanSoFar() if answer is None else answer
+
+
+def answer_scan_so_far(
+    plan: MsgGenerator[Any], answer: Callable[[ScanSoFar], ScanSoFar]
+) -> MsgGenerator[Any]:
+    """Pass a plan's messages on, and answer its question for its scan.
+
+    Parameters
+    ----------
+    plan : generator of messages
+        The plan.
+    answer : callable
+        Is given what those further out answered, and returns the answer.
+    """
+    # By hand: bluesky's plan_mutator lets nobody answer.
+    response: Any = None
+    error: BaseException | None = None
+    while True:
+        try:
+            message = plan.send(response) if error is None else plan.throw(error)
+        except StopIteration as stop:
+            return stop.value
+        error = None
+        try:
+            response = yield message
+        except GeneratorExit:
+            plan.close()
+            raise
+        except BaseException as thrown:
+            error = thrown
+        else:
+            if message.command == "null" and message.args == (_QUESTION,):
+                response = answer(ScanSoFar() if response is None else response)
+
+
+def with_hold(plan: MsgGenerator[Any], hold: Hold) -> MsgGenerator[Any]:
+    """Pass a plan's messages on; a scan in it pauses when a switch asks it to.
+
+    Parameters
+    ----------
+    plan : generator of messages
+        An imaging plan, or one that has some in it. A switch that was given to the plan itself wins.
+    hold : Hold
+        The switch.
+    """
+
+    def with_it(known: ScanSoFar) -> ScanSoFar:
+        known.hold = known.hold or hold
+        return known
+
+    return (yield from answer_scan_so_far(plan, with_it))

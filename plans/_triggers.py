@@ -1,0 +1,200 @@
+"""Who starts the exposures: the camera itself, the plan, or pulses at the camera's input."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Literal
+
+import bluesky.plan_stubs as bps
+import numpy as np
+from bluesky.utils import MsgGenerator
+from numpy.typing import NDArray
+
+from concertino import ParameterError
+from concertino.frames import PulseTrain
+
+from ._cameras import camera_set
+from ._clocks import answered
+from ._parameters import read_number
+from ._projection_angles import SweepAngles
+from ._protocols import TriggerDevice
+from ._safety import Cleanup, motor_off
+
+
+@dataclass(frozen=True)
+class SweepTrigger:
+    """Who starts the exposures of a sweep.
+
+    Parameters
+    ----------
+    request : {"internal", "edge"}
+        What the camera is prepared for.
+    device : TriggerDevice, optional
+        What gives the pulses; without it somebody else does, or the camera needs none.
+    train : PulseTrain, optional
+        What it is armed with.
+    exposure_s : float
+        In s; a pulse comes half of it before the angle.
+    """
+
+    request: Literal["internal", "edge"] = "internal"
+    device: TriggerDevice | None = None
+    train: PulseTrain | None = None
+    exposure_s: float = 0.0
+
+    @property
+    def by_position(self) -> bool:
+        """Whether positions start the exposures."""
+        return self.train is not None and bool(self.train.positions)
+
+    def part(self, first: int, count: int) -> "SweepTrigger":
+        """Return the same for some of the frames."""
+        if self.train is None:
+            return self
+        positions = self.train.positions[first : first + count]
+        return replace(self, train=replace(self.train, count=count, positions=positions))
+
+    def way(self, velocity: float) -> tuple[float, float]:
+        """Return where the first frame is due, and the time of all, in s, at a velocity."""
+        assert self.train is not None
+        positions = self.train.positions
+        early = velocity * self.exposure_s / 2
+        frames_s = abs((positions[-1] - positions[0]) / velocity) + self.exposure_s
+        return positions[0] + early, frames_s
+
+    def arm(self) -> MsgGenerator[None]:
+        """Arm the device, if there is one."""
+        if self.device is not None:
+            yield from bps.prepare(self.device, self.train, wait=True)
+
+    def start(self) -> MsgGenerator[None]:
+        """Have the device give pulses from now on."""
+        if self.device is not None:
+            # Set, not kicked off: what was set the RunEngine stops even on a halt.
+            yield from bps.abs_set(self.device, True, wait=True)
+
+    def restore(self) -> list[Cleanup]:
+        """Return what has the device give no more pulses."""
+        return [] if self.device is None else [lambda: motor_off(self.device)]
+
+
+#: The camera starts each exposure itself, at its frame rate.
+CAMERA_PACE = SweepTrigger()
+
+
+class PulseAngles(SweepAngles):
+    """The angles of projections whose exposures pulses started at known positions.
+
+    Parameters
+    ----------
+    trigger : SweepTrigger
+        By position.
+    camera, axis, velocity, per_degree, first
+        As for `SweepAngles`.
+    """
+
+    source = "encoder"
+
+    def __init__(self, trigger: SweepTrigger, *sweep: Any, **more: Any) -> None:
+        super().__init__(*sweep, **more)
+        self.encoder = None
+        self._trigger = trigger
+
+    def of_piece(self, first: int, trigger: Any = None) -> "PulseAngles":
+        """Return what collects the angles of another sweep of the axis, from a projection on."""
+        return PulseAngles(
+            trigger or self._trigger,
+            self._camera,
+            self._axis,
+            self._velocity,
+            self._per_degree,
+            first,
+        )
+
+    async def started(self) -> None:
+        """Do nothing: the box notes where the axis is."""
+
+    async def _at(
+        self,
+        numbers: NDArray[np.int64],
+        host_s: NDArray[np.float64],
+        spread_s: NDArray[np.float64],
+    ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        train, device = self._trigger.train, self._trigger.device
+        assert train is not None
+        positions = np.asarray(train.positions)
+        captured = getattr(device, "captured", None)
+        if captured is not None:
+            noted = np.asarray(await answered(captured(0)), np.float64)
+            positions = np.concatenate([noted, positions[len(noted) :]])
+        resolution = float(getattr(device, "resolution", 0.0))
+        half = self._velocity * self._trigger.exposure_s / 2
+        spread = np.full(len(numbers), np.hypot(resolution / np.sqrt(12), 0.002 * half))
+        return positions[np.clip(numbers, 0, len(positions) - 1)] + half, spread
+
+
+def check_trigger(trigger: Any) -> Literal["software", "edge"] | TriggerDevice:
+    """Return who shall start the exposures.
+
+    Raises
+    ------
+    ParameterError
+        If it is nobody who could.
+    """
+    if isinstance(trigger, str) and trigger in ("software", "edge"):
+        return trigger  # type: ignore[return-value]
+    if not isinstance(trigger, str) and isinstance(trigger, TriggerDevice):
+        return trigger
+    raise ParameterError(
+        f"trigger: {trigger!r} was given; give 'software', 'edge' for pulses that somebody gives to the "
+        "camera's input, or a device that gives them: one with axes, prepare, set, trigger and stop."
+    )
+
+
+def sweep_trigger(
+    trigger: Any,
+    camera: Any,
+    axis: Any,
+    positions: Sequence[float],
+    velocity: float,
+    rate_hz: float,
+) -> MsgGenerator[SweepTrigger]:
+    """Return who starts the exposures of a sweep.
+
+    Parameters
+    ----------
+    trigger : str or TriggerDevice
+        As the plans take it.
+    camera, axis : device
+        Takes the frames; moves.
+    positions : sequence of float
+        Of the axis in the middle of each exposure, in its unit.
+    velocity : float
+        Of the axis, with its sign.
+    rate_hz : float
+        Frames per second.
+
+    Raises
+    ------
+    ParameterError
+        If it is nobody who could, or the camera exposes for too long.
+    """
+    who = check_trigger(trigger)
+    if who == "software":
+        return SweepTrigger()
+    camera = camera_set(camera).first
+    exposure = getattr(camera, "exposure", None)
+    exposure_s = 0.0 if exposure is None else (yield from read_number(exposure))
+    if exposure_s * rate_hz > 1 + 1e-9:
+        raise ParameterError(
+            f"trigger: pulses would come {rate_hz:g} times a second, and {camera.name} exposes for "
+            f"{exposure_s:g} s: it would miss some. Lower its frame rate, for which the pulses are meant, "
+            "or its exposure."
+        )
+    if isinstance(who, str):
+        return SweepTrigger("edge", exposure_s=exposure_s)
+    if axis.name in who.axes:
+        early = tuple(position - velocity * exposure_s / 2 for position in positions)
+        train = PulseTrain(len(positions), axis.name, early)
+    else:
+        train = PulseTrain(len(positions), period_s=1 / rate_hz)
+    return SweepTrigger("edge", who, train, exposure_s)

@@ -1,0 +1,223 @@
+"""What ``concertino reconstruct`` and ``concertino sweep`` do."""
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from tqdm import tqdm
+
+from concertino import ParameterError
+from concertino.batch import Progress, Sweep, reconstruct_run, sweep_run
+from concertino.reconstruction import ReconstructionSettings
+
+from ._pictures import save_png
+from ._run_listing import choose_run
+
+_STRIP = 7  # slices side by side
+
+
+def reconstruct_command(
+    directory: Path,
+    name: str,
+    *,
+    settings: Path | None,
+    changes: list[str],
+    rows: str,
+    output: Path | None,
+    format: str,
+    scheduler: str,
+    camera: str,
+    progress: bool,
+) -> None:
+    """Reconstruct a stored run and say where the slices are.
+
+    Raises
+    ------
+    ConcertinoError
+        If there is no such run, the settings do not fit, or the frames do not suffice.
+    """
+    run = choose_run(directory, name)
+    chosen = _settings(settings, changes)
+    if rows:
+        chosen = chosen.updated(**_rows(rows))
+    with _progress("reconstructing", progress) as report:
+        result = reconstruct_run(
+            run, chosen, output=format, directory=output, progress=report,
+            scheduler=scheduler or None, camera=camera or None,
+        )  # fmt: skip
+    found = "given" if chosen.center is not None else f"confidence {result.confidence:.2f}"
+    print(f"slices     {result.directory / 'slices'}: {len(result.rows)} in {result.parts} part(s)")
+    print(f"axis       column {result.center_px:.2f} px, {found}")
+    print(f"missing    {len(result.missing)} projections")
+    print(f"time       {result.duration_s:.1f} s")
+
+
+def sweep_command(
+    directory: Path,
+    name: str,
+    *,
+    parameter: str,
+    region: str,
+    row: int | None,
+    metric: str,
+    settings: Path | None,
+    changes: list[str],
+    output: Path | None,
+    camera: str,
+    progress: bool,
+) -> None:
+    """Sweep a setting over a stored run, draw the metric, and say which value is best.
+
+    Raises
+    ------
+    ConcertinoError
+        As `reconstruct_command`.
+    """
+    run = choose_run(directory, name)
+    with _progress("sweeping", progress) as report:
+        sweep = sweep_run(
+            run, parameter, _region(region), row=row, metric=metric,  # type: ignore[arg-type]
+            settings=_settings(settings, changes), directory=output, progress=report,
+            camera=camera or None,
+        )  # fmt: skip
+    picture = draw_metric(sweep, metric, sweep.directory / "metric.png")
+    best = int(abs(sweep.values - sweep.estimate.value).argmin())
+    from concertino.storage import open_run
+
+    images = open_run(sweep.directory).frames("slices")
+    save_png(images[best], sweep.directory / "best.png")
+    strip = draw_strip(sweep, images, best, sweep.directory / "strip.png")
+    print(f"slices     {sweep.directory / 'slices'}: row {sweep.row}, {len(sweep.values)} values")
+    print(f"metric     {picture}")
+    print(f"strip      {strip}")
+    print(f"picture    {sweep.directory / 'best.png'}: {parameter} = {sweep.values[best]:g}")
+    print(
+        f"best       {parameter} = {sweep.estimate.value:.6g}, confidence {sweep.estimate.confidence:.2f}"
+    )
+
+
+def draw_metric(sweep: Sweep, metric: str, path: Path) -> Path:
+    """Draw the metric over the setting, with the best value marked, as PNG."""
+    from matplotlib.figure import Figure
+
+    estimate = sweep.estimate
+    figure = Figure(figsize=(7, 4), layout="constrained")
+    axes = figure.add_subplot()
+    axes.plot(estimate.values, estimate.metrics, ".-", linewidth=1)
+    axes.axvline(estimate.value, color="tab:red", linewidth=1)
+    axes.set_xlabel(_with_unit(estimate.parameter))
+    axes.set_ylabel(metric)
+    axes.set_title(
+        f"best {estimate.parameter} = {estimate.value:.6g} (confidence {estimate.confidence:.2f})"
+    )
+    figure.savefig(path, dpi=120)
+    return path
+
+
+def draw_strip(sweep: Sweep, images: Any, best: int, path: Path) -> Path:
+    """Draw some of the slices side by side, alike in grey, the best one marked, as PNG.
+
+    Parameters
+    ----------
+    sweep
+        What was swept.
+    images : StoredFrames
+        Its slices.
+    best
+        Number of the best one.
+    path
+        The file.
+    """
+    from matplotlib.figure import Figure
+
+    around = np.linspace(0, len(images) - 1, min(len(images), _STRIP)).round().astype(int)
+    around[abs(around - best).argmin()] = best
+    shown = [images[int(index)] for index in around]
+    low, high = np.percentile(shown[int(np.flatnonzero(around == best)[0])], (0.5, 99.8))
+    figure = Figure(figsize=(3 * len(shown), 3.4), layout="constrained")
+    for place, (index, image) in enumerate(zip(around, shown, strict=True), 1):
+        axes = figure.add_subplot(1, len(shown), place)
+        axes.imshow(image, cmap="gray", vmin=low, vmax=high)
+        axes.set_axis_off()
+        axes.set_title(
+            f"{sweep.values[index]:g}" + (" (best)" if index == best else ""),
+            color="tab:red" if index == best else "black",
+        )
+    figure.suptitle(f"{_with_unit(sweep.estimate.parameter)}, row {sweep.row}")
+    figure.savefig(path, dpi=120)
+    return path
+
+
+def _with_unit(parameter: str) -> str:
+    if parameter.startswith("center"):
+        return f"{parameter} (px)"
+    return f"{parameter} (rad)" if "_angle" in parameter else parameter
+
+
+def _settings(path: Path | None, changes: list[str]) -> ReconstructionSettings:
+    values: dict[str, Any] = {}
+    if path is not None:
+        try:
+            values = json.loads(path.read_text())
+        except (OSError, ValueError) as error:
+            raise ParameterError(f"settings: {path} cannot be read as JSON: {error}") from error
+        if not isinstance(values, dict):
+            raise ParameterError(f"settings: {path} holds no JSON object of settings and values.")
+    for change in changes:
+        name, separator, text = change.partition("=")
+        if not separator:
+            raise ParameterError(
+                f"--set: {change!r} was given; write NAME=VALUE, as in center=295.8."
+            )
+        values[name.strip().replace("-", "_")] = _value(text.strip())
+    return ReconstructionSettings().updated(**values)
+
+
+def _value(text: str) -> Any:
+    try:
+        return json.loads(text)
+    except ValueError:
+        return None if text == "None" else text
+
+
+def _rows(text: str) -> dict[str, Any]:
+    if text == "all":
+        return {"slices": None, "region": None}
+    try:
+        if ":" in text:
+            numbers = [int(part) for part in text.split(":")]
+            start, stop, step = (*numbers, 1) if len(numbers) == 2 else numbers
+            return {"slices": tuple(range(start, stop, step)), "region": None}
+        return {"slices": tuple(int(part) for part in text.split(",")), "region": None}
+    except ValueError:
+        raise ParameterError(
+            f"rows: {text!r} is unknown. Give detector rows such as '10,20' or '100:200' or "
+            "'100:200:10', or 'all'."
+        ) from None
+
+
+def _region(text: str) -> tuple[float, float, float]:
+    try:
+        start, stop, step = (float(part) for part in text.replace(":", ",").split(","))
+    except ValueError:
+        raise ParameterError(
+            f"region: {text!r} is unknown. Give FROM,TO,STEP, such as 290,300,0.5."
+        ) from None
+    return start, stop, step
+
+
+@contextmanager
+def _progress(what: str, wanted: bool) -> Iterator[Progress | None]:
+    if not wanted:
+        yield None
+        return
+    with tqdm(desc=what, unit="frame", leave=False) as bar:
+
+        def report(done: int, total: int) -> None:
+            bar.total = total
+            bar.update(done - bar.n)
+
+        yield report

@@ -1,0 +1,119 @@
+"""A reconstruction in parts of some slices each: which rows, in how much memory, with which axis."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from concertino._errors import ReconstructionError
+from concertino._scan_frames import ScanFrames
+from concertino.callbacks import slice_rows
+from concertino.reconstruction import (
+    AxisEstimate,
+    ReconstructionResult,
+    ReconstructionSettings,
+    Reconstructor,
+    axis_rows,
+)
+from concertino.storage import open_run
+
+Progress = Callable[[int, int], Any]
+Rows = tuple[int, ...]
+
+# Slices are computed in groups; parts that hold whole groups give the bits of the whole.
+_GROUPS = (8, 4, 2)
+
+
+def parts_of(
+    scan: ScanFrames, settings: ReconstructionSettings, least: int = 1
+) -> tuple[list[Rows], Reconstructor | None]:
+    """Divide the rows into parts, each of which fits into memory.
+
+    Parameters
+    ----------
+    scan
+        What is reconstructed.
+    settings
+        How; with the memory for one part.
+    least
+        So many parts or more, if there are as many groups of rows.
+
+    Returns
+    -------
+    list of tuple of int
+        The rows of each part.
+    Reconstructor or None
+        For the part, when there is only one.
+
+    Raises
+    ------
+    ReconstructionError
+        When not even one slice fits.
+    """
+    rows = slice_rows(settings, scan.frame_shape[0])
+    if settings.z_parameter is not None:
+        return [rows], scan.reconstructor(settings)
+    at_once = len(rows) if least <= 1 else min(len(rows), _whole_groups(-(-len(rows) // least)))
+    while True:
+        try:
+            first = scan.reconstructor(of_part(settings, rows[:at_once]))
+        except ReconstructionError:
+            if at_once == 1:
+                raise
+            at_once = _whole_groups(at_once // 2, up=False)
+        else:
+            parts = [rows[at : at + at_once] for at in range(0, len(rows), at_once)]
+            return parts, first if len(parts) == 1 else None
+
+
+def of_part(settings: ReconstructionSettings, rows: Rows) -> ReconstructionSettings:
+    """Return the settings of one part."""
+    if settings.z_parameter is not None:
+        return settings
+    return settings.updated(slices=rows, region=None)
+
+
+def axis_of(
+    scan: ScanFrames, settings: ReconstructionSettings, step: Callable[[int], Any]
+) -> AxisEstimate:
+    """Find the rotation axis for all parts, from those rows that a reconstruction of all would take."""
+    rows = slice_rows(settings, scan.frame_shape[0])
+    if settings.general or settings.phase_method != "none":
+        chosen = rows[
+            :1
+        ]  # whatever becomes a slice, all rows are kept, and the axis is found from them
+    else:
+        chosen = axis_rows(scan.num_projections, scan.frame_shape[1], rows)
+    # A few rows, 2**22 pixels at most: they need not fit with the slices, which are not computed.
+    settings = of_part(settings, chosen).updated(memory_gib=None)
+    reconstructor = scan.reconstructor(settings)
+    scan.feed(reconstructor, step)
+    return reconstructor.axis()
+
+
+def reconstruct_part(
+    directory: str, settings: str, camera: str, step: Callable[[int], Any]
+) -> ReconstructionResult:
+    """Do one part of a run, in whichever process; see `Cluster.in_order`."""
+    scan = ScanFrames(open_run(Path(directory)), camera)
+    reconstructor = scan.reconstructor(ReconstructionSettings.model_validate_json(settings))
+    scan.feed(reconstructor, step)
+    return reconstructor.finish()
+
+
+def counter(progress: Progress | None, total: int) -> Callable[[int], None]:
+    """Return a function that counts frames and reports their sum."""
+    done = 0
+
+    def step(count: int) -> None:
+        nonlocal done
+        done += count
+        if progress is not None:
+            progress(done, total)
+
+    return step
+
+
+def _whole_groups(count: int, *, up: bool = True) -> int:
+    """Round a number of slices to whole groups, as large ones as it allows."""
+    size = next((size for size in _GROUPS if size <= count), 1)
+    return (-(-count // size) if up else count // size) * size

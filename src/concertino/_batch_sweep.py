@@ -1,0 +1,126 @@
+"""One row of a stored run for each value of a setting."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from concertino._batch_parts import Progress, counter
+from concertino._errors import ParameterError
+from concertino._scan_frames import ScanFrames
+from concertino.callbacks import axes_configuration, stored_processing_run
+from concertino.reconstruction import Metric, ParameterEstimate, ReconstructionSettings
+from concertino.storage import Run
+
+
+@dataclass(frozen=True, eq=False)
+class Sweep:
+    """What `sweep_run` made.
+
+    Attributes
+    ----------
+    directory
+        Of the processing run: ``slices/`` and ``metric.png``.
+    estimate
+        The best value, its confidence, and the curve.
+    values
+        float64: value of each slice.
+    row
+        Detector row of the slices.
+    """
+
+    directory: Path
+    estimate: ParameterEstimate
+    values: NDArray[np.float64]
+    row: int
+
+
+def sweep_run(
+    run: Run,
+    parameter: str,
+    region: tuple[float, float, float],
+    *,
+    row: int | None = None,
+    metric: Metric = "negativity",
+    settings: ReconstructionSettings | None = None,
+    directory: str | Path | None = None,
+    progress: Progress | None = None,
+    camera: str | None = None,
+) -> Sweep:
+    """Reconstruct one row of a stored run for each value of a setting, and find the best value.
+
+    Parameters
+    ----------
+    run
+        A tomography run.
+    parameter
+        Name of a setting, such as ``"center"``; see `ReconstructionSettings.z_parameter`.
+    region
+        Its values: (from, to, step), `to` excluded.
+    row
+        Detector row; the middle one by default.
+    metric
+        What makes a slice good; see `slice_metric`.
+    settings
+        Everything else.
+    directory
+        Where the processing run's directory is made; beside the run's by default.
+    progress
+        Called with frames read and frames to read in all.
+    camera
+        Name of the camera whose frames are reconstructed; the first of the run's by default.
+
+    Returns
+    -------
+    Sweep
+        Where the slices are, and the best value.
+
+    Raises
+    ------
+    ParameterError
+        If there is no such setting, row or metric, or the region is empty.
+    DocumentError, ReconstructionError, StorageError
+        As `reconstruct_run`.
+    """
+    scan = ScanFrames(run, camera)
+    chosen = scan.frame_shape[0] // 2 if row is None else row
+    if not 0 <= chosen < scan.frame_shape[0]:
+        raise ParameterError(
+            f"row: {chosen} was given; {run.name} has the rows 0 to {scan.frame_shape[0] - 1}."
+        )
+    start, stop, increment = region
+    values = np.arange(start, stop, increment, dtype=float) if increment else np.empty(0)
+    if not values.size:
+        raise ParameterError(f"region: {region} holds no value; give from, to and step.")
+    base = scan.with_known_axis(settings or ReconstructionSettings())
+    reconstructor = scan.reconstructor(base.updated(slices=(chosen,), region=None))
+    scan.feed(reconstructor, counter(progress, scan.num_frames))
+    estimate = reconstructor.find_parameter(parameter, region, metric)
+    strip = reconstructor.sweep(parameter, values)
+    how = base.model_dump(mode="json") | {
+        "parameter": parameter, "region": list(region), "row": chosen, "metric": metric,
+        "best": estimate.value, "confidence": estimate.confidence,
+    }  # fmt: skip
+    with stored_processing_run(
+        {**run.start, "run_directory": str(run.directory)},
+        "sweep",
+        how,
+        name=f"sweep_{parameter}",
+        directory=None if directory is None else Path(directory),
+    ) as processing:
+        assert processing is not None
+        assert processing.directory is not None
+        processing.publish(
+            strip,
+            stream="slices",
+            data_key="slices",
+            configuration={
+                "best": estimate.value,
+                "confidence": float(estimate.confidence),
+                **axes_configuration(
+                    base, scan.tomo, strip.shape[1:], (chosen,), (parameter, values.tolist())
+                ),
+            },
+        )
+        return Sweep(processing.directory, estimate, values, chosen)

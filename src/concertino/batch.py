@@ -1,0 +1,229 @@
+"""Stored runs, reconstructed: whole, in parts that fit into memory, on a cluster, or swept."""
+
+import contextlib
+import itertools
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from concertino._batch_parts import (
+    Progress,
+    Rows,
+    axis_of,
+    counter,
+    of_part,
+    parts_of,
+    reconstruct_part,
+)
+from concertino._batch_sweep import Sweep, sweep_run
+from concertino._dask_parts import Cluster, cluster
+from concertino._scan_frames import ScanFrames
+from concertino.callbacks import slices_configuration, stored_processing_run
+from concertino.reconstruction import (
+    AxisEstimate,
+    ReconstructionResult,
+    ReconstructionSettings,
+    Reconstructor,
+)
+from concertino.storage import Run, check_image_format
+
+__all__ = ["BatchReconstruction", "Progress", "Sweep", "reconstruct_run", "sweep_run"]
+
+_PARTS_PER_WORKER = 2  # each is a pass over the stored frames
+_WORKER_MEMORY = 0.5  # of a worker's limit; from 0.6 on dask moves its results to disk
+
+
+@dataclass(frozen=True)
+class BatchReconstruction:
+    """What `reconstruct_run` made.
+
+    Attributes
+    ----------
+    directory
+        Of the processing run, with the slices in ``slices/``.
+    rows
+        Detector rows, one a slice.
+    center_px
+        Column of the rotation axis in px.
+    confidence
+        0 to 1: how sure the axis is; 1 when it was given.
+    missing
+        Frame indices of projections that the run has not.
+    parts
+        In how many parts it was done, because of the memory or the cluster.
+    duration_s
+        How long it took, in s.
+    """
+
+    directory: Path
+    rows: tuple[int, ...]
+    center_px: float
+    confidence: float
+    missing: tuple[int, ...]
+    parts: int
+    duration_s: float
+
+
+def reconstruct_run(
+    run: Run,
+    settings: ReconstructionSettings | None = None,
+    *,
+    output: str = "tiff",
+    directory: str | Path | None = None,
+    progress: Progress | None = None,
+    scheduler: Any = None,
+    camera: str | None = None,
+) -> BatchReconstruction:
+    """Reconstruct a stored run into a processing run of its own.
+
+    What does not fit into the memory that the settings allow is done in parts of some slices each, with
+    a pass over the stored frames for every part. Settings and frames being the same, so are the slices
+    that were reconstructed live, bit for bit; also those from parts and from a cluster.
+
+    Parameters
+    ----------
+    run
+        A tomography run, see `open_run`; also one that broke off.
+    settings
+        Which slices, and how; all rows by default.
+    output
+        Format of the slices: ``"tiff"``, ``"hdf5"`` or ``"zarr"``; see `concertino.storage.open_sink`.
+    directory
+        Where the processing run's directory is made; beside the run's by default.
+    progress
+        Called with frames read and frames to read in all, in the calling thread.
+    scheduler
+        Have the parts made by a dask cluster: ``"local"`` for a worker process on each core, the address of a
+        scheduler, or a ``distributed.Client``. Its workers must reach the run's directory by the same
+        path, and a part goes to another worker when its own dies. The settings' ``memory_gib`` is then
+        meant for each part, of which a worker does one a thread; by default it is half of the worker's
+        memory limit. No more than two parts a thread wait for being stored.
+    camera
+        Name of the camera whose frames are reconstructed; the first of the run's by default.
+
+    Returns
+    -------
+    BatchReconstruction
+        Where the slices are, and how they came about.
+
+    Raises
+    ------
+    DocumentError
+        If it is no tomography run.
+    ParameterError
+        If the settings do not fit the run, or there is no such format or scheduler.
+    ReconstructionError
+        If its frames do not suffice, not even one slice fits into memory, or the cluster fails.
+    StorageError
+        If frames are damaged, or the slices cannot be written.
+    """
+    check_image_format(output, "output")
+    began_s = time.monotonic()
+    scan = ScanFrames(run, camera)
+    settings = scan.with_known_axis(settings or ReconstructionSettings())
+    with contextlib.ExitStack() as stack:
+        on = None if scheduler is None else stack.enter_context(cluster(scheduler))
+        job = _Job(scan, settings, on, progress)
+        first = next(job.results)
+        axis = job.axis or AxisEstimate(first.center_px, first.confidence, "found")
+        processing = stack.enter_context(
+            stored_processing_run(
+                {**run.start, "run_directory": str(run.directory)},
+                "reconstruction",
+                settings.model_dump(mode="json")
+                | {"center": axis.center_px, "camera": scan.tomo.camera},
+                name="reconstruction",
+                output=output,
+                directory=None if directory is None else Path(directory),
+                backend={"name": first.backend, "reason": first.backend_reason},
+            )
+        )
+        assert processing is not None
+        assert processing.directory is not None
+        processing.publish_parts(
+            (each.volume for each in itertools.chain([first], job.results)),
+            first.volume.shape[1:],
+            first.volume.dtype,
+            stream="slices",
+            data_key="slices",
+            configuration=slices_configuration(first, axis, scan.tomo, job.rows),
+        )
+        return BatchReconstruction(
+            processing.directory,
+            job.rows,
+            axis.center_px,
+            axis.confidence,
+            first.missing,
+            job.parts,
+            time.monotonic() - began_s,
+        )
+
+
+class _Job:
+    """The parts of a reconstruction, one after the other."""
+
+    def __init__(
+        self,
+        scan: ScanFrames,
+        settings: ReconstructionSettings,
+        on: Cluster | None,
+        progress: Progress | None,
+    ) -> None:
+        if on is not None:
+            settings = _on_workers(settings, on)
+        least = 1 if on is None else _PARTS_PER_WORKER * on.workers
+        parts, whole = parts_of(scan, settings, least)
+        search = settings.center is None and len(parts) > 1
+        step = counter(progress, (len(parts) + search) * scan.num_frames)
+        self.parts = len(parts)
+        self.rows = tuple(row for part in parts for row in part)
+        self.axis: AxisEstimate | None = None
+        if search:
+            self.axis = axis_of(scan, settings, step)
+            settings = settings.updated(center=self.axis.center_px)
+        self.results = (
+            _here(scan, settings, parts, whole, step)
+            if on is None
+            else _there(on, scan, settings, parts, step)
+        )
+
+
+def _on_workers(settings: ReconstructionSettings, on: Cluster) -> ReconstructionSettings:
+    limit = on.memory_bytes
+    if settings.memory_gib is None and limit is not None:
+        settings = settings.updated(memory_gib=_WORKER_MEMORY * limit / 2**30)
+    # A worker's threads each have a part of their own.
+    return settings if settings.threads is not None else settings.updated(threads=1)
+
+
+def _here(
+    scan: ScanFrames,
+    settings: ReconstructionSettings,
+    parts: list[Rows],
+    whole: Reconstructor | None,
+    step: Callable[[int], Any],
+) -> Iterator[ReconstructionResult]:
+    for part in parts:
+        reconstructor = whole or scan.reconstructor(of_part(settings, part))
+        scan.feed(reconstructor, step)
+        yield reconstructor.finish()
+
+
+def _there(
+    on: Cluster,
+    scan: ScanFrames,
+    settings: ReconstructionSettings,
+    parts: list[Rows],
+    step: Callable[[int], Any],
+) -> Iterator[ReconstructionResult]:
+    directory = str(scan.run.directory.absolute())
+    camera = scan.tomo.camera
+    tasks = [(directory, of_part(settings, part).model_dump_json(), camera) for part in parts]
+    yield from on.in_order(reconstruct_part, tasks, scan.num_frames, step)
+
+
+for _name in __all__:
+    if _name != "Progress":
+        globals()[_name].__module__ = __name__

@@ -1,0 +1,221 @@
+"""The angle of each projection, as the documents of a run tell it."""
+
+import itertools
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ._tomo import TomoBlock
+
+PROJECTION_ANGLES = "projection_angles"
+#: Where a descriptor's configuration says that it is not known which number a camera begins with.
+UNKNOWN_NUMBER = -1
+PROJECTION, ANGLE, UNCERTAINTY, SOURCE = "projection", "angle", "uncertainty", "source"
+
+
+class ProjectionAngles(NamedTuple):
+    """The angle of each projection of a run, and how well it is known.
+
+    Attributes
+    ----------
+    angles_deg
+        float64, (num_projections,): of the rotation, in deg, as far as it was measured; the others follow the
+        plan, shifted by what the measured ones beside them differ from it.
+    uncertainty_deg
+        float64, (num_projections,): one standard deviation, in deg; NaN where nothing was measured
+        or nothing is said.
+    source
+        ``"encoder"``, ``"computed"`` (from time and velocity), ``"readback"``, or several joined by
+        ``" and "``; ``"nominal"`` when nothing was measured.
+    """
+
+    angles_deg: NDArray[np.float64]
+    uncertainty_deg: NDArray[np.float64]
+    source: str
+
+
+class AngleRecord:
+    """Gathers the angles of the projections from a run's documents while they come.
+
+    They stand in the stream ``projection_angles`` (a continuous scan), or are the rotation's read-back in the events
+    of the projections (a stepped one).
+
+    Parameters
+    ----------
+    tomo : TomoBlock
+        Of the run, a tomography.
+
+    Attributes
+    ----------
+    told : ndarray of int64, shape (num_projections,)
+        How often each angle was told: again when a projection was taken again.
+
+    Examples
+    --------
+    >>> from concertino.documents import AngleRecord, TomoBlock
+    >>> record = AngleRecord(TomoBlock(
+    ...     scheme="equidistant", acquisition="continuous", num_projections=3,
+    ...     start_angle_deg=0, angular_range_deg=180, camera="camera", rotation="rotation",
+    ... ))
+    >>> record.angles().source
+    'nominal'
+    """
+
+    def __init__(self, tomo: TomoBlock) -> None:
+        self.tomo = tomo
+        self.nominal_deg = np.rad2deg(tomo.direction * tomo.angles_rad())
+        self.told = np.zeros(tomo.num_projections, np.int64)
+        self._angles = self.nominal_deg.copy()
+        self._uncertainty = np.full(tomo.num_projections, np.nan)
+        self._sources: list[str] = []
+        self._tables: set[str] = set()  # descriptors of streams of angles
+        self._steps: dict[str, tuple[int, float, float]] = {}  # first projection, deg per unit, sd
+
+    @property
+    def known(self) -> NDArray[np.bool_]:
+        """Which angles have been told, bool (num_projections,)."""
+        return np.asarray(self.told > 0)
+
+    @property
+    def expected(self) -> bool:
+        """Whether a stream that tells angles has been described."""
+        return bool(self._tables or self._steps)
+
+    def take(self, name: str, document: Mapping[str, Any]) -> NDArray[np.int64]:
+        """Take a document of the run; return the projections whose angle it told, (n,) int64."""
+        if name == "descriptor":
+            self._describe(document)
+        elif name in ("event", "event_page"):
+            if document["descriptor"] in self._tables:
+                return self._take_table(document["data"])
+            if document["descriptor"] in self._steps:
+                return self._take_steps(document)
+        return np.empty(0, np.int64)
+
+    def angles(self) -> ProjectionAngles:
+        """Return the angles, as known by now."""
+        source = " and ".join(self._sources) or "nominal"
+        return ProjectionAngles(self.all_deg(), self._uncertainty.copy(), source)
+
+    def all_deg(self) -> NDArray[np.float64]:
+        """Return the angle of every projection in deg, (num_projections,) float64."""
+        known = np.flatnonzero(self.known)
+        if not len(known):
+            return self.nominal_deg.copy()
+        deviation = self._angles[known] - self.nominal_deg[known]
+        shift = np.interp(np.arange(len(self.told)), known, deviation)
+        return np.where(self.known, self._angles, self.nominal_deg + shift)
+
+    def all_rad(self) -> NDArray[np.float64]:
+        """Return the same as a reconstruction takes it: in rad, counter-clockwise in the slice."""
+        return np.deg2rad(self.tomo.direction * self.all_deg())
+
+    def _describe(self, descriptor: Mapping[str, Any]) -> None:
+        stream, keys = descriptor.get("name", "primary"), descriptor["data_keys"]
+        if stream.startswith(PROJECTION_ANGLES) and {PROJECTION, ANGLE} <= set(keys):
+            self._tables.add(descriptor["uid"])
+        key = keys.get(self.tomo.rotation or "")
+        stepped = self.tomo.acquisition == "stepped"
+        if stepped and key is not None and self.tomo.kind(stream) == "projection":
+            per_unit = 180 / np.pi if key.get("units") == "rad" else 1.0
+            digits = key.get("precision")
+            spread = np.nan if digits is None else 10.0**-digits / np.sqrt(12)
+            first = self.tomo.segment(stream).first
+            self._steps[descriptor["uid"]] = (first, per_unit, spread * per_unit)
+
+    def _take_table(self, data: Mapping[str, Any]) -> NDArray[np.int64]:
+        where = np.atleast_1d(np.asarray(data[PROJECTION], np.int64))
+        angles = np.atleast_1d(np.asarray(data[ANGLE], np.float64))
+        spread = np.atleast_1d(np.asarray(data.get(UNCERTAINTY, np.nan), np.float64))
+        told = data.get(SOURCE, "computed")
+        self._note([told] if isinstance(told, str) else told)
+        return self._set(where, angles, np.broadcast_to(spread, where.shape))
+
+    def _take_steps(self, document: Mapping[str, Any]) -> NDArray[np.int64]:
+        first, per_unit, spread = self._steps[document["descriptor"]]
+        values = document["data"].get(self.tomo.rotation)
+        if values is None:
+            return np.empty(0, np.int64)
+        where = np.atleast_1d(np.asarray(document["seq_num"], np.int64)) - 1 + first
+        self._note(["readback"])
+        angles = np.atleast_1d(np.asarray(values, np.float64)) * per_unit
+        return self._set(where, angles, np.full(len(where), spread))
+
+    def _set(
+        self, where: NDArray[np.int64], angles: NDArray[np.float64], spread: NDArray[np.float64]
+    ) -> NDArray[np.int64]:
+        good = (where >= 0) & (where < len(self.told)) & np.isfinite(angles)
+        where = where[good]
+        self._angles[where], self._uncertainty[where] = angles[good], spread[good]
+        np.add.at(self.told, where, 1)
+        return where
+
+    def _note(self, sources: Sequence[str]) -> None:
+        for source in dict.fromkeys(sources):
+            if source not in self._sources:
+                self._sources.append(source)
+
+
+def first_number(descriptor: Mapping[str, Any], camera: str) -> int:
+    """Return the number that a camera gives to its first exposure, as a descriptor has it.
+
+    Parameters
+    ----------
+    descriptor : mapping
+        Of a stream of frames.
+    camera : str
+        Name of the camera, which is the data key of its frames.
+
+    Returns
+    -------
+    int
+        `UNKNOWN_NUMBER` if the descriptor does not say.
+    """
+    data = descriptor.get("configuration", {}).get(camera, {}).get("data", {})
+    return int(data.get(f"{camera}-first_number", UNKNOWN_NUMBER))
+
+
+def frame_places(
+    numbers: NDArray[np.int64], first: int, count: int | None = None
+) -> list[tuple[slice, int]]:
+    """Return which projections consecutive frames of a stream are, by the camera's numbers.
+
+    A frame that the camera lost leaves its projection's place empty.
+
+    Parameters
+    ----------
+    numbers : ndarray of int64, shape (n,)
+        The camera's frame numbers.
+    first : int
+        Number of projection 0.
+    count : int, optional
+        Number of projections; what is beyond is left out.
+
+    Returns
+    -------
+    list of (slice, int)
+        Frames that follow one another, and the projection that the first of them is.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> frame_places(np.array([104, 105, 107]), 100, 50)
+    [(slice(0, 2, None), 4), (slice(2, 3, None), 7)]
+    """
+    indices = np.asarray(numbers, np.int64) - first
+    inside = np.flatnonzero((indices >= 0) & (indices < (count or np.inf)))
+    places = []
+    for run, start in _runs(indices[inside]):
+        chosen = inside[run]
+        places.append((slice(int(chosen[0]), int(chosen[-1]) + 1), start))
+    return places
+
+
+def _runs(indices: NDArray[np.int64]) -> list[tuple[slice, int]]:
+    """Part indices into runs of consecutive ones: for each its places, and its first index."""
+    if not len(indices):
+        return []
+    edges = [0, *(np.flatnonzero(np.diff(indices) != 1) + 1).tolist(), len(indices)]
+    return [(slice(start, stop), int(indices[start])) for start, stop in itertools.pairwise(edges)]

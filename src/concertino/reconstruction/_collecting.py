@@ -1,0 +1,112 @@
+"""The engine for back ends that compute when slices are asked for, from the rows that are kept."""
+
+from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ._back_projector import BackProjector
+from ._correct import FlatField, fill_padded
+from ._rows import Rows
+from ._settings import ReconstructionSettings
+
+WORKSPACE_BYTES = 2**27  # of rows and images that a back end has at a time
+
+
+class CollectingEngine:
+    """The counterpart of `Engine` for a `BackProjector`.
+
+    Nothing is computed while projections arrive, so the result cannot depend on how they came: they
+    are added in the order of their indices, always the same number at a time.
+
+    Parameters
+    ----------
+    projector
+        Who computes.
+    rows
+        The kept rows; each becomes a slice.
+    flat_field
+        What turns them into attenuation.
+    angles
+        float64, (projection,), radians.
+    settings
+        Preprocessing.
+    pool
+        Where rows are corrected.
+    """
+
+    def __init__(
+        self,
+        projector: BackProjector,
+        rows: Rows,
+        flat_field: FlatField,
+        angles: NDArray[np.float64],
+        settings: ReconstructionSettings,
+        pool: ThreadPoolExecutor,
+    ) -> None:
+        self._projector, self._rows, self._flat_field = projector, rows, flat_field
+        self._angles, self._settings, self._pool = angles, settings, pool
+        self._shape = (rows.row_count, *projector.image_shape)
+        self.spread_blocks: list[int] = []
+
+    def spread(self, block: int) -> None:
+        """Leave a complete block where it is, among the kept rows: `slices` is told of it again."""
+
+    def slices(
+        self,
+        rest: Iterable[tuple[NDArray[np.int64], NDArray[np.float64]]],
+        scale: float,
+        *,
+        last: bool = False,
+        only: NDArray[np.int64] | None = None,
+    ) -> NDArray[np.float32]:
+        """Return the volume, float32, (slice, y, x), of the projections in `rest`; as `Engine.slices`."""
+        parts = list(rest)
+        indices = np.concatenate([some for some, _ in parts])
+        weights = (np.concatenate([some for _, some in parts]) * scale).astype(np.float32)
+        wanted = np.arange(self._shape[0]) if only is None else only
+        volume = np.empty((len(wanted), *self._shape[1:]), np.float32)
+        together = slices_together(self._projector, volume.shape)
+        for first in range(0, len(wanted), together):
+            group = wanted[first : first + together]
+            rows, images = self._projector.workspace(len(group))
+            images[:] = 0.0
+            for begin in range(0, len(indices), self._projector.projections):
+                some = slice(begin, begin + self._projector.projections)
+                self._fill(rows, indices[some], weights[some], group)
+                self._projector.add(self._angles[indices[some]], self._pool)
+            volume[first : first + together] = images
+        return volume
+
+    def _fill(
+        self,
+        rows: NDArray[np.float32],
+        indices: NDArray[np.int64],
+        weights: NDArray[np.float32],
+        group: NDArray[np.int64],
+    ) -> None:
+        """Write corrected, weighted and padded rows of some slices into a workspace."""
+
+        def one(place: int) -> None:
+            row = slice(int(group[place]), int(group[place]) + 1)
+            gains = self._flat_field.gains(indices, len(self._angles), row)
+            raw = self._rows.part(indices, row)
+            target = rows[place, : len(indices)]
+            fill_padded(raw, self._flat_field, gains, row, self._settings, target[:, :, None])
+            target *= weights[:, None]
+
+        for _ in self._pool.map(one, range(len(group))):
+            pass
+
+
+def slices_together(projector: BackProjector, shape: tuple[int, int, int]) -> int:
+    """Return how many slices of a volume (slice, y, x) a workspace has room for."""
+    one = (projector.projections * projector.width + shape[1] * shape[2]) * 4
+    return min(shape[0], max(1, WORKSPACE_BYTES // one))
+
+
+def workspace_bytes(projector: BackProjector, shape: tuple[int, int, int]) -> int:
+    """Return the memory of a workspace."""
+    one = (projector.projections * projector.width + shape[1] * shape[2]) * 4
+    return slices_together(projector, shape) * one

@@ -1,0 +1,156 @@
+"""Three orthogonal planes, kept up to date while projections arrive: small, coarse and quick."""
+
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from concertino._errors import ParameterError
+
+from ._angles import angular_weights
+from ._backprojection import BackprojectionPlan
+from ._correct import FlatField, fill_padded
+from ._gridding import GridPlan, Lattice, aligned_zeros
+from ._result import OrthogonalPlanes
+from ._rows import ProjectionRows, rows_of_planes
+from ._settings import ReconstructionSettings
+
+
+class PlanesKeeper:
+    """Adds projections to three planes in upright parallel geometry, a block at a time.
+
+    Columns are averaged and rows left out, so that a plane has at most about `pixels` across.
+
+    Parameters
+    ----------
+    rows
+        The kept rows, raw.
+    across
+        int64: places among the kept rows of those that the vertical planes show.
+    flat_field
+        What turns them into attenuation.
+    angles
+        float64, (projection,), radians.
+    center
+        Column of the rotation axis.
+    place
+        x and y in px from the axis, and the place of a row among the kept ones.
+    step
+        Columns that are averaged.
+    settings
+        Filter and preprocessing.
+    pool
+        Where to compute.
+    """
+
+    def __init__(
+        self,
+        rows: ProjectionRows,
+        across: NDArray[np.int64],
+        flat_field: FlatField,
+        angles: NDArray[np.float64],
+        center: float,
+        place: tuple[float, float, int],
+        step: int,
+        settings: ReconstructionSettings,
+        pool: ThreadPoolExecutor,
+    ) -> None:
+        self._rows, self._flat_field, self._angles = rows, flat_field, angles
+        self._settings, self._pool = settings, pool
+        self._weights = angular_weights(angles)
+        self._given = np.zeros(len(angles), dtype=bool)
+        self.step = step
+        self._columns = rows.columns // step
+        coarse = (center - (step - 1) / 2) / step
+        whole = Lattice(-(self._columns - 1) / 2, 1.0, self._columns)
+        # image rows count downwards, from plus to minus y
+        at_x, at_y = Lattice(place[0] / step, 1.0, 1), Lattice(-place[1] / step, 1.0, 1)
+        plans = [
+            GridPlan(self._columns, coarse, whole, whole, settings),
+            BackprojectionPlan(self._columns, coarse, whole, at_y, settings),
+            BackprojectionPlan(self._columns, coarse, at_x, whole, settings),
+        ]
+        lanes = BackprojectionPlan.lanes(len(across))
+        groups = [across[i : i + lanes] for i in range(0, len(across), lanes)]
+        self._parts = [_Part(plans[0], np.array([place[2]]), 2)]
+        self._parts += [_Part(plan, group, lanes) for group in groups for plan in plans[1:]]
+
+    def catch_up(self, *, all_of_them: bool) -> None:
+        """Add the projections that have come since; only whole blocks, or all of them."""
+        block = self._settings.projections_per_block
+        waiting = np.flatnonzero(self._rows.present & ~self._given)
+        while len(waiting) >= (1 if all_of_them else block):
+            indices, waiting = waiting[:block], waiting[block:]
+            for _ in self._pool.map(lambda part, i=indices: self._add(part, i), self._parts):
+                pass
+            self._given[indices] = True
+
+    def planes(self) -> OrthogonalPlanes:
+        """Return the planes of what has come, on the scale of the whole."""
+        self.catch_up(all_of_them=True)
+        given = np.flatnonzero(self._given)
+        true = angular_weights(self._angles[given])
+        ratio = true / np.maximum(self._weights[given], 1e-30)
+        scale = float(np.median(ratio)) / self.step
+        images = list(self._pool.map(lambda part: part.image(scale), self._parts))
+        xz = np.concatenate([image[:, 0] for image in images[1::2]])
+        yz = np.concatenate([image[:, :, 0] for image in images[2::2]])
+        return OrthogonalPlanes(images[0][0], xz, yz, self.step)
+
+    def _add(self, part: "_Part", indices: NDArray[np.int64]) -> None:
+        field, rows = self._flat_field.rows(part.rows), slice(0, len(part.rows))
+        gains = field.gains(indices, len(self._angles), rows)
+        fine = aligned_zeros((len(indices), self._rows.columns, part.lanes))
+        raw = self._rows.picked(indices, part.rows)
+        fill_padded(raw, field, gains, rows, self._settings, fine)
+        used = fine[:, : self._columns * self.step]
+        coarse = used.reshape(len(indices), self._columns, self.step, part.lanes).mean(axis=2)
+        padded = aligned_zeros((len(indices), part.plan.width, part.lanes))
+        padded[:, : self._columns] = coarse
+        part.plan.add(part.grid, padded, self._angles[indices], self._weights[indices], None, 1)
+
+
+class _Part:
+    """What is summed for some rows of one plane."""
+
+    def __init__(self, plan: Any, rows: NDArray[np.int64], lanes: int) -> None:
+        self.plan, self.rows, self.lanes = plan, rows, lanes
+        self.grid = aligned_zeros((*plan.grid_shape, lanes))
+
+    def image(self, scale: float) -> NDArray[np.float32]:
+        """Return float32, (row, y, x)."""
+        plan = self.plan
+        volume = np.empty((len(self.rows), plan.y.count, plan.x.count), np.float32)
+        plan.image(self.grid, volume, scale, None, 1, np.empty_like(self.grid))
+        return volume
+
+
+def rows_across(rows: tuple[int, ...], height: int, step: int) -> NDArray[np.int64]:
+    """Places among the kept rows of those that vertical planes show: every n-th of the detector's.
+
+    Where these are not all kept, every n-th of those that are.
+    """
+    kept = {row: place for place, row in enumerate(rows)}
+    wanted = [int(row) for row in rows_of_planes(height, step)]
+    if len(rows) > 1 and all(row in kept for row in wanted):
+        return np.array([kept[row] for row in wanted])
+    return rows_of_planes(len(rows), step)
+
+
+def row_among(rows: tuple[int, ...], wanted: int | None) -> int:
+    """Place of a detector row among the kept ones; None: the middle one.
+
+    Raises
+    ------
+    ParameterError
+        The row is not kept.
+    """
+    if wanted is None:
+        return len(rows) // 2
+    if wanted not in rows:
+        raise ParameterError(
+            f"a plane through row {wanted} is asked for, but only {len(rows)} rows are kept "
+            f"({min(rows)} to {max(rows)}); choose one of these, or keep more by `slices` or `region`"
+        )
+    return rows.index(wanted)

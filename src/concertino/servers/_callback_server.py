@@ -1,0 +1,356 @@
+"""Tango servers that host a callback: it takes the frames by itself, the session only its documents."""
+
+import json
+import logging
+from collections import deque
+from collections.abc import Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from tango import AttrWriteType, DevState
+from tango.server import attribute, command, device_property
+
+from concertino import FrameStreamError, SessionError
+from concertino.callbacks import (
+    Benchmarker,
+    ImageWriter,
+    OnlineReconstruction,
+    StoredStreamFrames,
+    announced_streams,
+)
+from concertino.reconstruction import ReconstructionSettings, Resolution
+from concertino.storage import (
+    Recorder,
+    RunDirectories,
+    encode_document,
+    find_runs,
+    open_run,
+    stop_of_unfinished,
+)
+
+from ._remote_replay import RemoteReplay
+from ._served import Served, json_command
+from ._undescribed import Undescribed
+
+LOG = logging.getLogger(__name__)
+_KEPT_DOCUMENTS = 10_000
+_NAMED_LATER = ("descriptor", "stream_resource")
+_WAITED_FOR = ("start", "descriptor", "stop")
+
+
+class CallbackServer(Served):
+    """Gives the documents of a run to a callback and keeps them with what the callback stores."""
+
+    directory = device_property(
+        dtype=str, default_value="data", doc="Data directory on the server's computer."
+    )
+    host = device_property(
+        dtype=str, default_value="127.0.0.1", doc="Where stored frames are served for read-back."
+    )
+
+    def init_device(self) -> None:
+        """Open the data directory; say what an earlier server left unfinished."""
+        super().init_device()
+        self._directories = RunDirectories(self.directory)
+        self._recorder = Recorder(self._directories)
+        self._open: dict[str, dict[str, Any]] = {}  # start documents of open runs
+        self._owners: dict[str, str] = {}  # uid of any document -> uid of its start
+        self._replay: RemoteReplay | None = None
+        self._last = ""
+        self._undescribed = Undescribed()
+        self._failures: list[Exception] = []  # of documents whose answer nobody fetches
+        unfinished = [run for run in find_runs(self._directories.root) if run.stop is None]
+        for run in unfinished:
+            LOG.warning("%s was not finished: %s", run.directory, run.reason)
+        self._unfinished = [run.directory.name for run in unfinished]
+        self._callback = self.make_callback({})
+
+    def make_callback(self, configuration: Mapping[str, Any]) -> Any:
+        """Return the callback for what a session asks."""
+        raise NotImplementedError
+
+    @attribute(dtype=str, access=AttrWriteType.READ, doc="Data directory on this computer.")
+    def data_directory(self) -> str:
+        """Data directory."""
+        return str(self._directories.root)
+
+    @attribute(dtype=str, access=AttrWriteType.READ, doc="Directory of the last run.")
+    def run_directory(self) -> str:
+        """Directory of the last run."""
+        return self._last
+
+    @attribute(dtype=(str,), max_dim_x=10_000, doc="Runs that an earlier server did not finish.")
+    def unfinished_runs(self) -> list[str]:
+        """Runs that an earlier server did not finish."""
+        return self._unfinished
+
+    @json_command
+    def Configure(self, asked: dict[str, Any]) -> None:
+        """Make the callback anew, with other parameters; refused during a run."""
+        self.lease.take(asked["session"])
+        if self._open:
+            raise SessionError(f"The {self.KIND} server is in a run; configure it before or after.")
+        if hasattr(self._callback, "close"):
+            self._callback.close()
+        self._callback = self.make_callback(asked["configuration"])
+        self.lease.release(asked["session"])
+
+    @json_command
+    def Document(self, asked: dict[str, Any]) -> Any:
+        """Give one document to the callback; the ticket's answer is the run's directory here."""
+        name, document = asked["name"], asked["document"]
+        if name == "start":
+            self.lease.take(asked["session"])
+        elif self.lease.holder != asked["session"]:
+            raise SessionError(
+                f"The {self.KIND} server got a {name} document of a session that it does not serve; its "
+                f"run was given up, or never begun. It serves {self.lease.holder or 'nobody'}."
+            )
+        else:
+            self.lease.renew(asked["session"])
+        if self._failures:
+            raise self._failures.pop(0)
+        return self.submit(lambda: self._take(asked["session"], name, document))
+
+    @json_command
+    def Wait(self, asked: dict[str, Any]) -> Any:
+        """Wait for the callback's work on the last run; the answer is a summary."""
+        return self.submit_aside(self.summary)
+
+    @json_command
+    def Runs(self, asked: dict[str, Any]) -> list[dict[str, Any]]:
+        """List the stored runs, the newest first."""
+        return [
+            {
+                "name": run.directory.name, "uid": run.uid, "time": run.start["time"],
+                "plan": run.start.get("plan_name", ""), "status": run.exit_status,
+            }
+            for run in find_runs(self._directories.root)
+        ]  # fmt: skip
+
+    @json_command
+    def Replay(self, asked: dict[str, Any]) -> dict[str, Any]:
+        """Begin to hand a stored run to the session: documents here, frames on frame streams."""
+        if self._replay is not None:
+            self._replay.end()
+        run = open_run(asked["run"], self._directories.root)
+        self._replay = RemoteReplay(run, f"any://{self.host}:0", asked.get("streams"))
+        return {"uid": run.uid}
+
+    @json_command
+    def NextDocument(self, asked: dict[str, Any]) -> dict[str, Any]:
+        """Return the document of a replay after number ``seen``, nothing yet, or the end."""
+        if self._replay is None:
+            raise SessionError(f"The {self.KIND} server replays nothing; ask for a replay first.")
+        return self._replay.next(int(asked["seen"]))
+
+    @command
+    def Abort(self) -> None:
+        """Give up the run that is open."""
+        self.submit(lambda: self._give_up("it was aborted at the server"))
+
+    def summary(self) -> dict[str, Any]:
+        """Return what is to be said of the last run."""
+        return {"run_directory": self._last, "error": self._error}
+
+    def stored(self) -> tuple[StoredStreamFrames, ...]:
+        """Return what the callback stored of the run, when it is a writer."""
+        return ()
+
+    def session_lost(self, session: str) -> None:
+        """Close the files of the run and say in its record why it ended."""
+        self._give_up(f"the session was not heard of for {self.lease_seconds:g} s: {session}")
+
+    def _take(self, session: str, name: str, document: dict[str, Any]) -> Any:
+        if name == "start":
+            return self._begin(document)
+        run = self._run_of(name, document)
+        if name == "descriptor":
+            self._check_addresses(run, document)
+        try:
+            self._recorder(name, document)
+            self._undescribed(name, document)
+            self._callback(name, document)
+        except Exception as error:
+            if name in _WAITED_FOR:
+                raise
+            self._failures.append(error)
+        finally:
+            if name == "stop":
+                self._end(run, session)
+        return None
+
+    def _begin(self, document: dict[str, Any]) -> dict[str, Any]:
+        self._error = ""
+        made = self._directories.new()
+        document |= {"scan_name": made.name, "run_directory": str(made.path)}
+        self._last = str(made.path)
+        uid = document["uid"]
+        self._open[uid] = document
+        self._undescribed = Undescribed()
+        self._owners[uid] = uid
+        self.set_state(DevState.RUNNING)
+        self.set_status(f"The {self.KIND} server takes {made.name}.")
+        self._recorder("start", document)
+        self._callback("start", document)
+        return {"run_directory": str(made.path)}
+
+    def _run_of(self, name: str, document: Mapping[str, Any]) -> str:
+        for link in ("run_start", "descriptor", "stream_resource"):
+            if link in document and document[link] in self._owners:
+                run = self._owners[document[link]]
+                if name in _NAMED_LATER:
+                    self._owners[document["uid"]] = run
+                return run
+        raise SessionError(f"The {self.KIND} server got a {name} document of no open run.")
+
+    def _check_addresses(self, run: str, descriptor: Mapping[str, Any]) -> None:
+        for stream in announced_streams(self._open[run], descriptor):
+            if stream.address.startswith("inproc:"):
+                raise FrameStreamError(
+                    f"The {self.KIND} server cannot reach the frames of {stream.data_key} at "
+                    f"{stream.address}; make the camera with stream_address='tcp://127.0.0.1:0', or "
+                    "'tcp://HOST:0' for another computer."
+                )
+
+    def _end(self, run: str, session: str) -> None:
+        self._open.pop(run, None)
+        self._owners = {uid: owner for uid, owner in self._owners.items() if owner != run}
+        self._recorder.flush()
+        if not self._open:
+            self.lease.release(session)
+            self.set_state(DevState.STANDBY)
+            self.set_status(f"The {self.KIND} server is ready.")
+
+    def _give_up(self, reason: str) -> None:
+        if hasattr(self._callback, "settle"):
+            self._callback.settle()
+        for uid in list(self._open):
+            for name, document in self._undescribed.documents(uid, self.stored()):
+                self._recorder(name, document)
+            stop = stop_of_unfinished(uid, reason)
+            self._error = reason
+            for taker in (self._recorder, self._callback):
+                try:
+                    taker("stop", stop)
+                except Exception as error:
+                    LOG.warning("at the end of %s: %s", uid, error)
+            self._end(uid, self.lease.holder)
+
+
+class Writer(CallbackServer):
+    """Stores the frames of runs on this computer."""
+
+    KIND = "writer"
+
+    def make_callback(self, configuration: Mapping[str, Any]) -> ImageWriter:
+        """Return an image writer."""
+        return ImageWriter(**configuration)
+
+    def stored(self) -> tuple[StoredStreamFrames, ...]:
+        """Return what was stored of the run."""
+        return tuple(self._callback.stored)
+
+    @attribute(dtype=int, access=AttrWriteType.READ, unit="frame", doc="Files of the last run.")
+    def files(self) -> int:
+        """Image files of the last run."""
+        return sum(1 for _ in Path(self._last).rglob("*.tif")) if self._last else 0
+
+
+class Reconstruction(CallbackServer):
+    """Reconstructs runs while they are taken; stores the slices on this computer."""
+
+    KIND = "reconstruction"
+
+    def init_device(self) -> None:
+        """Become ready to hand back the documents of processing runs."""
+        self._emitted: deque[tuple[int, str, dict[str, Any]]] = deque(maxlen=_KEPT_DOCUMENTS)
+        self._emitted_count = 0
+        super().init_device()
+
+    def make_callback(self, configuration: Mapping[str, Any]) -> OnlineReconstruction:
+        """Return an online reconstruction, whose slices can be seen from elsewhere."""
+        how = dict(configuration)
+        settings = ReconstructionSettings.model_validate(how.pop("settings", {}))
+        if isinstance(how.get("planes"), list):
+            how["planes"] = tuple(how["planes"])
+        return OnlineReconstruction(
+            settings,
+            directory=self.directory,
+            callbacks=[self._keep],
+            stream_address=f"any://{self.host}:0",
+            **how,
+        )
+
+    def _keep(self, name: str, document: Mapping[str, Any]) -> None:
+        plain = json.loads(encode_document(name, document))[1]
+        self._emitted_count += 1
+        self._emitted.append((self._emitted_count, name, plain))
+
+    @json_command
+    def Emitted(self, asked: dict[str, Any]) -> list[Any]:
+        """Return documents of processing runs after number ``seen``; 0 is before the first."""
+        return [entry for entry in list(self._emitted) if entry[0] > int(asked["seen"])]
+
+    @json_command
+    def Update(self, asked: dict[str, Any]) -> Any:
+        """Change settings of the reconstruction; the ticket's answer is all settings from now on."""
+        self._check_session(asked["session"])
+        return self.submit_aside(
+            lambda: self._callback.update(asked["changes"]).model_dump(mode="json")
+        )
+
+    @json_command
+    def Rereconstruct(self, asked: dict[str, Any]) -> Any:
+        """Reconstruct the last run again with other settings; the ticket's answer is a summary."""
+        self._check_session(asked["session"])
+
+        def again() -> dict[str, Any]:
+            self._callback.rereconstruct(**asked["changes"])
+            return self.summary()
+
+        return self.submit_aside(again)
+
+    def _check_session(self, session: str) -> None:
+        if self.lease.holder not in ("", session):
+            raise SessionError(
+                f"The {self.KIND} server takes no changes from {session}: it serves "
+                f"{self.lease.holder}."
+            )
+
+    @attribute(dtype=bool, access=AttrWriteType.READ, doc="Whether it reconstructs.")
+    def busy(self) -> bool:
+        """Whether it reconstructs."""
+        return bool(self._callback.busy)
+
+    def summary(self) -> dict[str, Any]:
+        """Return where the slices are and how the axis was found."""
+        result = self._callback.wait()
+        return {
+            "run_directory": str(self._callback.run_directory),
+            "center_px": float(result.center_px),
+            "confidence": float(result.confidence),
+            "missing": list(result.missing),
+            "settings": result.settings.model_dump(mode="json"),
+            "resolution_px": _finite(result.resolution, "resolution_px"),
+            "signal_to_noise": _finite(result.resolution, "signal_to_noise"),
+        }
+
+
+def _finite(resolution: Resolution | None, name: str) -> float | None:
+    return None if resolution is None else float(getattr(resolution, name))
+
+
+class Benchmark(CallbackServer):
+    """Measures how fast frames arrive on this computer."""
+
+    KIND = "benchmark"
+
+    def make_callback(self, configuration: Mapping[str, Any]) -> Benchmarker:
+        """Return a benchmarker."""
+        return Benchmarker(**configuration)
+
+    def summary(self) -> dict[str, Any]:
+        """Return frames, bytes and seconds of each stream."""
+        return {"streams": [asdict(result) for result in self._callback.results]}

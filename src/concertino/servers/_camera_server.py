@@ -1,0 +1,205 @@
+"""A Tango server that publishes a camera's frames where it is."""
+
+import asyncio
+import json
+import time
+from collections.abc import Callable
+from dataclasses import asdict
+from typing import Any, ClassVar
+
+import numpy as np
+from tango import AttrWriteType, DevState
+from tango.server import attribute, device_property
+
+from concertino import CameraError, SessionError
+from concertino.devices import Acquisition, CameraSettings, FrameSource
+from concertino.frames import FrameRequest, FrameStream, Ledger
+
+from ._served import Served, json_command
+
+
+class CameraServer(Served):
+    """Publishes the frames of a camera on frame streams, steered by a session elsewhere."""
+
+    KIND = "camera"
+    make_source: ClassVar[Callable[[], FrameSource]]
+    host = device_property(
+        dtype=str, default_value="127.0.0.1", doc="Network address at which frames are published."
+    )
+    stream_address = device_property(
+        dtype=str, default_value="", doc="Instead: where frames are published, such as ipc://."
+    )
+    ring_bytes = device_property(
+        dtype=int, default_value=256 * 2**20, doc="Memory for frames on their way, in bytes."
+    )
+
+    def init_device(self) -> None:
+        """Open the camera."""
+        super().init_device()
+        self._source = type(self).make_source()
+        self._acquisition: Acquisition | None = None
+        self._prepared_for = ""
+        self._ring: Any = None
+
+    @attribute(dtype=int, access=AttrWriteType.READ, unit="px", doc="Height of a frame.")
+    def height(self) -> int:
+        """Height of a frame."""
+        return int(self._source.shape[0])
+
+    @attribute(dtype=int, access=AttrWriteType.READ, unit="px", doc="Width of a frame.")
+    def width(self) -> int:
+        """Width of a frame."""
+        return int(self._source.shape[1])
+
+    @attribute(dtype=float, access=AttrWriteType.READ, unit="um", doc="Effective pixel size.")
+    def pixel_size(self) -> float:
+        """Effective pixel size."""
+        return float(self._source.pixel_size_um)
+
+    @attribute(dtype=int, access=AttrWriteType.READ, unit="frame", doc="Frames published.")
+    def published(self) -> int:
+        """Frames published on the present stream."""
+        return 0 if self._acquisition is None else self._acquisition.stream.published
+
+    @json_command
+    def Describe(self, asked: dict[str, Any]) -> dict[str, Any]:
+        """Return shape, pixel type and pixel size."""
+        return self._described()
+
+    @json_command
+    def Prepare(self, asked: dict[str, Any]) -> Any:
+        """Prepare a stream of frames; the answer has its address."""
+        self.lease.take(asked["session"])
+        return self.submit(lambda: self._prepare(asked))
+
+    @json_command
+    def Check(self, asked: dict[str, Any]) -> Any:
+        """Check whether the camera can do what is asked."""
+        self.lease.take(asked["session"])
+        request, settings = _request_of(asked)
+        return self.submit(lambda: self._source.prepare(request, settings))
+
+    @json_command
+    def Start(self, asked: dict[str, Any]) -> None:
+        """Start exposing."""
+        self._mine(asked).start()
+        self.set_state(DevState.RUNNING)
+
+    @json_command
+    def Exposures(self, asked: dict[str, Any]) -> dict[str, Any]:
+        """Return numbers and times in ns of the frames from ``since`` on."""
+        # A plan asks for them also when its stream has ended and the camera was let go.
+        own = self._acquisition if self._prepared_for == asked["session"] else None
+        numbers, times_ns = (own or self._mine(asked)).exposures(asked["since"])
+        return {"numbers": numbers.tolist(), "times_ns": times_ns.tolist()}
+
+    @json_command
+    def Clock(self, asked: dict[str, Any]) -> float:
+        """Return what the clock of the time stamps shows now, in seconds."""
+        clock = getattr(self._source, "clock", None)
+        return time.time() if clock is None else float(clock())
+
+    @json_command
+    def Trigger(self, asked: dict[str, Any]) -> None:
+        """Take one frame."""
+        self._mine(asked)
+        self._source.trigger()
+
+    @json_command
+    def Stop(self, asked: dict[str, Any]) -> None:
+        """Stop exposing; the stream ends soon."""
+        if self._acquisition is not None and self.lease.holder == asked["session"]:
+            self._acquisition.request_stop()
+
+    @json_command
+    def End(self, asked: dict[str, Any]) -> None:
+        """Expose no more; what was exposed is all that is wanted."""
+        self._mine(asked).end()
+
+    @json_command
+    def Progress(self, asked: dict[str, Any]) -> dict[str, Any]:
+        """Return the counters of the stream; the session shows with it that it lives."""
+        acquisition = self._mine(asked)
+        stream = acquisition.stream
+        error = acquisition.error or stream.error
+        done = acquisition.done.is_set()
+        if done and self.get_state() == DevState.RUNNING:
+            self.set_state(DevState.STANDBY)
+        return {
+            "started": acquisition.started.is_set(),
+            "start_s": acquisition.start_s,
+            "done": done,
+            "idle": acquisition.idle,
+            "recorded": stream.recorded,
+            "published": stream.published,
+            "acknowledged": stream.acknowledged,
+            "dropped": list(stream.dropped),
+            "claims": [asdict(claim) for claim in stream.claims],
+            "error": None if error is None else [type(error).__name__, str(error)],
+            "ledger": _ledger_json(acquisition.ledger),
+        }
+
+    def session_lost(self, session: str) -> None:
+        """Stop exposing and fail the stream."""
+        acquisition = self._acquisition
+        if acquisition is not None and not acquisition.done.is_set():
+            acquisition.stream.fail(
+                SessionError(
+                    f"the session was not heard of for {self.lease_seconds:g} s: {session}"
+                )
+            )
+            asyncio.run(acquisition.stop())
+        self.set_state(DevState.STANDBY)
+
+    def _prepare(self, asked: dict[str, Any]) -> dict[str, Any]:
+        request, settings = _request_of(asked)
+        if self._acquisition is not None:
+            if self._acquisition.running:
+                raise CameraError(
+                    f"Camera {asked['name']} was asked to prepare {request.kind} while it still takes "
+                    f"{self._acquisition.request.kind}; wait for it, or stop it."
+                )
+            asyncio.run(self._acquisition.stop())
+        self._source.prepare(request, settings)
+        stream = FrameStream(
+            self.stream_address or f"any://{self.host}:0",
+            shape=self._source.shape,
+            dtype=self._source.dtype,
+            name=f"{asked['name']}/{request.kind}",
+            ring_bytes=self.ring_bytes,
+            timeout_s=asked["subscriber_timeout_s"],
+            ring=self._ring,
+        )
+        self._ring = stream.ring
+        self._prepared_for = asked["session"]
+        self._acquisition = Acquisition(asked["name"], self._source, stream, request, lambda: None)
+        return {"address": stream.address, **self._described()}
+
+    def _described(self) -> dict[str, Any]:
+        return {
+            "shape": list(self._source.shape),
+            "dtype": np.dtype(self._source.dtype).str,
+            "pixel_size_um": float(self._source.pixel_size_um),
+            "first_number": getattr(self._source, "first_number", None),
+            "memory_bytes": int(getattr(self._source, "memory_bytes", 0)),
+        }
+
+    def _mine(self, asked: dict[str, Any]) -> Acquisition:
+        if self.lease.holder != asked["session"] or self._acquisition is None:
+            raise SessionError(
+                f"The camera server is not prepared for this session; it serves "
+                f"{self.lease.holder or 'nobody'}. Prepare it again."
+            )
+        self.lease.renew(asked["session"])
+        return self._acquisition
+
+
+def _request_of(asked: dict[str, Any]) -> tuple[FrameRequest, CameraSettings]:
+    return FrameRequest(**asked["request"]), CameraSettings(**asked["settings"])
+
+
+def _ledger_json(ledger: Ledger | None) -> dict[str, Any] | None:
+    found: dict[str, Any] | None = (
+        None if ledger is None else json.loads(json.dumps(asdict(ledger)))
+    )
+    return found

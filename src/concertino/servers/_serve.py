@@ -1,0 +1,78 @@
+"""Starts a device server without a Tango database."""
+
+import logging
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from tango.server import run
+
+from concertino import ParameterError
+from concertino.devices import FrameSource
+
+from ._callback_server import Benchmark, CallbackServer, Reconstruction, Writer
+from ._camera_server import CameraServer
+
+_CALLBACK_SERVERS: dict[str, type[CallbackServer]] = {
+    "writer": Writer,
+    "reconstruction": Reconstruction,
+    "benchmark": Benchmark,
+}
+
+
+def serve_callback(
+    kind: str, *, port: int, host: str, directory: Path, lease_s: float, log: Path | None
+) -> None:
+    """Serve a callback until the process is ended.
+
+    Raises
+    ------
+    StorageError
+        If the directory cannot be written to.
+    """
+    directory.mkdir(parents=True, exist_ok=True)
+    served = _CALLBACK_SERVERS[kind]
+    values = {"directory": str(directory.absolute()), "host": host, "lease_seconds": lease_s}
+    _serve(_with_properties(served, values), port, host, log)
+
+
+def serve_camera(
+    make_source: Callable[[], FrameSource],
+    *,
+    port: int,
+    host: str,
+    stream_address: str,
+    lease_s: float,
+    log: Path | None,
+) -> None:
+    """Serve a camera until the process is ended."""
+    values = {"host": host, "stream_address": stream_address, "lease_seconds": lease_s}
+    served = _with_properties(CameraServer, values)
+    served.make_source = staticmethod(make_source)
+    _serve(served, port, host, log)
+
+
+def _with_properties(served: Any, values: dict[str, Any]) -> Any:
+    """Return the class with other values of its properties, which no database could give it."""
+    from tango.server import device_property
+
+    kinds = {str: str, float: float, int: int}
+    changed = {
+        name: device_property(dtype=kinds[type(value)], default_value=value)
+        for name, value in values.items()
+    }
+    return type(served)(served.__name__, (served,), changed)
+
+
+def _serve(served: Any, port: int, host: str, log: Path | None) -> None:
+    if not 0 < port < 65536:
+        raise ParameterError(f"port: {port} was given; give 1 to 65535.")
+    logging.basicConfig(
+        level=logging.INFO,
+        format="%(asctime)s %(levelname)s %(name)s: %(message)s",
+        filename=log,
+    )
+    name = f"concertino/{served.KIND}/1"
+    print(f"{served.KIND:14} tango://{host}:{port}/{name}#dbase=no", flush=True)
+    arguments = [served.KIND, "1", "-nodb", "-host", host, "-port", str(port), "-dlist", name]
+    run((served,), args=arguments)

@@ -1,0 +1,133 @@
+"""The base of the Tango device servers: JSON commands, tickets for what takes long, one session."""
+
+import json
+import logging
+import queue
+import threading
+from collections.abc import Callable
+from functools import wraps
+from typing import Any, ClassVar
+
+from tango import AttrWriteType, DevState, Except
+from tango.server import Device, attribute, command, device_property
+
+from concertino import ConcertinoError
+
+from ._lease import Lease
+
+LOG = logging.getLogger(__name__)
+_KEPT_ANSWERS = 1000
+
+JsonCommand = Callable[[Any, dict[str, Any]], Any]
+
+
+def json_command(function: JsonCommand) -> Any:
+    """Make a method of one mapping a Tango command of a JSON text, whose errors cross as our own."""
+
+    @wraps(function)
+    def called(self: Any, text: str) -> str:
+        try:
+            return json.dumps(function(self, json.loads(text)))
+        except Exception as error:
+            LOG.info("%s: %s", function.__name__, error)
+            name = type(error).__name__
+            Except.throw_exception(f"concertino.{name}", str(error), function.__name__)
+            raise
+
+    called.__annotations__ = {}
+    return command(dtype_in=str, dtype_out=str, doc_in="JSON", doc_out="JSON")(called)
+
+
+class Served(Device):
+    """A device that serves one session at a time and does what takes long in a thread."""
+
+    KIND: ClassVar[str] = "device"
+    lease_seconds = device_property(
+        dtype=float, default_value=10.0, doc="How long a session may be silent, in s."
+    )
+
+    def init_device(self) -> None:
+        """Become ready."""
+        super().init_device()
+        self._answers: dict[int, dict[str, Any]] = {}
+        self._work: queue.SimpleQueue[tuple[int, Callable[[], Any]]] = queue.SimpleQueue()
+        self._ticket = 0
+        self._error = ""
+        self.lease = Lease(
+            f"The {self.KIND} server {self.get_name()}", self.lease_seconds, self._session_lost
+        )
+        threading.Thread(target=self._do_work, name=f"{self.KIND} work", daemon=True).start()
+        self.set_state(DevState.STANDBY)
+        self.set_status(f"The {self.KIND} server is ready.")
+
+    @attribute(dtype=str, access=AttrWriteType.READ, doc="The session that is served, if any.")
+    def session(self) -> str:
+        """The session that is served."""
+        return str(self.lease.holder)
+
+    @attribute(dtype=str, access=AttrWriteType.READ, doc="What went wrong last.")
+    def error(self) -> str:
+        """What went wrong last."""
+        return self._error
+
+    @json_command
+    def KeepAlive(self, asked: dict[str, Any]) -> None:
+        """Note that the session lives."""
+        self.lease.renew(asked["session"])
+
+    @json_command
+    def Release(self, asked: dict[str, Any]) -> None:
+        """Serve others."""
+        self.lease.release(asked["session"])
+
+    @json_command
+    def Answer(self, asked: dict[str, Any]) -> dict[str, Any]:
+        """Return the answer to what a ticket was given for: ``value`` or ``error``, or nothing yet."""
+        self.lease.renew(asked["session"])
+        return self._answers.get(asked["ticket"], {})
+
+    def submit(self, work: Callable[[], Any]) -> dict[str, int]:
+        """Do something in the working thread, in order; return a ticket for its answer."""
+        self._ticket += 1
+        self._work.put((self._ticket, work))
+        return {"ticket": self._ticket}
+
+    def submit_aside(self, work: Callable[[], Any]) -> dict[str, int]:
+        """Do something that waits for the working thread; return a ticket for its answer."""
+        self._ticket += 1
+        ticket = self._ticket
+        threading.Thread(
+            target=lambda: self._do(ticket, work), name=f"{self.KIND} waits", daemon=True
+        ).start()
+        return {"ticket": ticket}
+
+    def session_lost(self, session: str) -> None:
+        """Become idle after a session was silent for too long."""
+
+    def _session_lost(self, session: str) -> None:
+        LOG.warning("%s has not been heard of for %g s", session, self.lease_seconds)
+        done = threading.Event()
+
+        def become_idle() -> None:
+            try:
+                self.session_lost(session)
+            finally:
+                done.set()
+
+        self.submit(become_idle)
+        done.wait()
+
+    def _do_work(self) -> None:
+        while True:
+            self._do(*self._work.get())
+
+    def _do(self, ticket: int, work: Callable[[], Any]) -> None:
+        try:
+            answer: dict[str, Any] = {"value": work()}
+        except Exception as error:
+            if not isinstance(error, ConcertinoError):
+                LOG.exception("unexpected")
+            self._error = str(error)
+            answer = {"error": type(error).__name__, "message": str(error)}
+        self._answers[ticket] = answer
+        self._answers.pop(ticket - _KEPT_ANSWERS, None)

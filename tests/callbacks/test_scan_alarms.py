@@ -1,0 +1,377 @@
+"""Alarms while a scan goes on, and the same when it is replayed."""
+
+import asyncio
+import logging
+import threading
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from bluesky.utils import FailedStatus
+
+from concertino import AlarmError, ParameterError, SubscriberFailedError
+from concertino.callbacks import (
+    Alarm,
+    BeamCurrent,
+    FlatDrift,
+    ImageWriter,
+    LiveView,
+    LostFrames,
+    SampleMoved,
+    Saturation,
+    ScanAlarms,
+)
+from concertino.devices import SimulatedBeamline, foam_twin
+from concertino.plans import continuous_tomography, step_tomography
+from concertino.session import Session, open_session
+from concertino.simulation import Faults, Twin
+from concertino.storage import open_run, replay
+
+NUMBERS: dict[str, Any] = {
+    "radio_position": 0, "flat_position": 10, "num_darks": 4, "num_flats": 8, "num_projections": 40,
+}  # fmt: skip
+
+
+class Hutch:
+    """A beamline, a session, and scans in it."""
+
+    def __init__(self, root: Path, **beamline: Any) -> None:
+        self.beamline = SimulatedBeamline(
+            **{
+                "shape": (48, 64),
+                "exposure": 0.002,
+                "frame_rate": 200.0,
+                "noise": False,
+                **beamline,
+            }
+        )
+        self.session: Session = open_session(root, progress=False, catalog=False)
+        self.session.subscribe(ImageWriter())
+
+    def run(self, alarms: ScanAlarms, plan: str = "step", **parameters: Any) -> list[Alarm]:
+        """Run a scan and return its alarms."""
+        b = self.beamline
+        token = self.session.subscribe(alarms)
+        function = step_tomography if plan == "step" else continuous_tomography
+        try:
+            self.session.RE(
+                function(b.camera, b.rotation, b.beam, b.sample_stage, **(NUMBERS | parameters))
+            )
+        finally:
+            self.session.unsubscribe(token)
+            alarms.wait(30)
+        return alarms.alarms
+
+    @property
+    def last(self) -> Any:
+        return open_run(int(self.session.RE.md["scan_id"]), self.session.directory)
+
+    def when_taken(self, stream: str, count: int, act: Callable[[], Any]) -> None:
+        """Do something as soon as so many frames of a stream have been taken."""
+        taken: list[int] = []
+
+        def watch(name: str, document: Any) -> None:
+            if name == "descriptor":
+                streams[document["uid"]] = document.get("name", "")
+            if name == "event" and streams.get(document["descriptor"]) == stream:
+                taken.append(1)
+                if len(taken) == count:
+                    act()
+
+        streams: dict[str, str] = {}
+        self.session.RE.subscribe(watch)
+
+    def move_sample(self, mm: float) -> None:
+        """Move the sample at once, as if it fell."""
+        asyncio.run_coroutine_threadsafe(_set(self.beamline.sample_stage, mm), self.session.RE.loop)
+
+
+async def _set(motor: Any, position: float) -> None:
+    await motor.set(position)
+
+
+@pytest.fixture
+def hutch(tmp_path: Path) -> Iterator[Hutch]:
+    made = Hutch(tmp_path)
+    yield made
+    made.session.close()
+
+
+def again(hutch: Hutch, checks: list[Any], tmp_path: Path) -> list[Alarm]:
+    """Replay the last run and return its alarms."""
+    alarms = ScanAlarms(checks, directory=tmp_path)
+    run = hutch.last
+    replay(run, [alarms])
+    alarms.close()
+    return alarms.alarms
+
+
+def unordered(alarms: list[Alarm]) -> list[str]:
+    return sorted(repr(alarm) for alarm in alarms)
+
+
+def test_nothing_is_said_of_a_good_scan(hutch: Hutch) -> None:
+    alarms = ScanAlarms()
+    assert hutch.run(alarms, angular_range="360 deg") == []
+    assert alarms.run_directory is None
+    ledger = [row for row in hutch.last.ledger() if row["party"] == "alarms"]
+    assert [row["acknowledged"] for row in ledger] == [4, 8, 40]
+
+
+def test_saturation_live_replayed_logged_and_stored(hutch: Hutch, tmp_path: Path) -> None:
+    checks = [Saturation(share=0.01, value=1000)]
+    view = LiveView()
+    alarms = ScanAlarms(checks, callbacks=[view])
+    flats, projections = hutch.run(alarms)
+    assert (flats.check, flats.level, flats.stream, flats.frame) == (
+        "saturation",
+        "warn",
+        "flats",
+        0,
+    )
+    assert (flats.value, flats.limit) == (1.0, 0.01)
+    assert flats.message == (
+        "100 % of the pixels of frame 0 of flats are saturated (at 1000 or above); 1 % may be. Lower "
+        "the exposure or the beam."
+    )
+    assert projections.stream == "projections"
+    assert unordered(again(hutch, checks, tmp_path / "again")) == unordered([flats, projections])
+    # It stands in the log of the run, on the page, and in a run of its own.
+    run = hutch.last
+    assert (
+        "WARNING  concertino.alarms: saturation: 100 % of"
+        in (run.directory / "run.log").read_text()
+    )
+    shown = view.state.summary()["alarms"]
+    view.close()
+    assert [alarm["message"] for alarm in shown] == [flats.message, projections.message]
+    assert alarms.run_directory is not None
+    stored = open_run(alarms.run_directory)
+    assert stored.start["derived_from"] == run.uid
+    assert stored.start["processing"]["parameters"]["Saturation"] == {
+        "share": 0.01, "value": 1000, "level": "warn",
+    }  # fmt: skip
+    events = [d["data"] for n, d in stored.documents() if n == "event"]
+    assert [event["stream"] for event in events] == ["flats", "projections"]
+    assert events[0] == flats.columns()
+
+
+def test_the_largest_value_of_the_type_counts_as_saturated(tmp_path: Path) -> None:
+    usual = foam_twin((16, 32), noise=False)
+    # A camera that counts to 65535 before its pixels are full.
+    detector = replace(usual.detector, gain=2.0)
+    twin = Twin(usual.phantom, usual.beam, detector, noise=False)
+    hutch = Hutch(tmp_path, twin=twin, exposure=0.5, frame_rate=0.0)
+    (alarm,) = hutch.run(
+        ScanAlarms([Saturation()]), num_darks=1, num_flats=1, num_projections=1, order=["flats"]
+    )
+    hutch.session.close()
+    assert "at 65535 or above" in alarm.message
+
+
+def test_flats_that_drift(hutch: Hutch, tmp_path: Path) -> None:
+    ring = hutch.beamline.ring
+    threading.Thread(
+        target=_when_flats_run, args=(hutch, lambda: ring.refill(80.0)), daemon=True
+    ).start()
+    checks = [FlatDrift(change=0.1)]
+    (alarm,) = hutch.run(ScanAlarms(checks), num_flats=200, num_projections=4)
+    assert (alarm.check, alarm.stream) == ("flat drift", "flats")
+    assert alarm.value == pytest.approx(-0.2, abs=0.03)
+    assert "% darker than in the first flats; 10 % is allowed." in alarm.message
+    assert again(hutch, checks, tmp_path / "again") == [alarm]
+
+
+def _when_flats_run(hutch: Hutch, act: Callable[[], Any]) -> None:
+    deadline = time.monotonic() + 60
+    while time.monotonic() < deadline:
+        acquisition = hutch.beamline.camera._acquisition
+        if (
+            acquisition
+            and acquisition.request.kind == "flats"
+            and acquisition.stream.published > 50
+        ):
+            act()
+            return
+        time.sleep(0.002)
+
+
+def test_an_empty_region_of_projections_against_the_flats(hutch: Hutch, tmp_path: Path) -> None:
+    ring = hutch.beamline.ring
+    hutch.when_taken("projections", 20, lambda: ring.refill(50.0))
+    checks = [FlatDrift(change=0.1, region=((0, 48), (0, 3)))]
+    (alarm,) = hutch.run(ScanAlarms(checks))
+    assert alarm.stream == "projections"
+    assert 20 <= alarm.frame <= 23
+    assert alarm.value == pytest.approx(-0.5, abs=0.1)
+    assert "the empty region is" in alarm.message
+    assert again(hutch, checks, tmp_path / "again") == [alarm]
+
+
+@pytest.mark.parametrize(("angular_range", "at"), [("360 deg", 30), ("540 deg", 30)])
+def test_a_sample_that_moves(hutch: Hutch, tmp_path: Path, angular_range: str, at: int) -> None:
+    pixel_mm = hutch.beamline.twin.detector.pixel_size_mm
+    hutch.when_taken("projections", at, lambda: hutch.move_sample(4 * pixel_mm))
+    checks = [SampleMoved(limit_px=1.5, pairs=20)]
+    (alarm,) = hutch.run(ScanAlarms(checks), angular_range=angular_range)
+    assert at <= alarm.frame <= at + 2
+    assert alarm.value == pytest.approx(4.0, abs=0.8)
+    assert alarm.unit == "px"
+    assert alarm.confidence > 0.5
+    assert again(hutch, checks, tmp_path / "again") == [alarm]
+
+
+def test_a_sample_that_rests_has_not_moved(hutch: Hutch) -> None:
+    for angular_range in ("180 deg", "360 deg", "720 deg"):
+        check = SampleMoved(limit_px=0.7)
+        assert hutch.run(ScanAlarms([check]), angular_range=angular_range) == []
+
+
+def test_frames_that_the_camera_lost(tmp_path: Path) -> None:
+    hutch = Hutch(tmp_path, faults=Faults(drop_frames=[11, 12]))
+    checks = [LostFrames()]
+    gap, ledger = hutch.run(ScanAlarms(checks), "continuous", on_lost="flag", order=["projections"])
+    assert gap.message == (
+        "2 frames are missing before frame 11 of projections: the camera's number is 13, and 11 was due."
+    )
+    assert (gap.value, gap.unit, gap.frame) == (2.0, "frame", 11)
+    assert ledger.message == "The ledger tells that the camera lost 2 frames of projections."
+    assert unordered(again(hutch, checks, tmp_path / "again")) == unordered([gap, ledger])
+    hutch.session.close()
+
+
+def test_an_alarm_that_fails_the_run(hutch: Hutch) -> None:
+    checks = [Saturation(share=0.01, value=1000, level="fail")]
+    with pytest.raises((AlarmError, FailedStatus, SubscriberFailedError)) as caught:
+        hutch.run(ScanAlarms(checks))
+    error = caught.value.__cause__ if isinstance(caught.value, FailedStatus) else caught.value
+    assert "100 % of the pixels of frame 0 of flats are saturated" in str(error)
+    assert not hutch.beamline.shutter.is_open
+    assert hutch.last.exit_status == "fail"
+
+
+def test_a_check_that_breaks_costs_no_scan(hutch: Hutch, caplog: Any) -> None:
+    class Broken(Saturation):
+        def examiner(self, start: Any, tomo: Any) -> Any:
+            examiner = super().examiner(start, tomo)
+            examiner.frame = lambda frame: 1 / 0  # type: ignore[method-assign,assignment,return-value]
+            return examiner
+
+    with caplog.at_level(logging.ERROR, "concertino.alarms"):
+        found = hutch.run(ScanAlarms([Broken(), Saturation(share=0.01, value=1000)]))
+    assert len(found) == 2
+    assert "watches no more: division by zero" in caplog.text
+
+
+def test_a_current_that_falls_names_the_frames_also_in_a_replay(
+    hutch: Hutch, tmp_path: Path
+) -> None:
+    ring = hutch.beamline.ring
+    hutch.when_taken("projections", 15, lambda: ring.refill(20.0))
+    hutch.when_taken("projections", 25, lambda: ring.refill(100.0))
+    check = BeamCurrent(ring.current, minimum=50, level="warn", lag_s=0.0)
+    dip, frames = hutch.run(ScanAlarms([check]))
+    assert dip.message == "ring-current fell to 20 mA; at least 50 mA are wanted."
+    assert (dip.value, dip.limit, dip.unit) == (20.0, 50.0, "mA")
+    assert frames.level == "note"
+    assert "frames of projections were exposed while ring-current is below 50: 15" in frames.message
+    assert 8 <= frames.value <= 14
+    named = BeamCurrent("ring-current", minimum=50, level="warn", lag_s=0.0)
+    assert again(hutch, [named], tmp_path / "again") == [dip, frames]
+
+
+class Switch:
+    """Takes the place of a Hold where no scan pauses."""
+
+    def __init__(self) -> None:
+        self.calls: list[tuple[str, str]] = []
+        self.since_s: float | None = None
+
+    def request(self, reason: str, spoiled_since_s: float | None = None) -> None:
+        self.calls.append(("request", reason))
+        self.since_s = spoiled_since_s
+
+    def release(self, reason: str | None = None) -> None:
+        self.calls.append(("release", str(reason)))
+
+
+def test_a_current_that_recovers_releases_what_it_asked_for(hutch: Hutch) -> None:
+    ring, switch = hutch.beamline.ring, Switch()
+    fell_s: list[float] = []
+
+    def fall() -> None:
+        fell_s.append(time.time())
+        ring.refill(20.0)
+
+    hutch.when_taken("projections", 10, fall)
+    hutch.when_taken("projections", 12, lambda: ring.refill(100.0))
+    hutch.when_taken("projections", 14, lambda: ring.refill(20.0))
+    hutch.when_taken("projections", 16, lambda: ring.refill(100.0))
+    check = BeamCurrent(ring.current, minimum=50, recovered_s=60, lag_s=2)
+    hutch.run(ScanAlarms([check], hold=switch))
+    # Asked for once: it had not recovered for long enough in between. The run's end releases it.
+    reason = "ring-current is below 50"
+    assert switch.calls == [("request", reason), ("release", reason)]
+    assert switch.since_s is not None
+    assert switch.since_s == pytest.approx(fell_s[0] - 2, abs=0.5)
+
+
+WRONG: list[tuple[Callable[[], Any], str]] = [
+    (
+        lambda: Saturation(level="panic"),  # type: ignore[arg-type]
+        "level: 'panic' was given; give 'note' for the record only, 'warn', 'pause' to pause the scan, "
+        "or 'fail' to fail the run.",
+    ),
+    (
+        lambda: Saturation(share=0),
+        "share: 0 was given; give the share of the pixels that may be saturated, more than 0.",
+    ),
+    (
+        lambda: FlatDrift(change=-1),
+        "change: -1 was given; give the relative change that is allowed, more than 0.",
+    ),
+    (
+        lambda: SampleMoved(limit_px=0),
+        "limit_px: 0 was given; give how far the sample may move in px, more than 0.",
+    ),
+    (
+        lambda: BeamCurrent("ring-current", minimum=0),
+        "minimum: 0 was given; give the least value, in the signal's unit, more than 0.",
+    ),
+    (
+        lambda: BeamCurrent("ring-current", minimum=5, recovered_s=-1),
+        "recovered_s: -1 was given; give a time in s, 0 or more.",
+    ),
+    (
+        lambda: BeamCurrent(7, minimum=5),
+        "signal: 7 has no name. Give a signal such as beamline.ring.current, or its name.",
+    ),
+    (
+        lambda: ScanAlarms(samples=0),
+        "samples: 0 was given; give how many frames of each stream are looked at, 1 or more.",
+    ),
+]
+
+
+@pytest.mark.parametrize(("make", "message"), WRONG)
+def test_wrong_settings(make: Callable[[], Any], message: str) -> None:
+    with pytest.raises(ParameterError) as caught:
+        make()
+    assert str(caught.value) == message
+
+
+def test_only_some_frames_are_looked_at(hutch: Hutch) -> None:
+    looked: list[int] = []
+
+    class Counting(Saturation):
+        def examiner(self, start: Any, tomo: Any) -> Any:
+            examiner = super().examiner(start, tomo)
+            examiner.frame = lambda frame: looked.append(frame.index) or ()  # type: ignore[func-returns-value,method-assign,assignment,return-value]
+            return examiner
+
+    hutch.run(ScanAlarms([Counting()], samples=10), order=["projections"])
+    assert np.array_equal(looked, np.arange(0, 40, 4))

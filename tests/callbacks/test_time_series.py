@@ -1,0 +1,113 @@
+"""A time series of tomograms in one rotation: each when its turn is over, in the same sense of rotation."""
+
+import threading
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from concertino.callbacks import ImageWriter, OnlineReconstruction
+from concertino.devices import SimulatedBeamline
+from concertino.plans import continuous_tomography
+from concertino.reconstruction import ReconstructionSettings, TomogramSeries
+from concertino.session import open_session
+from concertino.simulation import Faults
+from concertino.storage import open_run, replay
+
+SHAPE = (16, 64)
+
+
+def series(devices: SimulatedBeamline, **changes: Any) -> Any:
+    parameters: dict[str, Any] = {
+        "radio_position": 0, "flat_position": 2,
+        "num_darks": 3, "num_flats": 3, "num_projections": 40, "num_tomograms": 3,
+    }  # fmt: skip
+    return continuous_tomography(
+        devices.camera, devices.rotation, devices.beam, devices.sample_stage,
+        **(parameters | changes),
+    )  # fmt: skip
+
+
+def beamline(frame_rate: float = 80.0, **parameters: Any) -> SimulatedBeamline:
+    return SimulatedBeamline(
+        shape=SHAPE, exposure=0.002, frame_rate=frame_rate, noise=False, **parameters
+    )
+
+
+@pytest.mark.parametrize("center", ["given", "found"])
+def test_each_tomogram_comes_when_its_turn_is_over(tmp_path: Path, center: str) -> None:
+    # Slow: the first reconstruction of a process loads its code, on a busy machine for seconds.
+    devices = beamline(frame_rate=20.0)
+    axis = devices.twin.rotation_axis_px if center == "given" else None
+    settings = ReconstructionSettings(slices=(4, 8), center=axis)
+    shown: list[tuple[int, Any]] = []
+    frames = threading.Event()
+
+    def note(name: str, document: Any) -> None:
+        if name == "stream_datum" and document["seq_nums"]["stop"] > 110:
+            frames.set()
+
+    live = OnlineReconstruction(
+        settings, preview=lambda slices: shown.append((frames.is_set(), slices)), preview_s=1e9
+    )
+    with open_session(tmp_path, progress=False, catalog=False) as session:
+        session.subscribe(ImageWriter())
+        session.subscribe(live)
+        session.subscribe(note)
+        (uid,) = session.RE(series(devices))
+        result = live.wait(60)
+    raw = open_run(uid, tmp_path)
+    assert raw.start["tomo"]["projections_per_tomogram"] == 40
+    assert raw.start["tomo"]["angular_range_deg"] == 540
+    assert raw.start["frames"]["projections"] == 120
+    assert len(shown) == 3
+    assert not shown[0][0]  # The first was there before the last projections.
+    (derived,) = raw.derived
+    slices = derived.frames("slices").read()
+    assert slices.shape == (6, 64, 64)
+    assert derived["slices"].configuration["slices-slices_per_tomogram"] == 2
+    np.testing.assert_array_equal(np.concatenate([s for _, s in shown]), slices)
+    np.testing.assert_array_equal(result.volume, slices[4:])
+    # The sample stands still: every half turn gives the same, none is mirrored.
+    first, second, third = slices[0::2]
+    for other in (second, third):
+        assert np.corrcoef(first.ravel(), other.ravel())[0, 1] > 0.95
+        mirrored = max(
+            np.corrcoef(first.ravel(), turned.ravel())[0, 1]
+            for turned in (other[:, ::-1], other[::-1], other[::-1, ::-1])
+        )
+        assert mirrored < 0.9
+    again = OnlineReconstruction(settings, directory=tmp_path / "again")
+    replay(raw, [again])
+    np.testing.assert_array_equal(again.wait(60).volume, result.volume)
+    (replayed,) = [open_run(path.parent) for path in (tmp_path / "again").glob("*/documents.jsonl")]
+    np.testing.assert_array_equal(replayed.frames("slices").read(), slices)
+
+
+def test_lost_frames_and_a_series_that_breaks_off(tmp_path: Path) -> None:
+    devices = beamline(faults=Faults(drop_frames=[45, 119]))
+    live = OnlineReconstruction(ReconstructionSettings(slices=(8,)))
+    with open_session(tmp_path, progress=False, catalog=False) as session:
+        session.subscribe(ImageWriter())
+        session.subscribe(live)
+        (uid,) = session.RE(series(devices, on_lost="flag"))
+        result = live.wait(60)
+    assert result.missing == (119,)
+    (derived,) = open_run(uid, tmp_path).derived
+    assert derived.frames("slices").shape[0] == 3
+
+
+def test_flats_at_the_end_hold_all_up() -> None:
+    angles = np.arange(24) * np.pi / 8
+    one = TomogramSeries(
+        ReconstructionSettings(center=15.5), num_projections=8, frame_shape=(1, 32), angles=angles
+    )
+    one.add_projections(np.full((24, 1, 32), 50, np.uint16), 0)
+    assert one.ready() is None
+    one.add_flats(np.full((2, 1, 32), 100, np.uint16))
+    assert one.ready() is None
+    assert one.ready(ended=True) == 0
+    for number in range(3):
+        assert one.finish_tomogram(number).volume.shape == (1, 32, 32)
+    assert one.ready(ended=True) is None

@@ -1,0 +1,294 @@
+"""Stored runs reconstructed by the command and by its function: the live answer, whole or in parts."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import distributed
+import h5py
+import numpy as np
+import pytest
+from PIL import Image
+
+from concertino import DocumentError, ParameterError, ReconstructionError
+from concertino.batch import reconstruct_run, sweep_run
+from concertino.callbacks import ImageWriter, OnlineReconstruction
+from concertino.cli import main
+from concertino.devices import FileCamera, SimulatedBeamline
+from concertino.plans import continuous_tomography, radiography, step_tomography
+from concertino.reconstruction import ReconstructionSettings
+from concertino.session import open_session
+from concertino.storage import Run, open_run, replay, sample_path
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A directory with a tomography, its live reconstruction, and a radiography."""
+    directory = tmp_path_factory.mktemp("batch")
+    beamline = SimulatedBeamline(shape=(24, 64), exposure=0.002, frame_rate=200.0)
+    with open_session(directory, progress=False, catalog=False) as session:
+        session.subscribe(ImageWriter())
+        session.subscribe(OnlineReconstruction())
+        session.RE(
+            continuous_tomography(
+                beamline.camera, beamline.rotation, beamline.beam, beamline.sample_stage,
+                radio_position=0, flat_position=20, num_darks=5, num_flats=5,
+                num_projections=60, angular_range="180 deg",
+            )
+        )  # fmt: skip
+        session.wait()
+        session.RE(
+            radiography(
+                beamline.camera, beamline.beam, beamline.sample_stage, radio_position=0,
+                flat_position=20, num_darks=1, num_flats=1, num_projections=2,
+            )
+        )  # fmt: skip
+    return directory
+
+
+@pytest.fixture
+def run(data: Path) -> Run:
+    return open_run("scan_0001", data)
+
+
+def live_slices(data: Path) -> Any:
+    return open_run("scan_0001_reconstruction_01", data).frames("slices").read()
+
+
+def test_the_slices_are_those_of_the_scan(run: Run, data: Path, tmp_path: Path) -> None:
+    seen: list[tuple[int, int]] = []
+    result = reconstruct_run(
+        run, directory=tmp_path, progress=lambda done, total: seen.append((done, total))
+    )
+    stored = open_run(result.directory)
+    np.testing.assert_array_equal(stored.frames("slices").read(), live_slices(data))
+    assert stored.start["derived_from"] == run.uid
+    assert stored.start["processing"]["parameters"]["center"] == result.center_px
+    assert stored.start["processing"]["backend"]["name"] == "cpu"
+    assert stored.exit_status == "success"
+    assert (result.rows, result.parts, result.missing) == (tuple(range(24)), 1, ())
+    assert seen[-1] == (70, 70)
+
+
+def test_parts_find_one_axis_for_all(run: Run, tmp_path: Path) -> None:
+    limited = next(
+        ReconstructionSettings(memory_gib=float(gib))
+        for gib in np.geomspace(1e-5, 1, 60)
+        if _fits(run, ReconstructionSettings(memory_gib=float(gib), slices=tuple(range(12))))
+    )
+    result = reconstruct_run(run, limited, directory=tmp_path)
+    assert result.parts == 3  # of whole groups of slices
+    assert result.center_px == pytest.approx(
+        reconstruct_run(run, directory=tmp_path).center_px, abs=0.1
+    )
+
+
+WAYS: dict[str, Callable[[Run, ReconstructionSettings, Path], Path]] = {
+    "replay": lambda run, settings, path: replayed(run, settings, path),
+    "batch": lambda run, settings, path: reconstruct_run(run, settings, directory=path).directory,
+    "parts": lambda run, settings, path: in_parts(run, settings, path),
+    "one thread": lambda run, settings, path: (
+        reconstruct_run(run, settings.updated(threads=1), directory=path).directory
+    ),
+    "dask": lambda run, settings, path: on_dask(run, settings, path),
+}
+
+
+@pytest.mark.parametrize("filter_name", ["ramp", "hann"])
+@pytest.mark.parametrize("way", WAYS)
+def test_every_way_gives_the_bits_of_the_live_slices(
+    data: Path, run: Run, tmp_path: Path, way: str, filter_name: str
+) -> None:
+    if filter_name == "ramp":  # the axis is found by each
+        expected, settings = live_slices(data), ReconstructionSettings()
+    else:
+        settings = ReconstructionSettings(
+            slices=tuple(range(1, 24)), filter="hann", center=31.7, stripe_removal="normalisation"
+        )
+        expected = slices(replayed(run, settings, tmp_path))
+    np.testing.assert_array_equal(slices(WAYS[way](run, settings, tmp_path)), expected)
+
+
+def slices(directory: Path) -> Any:
+    return open_run(directory).frames("slices").read()
+
+
+def replayed(run: Run, settings: ReconstructionSettings, directory: Path) -> Path:
+    reconstruction = OnlineReconstruction(settings, directory=directory)
+    replay(run, reconstruction)
+    reconstruction.wait(60)
+    assert reconstruction.run_directory is not None
+    reconstruction.settle()
+    return reconstruction.run_directory
+
+
+def in_parts(run: Run, settings: ReconstructionSettings, directory: Path) -> Path:
+    limited = next(
+        settings.updated(memory_gib=float(gib))
+        for gib in np.geomspace(1e-5, 1, 60)
+        if _fits(run, settings.updated(memory_gib=float(gib), slices=tuple(range(8))))
+    )
+    result = reconstruct_run(run, limited, directory=directory)
+    assert result.parts == 3
+    return result.directory
+
+
+def on_dask(run: Run, settings: ReconstructionSettings, directory: Path) -> Path:
+    """Reconstruct on two workers that are threads of this process: as good as others for the bits."""
+    with (
+        distributed.LocalCluster(
+            n_workers=2, threads_per_worker=1, processes=False, silence_logs=50,
+            dashboard_address="127.0.0.1:0",
+        ) as here,
+        distributed.Client(here) as client,
+    ):  # fmt: skip
+        result = reconstruct_run(run, settings, directory=directory, scheduler=client)
+    assert result.parts == 3
+    return result.directory
+
+
+@pytest.mark.parametrize(
+    ("output", "file"), [("hdf5", "slices.h5"), ("zarr", "slices.ome.zarr/0/zarr.json")]
+)
+def test_slices_in_other_formats_are_the_same(
+    run: Run, data: Path, tmp_path: Path, output: str, file: str
+) -> None:
+    settings = ReconstructionSettings(slices=(3, 4, 9), center=31.5)
+    expected = slices(reconstruct_run(run, settings, directory=tmp_path).directory)
+    online = OnlineReconstruction(settings, output=output, directory=tmp_path)
+    replay(run, online)
+    online.wait(60)
+    online.settle()
+    main_quietly("reconstruct", "1", "-d", str(data), "--rows", "3,4,9", "--set", "center=31.5",
+                 "--output", str(tmp_path), "--format", output)  # fmt: skip
+    made = [tmp_path / f"scan_0001_reconstruction_{number:02d}" for number in (2, 3)]
+    for directory in made:
+        assert (directory / "slices" / file).is_file()
+        np.testing.assert_array_equal(slices(directory), expected)
+        configuration = open_run(directory)["slices"].configuration
+        pixel_um = run.start["tomo"]["pixel_size_um"]
+        assert configuration["slices-axis_values"] == [row * pixel_um for row in (3, 4, 9)]
+    seen: list[str] = []
+    report = replay(open_run(made[1]), lambda name, document: seen.append(name))
+    assert report.frames == {"slices": 3}
+
+
+def test_slices_know_where_they_are(run: Run, tmp_path: Path) -> None:
+    settings = ReconstructionSettings(region=(2, 24, 2), center=31.5, x_region=(-16.0, 16.0, 0.5))
+    result = reconstruct_run(run, settings, output="hdf5", directory=tmp_path)
+    pixel_um = run.start["tomo"]["pixel_size_um"]
+    with h5py.File(result.directory / "slices" / "slices.h5") as file:
+        data = file["/entry/data"]
+        np.testing.assert_allclose(data["z"], pixel_um * np.arange(2, 24, 2))
+        np.testing.assert_allclose(data["x"], pixel_um * np.arange(-16, 16, 0.5))
+        np.testing.assert_allclose(data["y"], pixel_um * (np.arange(64) - 31.5))
+        assert {data[name].attrs["units"] for name in "xyz"} == {"um"}
+
+
+def test_what_is_no_format_is_refused_before_anything_is_read(run: Run, tmp_path: Path) -> None:
+    with pytest.raises(ParameterError, match="output: 'png' was given; give one of tiff, hdf5, z"):
+        reconstruct_run(run, output="png", directory=tmp_path)
+    with pytest.raises(ParameterError, match="output: 'png' was given"):
+        OnlineReconstruction(output="png")
+    assert not list(tmp_path.iterdir())
+
+
+def _fits(run: Run, settings: ReconstructionSettings) -> bool:
+    from concertino.reconstruction import Reconstructor
+
+    try:
+        Reconstructor(settings, num_projections=60, frame_shape=(24, 64))
+    except ReconstructionError:
+        return False
+    return True
+
+
+def test_a_radiography_is_no_tomography(data: Path, tmp_path: Path) -> None:
+    with pytest.raises((DocumentError, ReconstructionError)):
+        reconstruct_run(open_run("scan_0002", data), directory=tmp_path)
+
+
+def test_the_command_reconstructs_rows(
+    data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    settings = tmp_path / "settings.json"
+    settings.write_text(json.dumps({"filter": "hann"}))
+    main_quietly("reconstruct", "1", "-d", str(data), "--rows", "4:12:4", "--settings", str(settings),
+                 "--set", "center=31.5", "--output", str(tmp_path))  # fmt: skip
+    printed = capsys.readouterr().out
+    assert "axis       column 31.50 px, given" in printed
+    stored = open_run(tmp_path / "scan_0001_reconstruction_01")
+    assert stored.frames("slices").shape == (2, 64, 64)
+    parameters = stored.start["processing"]["parameters"]
+    assert (parameters["filter"], parameters["slices"]) == ("hann", [4, 8])
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--set", "center"], "write NAME=VALUE"),
+        (["--set", "centre=3"], "centre"),
+        (["--rows", "a"], "rows: 'a' is unknown"),
+        (["--settings", "nowhere.json"], "nowhere.json cannot be read as JSON"),
+    ],
+)
+def test_the_command_refuses_in_a_sentence(
+    data: Path, capsys: pytest.CaptureFixture[str], arguments: list[str], message: str
+) -> None:
+    with pytest.raises(SystemExit) as caught:
+        main(["reconstruct", "1", "-d", str(data), *arguments])
+    assert caught.value.code == 1
+    assert message in capsys.readouterr().err
+
+
+def test_sweeping_the_tooth_finds_its_axis(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    beamline = SimulatedBeamline(shape=(8, 8))
+    camera = FileCamera(sample_path())
+    with open_session(tmp_path, progress=False, catalog=False) as session:
+        session.subscribe(ImageWriter(bytes_per_file=2**24))
+        source: Any = camera.source
+        counts = {kind: len(images) for kind, images in source.images.items()}
+        session.RE(
+            step_tomography(
+                camera, beamline.rotation, beamline.beam, beamline.sample_stage,
+                radio_position=0, flat_position=1, num_darks=counts["darks"],
+                num_flats=counts["flats"], num_projections=counts["projections"],
+                angular_range="180 deg",
+            )
+        )  # fmt: skip
+    main_quietly(
+        "sweep", "1", "-d", str(tmp_path), "--parameter", "center", "--region", "212,220,0.5"
+    )
+    printed = capsys.readouterr().out
+    directory = tmp_path / "scan_0001_sweep_center_01"
+    stored = open_run(directory)
+    best = stored.start["processing"]["parameters"]["best"]
+    assert best == pytest.approx(215.87, abs=0.5)
+    assert f"center = {best:.6g}, confidence" in printed
+    assert stored.frames("slices").shape[0] == 16
+    with (
+        Image.open(directory / "metric.png") as metric,
+        Image.open(directory / "best.png") as image,
+        Image.open(directory / "strip.png") as strip,
+    ):
+        assert metric.size == (840, 480)
+        assert strip.size == (7 * 360, 408)
+        assert image.size[::-1] == stored.frames("slices").shape[1:]
+
+
+def test_a_sweep_refuses_in_a_sentence(run: Run) -> None:
+    with pytest.raises(ParameterError, match="the rows 0 to 23"):
+        sweep_run(run, "center", (30, 33, 1), row=24)
+    with pytest.raises(ParameterError, match="holds no value"):
+        sweep_run(run, "center", (30, 30, 1))
+    with pytest.raises(ParameterError, match="nothing"):
+        sweep_run(run, "nothing", (30, 33, 1))
+
+
+def main_quietly(*arguments: str) -> None:
+    with pytest.raises(SystemExit) as caught:
+        main([*arguments, "--quiet"])
+    assert caught.value.code == 0
