@@ -96,9 +96,12 @@ class SimulatedTriggerBox(Movable[bool], Preparable, Stoppable, Triggerable):
         await self.stop()
         if not value:
             return
-        self._stopping.clear()
+        # Each train has an end of its own: what stopped one before cannot be taken back.
+        self._stopping = threading.Event()
         work = self._by_position if self._train.positions else self._by_time
-        self._thread = threading.Thread(target=work, name=f"{self.name} pulses", daemon=True)
+        self._thread = threading.Thread(
+            target=work, args=(self._stopping,), name=f"{self.name} pulses", daemon=True
+        )
         self._thread.start()
 
     @AsyncStatus.wrap
@@ -124,23 +127,23 @@ class SimulatedTriggerBox(Movable[bool], Preparable, Stoppable, Triggerable):
     async def stop(self, success: bool = True) -> None:
         """Give no more pulses."""
         self._stopping.set()
-        if self._thread is not None:
-            await asyncio.to_thread(self._thread.join)
-            self._thread = None
+        thread, self._thread = self._thread, None
+        if thread is not None:
+            await asyncio.to_thread(thread.join)
 
     def captured(self, since: int = 0) -> NDArray[np.float64]:
         """Return where the axis was at the pulses, in its unit, from pulse `since` on."""
         return np.array(self._captured[since:], np.float64)
 
-    def _by_time(self) -> None:
+    def _by_time(self, stopping: threading.Event) -> None:
         begin_s = time.time()
         for number in range(self._train.count if self._train.period_s else 0):
             due_s = begin_s + number * self._train.period_s
-            if self._stopping.wait(max(0.0, due_s - time.time())):
+            if stopping.wait(max(0.0, due_s - time.time())):
                 return
             self._pulse(due_s)
 
-    def _by_position(self) -> None:
+    def _by_position(self, stopping: threading.Event) -> None:
         axis, positions = self.axes[self._train.axis], self._train.positions
         up = positions[-1] >= positions[0]
         since_s = time.time()
@@ -150,7 +153,7 @@ class SimulatedTriggerBox(Movable[bool], Preparable, Stoppable, Triggerable):
                 here = axis.position_at(now_s)
                 if (here >= position) if up else (here <= position):
                     break
-                if self._stopping.wait(_LOOK_S):
+                if stopping.wait(_LOOK_S):
                     return
             since_s = _crossing(axis, position, since_s, now_s, up)
             self._captured.append(round(position / self.resolution) * self.resolution)
