@@ -124,12 +124,6 @@ def test_a_display_does_not_hold_frames_back(scans: Scans) -> None:
         ),
         (
             {},
-            FrameRequest(1, trigger="edge"),
-            "Camera camera was asked for external triggers; the simulated camera has no trigger "
-            "input. Use 'internal' or 'software'.",
-        ),
-        (
-            {},
             TriggerInfo(trigger=DetectorTrigger.EXTERNAL_LEVEL),
             "Camera camera was asked for trigger EXTERNAL_LEVEL; it knows INTERNAL, EXTERNAL_EDGE, and "
             "'software' by FrameRequest.",
@@ -148,6 +142,17 @@ def test_what_it_refuses(
     cause = failure(scans, fly(make_camera(**settings), request_))
     assert isinstance(cause, CameraError)
     assert str(cause) == message
+
+
+def test_without_a_trigger_input_it_refuses_to_wait_for_pulses(scans: Scans) -> None:
+    camera = make_camera()
+    camera.source.trigger_input = False  # type: ignore[attr-defined]
+    cause = failure(scans, fly(camera, FrameRequest(1, trigger="edge")))
+    assert isinstance(cause, CameraError)
+    assert str(cause) == (
+        "Camera camera was asked for external triggers; the simulated camera has no trigger input. "
+        "Use 'internal' or 'software'."
+    )
 
 
 def test_a_request_of_ophyd_async(scans: Scans) -> None:
