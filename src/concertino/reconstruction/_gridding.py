@@ -27,6 +27,7 @@ from ._settings import Interval, ReconstructionSettings, positions
 OVERSAMPLING = 1.25  # of a whole slice: what lies at its very edge is outside of the view anyway
 WINDOW_OVERSAMPLING = 2.0  # of a part of it: what lies just beyond must not fold in
 KERNEL_WIDTH = 4
+MARGIN = 4  # cells around a grid: what a kernel at its edge reaches belongs to the other end
 TABLE_STEPS = 1024
 _CACHED = 2**20  # bytes that a core keeps at hand
 PHASE_BLOCK = 64
@@ -86,7 +87,8 @@ class GridPlan:
         self.width = filter_width(columns, center, x, y)
         whole = min(x.reach, y.reach) >= columns / 2 - 1
         oversampling = OVERSAMPLING if whole else WINDOW_OVERSAMPLING
-        self.grid_shape = (_grid_size(y.count, oversampling), _grid_size(x.count, oversampling))
+        cells_y, cells_x = _grid_size(y.count, oversampling), _grid_size(x.count, oversampling)
+        self.grid_shape = (cells_y + 2 * MARGIN, cells_x + 2 * MARGIN)
         response = filter_response(
             settings.filter, self.width, settings.cutoff, settings.butterworth_order
         )
@@ -94,17 +96,14 @@ class GridPlan:
         self._factor = factor(settings.filter)
         beta = _beta(oversampling)
         self.table = _kernel_table(beta)
-        self.slope_x = x.step * self.grid_shape[1] / self.width
-        self.slope_y = y.step * self.grid_shape[0] / self.width
-        self.limit = min(
-            self.width // 2 - 1,
-            *(
-                int((size / 2 - KERNEL_WIDTH / 2 - 1) / slope)
-                for size, slope in zip(self.grid_shape, (self.slope_y, self.slope_x), strict=True)
-            ),
-        )
-        self.across = _correction(x.count, self.grid_shape[1], beta)
-        self.down = _correction(y.count, self.grid_shape[0], beta)
+        self.slope_x = x.step * cells_x / self.width
+        self.slope_y = y.step * cells_y / self.width
+        # all of them, but of image pixels that are wider than the detector's
+        widest = max(x.step, y.step, 1.0)
+        self.limit = int(self.width / 2 / widest + 1e-9)
+        self.response[self.width // 2] /= 2.0  # the highest comes from both ends of its line
+        self.across = _correction(x.count, cells_x, beta)
+        self.down = _correction(y.count, cells_y, beta)
 
     @staticmethod
     def lanes(slices: int) -> int:
@@ -151,7 +150,7 @@ class GridPlan:
         shift = self.center + origin_x * cosines - origin_y * sines
         turn = 2j * np.pi / self.width * shift[:, None]
         lowest = -(self.width // 2)
-        coarse = np.exp(turn * np.arange(lowest, self.width // 2, PHASE_BLOCK)) * self._factor
+        coarse = np.exp(turn * np.arange(lowest, self.width // 2 + 1, PHASE_BLOCK)) * self._factor
         coarse = coarse.astype(np.complex64)
         fine = np.exp(turn * np.arange(PHASE_BLOCK)).astype(np.complex64)
         scales = weights.astype(np.float32)
@@ -192,17 +191,33 @@ class GridPlan:
 
         x, y = self.x.count, self.y.count
         source = grid.view(np.complex64)
-        between = source if half_way is None else half_way.view(np.complex64)
+        between = (grid if half_way is None else half_way).view(np.complex64)[MARGIN:-MARGIN]
         left = x // 2
-        places = (np.arange(y) - y // 2) % self.grid_shape[0]
+        height = len(source) - 2 * MARGIN
+        places = (np.arange(y) - y // 2) % height
         lanes = source.shape[2]
         rows_at_once = max(1, _CACHED // (self.grid_shape[1] * lanes * 8))
-        columns_at_once = max(1, _CACHED // (self.grid_shape[0] * lanes * 8))
+        columns_at_once = max(1, _CACHED // (height * lanes * 8))
+        over_the_top, below = source[:MARGIN].copy(), source[-MARGIN:].copy()
+
+        def folded(rows: slice) -> NDArray[np.complex64]:
+            """Rows of the grid, with what lies beyond its edges added at the other end."""
+            lines = source[MARGIN + rows.start : MARGIN + rows.stop].copy()
+            for margin, begin in ((below, 0), (over_the_top, height - MARGIN)):
+                first, last = max(rows.start, begin), min(rows.stop, begin + MARGIN)
+                if first < last:
+                    lines[first - rows.start : last - rows.start] += margin[
+                        first - begin : last - begin
+                    ]
+            inner = lines[:, MARGIN:-MARGIN]
+            inner[:, :MARGIN] += lines[:, -MARGIN:]
+            inner[:, -MARGIN:] += lines[:, :MARGIN]
+            return inner
 
         def some_rows(band: NDArray[np.int64]) -> None:
             for first in range(int(band[0]), int(band[1]), rows_at_once):
                 rows = slice(first, min(first + rows_at_once, int(band[1])))
-                lines = scipy.fft.ifft(source[rows], axis=1, norm="forward")
+                lines = scipy.fft.ifft(folded(rows), axis=1, norm="forward")
                 between[rows, :left] = lines[:, lines.shape[1] - left :]
                 between[rows, left:x] = lines[:, : x - left]
 
@@ -216,7 +231,7 @@ class GridPlan:
                 )  # fmt: skip
 
         parts = threads if pool else 1
-        run_on(pool, some_rows, bands(self.grid_shape[0], parts))
+        run_on(pool, some_rows, bands(height, parts))
         run_on(pool, some_columns, bands(x, parts))
 
 

@@ -5,8 +5,9 @@ images of a kind that PoCL does not have, so back projection is a kernel here, r
 `opencl`; the filter is another one, which takes any frequency response. UFO computes the transforms.
 
 A filtered row is real, so the inverse transform has room for a second one: the same row moved by half a
-pixel. Together they are the row on half pixels, at no cost, between which linear interpolation blurs
-little; what it still does is undone in the response. UFO's `ifft` would drop the imaginary part, so the
+pixel. Together they are the row on half pixels, at no cost, between which cubic B-splines interpolate;
+their blur is undone in the response. Linear interpolation would differ from the exact slice by one or two
+percent where there is noise or an edge. UFO's `ifft` would drop the imaginary part, so the
 inverse is a second forward transform, whose result runs backwards.
 """
 
@@ -53,8 +54,11 @@ kernel void back_project(global const float *sum, global const float *rows,
         const float whole = floor(at), share = at - whole;
         const int left = (int) whole;
         global const float *row = rows + 2 * i * width;
-        const float here = on_half_pixels(row, left, width);
-        total += here + share * (on_half_pixels(row, left + 1, width) - here);
+        const float rest = 1.0f - share, square = share * share, back = rest * rest;
+        total += (back * rest * on_half_pixels(row, left - 1, width)
+                  + (4.0f - 3.0f * square * (1.0f + rest)) * on_half_pixels(row, left, width)
+                  + (4.0f - 3.0f * back * (1.0f + share)) * on_half_pixels(row, left + 1, width)
+                  + square * share * on_half_pixels(row, left + 2, width)) / 6.0f;
     }
     const int pixel = y * (int) get_global_size(0) + x;
     out[pixel] = sum[pixel] + total / unit;
@@ -92,12 +96,16 @@ def half_pixel_response(response: NDArray[np.complexfloating]) -> NDArray[np.com
     Returns
     -------
     ndarray
-        complex64, (width,); linear interpolation between half pixels is undone in it.
+        complex64, (width,); what interpolation between half pixels blurs is undone in it.
+
+    References
+    ----------
+    M. Unser, Splines: a perfect fit for signal and image processing, doi:10.1109/79.799930
     """
     frequency = np.fft.fftfreq(len(response))
     moved = np.exp(1j * np.pi * frequency)
     moved[len(response) // 2] = 0.0  # a wave of two pixels has its zeros there
-    both = response / np.sinc(frequency / 2.0) ** 2 * (1.0 + 1j * moved)
+    both = response / np.sinc(frequency / 2.0) ** 4 * (1.0 + 1j * moved)
     return np.asarray(both, dtype=np.complex64)
 
 
