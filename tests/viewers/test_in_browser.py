@@ -173,7 +173,7 @@ def test_controls(view: LiveView, browser: Any) -> None:
 
         browser.find(".bk-btn", "fixed").click()
         time.sleep(0.5)
-        high = browser.driver.execute_script(INPUTS)[1]
+        high = browser.driver.execute_script(INPUTS)["to"]
         high.clear()
         high.send_keys("12800\n")
         # Half of the columns are now beyond the brightest colour.
@@ -192,9 +192,10 @@ def test_controls(view: LiveView, browser: Any) -> None:
 
 
 INPUTS = """
-const found = [];
+const found = {};
 const walk = (node) => { for (const each of node.querySelectorAll('*')) {
-  if (each.matches('input[type=text], input[type=number]')) found.push(each);
+  if (each.matches('input[type=text], input[type=number]') && each.checkVisibility())
+    found[each.closest('.bk-input-group').querySelector('label').innerText.trim()] = each;
   if (each.shadowRoot) walk(each.shadowRoot); } };
 walk(document); return found;
 """
