@@ -1,5 +1,7 @@
 """Sweeps and searches: the true value wins, and doubt is said."""
 
+from collections.abc import Mapping
+
 import numpy as np
 import pytest
 from numpy.typing import NDArray
@@ -13,6 +15,7 @@ from concertino.reconstruction import (
     reconstruct,
     slice_metric,
 )
+from concertino.reconstruction._search import search
 
 from .phantoms import ellipse_sinogram
 
@@ -52,7 +55,8 @@ def test_noise_has_no_best_value() -> None:
     assert found.confidence < 0.3
 
 
-def test_several_settings_in_turn_and_together(lines: NDArray[np.float32]) -> None:
+@pytest.mark.parametrize("together", [False, True])
+def test_several_settings_in_turn_and_together(lines: NDArray[np.float32], together: bool) -> None:
     job = Reconstructor(
         ReconstructionSettings(slices=(0,)),
         num_projections=COUNT,
@@ -60,12 +64,33 @@ def test_several_settings_in_turn_and_together(lines: NDArray[np.float32]) -> No
         angles=ANGLES,
     )
     job.add_projections(lines, 0)
-    in_turn = job.find_parameters({"center": (57.0, 64.0, 1.0)}, "negativity", iterations=1)
-    assert in_turn["center"] == pytest.approx(CENTER, abs=0.3)
-    together = job.find_parameters(
-        {"center": (57.0, 64.0, 1.0)}, "negativity", iterations=1, together=True
-    )
-    assert together["center"] == pytest.approx(CENTER, abs=0.3)
+    regions = {"center": (57.0, 64.0, 1.0), "overall_angle": (-0.2, 0.25, 0.1)}
+    found = job.find_parameters(regions, "negativity", iterations=2, together=together, smoothing=3)
+    assert list(found) == list(regions)
+    assert found["center"].value == pytest.approx(CENTER, abs=0.3)
+    assert found["center"].confidence > 0.7
+    assert len(found["center"].metrics) >= 7
+    assert len(found["overall_angle"].metrics) >= 5
+
+
+def test_smoothing_finds_the_summit_that_noise_hides() -> None:
+    noise = np.zeros(41)
+
+    def slice_at(changes: Mapping[str, float]) -> NDArray[np.float32]:
+        value = changes["center"]
+        return np.full((1, 1), noise[round(value)] - (value - 23.0) ** 2, np.float32)
+
+    errors, confidence = np.zeros((20, 2)), np.zeros((20, 2))
+    for seed in range(20):
+        noise[:] = np.random.default_rng(seed).normal(0, 60, 41)
+        for case, places in enumerate((1, 9)):
+            found = search(
+                slice_at, "center", (0.0, 41.0, 1.0), "max", smoothing=places, refinements=0
+            )
+            errors[seed, case] = abs(found.value - 23.0)
+            confidence[seed, case] = found.confidence
+    assert errors[:, 1].mean() < 0.6 * errors[:, 0].mean()
+    assert (confidence[:, 1] > confidence[:, 0]).all()
 
 
 def test_again_with_other_settings(lines: NDArray[np.float32]) -> None:

@@ -3,6 +3,7 @@
 import threading
 from abc import abstractmethod
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from typing import Any, Self
 
 import numpy as np
@@ -167,7 +168,8 @@ class Searching:
         *,
         iterations: int = 2,
         together: bool = False,
-    ) -> dict[str, float]:
+        **how: Any,
+    ) -> dict[str, ParameterEstimate]:
         """Find several settings: one after the other, again and again, or together by SciPy.
 
         Parameters
@@ -177,17 +179,31 @@ class Searching:
         iterations
             How often each is searched in turn; with `together`, the optimiser's limit is 25 times it.
         together
-            Optimise all at once (Nelder-Mead).
+            Optimise all at once (Nelder-Mead). Each setting's region is tried once more, the others
+            being at their best, to tell how clear its optimum is.
+        how
+            `smoothing` and `refinements`, as for `find_parameter`.
+
+        Returns
+        -------
+        dict
+            For each setting its best value, the confidence in it, and the curve that both are of.
         """
         with self._lock:
+            best: dict[str, float] = {}
+            found: dict[str, ParameterEstimate] = {}
             if together:
-                return optimise(self._slice_with, regions, metric, iterations=25 * iterations)
-            found: dict[str, float] = {}
+                best = optimise(self._slice_with, regions, metric, iterations=25 * iterations)
+                iterations, how = 1, {**how, "refinements": 0}
             for _ in range(iterations):
                 for name, region in regions.items():
-                    others = {key: value for key, value in found.items() if key != name}
-                    estimate = search(self._slice_with, name, region, metric, fixed=others)
-                    found[name] = estimate.value
+                    others = {key: value for key, value in best.items() if key != name}
+                    found[name] = search(
+                        self._slice_with, name, region, metric, fixed=others, **how
+                    )
+                    if together:
+                        found[name] = replace(found[name], value=best[name])
+                    best[name] = found[name].value
             return found
 
     def _slice_with(self, changes: Mapping[str, float]) -> NDArray[np.float32]:
