@@ -1,7 +1,7 @@
 """What ``concertino reconstruct`` and ``concertino sweep`` do."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -10,8 +10,10 @@ import numpy as np
 from tqdm import tqdm
 
 from concertino import ParameterError
-from concertino.batch import Progress, Sweep, reconstruct_run, sweep_run
+from concertino.batch import BatchReconstruction, Progress, Sweep, reconstruct_run, sweep_run
+from concertino.documents import TomoBlock
 from concertino.reconstruction import ReconstructionSettings
+from concertino.storage import Run
 
 from ._pictures import save_png
 from ._run_listing import choose_run
@@ -30,6 +32,7 @@ def reconstruct_command(
     format: str,
     scheduler: str,
     camera: str,
+    tomogram: int | None,
     progress: bool,
 ) -> None:
     """Reconstruct a stored run and say where the slices are.
@@ -43,12 +46,25 @@ def reconstruct_command(
     chosen = _settings(settings, changes)
     if rows:
         chosen = chosen.updated(**_rows(rows))
-    with _progress("reconstructing", progress) as report:
-        result = reconstruct_run(
-            run, chosen, output=format, directory=output, progress=report,
-            scheduler=scheduler or None, camera=camera or None,
-        )  # fmt: skip
-    found = "given" if chosen.center is not None else f"confidence {result.confidence:.2f}"
+    for each in _tomograms(run, tomogram):
+        with _progress("reconstructing", progress) as report:
+            result = reconstruct_run(
+                run, chosen, output=format, directory=output, progress=report,
+                scheduler=scheduler or None, camera=camera or None, tomogram=each,
+            )  # fmt: skip
+        if each is not None:
+            print(f"tomogram   {each}")
+        _say(result, chosen)
+
+
+def _tomograms(run: Run, wanted: int | None) -> Sequence[int | None]:
+    """Return which tomograms to make, each by itself: all of a time series by default."""
+    number = TomoBlock.from_start(run.start).num_tomograms
+    return range(number) if wanted is None and number > 1 else (wanted,)
+
+
+def _say(result: BatchReconstruction, settings: ReconstructionSettings) -> None:
+    found = "given" if settings.center is not None else f"confidence {result.confidence:.2f}"
     print(f"slices     {result.directory / 'slices'}: {len(result.rows)} in {result.parts} part(s)")
     print(f"axis       column {result.center_px:.2f} px, {found}")
     print(f"missing    {len(result.missing)} projections")
@@ -67,6 +83,7 @@ def sweep_command(
     changes: list[str],
     output: Path | None,
     camera: str,
+    tomogram: int | None,
     progress: bool,
 ) -> None:
     """Sweep a setting over a stored run, draw the metric, and say which value is best.
@@ -81,7 +98,7 @@ def sweep_command(
         sweep = sweep_run(
             run, parameter, _region(region), row=row, metric=metric,  # type: ignore[arg-type]
             settings=_settings(settings, changes), directory=output, progress=report,
-            camera=camera or None,
+            camera=camera or None, tomogram=tomogram,
         )  # fmt: skip
     picture = draw_metric(sweep, metric, sweep.directory / "metric.png")
     best = int(abs(sweep.values - sweep.estimate.value).argmin())

@@ -91,10 +91,14 @@ def axis_of(
 
 
 def reconstruct_part(
-    directory: str, settings: str, camera: str, step: Callable[[int], Any]
+    directory: str,
+    settings: str,
+    camera: str,
+    tomogram: int | None,
+    step: Callable[[int], Any],
 ) -> ReconstructionResult:
     """Do one part of a run, in whichever process; see `Cluster.in_order`."""
-    scan = ScanFrames(open_run(Path(directory)), camera)
+    scan = ScanFrames(open_run(Path(directory)), camera, tomogram=tomogram)
     reconstructor = scan.reconstructor(ReconstructionSettings.model_validate_json(settings))
     scan.feed(reconstructor, step)
     return reconstructor.finish()

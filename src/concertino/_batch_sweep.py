@@ -47,6 +47,7 @@ def sweep_run(
     directory: str | Path | None = None,
     progress: Progress | None = None,
     camera: str | None = None,
+    tomogram: int | None = None,
 ) -> Sweep:
     """Reconstruct one row of a stored run for each value of a setting, and find the best value.
 
@@ -70,6 +71,8 @@ def sweep_run(
         Called with frames read and frames to read in all.
     camera
         Name of the camera whose frames are reconstructed; the first of the run's by default.
+    tomogram
+        Which tomogram of a time series, counted from 0; by default all projections count.
 
     Returns
     -------
@@ -83,7 +86,7 @@ def sweep_run(
     DocumentError, ReconstructionError, StorageError
         As `reconstruct_run`.
     """
-    scan = ScanFrames(run, camera)
+    scan = ScanFrames(run, camera, tomogram=tomogram)
     chosen = scan.frame_shape[0] // 2 if row is None else row
     if not 0 <= chosen < scan.frame_shape[0]:
         raise ParameterError(

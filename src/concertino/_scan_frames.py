@@ -38,6 +38,8 @@ class ScanFrames:
         The angle of each projection, as measured.
     num_projections
         Projections that are stored.
+    tomogram
+        Which tomogram of a time series it is; None: all projections.
     num_frames
         Darks, flats and projections that are stored, in all.
 
@@ -72,6 +74,7 @@ class ScanFrames:
         )
         self.frame_shape: tuple[int, int] = projections[0].shape[1:]
         self.num_frames = sum(map(len, self._pieces))
+        self.tomogram = tomogram
         self._chosen = self._projections_of(tomogram)
 
     def _projections_of(self, tomogram: int | None) -> slice:

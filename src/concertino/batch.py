@@ -75,6 +75,7 @@ def reconstruct_run(
     progress: Progress | None = None,
     scheduler: Any = None,
     camera: str | None = None,
+    tomogram: int | None = None,
 ) -> BatchReconstruction:
     """Reconstruct a stored run into a processing run of its own.
 
@@ -102,6 +103,9 @@ def reconstruct_run(
         memory limit. No more than two parts a thread wait for being stored.
     camera
         Name of the camera whose frames are reconstructed; the first of the run's by default.
+    tomogram
+        Which tomogram of a time series, counted from 0; by default one is made of all projections,
+        which shows what has not changed meanwhile.
 
     Returns
     -------
@@ -121,7 +125,7 @@ def reconstruct_run(
     """
     check_image_format(output, "output")
     began_s = time.monotonic()
-    scan = ScanFrames(run, camera)
+    scan = ScanFrames(run, camera, tomogram=tomogram)
     settings = scan.with_known_axis(settings or ReconstructionSettings())
     with contextlib.ExitStack() as stack:
         on = None if scheduler is None else stack.enter_context(cluster(scheduler))
@@ -133,8 +137,8 @@ def reconstruct_run(
                 {**run.start, "run_directory": str(run.directory)},
                 "reconstruction",
                 settings.model_dump(mode="json")
-                | {"center": axis.center_px, "camera": scan.tomo.camera},
-                name="reconstruction",
+                | {"center": axis.center_px, "camera": scan.tomo.camera, "tomogram": tomogram},
+                name="reconstruction" if tomogram is None else f"tomogram_{tomogram:04d}",
                 output=output,
                 directory=None if directory is None else Path(directory),
                 backend={"name": first.backend, "reason": first.backend_reason},
@@ -220,7 +224,10 @@ def _there(
 ) -> Iterator[ReconstructionResult]:
     directory = str(scan.run.directory.absolute())
     camera = scan.tomo.camera
-    tasks = [(directory, of_part(settings, part).model_dump_json(), camera) for part in parts]
+    tasks = [
+        (directory, of_part(settings, part).model_dump_json(), camera, scan.tomogram)
+        for part in parts
+    ]
     yield from on.in_order(reconstruct_part, tasks, scan.num_frames, step)
 
 

@@ -201,6 +201,11 @@ CameraName = Annotated[
 ]
 
 
+Tomogram = Annotated[
+    int | None, typer.Option(help="Only this one of a time series, counted from 0; all of them.")
+]
+
+
 @app.command(context_settings={"ignore_unknown_options": True})
 def reconstruct(
     run: RunName,
@@ -214,6 +219,7 @@ def reconstruct(
         str, typer.Option(help="Work on a dask cluster: 'local', or its scheduler's address.")
     ] = "",
     camera: CameraName = "",
+    tomogram: Tomogram = None,
     quiet: Annotated[bool, typer.Option("--quiet", help="No progress bars.")] = False,
 ) -> None:
     """Reconstruct a stored run into a run of its own, in parts that fit into memory."""
@@ -221,7 +227,7 @@ def reconstruct(
 
     reconstruct_command(
         directory, run, settings=settings, changes=change or [], rows=rows, output=output,
-        format=format, scheduler=scheduler, camera=camera, progress=not quiet,
+        format=format, scheduler=scheduler, camera=camera, tomogram=tomogram, progress=not quiet,
     )  # fmt: skip
 
 
@@ -237,6 +243,7 @@ def sweep(
     change: Changes = None,
     output: Output = None,
     camera: CameraName = "",
+    tomogram: Tomogram = None,
     quiet: Annotated[bool, typer.Option("--quiet", help="No progress bars.")] = False,
 ) -> None:
     """Reconstruct one row for each value of a setting, and say which value is best."""
@@ -244,7 +251,8 @@ def sweep(
 
     sweep_command(
         directory, run, parameter=parameter, region=region, row=row, metric=metric,
-        settings=settings, changes=change or [], output=output, camera=camera, progress=not quiet,
+        settings=settings, changes=change or [], output=output, camera=camera, tomogram=tomogram,
+        progress=not quiet,
     )  # fmt: skip
 
 

@@ -7,7 +7,10 @@ from typing import Any
 import numpy as np
 import pytest
 
+from concertino import ParameterError
+from concertino.batch import reconstruct_run
 from concertino.callbacks import ImageWriter, OnlineReconstruction
+from concertino.cli import app
 from concertino.devices import SimulatedBeamline
 from concertino.plans import continuous_tomography
 from concertino.reconstruction import ReconstructionSettings, TomogramSeries
@@ -83,6 +86,26 @@ def test_each_tomogram_comes_when_its_turn_is_over(tmp_path: Path, center: str) 
     np.testing.assert_array_equal(again.wait(60).volume, result.volume)
     (replayed,) = [open_run(path.parent) for path in (tmp_path / "again").glob("*/documents.jsonl")]
     np.testing.assert_array_equal(replayed.frames("slices").read(), slices)
+    if axis is not None:
+        for tomogram in range(3):
+            made = reconstruct_run(raw, settings, tomogram=tomogram, directory=tmp_path / "batch")
+            batch = open_run(made.directory).frames("slices").read()
+            np.testing.assert_array_equal(batch, slices[2 * tomogram : 2 * tomogram + 2])
+
+
+def test_the_command_makes_each_tomogram_of_a_stored_series(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with open_session(tmp_path, progress=False, catalog=False) as session:
+        session.subscribe(ImageWriter())
+        (uid,) = session.RE(series(beamline()))
+    call = ["reconstruct", uid, "-d", str(tmp_path), "--rows", "8", "--set", "center=31.5", "--quiet"]
+    for more, made in (([], [0, 1, 2]), (["--tomogram", "1"], [1])):
+        app([*call, *more], standalone_mode=False)
+        said = capsys.readouterr().out
+        assert [int(line.split()[1]) for line in said.splitlines() if "tomogram " in line] == made
+    with pytest.raises(ParameterError, match=r"tomogram: 3 was given; scan_0001 has 3, counted from 0"):
+        app([*call, "--tomogram", "3"], standalone_mode=False)
 
 
 def test_lost_frames_and_a_series_that_breaks_off(tmp_path: Path) -> None:

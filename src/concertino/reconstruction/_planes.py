@@ -73,8 +73,8 @@ class PlanesKeeper:
         ]
         lanes = BackprojectionPlan.lanes(len(across))
         groups = [across[i : i + lanes] for i in range(0, len(across), lanes)]
-        self._parts = [_Part(plans[0], np.array([place[2]]), 2)]
-        self._parts += [_Part(plan, group, lanes) for group in groups for plan in plans[1:]]
+        self._parts = [_Part(plans[:1], np.array([place[2]]), 2)]
+        self._parts += [_Part(plans[1:], group, lanes) for group in groups]
 
     def catch_up(self, *, all_of_them: bool) -> None:
         """Add the projections that have come since; only whole blocks, or all of them."""
@@ -93,10 +93,10 @@ class PlanesKeeper:
         true = angular_weights(self._angles[given])
         ratio = true / np.maximum(self._weights[given], 1e-30)
         scale = float(np.median(ratio)) / self.step
-        images = list(self._pool.map(lambda part: part.image(scale), self._parts))
-        xz = np.concatenate([image[:, 0] for image in images[1::2]])
-        yz = np.concatenate([image[:, :, 0] for image in images[2::2]])
-        return OrthogonalPlanes(images[0][0], xz, yz, self.step)
+        horizontal, *upright = self._pool.map(lambda part: part.images(scale), self._parts)
+        xz = np.concatenate([across[:, 0] for across, _ in upright])
+        yz = np.concatenate([along[:, :, 0] for _, along in upright])
+        return OrthogonalPlanes(horizontal[0][0], xz, yz, self.step)
 
     def _add(self, part: "_Part", indices: NDArray[np.int64]) -> None:
         field, rows = self._flat_field.rows(part.rows), slice(0, len(part.rows))
@@ -104,26 +104,33 @@ class PlanesKeeper:
         fine = aligned_zeros((len(indices), self._rows.columns, part.lanes))
         raw = self._rows.picked(indices, part.rows)
         fill_padded(raw, field, gains, rows, self._settings, fine)
-        used = fine[:, : self._columns * self.step]
-        coarse = used.reshape(len(indices), self._columns, self.step, part.lanes).mean(axis=2)
-        padded = aligned_zeros((len(indices), part.plan.width, part.lanes))
-        padded[:, : self._columns] = coarse
-        part.plan.add(part.grid, padded, self._angles[indices], self._weights[indices], None, 1)
+        end = self._columns * self.step
+        # one sum after the other: NumPy's reductions over few neighbours are slow
+        coarse = fine[:, 0 : end : self.step].copy()
+        for column in range(1, self.step):
+            coarse += fine[:, column : end : self.step]
+        coarse *= np.float32(1 / self.step)
+        for plan, grid in part.sums:
+            padded = aligned_zeros((len(indices), plan.width, part.lanes))
+            padded[:, : self._columns] = coarse
+            plan.add(grid, padded, self._angles[indices], self._weights[indices], None, 1)
 
 
 class _Part:
-    """What is summed for some rows of one plane."""
+    """What is summed for some rows, which one plane or two are made of."""
 
-    def __init__(self, plan: Any, rows: NDArray[np.int64], lanes: int) -> None:
-        self.plan, self.rows, self.lanes = plan, rows, lanes
-        self.grid = aligned_zeros((*plan.grid_shape, lanes))
+    def __init__(self, plans: list[Any], rows: NDArray[np.int64], lanes: int) -> None:
+        self.rows, self.lanes = rows, lanes
+        self.sums = [(plan, aligned_zeros((*plan.grid_shape, lanes))) for plan in plans]
 
-    def image(self, scale: float) -> NDArray[np.float32]:
-        """Return float32, (row, y, x)."""
-        plan = self.plan
-        volume = np.empty((len(self.rows), plan.y.count, plan.x.count), np.float32)
-        plan.image(self.grid, volume, scale, None, 1, np.empty_like(self.grid))
-        return volume
+    def images(self, scale: float) -> list[NDArray[np.float32]]:
+        """Return float32, (row, y, x), for each plan."""
+        volumes = []
+        for plan, grid in self.sums:
+            volume = np.empty((len(self.rows), plan.y.count, plan.x.count), np.float32)
+            plan.image(grid, volume, scale, None, 1, np.empty_like(grid))
+            volumes.append(volume)
+        return volumes
 
 
 def rows_across(rows: tuple[int, ...], height: int, step: int) -> NDArray[np.int64]:
