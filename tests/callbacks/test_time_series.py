@@ -99,12 +99,24 @@ def test_the_command_makes_each_tomogram_of_a_stored_series(
     with open_session(tmp_path, progress=False, catalog=False) as session:
         session.subscribe(ImageWriter())
         (uid,) = session.RE(series(beamline()))
-    call = ["reconstruct", uid, "-d", str(tmp_path), "--rows", "8", "--set", "center=31.5", "--quiet"]
+    call = [
+        "reconstruct",
+        uid,
+        "-d",
+        str(tmp_path),
+        "--rows",
+        "8",
+        "--set",
+        "center=31.5",
+        "--quiet",
+    ]
     for more, made in (([], [0, 1, 2]), (["--tomogram", "1"], [1])):
         app([*call, *more], standalone_mode=False)
         said = capsys.readouterr().out
         assert [int(line.split()[1]) for line in said.splitlines() if "tomogram " in line] == made
-    with pytest.raises(ParameterError, match=r"tomogram: 3 was given; scan_0001 has 3, counted from 0"):
+    with pytest.raises(
+        ParameterError, match=r"tomogram: 3 was given; scan_0001 has 3, counted from 0"
+    ):
         app([*call, "--tomogram", "3"], standalone_mode=False)
 
 

@@ -1,0 +1,101 @@
+"""The angles of a scan's projections: as planned, as told since, and what each counts for."""
+
+import threading
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from concertino._errors import ParameterError
+
+from ._angles import angular_weights
+from ._checks import checked_angles
+
+
+class ScanAngles:
+    """Angles that may be told while projections arrive.
+
+    What a projection counts for follows the plan, whatever is told.
+
+    Parameters
+    ----------
+    planned
+        float, (projection,), radians; None: half a turn in equal steps, end excluded.
+    number
+        Number of projections.
+    turn
+        What is added to all, in radians.
+
+    Attributes
+    ----------
+    scan
+        float64, (projection,): as they are known now, in radians.
+    turned
+        The same with what is added to all.
+    known
+        bool, (projection,): which are final.
+    weights
+        float64, (projection,): what each counts for, in radians.
+    times_told
+        How often some were told.
+    """
+
+    def __init__(self, planned: ArrayLike | None, number: int, turn: float) -> None:
+        self.scan = self.planned = checked_angles(planned, number)
+        self.turned = self.scan + turn
+        self.weights = angular_weights(self.turned)
+        self.known = np.ones(number, bool)
+        self.times_told = 0
+        self._turn = turn
+        self._told: tuple[NDArray[np.float64], NDArray[np.bool_]] | None = None
+        self._telling = threading.Lock()
+
+    def turn_by(self, turn: float) -> None:
+        """Have another angle added to all."""
+        self._turn = turn
+        self.turned = self.scan + turn
+        self.weights = angular_weights(self.planned + turn)
+
+    def like(self, turn: float) -> "ScanAngles":
+        """Return the same with another angle added to all."""
+        other = ScanAngles(self.scan, len(self.scan), turn)
+        other.planned = self.planned
+        other.turn_by(turn)
+        return other
+
+    def tell(self, angles: ArrayLike, known: ArrayLike) -> None:
+        """Take note of other angles, to be adopted; from any thread.
+
+        Raises
+        ------
+        ParameterError
+            The arrays do not fit the scan.
+        """
+        values = checked_angles(angles, len(self.scan))
+        given = np.asarray(known, bool)
+        if given.shape != values.shape:
+            raise ParameterError(
+                f"{len(values)} projections were given {given.shape} flags `known`; give one each"
+            )
+        with self._telling:
+            self._told = (values, given.copy())
+
+    def adopt(self, present: NDArray[np.bool_]) -> bool:
+        """Go by what was told; say whether final angles of projections that are there have changed."""
+        with self._telling:
+            told, self._told = self._told, None
+        if told is None:
+            return False
+        values, known = told[0] + self._turn, told[1]
+        changed = values != self.turned
+        out_of_date = bool((changed & self.known & present).any())
+        self.scan = told[0]
+        self.turned[:] = values
+        self.known[:] = known
+        self.times_told += 1
+        return out_of_date
+
+    def close(self) -> None:
+        """Take those that are not final as they are: no more are told."""
+        if not self.known.all():
+            self.known[:] = True
+            self.times_told += 1

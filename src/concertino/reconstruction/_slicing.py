@@ -1,0 +1,417 @@
+"""Slices of what has come of a scan, at any time."""
+
+import logging
+from abc import abstractmethod
+from collections.abc import Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING, Literal
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from concertino._errors import ParameterError, ReconstructionError
+
+from ._angles import angular_weights
+from ._axis_keeper import AxisKeeper
+from ._backends import chosen_backend
+from ._blocks import complete_blocks, corrections, goes_on, next_blocks
+from ._checks import (
+    check_memory,
+    checked_frame_shape,
+    memory_budget,
+    usable_cores,
+)
+from ._correct import FlatField
+from ._engine_choice import chosen_engine, other_projector
+from ._flatfield import FlatFrames
+from ._layout import layout_of
+from ._result import AxisEstimate, OrthogonalPlanes, ReconstructionResult
+from ._rows import ChosenRows, ProjectionRows, places_among, stored_rows
+from ._scan_angles import ScanAngles
+from ._scan_input import ScanInput
+from ._settings import ReconstructionSettings, positions
+
+if TYPE_CHECKING:  # heavy: loaded with the first projections
+    from ._engine_choice import AnyEngine
+    from ._planes import PlanesKeeper
+
+LOG = logging.getLogger("concertino.reconstruction")
+
+
+class Slicing(ScanInput):
+    """The part of `Reconstructor` that makes slices of what has come.
+
+    Parameters
+    ----------
+    settings, num_projections, frame_shape, angles, keep_rows
+        As for `Reconstructor`.
+    """
+
+    def __init__(
+        self,
+        settings: ReconstructionSettings,
+        *,
+        num_projections: int,
+        frame_shape: tuple[int, int],
+        angles: ArrayLike | None = None,
+        keep_rows: Sequence[int] | Literal["needed", "planes", "all"] = "needed",
+    ) -> None:
+        self.settings = settings
+        self.backend = chosen_backend(settings)
+        LOG.info("backend %s: %s", self.backend.name, self.backend.reason)
+        shape, number = checked_frame_shape(frame_shape), int(num_projections)
+        self._layout = layout_of(settings, shape)
+        kept = stored_rows(self._layout.kept, keep_rows, shape)
+        super().__init__(
+            shape,
+            ScanAngles(angles, number, settings.overall_angle),
+            ProjectionRows(number, kept, shape[1]),
+            FlatFrames(kept, settings),
+        )
+        self._budget = memory_budget(settings)
+        self._held = self._bytes_held()
+        check_memory(self._held, self._budget, self._layout.slices, self.num_projections)
+        self._threads = settings.threads or usable_cores()
+        self._executor: ThreadPoolExecutor | None = None
+        self._engine: AnyEngine | None = None
+        self._engine_key: tuple[object, ...] = ()
+        self._axis = AxisKeeper(self._found_axis)
+        self._planes: PlanesKeeper | None = None
+        self._planes_key: tuple[object, ...] = ()
+
+    @property
+    def slice_rows(self) -> tuple[float, ...]:
+        """Detector row of each slice, as seen in the upright geometry; the values of a sweep."""
+        if self.settings.z_parameter is not None and self.settings.region is not None:
+            return tuple(positions(self.settings.region))
+        if self._layout.heights is None:
+            return tuple(float(row) for row in self._layout.kept[self._layout.sliced])
+        middle = self.settings.center_row
+        middle = (self.frame_shape[0] - 1) / 2 if middle is None else middle
+        return tuple(float(middle - height) for height in self._layout.heights)
+
+    @property
+    def slice_shape(self) -> tuple[int, int]:
+        """(rows, columns) of a slice's image."""
+        return (len(positions(self._layout.y)), len(positions(self._layout.x)))
+
+    def plane_shapes(self, pixels: int = 512) -> dict[str, tuple[int, int]]:
+        """Shapes of the images that `planes` returns: of ``xy``, ``xz`` and ``yz``.
+
+        Raises
+        ------
+        ParameterError
+            As `planes`.
+        """
+        from ._planes import rows_across
+
+        self._check_upright()
+        step = -(-self.frame_shape[1] // pixels)
+        size = self.frame_shape[1] // step
+        height = len(rows_across(self.rows, self.frame_shape[0], step))
+        return {"xy": (size, size), "xz": (height, size), "yz": (height, size)}
+
+    def _check_upright(self) -> None:
+        if self._layout.heights is not None:
+            raise ParameterError(
+                "three planes at once are for the upright parallel geometry; in a general one, "
+                "reconstruct a plane by `volume_angle_x` and a `region` of one position"
+            )
+
+    @property
+    def memory_bytes(self) -> int:
+        """Memory that the job has at its peak, in bytes, beside the darks and flats."""
+        from ._gridding import lattice
+        from ._memory import collecting_bytes, expected_bytes
+        from ._plan import chosen_plan
+
+        layout, settings, columns = self._layout, self.settings, self.frame_shape[1]
+        region = (lattice(layout.x), lattice(layout.y))
+        center = (columns - 1) / 2 if settings.center is None else settings.center
+        projector = other_projector(
+            self.backend, layout, settings, columns, self.num_projections, center
+        )
+        if projector is not None:
+            return collecting_bytes(layout, projector, region, (self.num_projections, columns))
+        return expected_bytes(
+            layout, None if settings.general else chosen_plan(columns, center, *region, settings),
+            region, (self.num_projections, *self.frame_shape), settings, self._threads,
+            self._budget, self._held,
+        )  # fmt: skip
+
+    def _catch_up_if_idle(self) -> None:
+        """Grid what has come; while others compute, the next ones, or they, find it there."""
+        if self._lock.acquire(blocking=False):
+            try:
+                if self._settle() or self._rows.data is None:
+                    return  # it is all made anew when slices are asked for
+                if self._may_begin():
+                    self._catch_up(self.axis().center_px, final=False)
+                if self._planes is not None:
+                    self._planes.catch_up(all_of_them=False)
+            finally:
+                self._lock.release()
+
+    def slices(self, rows: Sequence[float] | None = None) -> NDArray[np.float32]:
+        """Reconstruct what is there now, float32, (slice, y, x), on the scale of the whole.
+
+        An axis that is searched for is looked for again when there is a quarter more to look at.
+
+        Parameters
+        ----------
+        rows
+            Only these, of `slice_rows`: quicker, as they are kept up to date from then on.
+
+        Raises
+        ------
+        ParameterError
+            A row is no slice.
+        ReconstructionError
+            There are no projections yet, or flats are needed and missing.
+        """
+        with self._lock:
+            self._check_ready(1)
+            only = None if rows is None else places_among(self.slice_rows, rows)
+            return self._volume(self.glimpsed_axis().center_px, last=False, only=only)
+
+    def planes(
+        self, x: float = 0.0, y: float = 0.0, row: int | None = None, *, pixels: int = 512
+    ) -> OrthogonalPlanes:
+        """Return three orthogonal planes of what is there now, coarse enough to be quick.
+
+        The first call computes them from all kept rows; from then on they are kept up to date with
+        each block of projections, as long as the same planes are asked for. Phase retrieval, stripe
+        removal and half acquisition are left out.
+
+        Parameters
+        ----------
+        x, y
+            Where the vertical planes are, in px from the rotation axis.
+        row
+            Detector row of the horizontal plane; None: the middle one of those kept.
+        pixels
+            Most pixels across; columns are averaged and rows left out until they fit.
+
+        Raises
+        ------
+        ParameterError
+            The geometry is general: ask for oblique planes by `volume_angle_x` there. Or the row is
+            not kept.
+        ReconstructionError
+            Fewer than two projections came, or flats are needed and missing.
+        """
+        from ._planes import PlanesKeeper, row_among, rows_across
+
+        self._check_upright()
+        with self._lock:
+            self._check_ready(2)
+            place = (x, y, row_among(self.rows, row))
+            center = self.glimpsed_axis().center_px
+            key = (*place, pixels, center, *self._flats.key)
+            if self._planes is None or key != self._planes_key:
+                self._planes_key = key
+                step = -(-self.frame_shape[1] // pixels)
+                across = rows_across(self.rows, self.frame_shape[0], step)
+                self._planes = PlanesKeeper(
+                    self._rows, across, self._flats.field(self.settings, self._stored_shape),
+                    self.angles, center, place, step, self.settings, self._pool,
+                )  # fmt: skip
+            with self._timed("planes"):
+                return self._planes.planes()
+
+    def finish(self) -> ReconstructionResult:
+        """Reconstruct with all that has come; what is missing is said, not waited for.
+
+        Raises
+        ------
+        ReconstructionError
+            Fewer than two projections came, or flats are needed and missing.
+        """
+        with self._lock:
+            self._check_ready(2)
+            self._scan_angles.close()
+            axis = self.axis()
+            volume = self._volume(axis.center_px, last=True)
+            self._rest()
+            return ReconstructionResult(
+                volume,
+                axis.center_px,
+                axis.confidence,
+                self.missing,
+                self.settings,
+                dict(self.timings),
+                self.slice_rows,
+                None,
+                tuple(float(angle) for angle in self.angles[list(self.missing)]),
+                self.backend.name,
+                self.backend.reason,
+            )
+
+    @property
+    def _pool(self) -> ThreadPoolExecutor:
+        if self._executor is None:
+            self._executor = ThreadPoolExecutor(self._threads, thread_name_prefix="reconstruction")
+        return self._executor
+
+    def _rest(self) -> None:
+        """Let go of threads and of what uses them; the rows stay, for another look."""
+        self._engine = self._planes = None
+        if self._executor is not None:
+            self._executor.shutdown(wait=False)
+            self._executor = None
+
+    def axis(self) -> AxisEstimate:
+        """Return the rotation axis: as given, or as found from the projections that are there."""
+        if self.settings.center is not None:
+            return AxisEstimate(self.settings.center, 1.0, "given")
+        with self._lock:
+            self._check_ready(2)
+            return self._axis.exact(self._axis_key)
+
+    def glimpsed_axis(self) -> AxisEstimate:
+        """Return the axis as it was found lately: good enough for a look, and cheap."""
+        if self.settings.center is not None:
+            return self.axis()
+        with self._lock:
+            self._check_ready(2)
+            received = int(self._rows.present.sum())
+            return self._axis.lately(self._axis_key, received, self.num_projections)
+
+    def tilted_axis(self) -> AxisEstimate:
+        """Find the rotation axis and its roll about the beam, from many of the kept rows."""
+        with self._lock:
+            self._check_ready(2)
+            return self._found_axis(tilt=True)
+
+    @property
+    def _axis_key(self) -> tuple[object, ...]:
+        received = int(self._rows.present.sum())
+        return (received, self._scan_angles.times_told, *self._flats.key)
+
+    def _found_axis(self, *, tilt: bool = False) -> AxisEstimate:
+        from ._sinogram import axis_of_rows
+
+        with self._timed("finding the axis"):
+            return axis_of_rows(
+                self._needed_rows(), self._field(), self._layout.kept, self.angles,
+                self.frame_shape[0], self.settings, tilt=tilt,
+            )  # fmt: skip
+
+    @property
+    def _stored_shape(self) -> tuple[int, int]:
+        return (self._rows.row_count, self.frame_shape[1])
+
+    def _bytes_held(self) -> int:
+        """Memory for kept rows, treated ones and the result."""
+        columns = self.frame_shape[1]
+        more = self._rows.row_count - len(self._layout.kept)
+        return self._layout.bytes(self.num_projections, columns) + (
+            2 * more * self.num_projections * columns
+        )
+
+    def _needed_places(self) -> NDArray[np.int64]:
+        """Places among the kept rows of those that the settings need."""
+        kept = {row: place for place, row in enumerate(self.rows)}
+        return np.array([kept[int(row)] for row in self._layout.kept])
+
+    def _needed_rows(self) -> ChosenRows:
+        return ChosenRows(self._rows, self._needed_places())
+
+    @abstractmethod
+    def sweep(self, parameter: str, values: Iterable[float]) -> NDArray[np.float32]:
+        """Reconstruct one slice for each value of a setting."""
+
+    def _volume(
+        self, center: float, *, last: bool, only: NDArray[np.int64] | None = None
+    ) -> NDArray[np.float32]:
+        name, region = self.settings.z_parameter, self.settings.region
+        if name is not None and region is not None:
+            strip = self.sweep(name, positions(region))
+            return strip if only is None else strip[only]
+        engine = self._catch_up(center, final=True)
+        with self._timed("slices"):
+            present = np.flatnonzero(self._rows.present)
+            weights = self._scan_angles.weights
+            complete = len(present) == self.num_projections
+            true = weights[present] if complete else angular_weights(self.angles[present])
+            size = self.settings.projections_per_block
+            scale, rest = corrections(present, engine.spread_blocks, size, weights, true)
+            volume = engine.slices(rest, scale, last=last, only=only)
+            if last:  # its grids are spent; the rows are kept
+                self._engine = None
+            return volume
+
+    def _catch_up(self, center: float, *, final: bool) -> "AnyEngine":
+        """Spread the complete blocks that are there, in their order."""
+        engine = self._engine_for(center)
+        with self._timed("gridding"):
+            size = self.settings.projections_per_block
+            ready = complete_blocks(self._rows.present, self._scan_angles.known, size)
+            if not goes_on(engine.spread_blocks, ready):
+                self._engine = None
+                engine = self._engine_for(center)
+            for block in next_blocks(engine.spread_blocks, ready, final=final):
+                engine.spread(block)
+        return engine
+
+    def _engine_for(self, center: float) -> "AnyEngine":
+        # what is conditioned as a whole is done again when more has come
+        # ... and so is a general geometry, which is laid out by all angles, when more are told
+        general = self._layout.heights is not None
+        present = int(self._rows.present.sum()) if self._layout.conditioned else 0
+        key = (center, *self._flats.key, present, self._scan_angles.times_told if general else 0)
+        if self._engine is None or key != self._engine_key:
+            self._engine = None
+            self._engine = chosen_engine(
+                self.backend, self._layout, self.settings, self._needed_rows(), self._field(),
+                self.angles, self._scan_angles.weights, center, self._pool, self._threads,
+                self._budget - self._held,
+            )  # fmt: skip
+            self._engine_key = key
+        return self._engine
+
+    def _field(self) -> FlatField:
+        whole = self._flats.field(self.settings, self._stored_shape)
+        if len(self._layout.kept) == self._rows.row_count:
+            places = self._needed_places()
+            if (places == np.arange(len(places))).all():
+                return whole
+        return whole.rows(self._needed_places())
+
+    def _may_begin(self) -> bool:
+        """Whether it is worth while to grid now: axis and flats are known."""
+        if self.settings.z_parameter is not None or self._layout.conditioned:
+            return False
+        if self._layout.heights is not None and not self._scan_angles.known.all():
+            return False
+        flats = self._flats.before.count > 0 or self._flats_needed() is None
+        return self.settings.center is not None and flats and self._flats.after.count == 0
+
+    def _flats_needed(self) -> str | None:
+        """Why there must be flats, or None."""
+        counts = self._rows.data is not None and self._rows.counts
+        if self.settings.absorptivity is False or not counts:
+            return None
+        return f"the projections are counts ({self._rows.frame_dtype})"
+
+    def _settle(self) -> bool:
+        out_of_date = super()._settle()
+        if out_of_date:  # what was gridded has other frames or angles
+            self._engine = self._planes = None
+            self._axis.forget()
+        return out_of_date
+
+    def _check_ready(self, at_least: int) -> None:
+        """Take note of all that has come; refuse to go on when it is not enough."""
+        self._settle()
+        received = int(self._rows.present.sum())
+        if received < at_least:
+            raise ReconstructionError(
+                f"{received} of {self.num_projections} projections have come, "
+                f"at least {at_least} are needed"
+            )
+        if self._flats.flats == 0 and (why := self._flats_needed()):
+            raise ReconstructionError(
+                f"no flats were given but {why} and attenuation is wanted; add flats, "
+                "or set absorptivity=False to reconstruct the values as they are"
+            )
