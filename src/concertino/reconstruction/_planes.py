@@ -133,6 +133,27 @@ class _Part:
         return volumes
 
 
+def load_code(rows: int) -> None:
+    """Load the compiled code beforehand, so that the first look is as quick as the others.
+
+    Parameters
+    ----------
+    rows
+        Of a vertical plane.
+    """
+    settings, line, point = ReconstructionSettings(), Lattice(-7.5, 1.0, 16), Lattice(0.0, 1.0, 1)
+    lanes = BackprojectionPlan.lanes(rows)
+    parts = [
+        _Part([GridPlan(16, 7.5, line, line, settings)], np.zeros(1, np.int64), 2),
+        _Part([BackprojectionPlan(16, 7.5, line, point, settings)], np.zeros(1, np.int64), lanes),
+    ]
+    for part in parts:
+        for plan, grid in part.sums:
+            padded = aligned_zeros((1, plan.width, part.lanes))
+            plan.add(grid, padded, np.zeros(1), np.ones(1), None, 1)
+        part.images(1.0)
+
+
 def rows_across(rows: tuple[int, ...], height: int, step: int) -> NDArray[np.int64]:
     """Places among the kept rows of those that vertical planes show: every n-th of the detector's.
 

@@ -78,6 +78,7 @@ class Slicing(ScanInput):
         self._axis = AxisKeeper(self._found_axis)
         self._planes: PlanesKeeper | None = None
         self._planes_key: tuple[object, ...] = ()
+        self._planes_due = keep_rows in ("planes", "all")
 
     @property
     def slice_rows(self) -> tuple[float, ...]:
@@ -149,6 +150,11 @@ class Slicing(ScanInput):
                     self._catch_up(self.axis().center_px, final=False)
                 if self._planes is not None:
                     self._planes.catch_up(all_of_them=False)
+                elif self._planes_due and self._layout.heights is None:
+                    from ._planes import load_code
+
+                    self._planes_due = False
+                    self._pool.submit(load_code, self.plane_shapes()["xz"][0])
             finally:
                 self._lock.release()
 
