@@ -46,6 +46,10 @@ def experiments() -> dict[str, Callable[[], Any]]:
     """Return plans of 2 to 5 s."""
     b = SimulatedBeamline(shape=(128, 128))
     b.twin.warm_up()
+    buffered = SimulatedBeamline(
+        shape=(128, 128), memory_bytes=200 * 128 * 128 * 2, readout_rate_hz=100.0
+    )
+    buffered.twin.warm_up()
     stages = (b.camera, b.rotation, b.beam, b.sample_stage)
     spiral = (b.camera, b.rotation, b.vertical_stage, b.beam, b.sample_stage)
     common: dict[str, Any] = {
@@ -62,6 +66,10 @@ def experiments() -> dict[str, Callable[[], Any]]:
         "step_tomography": lambda: step_tomography(*stages, num_projections=40, **flats),
         "continuous_tomography": lambda: continuous_tomography(
             *stages, num_projections=250, **flats
+        ),
+        "continuous_tomography, read out later": lambda: continuous_tomography(
+            buffered.camera, buffered.rotation, buffered.beam, buffered.sample_stage,
+            num_projections=150, readout="later", **flats,
         ),
         "step_spiral_tomography": lambda: step_spiral_tomography(
             *spiral, num_projections=12, **heights, **flats

@@ -142,6 +142,11 @@ class Camera(
         return 0 if ring is None else ring.capacity * ring.frame_bytes
 
     @property
+    def memory_rate_hz(self) -> float:
+        """Frames that it reads out of a memory of its own in a second; 0 for as fast as it can."""
+        return float(getattr(self.source, "readout_rate_hz", 0.0))
+
+    @property
     def exposed(self) -> bool:
         """Whether all frames asked for are exposed, be they safe or not; the beam is not needed."""
         acquisition = self._acquisition

@@ -1,6 +1,5 @@
 """The cameras that expose together in a run, and when their frames are read out."""
 
-import asyncio
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, TypeAlias
@@ -16,7 +15,7 @@ from concertino.frames import FrameRequest
 
 from ._parameters import check_request, read_number
 from ._protocols import FrameCamera
-from ._questions import awaited
+from ._questions import UntilExposed, sent
 
 Readout = Literal["direct", "later"]
 OnLost = Literal["fail", "flag"]
@@ -221,9 +220,7 @@ def wait_exposed(cameras: CameraSet) -> MsgGenerator[None]:
     CameraError
         If one fails before.
     """
-    yield from awaited(
-        lambda: asyncio.gather(*(camera.wait_exposed() for camera in cameras.cameras))
-    )
+    yield from sent(UntilExposed(cameras.cameras))
 
 
 def collect_streams(streams: Mapping[str, Any]) -> MsgGenerator[None]:

@@ -54,6 +54,8 @@ class CameraFacts:
         Size of a pixel in the plane of the sample, in um; 0 when unknown.
     ring_bytes, ring_held_bytes : int
         Memory that it takes for frames on their way, and how much of it it has already, in bytes.
+    memory_rate_hz : float
+        Frames per second that it reads out of a memory of its own; 0 for as fast as it can.
     """
 
     exposure_s: float
@@ -64,6 +66,7 @@ class CameraFacts:
     pixel_size_um: float
     ring_bytes: int
     ring_held_bytes: int
+    memory_rate_hz: float = 0.0
 
     @property
     def period_s(self) -> float:
@@ -100,6 +103,7 @@ async def camera_facts(camera: Any) -> CameraFacts:
         await told("pixel_size"),
         int(await told("ring_bytes")),
         int(await told("ring_held_bytes")),
+        await told("memory_rate_hz"),
     )
 
 

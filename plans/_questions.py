@@ -1,7 +1,8 @@
 """What plans ask of devices: answers change nothing, so a preflight may ask, too."""
 
+import asyncio
 import inspect
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from typing import Any
 
 from bluesky import Msg
@@ -53,6 +54,23 @@ class Errand:
         await self._work()
 
 
+class UntilExposed(Errand):
+    """An errand that is done when cameras have exposed all frames.
+
+    Parameters
+    ----------
+    cameras : iterable of FrameCamera
+        Those with a memory, whose frames are read out later.
+    """
+
+    def __init__(self, cameras: Iterable[Any]) -> None:
+        self.cameras = tuple(cameras)
+        super().__init__(self._wait)
+
+    async def _wait(self) -> None:
+        await asyncio.gather(*(camera.wait_exposed() for camera in self.cameras))
+
+
 def awaited(work: Callable[[], Awaitable[Any]], takes_s: float = 0.0) -> MsgGenerator[None]:
     """Have a coroutine function run in the RunEngine's loop; what it raises is raised here.
 
@@ -63,8 +81,13 @@ def awaited(work: Callable[[], Awaitable[Any]], takes_s: float = 0.0) -> MsgGene
     takes_s : float
         How long it takes when all goes well, for a preflight, in seconds.
     """
+    yield from sent(Errand(work, takes_s))
+
+
+def sent(errand: Errand) -> MsgGenerator[None]:
+    """Have an errand done; what it raises is raised here."""
     # Nothing comes back when somebody only looks at the messages.
-    for task in (yield Msg("wait_for", None, [Errand(work, takes_s)])) or ():
+    for task in (yield Msg("wait_for", None, [errand])) or ():
         task.result()
 
 

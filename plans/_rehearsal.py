@@ -22,7 +22,7 @@ from ._device_facts import (
     pixels_per_second,
 )
 from ._overheads import Overheads, Spans
-from ._questions import Errand, IsRehearsal, Question, asked
+from ._questions import Errand, IsRehearsal, Question, UntilExposed, asked
 
 #: A plan of more messages than this is taken for endless.
 MOST_MESSAGES = 2_000_000
@@ -52,6 +52,7 @@ class Taken:
     count: int
     begin_s: float
     end_s: float = 0.0
+    later: bool = False
     exposed: int = 0
     blur_px: float = 0.0
     sweeps: dict[str, Motion] = field(default_factory=dict)
@@ -182,6 +183,11 @@ class Rehearsal:
         if all(isinstance(question, Question) for question in wanted):
             tasks: list[Any] = yield message
             return tasks
+        if isinstance(wanted[0], UntilExposed):
+            for camera in wanted[0].cameras:
+                if stream := self._streams.get(id(camera)):
+                    self._pass(stream.end_s, f"frames of {stream.name}")
+            return []
         if isinstance(wanted[0], Errand):
             self._add(wanted[0].takes_s, "run-up and waits")
             return []
@@ -258,6 +264,7 @@ class Rehearsal:
             str(getattr(request, "trigger", "internal")),
             int(count or 0),
             self.now_s,
+            later=getattr(request, "readout", "direct") == "later",
         )
         self._streams[id(camera)] = stream
         self._promise(message, self._overheads.stream_s, "overhead")
@@ -305,7 +312,10 @@ class Rehearsal:
         if stream is None:
             self._promise(message, 0.0, "overhead")
             return
-        left_s = max(0.0, stream.end_s - self.now_s)
+        read_out_s = stream.end_s
+        if stream.later and stream.facts.memory_rate_hz:
+            read_out_s += stream.count / stream.facts.memory_rate_hz
+        left_s = max(0.0, read_out_s - self.now_s)
         self._promise(message, left_s, f"frames of {stream.name}")
 
 

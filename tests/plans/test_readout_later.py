@@ -12,7 +12,7 @@ import pytest
 from bluesky.utils import FailedStatus, MsgGenerator
 
 from concertino import CameraError, ParameterError
-from concertino.plans import for_each
+from concertino.plans import for_each, preflight
 from concertino.simulation import Faults
 from concertino.storage import open_run
 from concertino.testing import (
@@ -220,3 +220,14 @@ def test_the_user_ends_it_while_it_is_read_out(root: Path, kind: Any) -> None:
         assert publisher["recorded"] == 30
         assert publisher["frames"] < 30
         assert len(run.frames("projections").read()) == publisher["acknowledged"]
+
+
+def test_a_preflight_knows_how_long_the_memory_is_read_out(root: Path) -> None:
+    lab = laboratory(root / "preflight", frame_rate=100.0, exposure=0.005, readout_rate_hz=15.0)
+    plan = lab.plan("continuous_tomography", num_projections=30, **ONLY_PROJECTIONS)
+    figures = preflight(plan)
+    later = {**ONLY_PROJECTIONS, "readout": "direct"}
+    direct = preflight(lab.plan("continuous_tomography", num_projections=30, **later))
+    # 30 frames at 15 a second, and the stage comes back meanwhile.
+    assert 1.0 < figures.duration_s - direct.duration_s < 2.0
+    lab.close()
