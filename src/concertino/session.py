@@ -2,7 +2,6 @@
 
 import asyncio
 import threading
-from collections import deque
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from types import TracebackType
@@ -15,6 +14,7 @@ from bluesky.utils import MsgGenerator, ProgressBarManager
 from concertino import SessionError
 from concertino._optional_device import OptionalDevice
 from concertino._run_gate import RunGate
+from concertino._session_run_engine import SessionRunEngine
 from concertino._unit_guard import UnitGuard
 from concertino.callbacks import RunLog
 from concertino.plans import Hold, Preflight, preflight, with_hold
@@ -25,82 +25,6 @@ if TYPE_CHECKING:
     from concertino.storage import Catalog, CatalogWriter
 
 DocumentCallback = Callable[[str, Mapping[str, Any]], Any]
-
-_DEFERRED = "a pause was requested of the RunEngine"
-
-
-class SessionRunEngine(RunEngine):
-    """A RunEngine that says what is running when a second plan is given to it.
-
-    Attributes
-    ----------
-    after_plan : list of callable
-        Called in the caller's thread when a plan is over, however it ended.
-    hold : Hold
-        Has an imaging plan pause at its next frame boundary.
-    """
-
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        self.after_plan: list[Callable[[], object]] = []
-        self.hold = Hold()
-        super().__init__(*args, **kwargs)
-        self.register_command(  # type: ignore[no-untyped-call]
-            "checkpoint", self._checkpoint_anew
-        )
-
-    def __call__(self, *args: Any, **metadata_kw: Any) -> Any:
-        """Run a plan, as bluesky's RunEngine does.
-
-        Raises
-        ------
-        SessionError
-            If a plan is running or paused.
-        """
-        if self.state != "idle":
-            plan_name = getattr(getattr(self, "_plan", None), "__name__", "a plan")
-            raise SessionError(
-                f"A plan was given to the RunEngine while {plan_name} is {self.state}. Wait for its "
-                "end, or end it with RE.abort()."
-            )
-        try:
-            return super().__call__(*args, **metadata_kw)
-        finally:
-            if self.state == "idle":
-                self.hold.release(_DEFERRED)
-            for function in self.after_plan:
-                function()
-
-    def request_pause(self, defer: bool = False) -> Any:
-        """Pause; deferred, an imaging plan does so at its next frame boundary, and can be resumed."""
-        if defer:
-            self.hold.request(_DEFERRED)
-        return super().request_pause(defer)  # type: ignore[no-untyped-call]
-
-    def resume(self) -> Any:
-        """Go on after a pause."""
-        self.hold.release(_DEFERRED)
-        return super().resume()  # type: ignore[no-untyped-call]
-
-    def abort(self, reason: str = "") -> Any:
-        """End the plan, as failed by the user."""
-        self.hold.release(_DEFERRED)
-        return super().abort(reason)  # type: ignore[no-untyped-call]
-
-    def stop(self) -> Any:
-        """End the plan, as done."""
-        self.hold.release(_DEFERRED)
-        return super().stop()  # type: ignore[no-untyped-call]
-
-    def halt(self) -> Any:
-        """End the plan without letting it clean up."""
-        self.hold.release(_DEFERRED)
-        return super().halt()  # type: ignore[no-untyped-call]
-
-    async def _checkpoint_anew(self, msg: Msg) -> None:
-        """Make a checkpoint, also after it was said that there is none, if it says ``anew``."""
-        if msg.kwargs.get("anew") and self._msg_cache is None:
-            self._msg_cache = deque()
-        await self._checkpoint(msg)  # type: ignore[no-untyped-call]
 
 
 class Session:
