@@ -1,4 +1,4 @@
-"""What ``concertino reconstruct`` and ``concertino sweep`` do."""
+"""What ``concertino reconstruct``, ``sweep`` and ``export`` do."""
 
 import json
 from collections.abc import Iterator, Sequence
@@ -13,7 +13,7 @@ from concertino import ParameterError
 from concertino.batch import BatchReconstruction, Progress, Sweep, reconstruct_run, sweep_run
 from concertino.documents import TomoBlock
 from concertino.reconstruction import ReconstructionSettings
-from concertino.storage import Run
+from concertino.storage import Run, export_nxtomo
 
 from ._pictures import save_png
 from ._run_listing import choose_run
@@ -69,6 +69,22 @@ def _say(result: BatchReconstruction, settings: ReconstructionSettings) -> None:
     print(f"axis       column {result.center_px:.2f} px, {found}")
     print(f"missing    {len(result.missing)} projections")
     print(f"time       {result.duration_s:.1f} s")
+
+
+def export_command(
+    directory: Path, name: str, file: Path, *, camera: str, overwrite: bool, progress: bool
+) -> None:
+    """Write a run into one NXtomo file and say where it is.
+
+    Raises
+    ------
+    ConcertinoError
+        If there is no such run, it is no tomography, or the file cannot be written.
+    """
+    run = choose_run(directory, name)
+    with _progress("exporting", progress) as report:
+        made = export_nxtomo(run, file, camera=camera or None, overwrite=overwrite, progress=report)
+    print(f"file       {made}: {made.stat().st_size / 1e6:.1f} MB")
 
 
 def sweep_command(

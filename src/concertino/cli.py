@@ -257,6 +257,21 @@ def sweep(
 
 
 @app.command(context_settings={"ignore_unknown_options": True})
+def export(
+    run: RunName,
+    file: Annotated[Path, typer.Argument(help="The file to write, such as tooth.nx.")],
+    directory: Directory = DEFAULT_DIRECTORY,
+    camera: CameraName = "",
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace a file.")] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", help="No progress bars.")] = False,
+) -> None:
+    """Write a tomography into one NXtomo file (HDF5), for the programs of others."""
+    from concertino._batch_command import export_command
+
+    export_command(directory, run, file, camera=camera, overwrite=overwrite, progress=not quiet)
+
+
+@app.command(context_settings={"ignore_unknown_options": True})
 def view(
     run: RunName,
     directory: Directory = DEFAULT_DIRECTORY,

@@ -16,6 +16,7 @@ from ._image_formats import (
 from ._image_sink import ClaimParameters, ImageSink
 from ._image_sources import ImageSequence, open_images
 from ._linked_runs import linked_runs
+from ._nxtomo import export_nxtomo
 from ._recorder import Recorder
 from ._replay import ReplayReport, replay
 from ._run import Run, StoredStream
@@ -56,6 +57,7 @@ __all__ = [
     "check_image_format",
     "check_space",
     "encode_document",
+    "export_nxtomo",
     "find_runs",
     "free_space",
     "image_formats",

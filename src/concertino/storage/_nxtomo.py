@@ -1,0 +1,216 @@
+"""A stored tomography as one NXtomo file, for the programs of others.
+
+References
+----------
+NXtomo application definition, https://manual.nexusformat.org/classes/applications/NXtomo.html
+"""
+
+import contextlib
+import datetime
+import os
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from concertino._errors import ReconstructionError, StorageError
+from concertino.documents import ImageKind
+
+from ._run import Run
+from ._stored_scan import StoredScan
+
+if TYPE_CHECKING:
+    import h5py
+
+_IMAGE_KEYS: Mapping[ImageKind, int] = {"projection": 0, "flat": 1, "dark": 2}
+_BATCH_BYTES = 32 * 2**20
+
+
+def export_nxtomo(
+    run: Run,
+    path: str | Path,
+    *,
+    camera: str | None = None,
+    overwrite: bool = False,
+    progress: Callable[[int, int], Any] | None = None,
+) -> Path:
+    """Write a tomography run into one HDF5 file in the NXtomo layout.
+
+    Runs that resume one another are one scan, each of its frames once. Projections that are missing are
+    left out, with their angles. Every frame is verified by its checksum as it is read.
+
+    Parameters
+    ----------
+    run
+        A tomography run; of several that are linked any one.
+    path
+        The file; it appears when it is whole.
+    camera
+        Name of the camera whose frames are written; the first of the run's by default.
+    overwrite
+        Take the place of a file that is there.
+    progress
+        Called with frames written and frames in all.
+
+    Returns
+    -------
+    Path
+        The file.
+
+    Raises
+    ------
+    DocumentError
+        If it is no tomography, or has no such camera.
+    ReconstructionError
+        If no projections of it are stored.
+    StorageError
+        If the file is there already or cannot be written, or frames are damaged.
+
+    Notes
+    -----
+    ``/entry/instrument/detector`` has ``data`` (frame, row, column), ``image_key`` (0 projection, 1 flat,
+    2 dark), ``count_time`` is left out, pixel sizes are those in the plane of the sample in m;
+    ``/entry/sample`` has ``rotation_angle`` in degrees, counter-clockwise in the slice, and of a spiral
+    ``z_translation`` in m.
+
+    Examples
+    --------
+    >>> from concertino.storage import export_nxtomo, open_run
+    >>> export_nxtomo(open_run("data/scan_0001"), "tooth.nx")  # doctest: +SKIP
+    PosixPath('tooth.nx')
+    """
+    import h5py
+
+    path = Path(path)
+    if path.exists() and not overwrite:
+        raise StorageError(f"{path} is there already; choose another file, or overwrite it")
+    scan = StoredScan(run, camera)
+    angles = scan.angles()
+    pieces = scan.pieces
+    frames = sum(map(len, pieces))
+    if not any(piece.kind == "projection" for piece in pieces):
+        raise ReconstructionError(
+            f"{run.name} cannot be exported: no projections of it are stored."
+        )
+    keys, degrees, heights = _per_frame(scan, np.rad2deg(angles.all_rad()))
+    first = pieces[0].frames
+    part = path.with_name(f".{path.name}.part")
+    done = 0
+    try:
+        with h5py.File(part, "w") as file:
+            entry = _groups(file, scan, run)
+            detector = entry["instrument/detector"]
+            shape = (frames, *first.shape[1:])
+            data = detector.create_dataset("data", shape, first.dtype, chunks=(1, *first.shape[1:]))
+            detector["image_key"] = keys
+            _with_unit(entry["sample"], "rotation_angle", degrees, "degree")
+            if heights is not None:
+                _with_unit(entry["sample"], "z_translation", heights * 1e-3, "m")
+            at_once = max(1, _BATCH_BYTES // max(1, first.dtype.itemsize * shape[1] * shape[2]))
+            for piece in pieces:
+                for start in range(piece.start, piece.stop, at_once):
+                    stop = min(start + at_once, piece.stop)
+                    data[done : done + stop - start] = piece.frames.read(start, stop)
+                    done += stop - start
+                    if progress is not None:
+                        progress(done, frames)
+            _links(entry)
+        with part.open("rb+") as written:
+            os.fsync(written.fileno())
+        part.replace(path)
+    except OSError as error:
+        raise StorageError(
+            f"{path} cannot be written after frame {done} of {frames}: {error}; free some space or "
+            "choose another place"
+        ) from error
+    finally:
+        with contextlib.suppress(FileNotFoundError):
+            part.unlink()
+    return path
+
+
+def _per_frame(
+    scan: StoredScan, angles_deg: NDArray[np.float64]
+) -> tuple[NDArray[np.uint8], NDArray[np.float64], NDArray[np.float64] | None]:
+    """Return key, angle in degrees and height in mm of each frame.
+
+    Darks and flats have those of the next projection, or of the last one, as nothing turns meanwhile.
+    """
+    tomo, keys, places = scan.tomo, [], []
+    for piece in scan.pieces:
+        keys.append(np.full(len(piece), _IMAGE_KEYS[piece.kind], np.uint8))
+        numbers = np.full(len(piece), -1)
+        if piece.kind == "projection":
+            numbers = np.arange(piece.first, piece.first + len(piece))
+        places.append(numbers)
+    number = np.concatenate(places)
+    projections = np.flatnonzero(number >= 0)
+    following = np.searchsorted(projections, np.arange(len(number)))
+    number = number[projections[np.minimum(following, len(projections) - 1)]]
+    heights = None if tomo.vertical_start_mm is None else tomo.vertical_mm()[number]
+    return np.concatenate(keys), angles_deg[number], heights
+
+
+def _groups(file: "h5py.File", scan: StoredScan, run: Run) -> "h5py.Group":
+    """Make the groups that NXtomo wants, with what the documents tell."""
+    file.attrs["default"] = "entry"
+    entry = _group(file, "entry", "NXentry")
+    entry.attrs["default"] = "data"
+    entry["definition"] = "NXtomo"
+    sample_name = str(scan.runs[0].start.get("sample") or scan.name)
+    entry["title"] = sample_name
+    entry["entry_identifier"] = run.uid
+    entry["start_time"] = _iso(scan.runs[0].start["time"])
+    stop = scan.runs[-1].stop
+    if stop is not None:
+        entry["end_time"] = _iso(stop["time"])
+    instrument = _group(entry, "instrument", "NXinstrument")
+    source = _group(instrument, "SOURCE", "NXsource")
+    source["probe"] = "x-ray"
+    beam = _group(instrument, "beam", "NXbeam")
+    detector = _group(instrument, "detector", "NXdetector")
+    tomo = scan.tomo
+    detector["local_name"] = tomo.camera
+    if tomo.pixel_size_um is not None:
+        for name in ("x_pixel_size", "y_pixel_size"):
+            _with_unit(detector, name, tomo.pixel_size_um * 1e-6, "m")
+    if tomo.propagation_distance_mm is not None:
+        _with_unit(detector, "distance", tomo.propagation_distance_mm * 1e-3, "m")
+    if tomo.rotation_axis_px is not None:
+        _with_unit(detector, "x_rotation_axis_pixel_position", tomo.rotation_axis_px, "pixel")
+    if tomo.energy_kev is not None:
+        _with_unit(beam, "incident_energy", tomo.energy_kev, "keV")
+    sample = _group(entry, "sample", "NXsample")
+    sample["name"] = sample_name
+    return entry
+
+
+def _links(entry: "h5py.Group") -> None:
+    """Make the group that programs plot by default."""
+    data = _group(entry, "data", "NXdata")
+    data.attrs["signal"] = "data"
+    data.attrs["axes"] = ["rotation_angle", ".", "."]
+    for name, target in (
+        ("data", "instrument/detector/data"),
+        ("image_key", "instrument/detector/image_key"),
+        ("rotation_angle", "sample/rotation_angle"),
+    ):
+        entry[target].attrs["target"] = f"/entry/{target}"
+        data[name] = entry[target]
+
+
+def _group(parent: "h5py.Group", name: str, kind: str) -> "h5py.Group":
+    group = parent.create_group(name)
+    group.attrs["NX_class"] = kind
+    return group
+
+
+def _with_unit(group: "h5py.Group", name: str, value: Any, unit: str) -> None:
+    group[name] = value
+    group[name].attrs["units"] = unit
+
+
+def _iso(seconds: float) -> str:
+    return datetime.datetime.fromtimestamp(seconds, datetime.UTC).isoformat()

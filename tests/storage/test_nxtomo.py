@@ -1,0 +1,164 @@
+"""A stored tomography as one NXtomo file: every frame, its angle and its kind."""
+
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+import pytest
+
+from concertino import DocumentError, StorageError
+from concertino.callbacks import ImageWriter
+from concertino.cli import app
+from concertino.devices import SimulatedBeamline
+from concertino.plans import (
+    continuous_spiral_tomography,
+    continuous_tomography,
+    radiography,
+    resume,
+    step_tomography,
+)
+from concertino.reconstruction import ReconstructionSettings, reconstruct
+from concertino.session import Session, open_session
+from concertino.simulation import Faults
+from concertino.storage import StoredScan, export_nxtomo, open_run, open_scan
+
+COMMON: dict[str, Any] = {
+    "radio_position": "0 mm", "flat_position": "2 mm", "num_darks": 3, "num_flats": 4,
+}  # fmt: skip
+
+
+def beamline(**given: Any) -> SimulatedBeamline:
+    return SimulatedBeamline(shape=(12, 24), exposure=0.002, frame_rate=100.0, **given)
+
+
+def stages(b: SimulatedBeamline) -> tuple[Any, ...]:
+    return b.camera, b.rotation, b.beam, b.sample_stage
+
+
+def stored(session: Session, plan: Any) -> Any:
+    session.subscribe(ImageWriter())
+    (uid,) = session.RE(plan)
+    return open_run(uid, session.directory)
+
+
+@pytest.mark.parametrize("plan", [step_tomography, continuous_tomography])
+def test_every_frame_with_its_kind_and_angle(tmp_path: Path, plan: Any) -> None:
+    b = beamline()
+    with open_session(tmp_path, progress=False, catalog=False) as session:
+        run = stored(
+            session, plan(*stages(b), num_projections=20, md={"sample": "tooth"}, **COMMON)
+        )
+    seen: list[tuple[int, int]] = []
+    path = export_nxtomo(run, tmp_path / "tooth.nx", progress=lambda *n: seen.append(n))
+    assert seen[-1] == (27, 27)
+    scan = StoredScan(run)
+    with h5py.File(path) as file:
+        entry = file["entry"]
+        assert entry["definition"][()] == b"NXtomo"
+        assert entry["sample/name"][()] == b"tooth"
+        assert entry["instrument/detector/image_key"][()].tolist() == [2] * 3 + [1] * 4 + [0] * 20
+        pixel = entry["instrument/detector/x_pixel_size"]
+        assert (pixel[()], pixel.attrs["units"]) == (
+            pytest.approx(scan.tomo.pixel_size_um / 1e6),
+            "m",
+        )
+        assert entry["data/data"] == entry["instrument/detector/data"]
+        assert entry["start_time"][()] < entry["end_time"][()]
+    # As others read it: with our reader of such files, by the definition's names.
+    images = open_scan(path)
+    np.testing.assert_array_equal(images.projections.read(0, 20), scan.read("projections"))
+    np.testing.assert_array_equal(images.darks.read(0, 3), scan.read("darks"))
+    np.testing.assert_array_equal(images.flats.read(0, 4), scan.read("flats"))
+    assert images.angles_deg == pytest.approx(np.rad2deg(scan.angles().all_rad()))
+    again = reconstruct(
+        images.projections.read(0, 20), np.deg2rad(images.angles_deg),
+        darks=images.darks.read(0, 3), flats=images.flats.read(0, 4),
+        settings=ReconstructionSettings(center=11.5, slices=(6,)),
+    )  # fmt: skip
+    truth = b.twin.phantom.slice(6, b.twin.shape, b.twin.detector.pixel_size_mm)
+    assert np.corrcoef(again[0][6:18, 6:18].ravel(), truth[6:18, 6:18].ravel())[0, 1] > 0.7
+
+
+def test_runs_that_are_linked_are_one_scan(tmp_path: Path) -> None:
+    broken = beamline(faults=Faults(die_at=11))
+    with open_session(tmp_path, progress=False, catalog=False) as session:
+        session.subscribe(ImageWriter())
+        with pytest.raises(Exception, match="died"):
+            session.RE(step_tomography(*stages(broken), num_projections=20, **COMMON))
+    b = beamline()
+    with open_session(tmp_path, progress=False, catalog=False) as session:
+        run = stored(
+            session,
+            resume("scan_0001", b.camera, b.beam, b.sample_stage, b.rotation, root=tmp_path),
+        )
+    with h5py.File(export_nxtomo(run, tmp_path / "whole.nx")) as file:
+        keys = file["entry/instrument/detector/image_key"][()]
+        assert (keys == 0).sum() == 20
+        angles = file["entry/sample/rotation_angle"][keys == 0]
+    assert angles == pytest.approx(np.arange(20) * 9.0, abs=0.01)
+
+
+def test_heights_of_a_spiral(tmp_path: Path) -> None:
+    b = beamline()
+    with open_session(tmp_path, progress=False, catalog=False) as session:
+        run = stored(
+            session,
+            continuous_spiral_tomography(
+                b.camera, b.rotation, b.vertical_stage, b.beam, b.sample_stage,
+                start_position_vertical="0 mm", vertical_shift_per_tomogram="0.2 mm",
+                sample_height="0.2 mm", num_projections=20, **COMMON,
+            ),
+        )  # fmt: skip
+    with h5py.File(export_nxtomo(run, tmp_path / "spiral.nx")) as file:
+        height = file["entry/sample/z_translation"]
+        assert height.attrs["units"] == "m"
+        keys = file["entry/instrument/detector/image_key"][()]
+        assert height[keys == 0] == pytest.approx(StoredScan(run).tomo.vertical_mm() / 1e3)
+
+
+def test_what_cannot_be_exported(tmp_path: Path) -> None:
+    b = beamline()
+    with open_session(tmp_path, progress=False, catalog=False) as session:
+        run = stored(session, step_tomography(*stages(b), num_projections=4, **COMMON))
+        radio = stored(
+            session, radiography(b.camera, b.beam, b.sample_stage, num_projections=2, **COMMON)
+        )
+    (tmp_path / "there.nx").write_text("mine")
+    with pytest.raises(StorageError, match=r"there\.nx is there already; choose another file, or"):
+        export_nxtomo(run, tmp_path / "there.nx")
+    assert (tmp_path / "there.nx").read_text() == "mine"
+    export_nxtomo(run, tmp_path / "there.nx", overwrite=True)
+    assert open_scan(tmp_path / "there.nx").projections.shape == (4, 12, 24)
+    with pytest.raises(DocumentError):
+        export_nxtomo(radio, tmp_path / "radio.nx")
+    with pytest.raises(StorageError, match=r"cannot be written after frame 0 of 11"):
+        export_nxtomo(run, tmp_path / "nowhere" / "scan.nx")
+
+
+def test_a_full_disk_leaves_nothing(tmp_path: Path) -> None:
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    command = ["mount", "-t", "tmpfs", "-o", "size=8k", "tmpfs", str(disk)]
+    if subprocess.run(command, capture_output=True).returncode:
+        pytest.skip("needs the right to mount a tmpfs")
+    try:
+        b = beamline()
+        with open_session(tmp_path / "data", progress=False, catalog=False) as session:
+            run = stored(session, step_tomography(*stages(b), num_projections=30, **COMMON))
+        with pytest.raises(StorageError, match=r"scan\.nx cannot be written after frame"):
+            export_nxtomo(run, disk / "scan.nx")
+        assert list(disk.iterdir()) == []
+    finally:
+        subprocess.run(["umount", "--lazy", str(disk)], check=True)
+
+
+def test_the_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    b = beamline()
+    with open_session(tmp_path, progress=False, catalog=False) as session:
+        stored(session, step_tomography(*stages(b), num_projections=4, **COMMON))
+    file = tmp_path / "out.nx"
+    app(["export", "last", str(file), "-d", str(tmp_path), "--quiet"], standalone_mode=False)
+    assert f"file       {file}: " in capsys.readouterr().out
+    assert open_scan(file).projections.shape == (4, 12, 24)
