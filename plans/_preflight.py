@@ -70,7 +70,7 @@ def preflight(
     >>> figures = preflight(radiography(
     ...     b.camera, b.beam, b.sample_stage, radio_position="0 mm", flat_position="10 mm",
     ...     num_darks=100, num_flats=100, num_projections=300))
-    >>> figures.streams[2].duration_s, figures.streams[2].dead_s, figures.disk_bytes
+    >>> round(figures.streams[2].duration_s, 3), figures.streams[2].dead_s, figures.disk_bytes
     (3.0, 0.006, 256000)
     """
     return answered(rehearsed(plan, directory, reconstruction, max_blur_px))  # type: ignore[no-any-return]

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 import bluesky.plan_stubs as bps
+from bluesky import Msg
 from bluesky.utils import MsgGenerator, short_uid
 from event_model import DataKey
 
@@ -13,7 +14,7 @@ from concertino import DeviceError
 from concertino.frames import FrameRequest, RecordingTrigger
 
 from ._cameras import camera_set
-from ._frames import finish_streams
+from ._frames import finish_streams, wait_briefly
 from ._protocols import FrameCamera
 from ._questions import asked, rehearsing
 
@@ -152,11 +153,11 @@ def take_retrospective_frames(
             break
         if watched is not None:
             yield from watched.look(trigger)
-        yield from bps.sleep(_LOOK_S)
+        yield Msg("sleep", None, _LOOK_S)
     done = False
     while not done:
-        done = yield from bps.wait(group, timeout=_FLUSH_S, error_on_timeout=False)
-        yield from bps.collect(camera, name=stream)
+        done = yield from wait_briefly(group, _FLUSH_S)
+        yield Msg("collect", camera, name=stream)
     yield from finish_streams(camera_set(camera), {stream: camera})
     note = RecordingNote(camera.name, trigger)
     yield from bps.create(name=RECORDING)

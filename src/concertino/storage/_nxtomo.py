@@ -8,7 +8,7 @@ NXtomo application definition, https://manual.nexusformat.org/classes/applicatio
 import contextlib
 import datetime
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,14 +18,17 @@ from numpy.typing import NDArray
 from concertino._errors import ReconstructionError, StorageError
 from concertino.documents import ImageKind
 
+from ._reserve import reserve_space
 from ._run import Run
-from ._stored_scan import StoredScan
+from ._stored_scan import ScanPiece, StoredScan
 
 if TYPE_CHECKING:
     import h5py
 
 _IMAGE_KEYS: Mapping[ImageKind, int] = {"projection": 0, "flat": 1, "dark": 2}
 _BATCH_BYTES = 32 * 2**20
+_EXTRA_BYTES = 128  # a frame's place in the file's index, its key, angle and height
+_MARGIN_BYTES = 256 * 1024
 
 
 def export_nxtomo(
@@ -97,38 +100,50 @@ def export_nxtomo(
     keys, degrees, heights = _per_frame(scan, np.rad2deg(angles.all_rad()))
     first = pieces[0].frames
     part = path.with_name(f".{path.name}.part")
+    frame_bytes = first.nbytes // max(1, len(first))
     done = 0
     try:
-        with h5py.File(part, "w") as file:
-            entry = _groups(file, scan, run)
-            detector = entry["instrument/detector"]
-            shape = (frames, *first.shape[1:])
-            data = detector.create_dataset("data", shape, first.dtype, chunks=(1, *first.shape[1:]))
-            detector["image_key"] = keys
-            _with_unit(entry["sample"], "rotation_angle", degrees, "degree")
-            if heights is not None:
-                _with_unit(entry["sample"], "z_translation", heights * 1e-3, "m")
-            at_once = max(1, _BATCH_BYTES // max(1, first.dtype.itemsize * shape[1] * shape[2]))
-            for piece in pieces:
-                for start in range(piece.start, piece.stop, at_once):
-                    stop = min(start + at_once, piece.stop)
-                    data[done : done + stop - start] = piece.frames.read(start, stop)
-                    done += stop - start
+        with part.open("wb") as room:
+            # HDF5 cannot close a file on a full disk: all of it must be sure before it begins.
+            size = frames * (frame_bytes + _EXTRA_BYTES) + _MARGIN_BYTES
+            reserve_space(room.fileno(), 0, size)
+            with h5py.File(part, "w") as file:
+                reserve_space(room.fileno(), 0, size)  # it began anew
+                entry = _groups(file, scan, run)
+                detector = entry["instrument/detector"]
+                data = detector.create_dataset(
+                    "data", (frames, *first.shape[1:]), first.dtype, chunks=(1, *first.shape[1:])
+                )
+                detector["image_key"] = keys
+                _with_unit(entry["sample"], "rotation_angle", degrees, "degree")
+                if heights is not None:
+                    _with_unit(entry["sample"], "z_translation", heights * 1e-3, "m")
+                _links(entry)
+                for batch in _batches(pieces, max(1, _BATCH_BYTES // frame_bytes)):
+                    data[done : done + len(batch)] = batch
+                    done += len(batch)
                     if progress is not None:
                         progress(done, frames)
-            _links(entry)
-        with part.open("rb+") as written:
-            os.fsync(written.fileno())
+            os.ftruncate(
+                room.fileno(), part.stat().st_size
+            )  # what was reserved beyond it goes back
+            os.fsync(room.fileno())
         part.replace(path)
     except OSError as error:
         raise StorageError(
-            f"{path} cannot be written after frame {done} of {frames}: {error}; free some space or "
-            "choose another place"
+            f"{path} cannot be written: {error} ({frames} frames of {frame_bytes} bytes, {done} of them "
+            "done); free some space or choose another place"
         ) from error
     finally:
-        with contextlib.suppress(FileNotFoundError):
+        with contextlib.suppress(OSError):
             part.unlink()
     return path
+
+
+def _batches(pieces: Sequence[ScanPiece], at_once: int) -> Iterator[NDArray[Any]]:
+    for piece in pieces:
+        for start in range(piece.start, piece.stop, at_once):
+            yield piece.frames.read(start, min(start + at_once, piece.stop))
 
 
 def _per_frame(
