@@ -54,6 +54,7 @@ def test_every_frame_with_its_kind_and_angle(tmp_path: Path, plan: Any) -> None:
     path = export_nxtomo(run, tmp_path / "tooth.nx", progress=lambda *n: seen.append(n))
     assert seen[-1] == (27, 27)
     scan = StoredScan(run)
+    assert scan.tomo.pixel_size_um is not None
     with h5py.File(path) as file:
         entry = file["entry"]
         assert entry["definition"][()] == b"NXtomo"
@@ -92,7 +93,7 @@ def test_runs_that_are_linked_are_one_scan(tmp_path: Path) -> None:
         session.subscribe(ImageWriter())
         run = stored(
             session,
-            resume("scan_0001", b.camera, b.beam, b.sample_stage, b.rotation, root=tmp_path),
+            resume("scan_0001", b.camera, b.beam, b.sample_stage, b.rotation, root=str(tmp_path)),
         )
     with h5py.File(export_nxtomo(run, tmp_path / "whole.nx")) as file:
         keys = file["entry/instrument/detector/image_key"][()]
