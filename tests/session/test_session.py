@@ -1,6 +1,7 @@
 """A session: directories, record, log, baseline, units, one plan at a time."""
 
 import fcntl
+import gc
 import json
 import threading
 import time
@@ -13,7 +14,7 @@ import pytest
 from bluesky.plans import count
 from bluesky.utils import MsgGenerator
 
-from concertino import SessionError, StorageError
+from concertino import ParameterError, SessionError, StorageError
 from concertino.callbacks import ImageWriter, OnlineReconstruction
 from concertino.devices import SimulatedBeamline
 from concertino.plans import continuous_tomography, radiography
@@ -63,6 +64,27 @@ def test_each_run_has_its_directory_record_and_log(
         assert docs[-1][0] == "stop"
         assert "run ends with success" in (directory / "run.log").read_text()
         assert len(list((directory / "projections").glob("*.tif"))) == 3
+
+
+def test_what_was_imported_is_no_garbage_while_a_run_goes_on(
+    session: Session, beamline: SimulatedBeamline
+) -> None:
+    """A search through all of it stops every thread of the process for 100 ms."""
+    seen: list[tuple[int, int]] = []
+
+    def look(_name: str, _document: Any) -> None:
+        gc.collect()
+        seen.append((gc.get_freeze_count(), len(gc.get_objects())))
+
+    session.subscribe(look)
+    session.RE(small_scan(beamline))
+    assert all(kept > 100_000 for kept, _ in seen)
+    assert all(searched < kept / 2 for kept, searched in seen)
+    assert gc.get_freeze_count() == 0
+    with pytest.raises(ParameterError):
+        session.RE(radiography(beamline.camera, beamline.beam, beamline.sample_stage,
+                               radio_position="0 s", flat_position=1))  # fmt: skip
+    assert gc.get_freeze_count() == 0
 
 
 def test_scan_ids_survive_a_restart(tmp_path: Path, beamline: SimulatedBeamline) -> None:
