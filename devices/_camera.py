@@ -3,32 +3,21 @@
 import asyncio
 import time
 from collections.abc import AsyncIterator, Callable
-from typing import Any
 
 import numpy as np
 from bluesky.protocols import (
-    Collectable,
     Flyable,
-    Hints,
     Preparable,
-    Readable,
-    Reading,
     Stageable,
     Stoppable,
-    StreamAsset,
     Triggerable,
-    WritesStreamAssets,
 )
-from event_model import DataKey
 from numpy.typing import NDArray
 from ophyd_async.core import (
     AsyncStatus,
-    Device,
-    SignalR,
     TriggerInfo,
     WatchableAsyncStatus,
     WatcherUpdate,
-    merge_gathered_dicts,
     soft_signal_r_and_setter,
     soft_signal_rw,
 )
@@ -40,23 +29,14 @@ from concertino.frames import FrameRequest, FrameStream, StreamAssets
 from ._account import StreamAccount
 from ._acquisition import Acquisition
 from ._camera_checks import check_memory, check_retrospective, check_timing, trigger_of
+from ._camera_documents import CameraDocuments
 from ._frame_source import CameraSettings, FrameSource
 from ._hold_back import Preview
 
 _PROGRESS_S = 0.02
 
 
-class Camera(
-    Device,
-    Readable[Any],
-    Triggerable,
-    Preparable,
-    Flyable,
-    Stageable,
-    Stoppable,
-    Collectable,
-    WritesStreamAssets,
-):
+class Camera(CameraDocuments, Triggerable, Preparable, Flyable, Stageable, Stoppable):
     """A camera over a `FrameSource`.
 
     ``prepare(FrameRequest(…))`` makes the frame stream, whose address the configuration signal
@@ -98,11 +78,9 @@ class Camera(
         self._stream_address = stream_address
         self._ring_bytes = ring_bytes
         self._subscriber_timeout_s = subscriber_timeout_s
-        self._acquisition: Acquisition | None = None
-        self._assets: StreamAssets | None = None
+        self._acquisition = self._assets = None
         self._last: FrameStream | None = None
         self._preparing = asyncio.Lock()
-        self._stepping = False
         self.exposure = soft_signal_rw(float, exposure, units="s")
         self.frame_rate = soft_signal_rw(float, frame_rate, units="Hz")
         self.frames, self._set_frames = soft_signal_r_and_setter(str, "")
@@ -166,11 +144,6 @@ class Camera(
         await self._until(lambda: self.exposed or acquisition.done.is_set())
         if acquisition.error is not None:
             raise acquisition.error
-
-    @property
-    def hints(self) -> Hints:
-        """Nothing that could be plotted."""
-        return {}
 
     @AsyncStatus.wrap
     async def stage(self) -> None:
@@ -371,69 +344,6 @@ class Camera(
                 f"{acquisition.request.kind} or was stopped; prepare it again for more."
             )
 
-    async def read(self) -> dict[str, Reading[Any]]:
-        """Return nothing: the frames are external."""
-        return {}
-
-    async def describe(self) -> dict[str, DataKey]:
-        """Describe the frames; prepares an endless stream of software triggers when none is."""
-        await self._be_prepared()
-        stream = self._prepared("describe").stream
-        return {
-            self.name: DataKey(
-                source=stream.address,
-                shape=[1, *stream.shape],
-                dtype="array",
-                dtype_numpy=stream.dtype.str,
-                external="STREAM:",
-            )
-        }
-
-    async def describe_collect(self) -> dict[str, DataKey]:
-        """Describe the frames."""
-        return await self.describe()
-
-    async def read_configuration(self) -> dict[str, Reading[Any]]:
-        """Return exposure, frame rate, pixel size, first number and address of the frame stream."""
-        await self._be_prepared()
-        return await merge_gathered_dicts(signal.read() for signal in self._configuration)
-
-    async def describe_configuration(self) -> dict[str, DataKey]:
-        """Describe what `read_configuration` returns."""
-        return await merge_gathered_dicts(signal.describe() for signal in self._configuration)
-
-    async def get_index(self) -> int:
-        """Return how many frames are safe."""
-        return 0 if self._assets is None else self._assets.safe
-
-    async def collect_asset_docs(self, index: int | None = None) -> AsyncIterator[StreamAsset]:
-        """Yield documents for the frames that became safe.
-
-        With software triggers, waits until the frame triggered last is.
-        """
-        if self._assets is None or self._acquisition is None:
-            return
-        acquisition = self._acquisition
-        if self._stepping and acquisition.running:
-            await self._until(
-                lambda: (
-                    acquisition.stream.acknowledged == acquisition.stream.published
-                    or acquisition.stream.error is not None
-                    or acquisition.done.is_set()
-                )
-            )
-            if acquisition.error or acquisition.stream.error:
-                acquisition.check()
-        for name, document in self._assets.documents(index):
-            yield name, document  # type: ignore[misc]
-
-    @property
-    def _configuration(self) -> tuple[SignalR[Any], ...]:
-        own = (self.exposure, self.frame_rate, self.frames, self.pixel_size)
-        retrospective = self._acquisition is not None and self._acquisition.request.retrospective
-        preview = (self.preview,) if retrospective else ()
-        return (*own, self.first_number, *preview)
-
     async def _as_request(self, value: FrameRequest | TriggerInfo) -> FrameRequest:
         if isinstance(value, FrameRequest):
             return value
@@ -458,31 +368,9 @@ class Camera(
             if self._acquisition is None:
                 await self.prepare(FrameRequest(None, kind="primary", trigger="software"))
 
-    def _prepared(self, what: str) -> Acquisition:
-        if self._acquisition is None:
-            raise CameraError(
-                f"Camera {self.name} was asked to {what} before it was prepared; yield "
-                "bps.prepare(camera, FrameRequest(…)) and bps.declare_stream(camera, name=…) first. "
-                "Plans of bluesky itself declare streams when BLUESKY_PREDECLARE=1 is in the environment."
-            )
-        return self._acquisition
-
     async def _stop(self) -> None:
         if self._acquisition is not None:
             await self._acquisition.stop()
-
-    async def _wait_for_change(self) -> None:
-        try:
-            await asyncio.wait_for(self._changed.wait(), 1.0)
-        except TimeoutError:
-            return  # Look again: silence makes no sound.
-
-    async def _until(self, condition: Callable[[], bool]) -> None:
-        while True:
-            self._changed.clear()
-            if condition():
-                return
-            await self._wait_for_change()
 
 
 def _set_soon(loop: asyncio.AbstractEventLoop, event: asyncio.Event) -> None:

@@ -223,6 +223,18 @@ def wait_exposed(cameras: CameraSet) -> MsgGenerator[None]:
     yield from sent(UntilExposed(cameras.cameras))
 
 
+def wait_briefly(group: str, timeout_s: float) -> MsgGenerator[bool]:
+    """Wait for a group; say whether it is done, or only the time is over.
+
+    A message of our own: bluesky's stub looks at the files of all callers, and each look waits for its turn
+    among the threads that carry frames. That held up the RunEngine's loop for 100 ms.
+    """
+    done: bool = yield Msg(
+        "wait", None, group=group, error_on_timeout=False, timeout=timeout_s, watch=()
+    )
+    return done
+
+
 def collect_streams(streams: Mapping[str, Any]) -> MsgGenerator[None]:
     """Describe what is safe of the frames of some streams' cameras."""
     for name, camera in streams.items():

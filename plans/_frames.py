@@ -20,6 +20,7 @@ from ._cameras import (
     collect_streams,
     prepare_cameras,
     stage_cameras,
+    wait_briefly,
     wait_exposed,
 )
 from ._hold import Hold
@@ -122,18 +123,6 @@ def _can_end_early(cameras: CameraSet, hold: Hold | None) -> bool:
     """Whether a pause may end a stream: several cameras would not agree on what is missing."""
     alone = not cameras.others and cameras.readout == "direct"
     return hold is not None and alone and hasattr(cameras.first, "stop")
-
-
-def wait_briefly(group: str, timeout_s: float) -> MsgGenerator[bool]:
-    """Wait for a group; say whether it is done, or only the time is over.
-
-    A message of our own: bluesky's stub looks at the files of all callers, and each look waits for its turn
-    among the threads that carry frames. That held up the RunEngine's loop for 100 ms.
-    """
-    done: bool = yield Msg(
-        "wait", None, group=group, error_on_timeout=False, timeout=timeout_s, watch=()
-    )
-    return done
 
 
 def _describe_while_completing(

@@ -13,8 +13,8 @@ from event_model import DataKey
 from concertino import DeviceError
 from concertino.frames import FrameRequest, RecordingTrigger
 
-from ._cameras import camera_set
-from ._frames import finish_streams, wait_briefly
+from ._cameras import camera_set, wait_briefly
+from ._frames import finish_streams
 from ._protocols import FrameCamera
 from ._questions import asked, rehearsing
 

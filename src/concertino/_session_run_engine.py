@@ -2,7 +2,8 @@
 
 import gc
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from bluesky import Msg, RunEngine
@@ -11,6 +12,20 @@ from concertino import SessionError
 from concertino.plans import Hold
 
 _DEFERRED = "a pause was requested of the RunEngine"
+
+
+@contextmanager
+def _imports_kept() -> Iterator[None]:
+    """Keep Python from looking through all that was ever imported for garbage.
+
+    It does so again and again, and for 100 ms nothing else in the process goes on: neither the loop nor the
+    camera's frames.
+    """
+    gc.freeze()
+    try:
+        yield
+    finally:
+        gc.unfreeze()
 
 
 class SessionRunEngine(RunEngine):
@@ -46,13 +61,10 @@ class SessionRunEngine(RunEngine):
                 f"A plan was given to the RunEngine while {plan_name} is {self.state}. Wait for its "
                 "end, or end it with RE.abort()."
             )
-        # Else Python looks through all that was ever imported for garbage, again and again, and for 100 ms
-        # nothing else in the process goes on: neither the loop nor the camera's frames.
-        gc.freeze()
         try:
-            return super().__call__(*args, **metadata_kw)
+            with _imports_kept():
+                return super().__call__(*args, **metadata_kw)
         finally:
-            gc.unfreeze()
             if self.state == "idle":
                 self.hold.release(_DEFERRED)
             for function in self.after_plan:
@@ -67,7 +79,8 @@ class SessionRunEngine(RunEngine):
     def resume(self) -> Any:
         """Go on after a pause."""
         self.hold.release(_DEFERRED)
-        return super().resume()  # type: ignore[no-untyped-call]
+        with _imports_kept():
+            return super().resume()  # type: ignore[no-untyped-call]
 
     def abort(self, reason: str = "") -> Any:
         """End the plan, as failed by the user."""

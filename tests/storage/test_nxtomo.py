@@ -143,6 +143,20 @@ def test_what_cannot_be_exported(tmp_path: Path) -> None:
         export_nxtomo(run, tmp_path / "nowhere" / "scan.nx")
 
 
+def test_a_damaged_frame_is_told_and_leaves_nothing(tmp_path: Path) -> None:
+    with open_session(tmp_path, progress=False, catalog=False) as session:
+        session.subscribe(ImageWriter())
+        run = stored(session, step_tomography(*stages(beamline()), num_projections=4, **COMMON))
+    frame = run.directory / "projections" / "frame_000002.tif"
+    octets = bytearray(frame.read_bytes())
+    octets[-9] ^= 1
+    frame.write_bytes(octets)
+    with pytest.raises(StorageError, match="frame 2") as caught:
+        export_nxtomo(run, tmp_path / "scan.nx")
+    assert "cannot be written" not in str(caught.value)
+    assert not list(tmp_path.glob("*scan.nx*"))
+
+
 def test_a_full_disk_leaves_nothing(tmp_path: Path) -> None:
     disk = tmp_path / "disk"
     disk.mkdir()

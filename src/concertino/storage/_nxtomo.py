@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from concertino._errors import ReconstructionError, StorageError
+from concertino._errors import StorageError
 from concertino.documents import ImageKind
 
 from ._reserve import reserve_space
@@ -66,15 +66,14 @@ def export_nxtomo(
     ------
     DocumentError
         If it is no tomography, or has no such camera.
-    ReconstructionError
-        If no projections of it are stored.
     StorageError
-        If the file is there already or cannot be written, or frames are damaged.
+        If no projections are stored or frames are damaged, or the file is there already or cannot be
+        written.
 
     Notes
     -----
     ``/entry/instrument/detector`` has ``data`` (frame, row, column), ``image_key`` (0 projection, 1 flat,
-    2 dark), ``count_time`` is left out, pixel sizes are those in the plane of the sample in m;
+    2 dark) and the pixel sizes in the plane of the sample, in m;
     ``/entry/sample`` has ``rotation_angle`` in degrees, counter-clockwise in the slice, and of a spiral
     ``z_translation`` in m.
 
@@ -94,9 +93,7 @@ def export_nxtomo(
     pieces = scan.pieces
     frames = sum(map(len, pieces))
     if not any(piece.kind == "projection" for piece in pieces):
-        raise ReconstructionError(
-            f"{run.name} cannot be exported: no projections of it are stored."
-        )
+        raise StorageError(f"{run.name} cannot be exported: no projections of it are stored.")
     keys, degrees, heights = _per_frame(scan, np.rad2deg(angles.all_rad()))
     first = pieces[0].frames
     part = path.with_name(f".{path.name}.part")
@@ -129,7 +126,9 @@ def export_nxtomo(
             )  # what was reserved beyond it goes back
             os.fsync(room.fileno())
         part.replace(path)
-    except OSError as error:
+    except StorageError:
+        raise  # a frame that cannot be read
+    except (OSError, RuntimeError) as error:  # HDF5 raises both
         raise StorageError(
             f"{path} cannot be written: {error} ({frames} frames of {frame_bytes} bytes, {done} of them "
             "done); free some space or choose another place"

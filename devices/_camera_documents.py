@@ -1,0 +1,131 @@
+"""What a camera says in a run's documents: which frames there are, and how they were taken."""
+
+import asyncio
+from abc import abstractmethod
+from collections.abc import AsyncIterator, Callable
+from typing import Any
+
+from bluesky.protocols import (
+    Collectable,
+    Hints,
+    Readable,
+    Reading,
+    StreamAsset,
+    WritesStreamAssets,
+)
+from event_model import DataKey
+from ophyd_async.core import Device, SignalR, SignalRW, merge_gathered_dicts
+
+from concertino import CameraError
+from concertino.frames import StreamAssets
+
+from ._acquisition import Acquisition
+
+
+class CameraDocuments(Device, Readable[Any], Collectable, WritesStreamAssets):
+    """The part of `Camera` that describes frames; they stand in the documents when they are safe."""
+
+    exposure: SignalRW[float]
+    frame_rate: SignalRW[float]
+    frames: SignalR[str]
+    preview: SignalR[str]
+    pixel_size: SignalR[float]
+    first_number: SignalR[int]
+    _acquisition: Acquisition | None
+    _assets: StreamAssets | None
+    _changed: asyncio.Event
+    _stepping = False
+
+    @abstractmethod
+    async def _be_prepared(self) -> None:
+        """Prepare an endless stream when nothing is, for plans of bluesky."""
+
+    @property
+    def hints(self) -> Hints:
+        """Nothing that could be plotted."""
+        return {}
+
+    async def read(self) -> dict[str, Reading[Any]]:
+        """Return nothing: the frames are external."""
+        return {}
+
+    async def describe(self) -> dict[str, DataKey]:
+        """Describe the frames; prepares an endless stream of software triggers when none is."""
+        await self._be_prepared()
+        stream = self._prepared("describe").stream
+        return {
+            self.name: DataKey(
+                source=stream.address,
+                shape=[1, *stream.shape],
+                dtype="array",
+                dtype_numpy=stream.dtype.str,
+                external="STREAM:",
+            )
+        }
+
+    async def describe_collect(self) -> dict[str, DataKey]:
+        """Describe the frames."""
+        return await self.describe()
+
+    async def read_configuration(self) -> dict[str, Reading[Any]]:
+        """Return exposure, frame rate, pixel size, first number and address of the frame stream."""
+        await self._be_prepared()
+        return await merge_gathered_dicts(signal.read() for signal in self._configuration)
+
+    async def describe_configuration(self) -> dict[str, DataKey]:
+        """Describe what `read_configuration` returns."""
+        return await merge_gathered_dicts(signal.describe() for signal in self._configuration)
+
+    async def get_index(self) -> int:
+        """Return how many frames are safe."""
+        return 0 if self._assets is None else self._assets.safe
+
+    async def collect_asset_docs(self, index: int | None = None) -> AsyncIterator[StreamAsset]:
+        """Yield documents for the frames that became safe.
+
+        With software triggers, waits until the frame triggered last is.
+        """
+        if self._assets is None or self._acquisition is None:
+            return
+        acquisition = self._acquisition
+        if self._stepping and acquisition.running:
+            await self._until(
+                lambda: (
+                    acquisition.stream.acknowledged == acquisition.stream.published
+                    or acquisition.stream.error is not None
+                    or acquisition.done.is_set()
+                )
+            )
+            if acquisition.error or acquisition.stream.error:
+                acquisition.check()
+        for name, document in self._assets.documents(index):
+            yield name, document  # type: ignore[misc]
+
+    @property
+    def _configuration(self) -> tuple[SignalR[Any], ...]:
+        own = (self.exposure, self.frame_rate, self.frames, self.pixel_size)
+        retrospective = self._acquisition is not None and self._acquisition.request.retrospective
+        preview = (self.preview,) if retrospective else ()
+        return (*own, self.first_number, *preview)
+
+    def _prepared(self, what: str) -> Acquisition:
+        if self._acquisition is None:
+            raise CameraError(
+                f"Camera {self.name} was asked to {what} before it was prepared; yield "
+                "bps.prepare(camera, FrameRequest(…)) and bps.declare_stream(camera, name=…) first. "
+                "Plans of bluesky itself declare streams when BLUESKY_PREDECLARE=1 is in the environment."
+            )
+        return self._acquisition
+
+    async def _wait_for_change(self) -> None:
+        try:
+            await asyncio.wait_for(self._changed.wait(), 1.0)
+        except TimeoutError:
+            return  # Look again: silence makes no sound.
+
+    async def _until(self, condition: Callable[[], bool]) -> None:
+        while True:
+            self._changed.clear()
+            if condition():
+                return
+            await self._wait_for_change()
