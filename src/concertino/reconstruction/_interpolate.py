@@ -4,10 +4,13 @@ Positions on the detector are counted along its fast axis, which is contiguous i
 one. Where neighbours on the line are at most two elements apart along the fast axis, which is so in
 most geometries, the elements of a whole piece fit two vector registers, and picking them from there is
 several times as fast as loading them one by one. That takes AVX2 or AVX-512; else, and where neighbours
-are farther apart, elements are loaded in pairs.
+are farther apart, elements are loaded in pairs. With AVX2, which picks from one register at a time, pieces
+are near where neighbours are at most one element apart: their elements fit one register, and those that
+follow another.
 """
 
 import contextlib
+from collections.abc import Callable
 from typing import Any
 
 from llvmlite import ir
@@ -36,6 +39,12 @@ def _instructions() -> str:
 
 INSTRUCTIONS = _instructions()
 AT_ONCE = 16 if INSTRUCTIONS == "avx512" else 8
+NEAR_COUNTS = INSTRUCTIONS == "avx2"
+
+
+def _table_places(near: bool) -> tuple[int, int]:
+    """Where the two vectors to pick from begin, in bytes."""
+    return (0, 4) if near else (0, 4 * AT_ONCE)
 
 
 class _Piece(Emitter):
@@ -81,15 +90,29 @@ class _Piece(Emitter):
         )
         return self.builder.select(fits, before, reach[0])
 
+    def picked_near(self, vector: Any, index: Any) -> Any:
+        """Elements of a vector of eight by index."""
+        return self.called("llvm.x86.avx2.permps", self.many, [vector, index])
+
     def picked(self, low: Any, high: Any, index: Any) -> Any:
         """Elements of two vectors by index into both."""
         if INSTRUCTIONS == "avx512":
             name = "llvm.x86.avx512.vpermi2var.ps.512"
             return self.called(name, self.many, [low, index, high])
-        name = "llvm.x86.avx2.permps"
-        parts = [self.called(name, self.many, [part, index]) for part in (low, high)]
+        parts = [self.picked_near(part, index) for part in (low, high)]
         beyond = self.builder.icmp_signed(">", index, ir.Constant(self.whole, [7] * AT_ONCE))
         return self.builder.select(beyond, parts[1], parts[0])
+
+    def by_nearness(self, near: Any, emit: Callable[[bool], None]) -> None:
+        """Emit what differs for near pieces, where it does."""
+        if not NEAR_COUNTS:
+            emit(False)
+            return
+        with self.builder.if_else(self.builder.icmp_signed("!=", near, INT(0))) as (yes, no):
+            with yes:
+                emit(True)
+            with no:
+                emit(False)
 
     def moved(self, address: Any, elements: Any) -> Any:
         """Address some (signed) elements further."""
@@ -112,24 +135,48 @@ class _Piece(Emitter):
             name = f"llvm.masked.store.v{AT_ONCE}f32.p0"
             self.called(name, ir.VoidType(), [new, place, INT(4), mask])
 
+    def places(self, fast: Any, base: Any, near: bool) -> tuple[Any, Any]:
+        """Elements before some positions, counted from `base`, and the shares of those after."""
+        builder = self.builder
+        whole, first = builder.fptosi(fast, self.whole), self.splat_int(base)
+        if near:  # rounding may bring the last one to the next element, seen from before it
+            last = builder.add(first, ir.Constant(self.whole, [AT_ONCE - 1] * AT_ONCE))
+            whole = builder.select(builder.icmp_signed("<", whole, last), whole, last)
+        share = builder.fsub(fast, builder.sitofp(whole, self.many))
+        return builder.sub(whole, first), share
+
+    def between(self, tables: tuple[Any, Any], index: Any, share: Any, near: bool) -> Any:
+        """Interpolate in two vectors, of which the second begins with the element after the first.
+
+        Where the piece is `near` that is the first's first, else its last.
+        """
+        if near:
+            before, after = (self.picked_near(table, index) for table in tables)
+        else:
+            following = self.builder.add(index, ir.Constant(self.whole, [1] * AT_ONCE))
+            before, after = (self.picked(*tables, chosen) for chosen in (index, following))
+        return self.fma(share, self.builder.fsub(after, before), before)
+
     def from_registers(
-        self, source: Any, stride: Any, fast: Any, slow: Any, base: Any, edges: tuple[Any, Any]
+        self,
+        source: Any,
+        stride: Any,
+        fast: Any,
+        slow: Any,
+        base: Any,
+        edges: tuple[Any, Any],
+        near: bool,
     ) -> Any:
         """Interpolate where the piece fits: `base` is the first fast element, `edges` slow ones."""
         builder = self.builder
-        whole = builder.fptosi(fast, self.whole)
-        share = builder.fsub(fast, builder.sitofp(whole, self.many))
-        index = builder.sub(whole, self.splat_int(base))
-        following = builder.add(index, ir.Constant(self.whole, [1] * AT_ONCE))
+        index, share = self.places(fast, base, near)
         start = self.moved(self.moved(source, base), builder.mul(edges[0], stride))
         step = builder.shl(builder.sext(stride, source.type), source.type(2))
         deep = builder.fsub(slow, self.splat(builder.sitofp(edges[0], FLOAT), AT_ONCE))
 
         def seen(address: Any) -> Any:
-            low = self.load(address, 0, self.many)
-            high = self.load(address, 4 * AT_ONCE, self.many)
-            before, after = self.picked(low, high, index), self.picked(low, high, following)
-            return self.fma(share, builder.fsub(after, before), before)
+            low, high = (self.load(address, offset, self.many) for offset in _table_places(near))
+            return self.between((low, high), index, share, near)
 
         def at_most_one(value: Any) -> Any:
             one = ir.Constant(self.many, [1.0] * AT_ONCE)
@@ -218,6 +265,7 @@ def add_piece(
     fast_step: Any,
     depth: Any,
     depth_step: Any,
+    near: Any,
     count: Any,
     depths: Any,
     whole: Any,
@@ -227,14 +275,17 @@ def add_piece(
     `source` is the address of the projection's element (0, 0), `stride` the elements of a slow step;
     positions are `slow`, `slow + slow_step`, ... and so on. With a pair as `depths` positions are
     divided by the depth, and what is seen by its square. With a pair as `whole` all neighbours count.
+    `near`, a number, tells that neighbours are at most one fast element apart.
     """
     single, index = types.float32, types.uintp
-    signature = types.void(index, index, types.int32, *[single] * 6, types.int32, depths, whole)
+    signature = types.void(
+        index, index, types.int32, *[single] * 6, *[types.int32] * 2, depths, whole
+    )
     perspective, complete = depths.count == 2, whole.count == 2
 
     def generate(context: Any, builder: Any, _signature: Any, args: Any) -> Any:
         piece = _Piece(builder)
-        target, source, stride, count = args[0], args[1], args[2], args[9]
+        target, source, stride, near, count = *args[:3], *args[9:11]
         slow, fast, scale = piece.ramp(args[3], args[4]), piece.ramp(args[5], args[6]), None
         if perspective:
             ones = ir.Constant(piece.many, [1.0] * AT_ONCE)
@@ -263,9 +314,15 @@ def add_piece(
             straight = builder.icmp_signed("<=", builder.sub(edges[1], edges[0]), INT(_SLOW_SPAN))
             with builder.if_else(builder.and_(narrow, straight), likely=True) as (yes, no):
                 with yes:
-                    base = piece.aligned(reach)
-                    seen = piece.from_registers(source, stride, fast, slow, base, edges)
-                    builder.store(seen, value)
+
+                    def pick(is_near: bool) -> None:
+                        base = reach[0] if is_near else piece.aligned(reach)
+                        seen = piece.from_registers(
+                            source, stride, fast, slow, base, edges, is_near
+                        )
+                        builder.store(seen, value)
+
+                    piece.by_nearness(near, pick)
                 with no:
                     builder.store(piece.from_pairs(source, stride, fast, slow, mask), value)
         else:
@@ -286,6 +343,7 @@ def add_straight_piece(
     other_share: Any,
     fast: Any,
     fast_step: Any,
+    near: Any,
     count: Any,
     whole: Any,
 ) -> Any:
@@ -295,33 +353,33 @@ def add_straight_piece(
     shares before elements are picked.
     """
     single, index = types.float32, types.uintp
-    signature = types.void(*[index] * 3, *[single] * 4, types.int32, whole)
+    signature = types.void(*[index] * 3, *[single] * 4, *[types.int32] * 2, whole)
     complete = whole.count == 2
 
     def generate(context: Any, builder: Any, _signature: Any, args: Any) -> Any:
         piece = _Piece(builder)
         fast = piece.ramp(args[5], args[6])
-        last = INT(AT_ONCE - 1) if complete else builder.sub(args[7], INT(1))
+        near, count = args[7], args[8]
+        last = INT(AT_ONCE - 1) if complete else builder.sub(count, INT(1))
         reach = piece.lowest_highest(args[5], piece.end(args[5], args[6], last))
-        base = piece.aligned(reach)
         shares = [piece.splat(args[i], AT_ONCE) for i in (3, 4)]
-        tables = []
-        for offset in (0, 4 * AT_ONCE):
-            one, other = (
-                piece.load(piece.moved(args[i], base), offset, piece.many) for i in (1, 2)
-            )
-            tables.append(piece.fma(shares[1], other, builder.fmul(shares[0], one)))
-        position = builder.fptosi(fast, piece.whole)
-        part = builder.fsub(fast, builder.sitofp(position, piece.many))
-        picks = builder.sub(position, piece.splat_int(base))
-        following = builder.add(picks, ir.Constant(piece.whole, [1] * AT_ONCE))
-        before, after = (
-            piece.picked(tables[0], tables[1], chosen) for chosen in (picks, following)
-        )
+        value = cgutils.alloca_once(builder, piece.many)  # type: ignore[no-untyped-call]
+
+        def pick(is_near: bool) -> None:
+            base = reach[0] if is_near else piece.aligned(reach)
+            starts = [piece.moved(args[i], base) for i in (1, 2)]
+            tables = []
+            for offset in _table_places(is_near):
+                one, other = (piece.load(start, offset, piece.many) for start in starts)
+                tables.append(piece.fma(shares[1], other, builder.fmul(shares[0], one)))
+            index, part = piece.places(fast, base, is_near)
+            builder.store(piece.between((tables[0], tables[1]), index, part, is_near), value)
+
+        piece.by_nearness(near, pick)
         mask = None
         if not complete:
-            mask = builder.icmp_signed("<", piece.numbers(), piece.splat_int(args[7]))
-        seen = piece.fma(part, builder.fsub(after, before), before)
+            mask = builder.icmp_signed("<", piece.numbers(), piece.splat_int(count))
+        seen = builder.load(value)
         piece.add_to(args[0], seen, None, mask)
         return context.get_dummy_value()
 

@@ -10,13 +10,13 @@ from numba import njit
 
 from concertino._code_cache import keep_compiled_code
 
-from ._interpolate import AT_ONCE, INSTRUCTIONS, add_piece, add_straight_piece
+from ._interpolate import AT_ONCE, INSTRUCTIONS, NEAR_COUNTS, add_piece, add_straight_piece
 
 keep_compiled_code(__file__)
 
 _PICKS = bool(INSTRUCTIONS)
 _STRAIGHT = 1e-3  # detector elements by which a line may drift within a tile and count as straight
-
+_ONE = 1 + 1e-6  # detector elements between neighbours that are still near, with what rounding adds
 
 _LOWEST = 0.5  # place of the detector's edge, the repeated element being at 0
 _NEAREST = 1e-6  # depth, 1 at the axis, from which on something is in front of the source
@@ -72,7 +72,7 @@ def _shadow(matrix, start, size, box):  # type: ignore[no-untyped-def]
 
 
 @njit(nogil=True, cache=True, error_model="numpy", fastmath={"contract"})
-def _add_line(source_at, stride, slow, fast, depth, steps, line_at, first, last, depths):  # type: ignore[no-untyped-def]
+def _add_line(source_at, stride, slow, fast, depth, steps, near, line_at, first, last, depths):  # type: ignore[no-untyped-def]
     """Add a projection to the elements [first, last) of a line."""
     k = first
     while k + AT_ONCE <= last:
@@ -80,7 +80,7 @@ def _add_line(source_at, stride, slow, fast, depth, steps, line_at, first, last,
         add_piece(  # type: ignore[call-arg]
             line_at + np.uintp(4 * k), source_at, stride,
             slow + t * steps[0], steps[0], fast + t * steps[1], steps[1],
-            depth + t * steps[2], steps[2], np.int32(AT_ONCE), depths, (0, 0),
+            depth + t * steps[2], steps[2], near, np.int32(AT_ONCE), depths, (0, 0),
         )  # fmt: skip
         k += AT_ONCE
     if k < last:
@@ -88,12 +88,14 @@ def _add_line(source_at, stride, slow, fast, depth, steps, line_at, first, last,
         add_piece(  # type: ignore[call-arg]
             line_at + np.uintp(4 * k), source_at, stride,
             slow + t * steps[0], steps[0], fast + t * steps[1], steps[1],
-            depth + t * steps[2], steps[2], np.int32(last - k), depths, (0,),
+            depth + t * steps[2], steps[2], near, np.int32(last - k), depths, (0,),
         )  # fmt: skip
 
 
 @njit(nogil=True, cache=True, error_model="numpy", fastmath={"contract"})
-def _add_straight(source_at, stride, slow, fast, fast_step, depth, line_at, first, last, depths):  # type: ignore[no-untyped-def]
+def _add_straight(
+    source_at, stride, slow, fast, fast_step, depth, near, line_at, first, last, depths
+):  # type: ignore[no-untyped-def]
     """The same where the whole line sees two slow elements."""
     step, scale = fast_step, np.float32(1.0)
     if len(depths) == 2:
@@ -108,13 +110,13 @@ def _add_straight(source_at, stride, slow, fast, fast_step, depth, line_at, firs
     while k + AT_ONCE <= last:
         add_straight_piece(  # type: ignore[call-arg]
             line_at + np.uintp(4 * k), source_at, beside_at, keep, share,
-            fast + np.float32(k) * step, step, np.int32(AT_ONCE), (0, 0),
+            fast + np.float32(k) * step, step, near, np.int32(AT_ONCE), (0, 0),
         )  # fmt: skip
         k += AT_ONCE
     if k < last:
         add_straight_piece(  # type: ignore[call-arg]
             line_at + np.uintp(4 * k), source_at, beside_at, keep, share,
-            fast + np.float32(k) * step, step, np.int32(last - k), (0,),
+            fast + np.float32(k) * step, step, near, np.int32(last - k), (0,),
         )  # fmt: skip
 
 
@@ -147,6 +149,10 @@ def _trace_tile(source_at, stride, matrix, highest, volume_at, strides, start, s
     drift = (abs(slope[0]) + reach * abs(slope[2])) * size[2]
     straight = before and drift < _STRAIGHT * nearest and abs(slope[2]) * size[2] < 1e-6 * nearest
     straight = _PICKS and straight and abs(slope[1]) <= 2 * nearest
+    near = np.int32(0)
+    if NEAR_COUNTS and before:
+        apart = abs(slope[1]) + (box[1, 1] - corner[1]) * abs(slope[2])
+        near = np.int32(apart <= _ONE * nearest)
     first, last = 0, size[2]
     for i in range(size[0]):
         row = (
@@ -166,12 +172,12 @@ def _trace_tile(source_at, stride, matrix, highest, volume_at, strides, start, s
             if straight:
                 _add_straight(
                     source_at, stride, np.float32(slow), np.float32(fast), steps[1],
-                    np.float32(depth), line_at, first, last, depths,
+                    np.float32(depth), near, line_at, first, last, depths,
                 )  # fmt: skip
             else:
                 _add_line(
                     source_at, stride, np.float32(slow), np.float32(fast), np.float32(depth),
-                    steps, line_at, first, last, depths,
+                    steps, near, line_at, first, last, depths,
                 )  # fmt: skip
             line_at += np.uintp(4 * strides[1])
 

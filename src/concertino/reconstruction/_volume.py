@@ -86,7 +86,7 @@ class VolumeEngine:
         self._shape = (len(z), y.count, x.count)
         self._tall = len(z) >= _TALL
         self._slabs = _slabs(self._shape, self._tall, matrices)
-        self._volume = np.zeros(int(np.prod(self._shape)), np.float32)
+        self._volume = aligned_zeros((int(np.prod(self._shape)),))
         response = filter_response(
             settings.filter, self._width, settings.cutoff, settings.butterworth_order
         )
