@@ -285,7 +285,8 @@ def add_piece(
 
     def generate(context: Any, builder: Any, _signature: Any, args: Any) -> Any:
         piece = _Piece(builder)
-        target, source, stride, near, count = *args[:3], *args[9:11]
+        target, source, stride = args[0], args[1], args[2]
+        near, count = args[9], args[10]
         slow, fast, scale = piece.ramp(args[3], args[4]), piece.ramp(args[5], args[6]), None
         if perspective:
             ones = ir.Constant(piece.many, [1.0] * AT_ONCE)

@@ -93,11 +93,9 @@ def _add_line(source_at, stride, slow, fast, depth, steps, near, line_at, first,
 
 
 @njit(nogil=True, cache=True, error_model="numpy", fastmath={"contract"})
-def _add_straight(
-    source_at, stride, slow, fast, fast_step, depth, near, line_at, first, last, depths
-):  # type: ignore[no-untyped-def]
+def _add_straight(source_at, stride, slow, fast, step, depth, near, line_at, first, last, depths):  # type: ignore[no-untyped-def]
     """The same where the whole line sees two slow elements."""
-    step, scale = fast_step, np.float32(1.0)
+    scale = np.float32(1.0)
     if len(depths) == 2:
         inverse = np.float32(1.0) / depth
         slow, fast, step, scale = slow * inverse, fast * inverse, step * inverse, inverse * inverse
