@@ -9,7 +9,6 @@ import socket
 import subprocess
 import sys
 import threading
-import time
 import weakref
 from collections import deque
 from collections.abc import Mapping
@@ -21,7 +20,6 @@ from concertino._errors import ReconstructionError
 _CHILD = Path(__file__).with_name("_ufo_child.py")
 _START_S = 60.0
 _END_S = 2.0
-_WAIT_S = 0.5  # at once, so that Ctrl-C is seen
 _LAST_WORDS = 12  # lines
 INSTALL = (
     "on Debian: apt install libufo1 libufo-data ufo-filters ufo-filters-data, and pocl-opencl-icd or "
@@ -179,11 +177,7 @@ class UfoProcess:
 
     def _reply(self, channel: socket.socket, timeout_s: float) -> dict[str, Any] | None:
         """Return the answer, or None when the process has died."""
-        end = time.monotonic() + timeout_s
-        # a signal that another thread was chosen for does not end a wait of this one
-        while not select.select([channel], [], [], min(timeout_s, _WAIT_S))[0]:
-            if time.monotonic() < end:
-                continue
+        if not select.select([channel], [], [], timeout_s)[0]:
             self._close()
             raise ReconstructionError(
                 f"UFO did not answer for {timeout_s:.0f} s and was ended; its last "
