@@ -1,13 +1,16 @@
-"""A remote run end to end beside a local one: camera server, writer server and session, three processes.
+"""A remote run end to end beside a local one, and beside concert's: camera server, writer server and session.
 
-Both take the same radiography of prepared frames and write them as TIFF, one image a file, without waiting for the disk.
+All take the same radiography of prepared frames and write them as TIFF, one image a file, without waiting for the disk.
+concert 0.33.0 has its camera in the session and its walker in a Tango server, as its user guide shows.
 Frames/s are counted from the camera's start to the modification time of the last file. Ways alternate; medians.
 
-Run ``python benchmarks/remote.py [--sizes 256 1024] [--rounds 3]``.
+Run ``python benchmarks/remote.py [--sizes 256 1024] [--rounds 3] [--peer-venv benchmarks/.venv-concert]``, where
+`local_scan.py` makes that environment.
 """
 
 import argparse
 import contextlib
+import json
 import os
 import shutil
 import socket
@@ -29,6 +32,12 @@ WAYS = ("local", "remote, any://", "remote, tcp://")
 DISTINCT_BYTES = 64 * 10**6
 RING_BYTES = 256 * 2**20
 SETTLE_S = 2.0
+#: Least ratio: way, other way, size in pixels.
+BARS = {
+    ("remote, any://", "local", 1024): 0.8,
+    ("remote, any://", "concert", 256): 3.0,
+    ("remote, any://", "concert", 1024): 1.5,
+}
 
 
 def free_port() -> int:
@@ -39,9 +48,11 @@ def free_port() -> int:
 
 
 @contextlib.contextmanager
-def server(*command: str) -> Iterator[None]:
+def server(*command: str, python: str = sys.executable) -> Iterator[None]:
     """Run a program until the block ends."""
-    process = subprocess.Popen([sys.executable, *command], stdout=subprocess.DEVNULL)
+    process = subprocess.Popen(
+        [python, *command], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    )
     try:
         yield
     finally:
@@ -64,6 +75,39 @@ def wait_for(kind: str, address: str) -> None:
             time.sleep(1.1)
         else:
             return
+
+
+def measure_concert(size: int, frames: int, root: Path, environment: Path) -> float:
+    """Return frames/s of one remote scan with concert."""
+    directory = Path(tempfile.mkdtemp(dir=root))
+    python, walker_port = str(environment / "bin" / "python"), free_port()
+    settings = {
+        "directory": directory, "size": size, "frames": frames, "walker-port": walker_port,
+        "warm-up": 1 + RING_BYTES // (size * size * 2), "port": free_port(),
+        "distinct": max(2, DISTINCT_BYTES // (size * size * 2)),
+    }  # fmt: skip
+    options = [f"--{name}={value}" for name, value in settings.items()]
+    walker = (str(environment / "bin" / "concert"), "tango", "walker", "--port", str(walker_port))
+    with server(*walker, "--loglevel", "warning", python=python):
+        done = subprocess.run(
+            [python, str(HERE / "peers" / "concert_remote.py"), *options],
+            check=True, capture_output=True, text=True, timeout=600,
+            env=os.environ | {"QT_QPA_PLATFORM": "offscreen"}, cwd=directory,
+        )  # fmt: skip
+    started_s = json.loads(done.stdout.splitlines()[-1])["started_s"]
+    files = list((directory / "scan_0001" / "radios").glob("*.tif"))
+    if len(files) != frames:
+        raise SystemExit(f"concert wrote {len(files)} of {frames} frames")
+    rate = frames / (max(file.stat().st_mtime_ns for file in files) / 1e9 - started_s)
+    empty(directory)
+    return rate
+
+
+def empty(directory: Path) -> None:
+    """Give back the disk that files took, and have it done before the next scan."""
+    for file in directory.rglob("*.tif"):
+        os.truncate(file, 0)
+    os.sync()
 
 
 def measure(way: str, size: int, frames: int, root: Path) -> float:
@@ -125,8 +169,7 @@ def measure(way: str, size: int, frames: int, root: Path) -> float:
         if len(files) != frames:
             raise SystemExit(f"{way} wrote {len(files)} of {frames} frames")
         written_s = max(file.stat().st_mtime_ns for file in files) / 1e9
-    for file in directory.rglob("*.tif"):
-        os.truncate(file, 0)
+    empty(directory)
     return frames / (written_s - value["value"])
 
 
@@ -137,23 +180,33 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--megabytes", type=int, default=1000, help="a scan, at most")
     parser.add_argument("--max-frames", type=int, default=8000, help="a scan, at most")
+    parser.add_argument("--peer-venv", type=Path, help="environment with concert 0.33.0")
     arguments = parser.parse_args()
+    ways = WAYS + (("concert",) if arguments.peer_venv else ())
     root = Path(tempfile.mkdtemp(prefix="remote_"))
     try:
         for size in arguments.sizes:
             frames = min(arguments.max_frames, arguments.megabytes * 10**6 // (size * size * 2))
-            rates: dict[str, list[float]] = {way: [] for way in WAYS}
+            rates: dict[str, list[float]] = {way: [] for way in ways}
             for number in range(arguments.rounds):
-                for way in WAYS if number % 2 == 0 else WAYS[::-1]:
-                    rates[way].append(measure(way, size, frames, root))
-            local = statistics.median(rates["local"])
+                for way in ways if number % 2 == 0 else ways[::-1]:
+                    if way == "concert":
+                        rate = measure_concert(size, frames, root, arguments.peer_venv.absolute())
+                    else:
+                        rate = measure(way, size, frames, root)
+                    rates[way].append(rate)
+            medians = {way: statistics.median(found) for way, found in rates.items()}
             for way, found in rates.items():
-                median = statistics.median(found)
                 print(
-                    f"{size:4}² {way:16} {median:7.0f} frames/s ({min(found):.0f} … {max(found):.0f})"
-                    f"  {median / local:5.2f} of local",
+                    f"{size:4}² {way:16} {medians[way]:7.0f} frames/s ({min(found):.0f} … "
+                    f"{max(found):.0f})  {medians[way] / medians['local']:5.2f} of local",
                     flush=True,
                 )
+            for (way, other, at), least in BARS.items():
+                if at == size and other in medians:
+                    ratio = medians[way] / medians[other]
+                    met = "met" if ratio >= least else "MISSED"
+                    print(f"{size:4}² {way} ÷ {other}: {ratio:.2f}   asked ≥ {least} {met}")
     finally:
         shutil.rmtree(root)
 
