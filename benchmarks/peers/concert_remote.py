@@ -60,6 +60,7 @@ async def scan(arguments):
     await ImageWriter(experiment, CommData("127.0.0.1", port=arguments.port, socket_type=zmq.PUSH))
     await experiment.run()
     await experiment.set_num_projections(arguments.frames)
+    camera.touch_bytes = arguments.touch
     await experiment.run()
     return {"started_s": camera.started_ns / 1e9}
 
@@ -72,6 +73,7 @@ def main():
     parser.add_argument("--frames", type=int, required=True)
     parser.add_argument("--warm-up", type=int, required=True)
     parser.add_argument("--distinct", type=int, required=True)
+    parser.add_argument("--touch", type=int, default=0)
     parser.add_argument("--walker-port", type=int, required=True)
     parser.add_argument("--port", type=int, required=True, help="for frames")
     arguments = parser.parse_args()
