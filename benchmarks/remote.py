@@ -48,11 +48,9 @@ def free_port() -> int:
 
 
 @contextlib.contextmanager
-def server(*command: str, python: str = sys.executable) -> Iterator[None]:
+def server(*command: str) -> Iterator[None]:
     """Run a program until the block ends."""
-    process = subprocess.Popen(
-        [python, *command], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-    )
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
     try:
         yield
     finally:
@@ -77,6 +75,16 @@ def wait_for(kind: str, address: str) -> None:
             return
 
 
+def once_around(size: int) -> int:
+    """Frames that use each slot of the ring, so that the scan that counts finds it in memory."""
+    return 1 + RING_BYTES // (size * size * 2)
+
+
+def distinct_frames(size: int) -> int:
+    """Frames made beforehand, which a camera serves in turn."""
+    return max(2, DISTINCT_BYTES // (size * size * 2))
+
+
 def to_touch(size: int, frames: int) -> int:
     """Bytes of memory to use before a scan: a virtual machine gets it from its host slowly."""
     return frames * size * size * 2 + 2 * 10**9
@@ -85,17 +93,17 @@ def to_touch(size: int, frames: int) -> int:
 def measure_concert(size: int, frames: int, root: Path, environment: Path) -> float:
     """Return frames/s of one remote scan with concert."""
     directory = Path(tempfile.mkdtemp(dir=root))
-    python, walker_port = str(environment / "bin" / "python"), free_port()
+    programs, walker_port = environment / "bin", str(free_port())
     settings = {
         "directory": directory, "size": size, "frames": frames, "walker-port": walker_port,
-        "warm-up": 1 + RING_BYTES // (size * size * 2), "port": free_port(),
-        "distinct": max(2, DISTINCT_BYTES // (size * size * 2)), "touch": to_touch(size, frames),
+        "warm-up": once_around(size), "distinct": distinct_frames(size), "port": free_port(),
+        "references": 2, "touch": to_touch(size, frames),
     }  # fmt: skip
     options = [f"--{name}={value}" for name, value in settings.items()]
-    walker = (str(environment / "bin" / "concert"), "tango", "walker", "--port", str(walker_port))
-    with server(*walker, "--loglevel", "warning", python=python):
+    walker = (str(programs / "concert"), "tango", "walker", "--port", walker_port)
+    with server(*walker, "--loglevel", "warning"):
         done = subprocess.run(
-            [python, str(HERE / "peers" / "concert_remote.py"), *options],
+            [programs / "python", HERE / "peers" / "concert_remote.py", *options],
             check=True, capture_output=True, text=True, timeout=600,
             env=os.environ | {"QT_QPA_PLATFORM": "offscreen"}, cwd=directory,
         )  # fmt: skip
@@ -117,7 +125,7 @@ def empty(directory: Path) -> None:
 
 def measure(way: str, size: int, frames: int, root: Path) -> float:
     """Return frames/s of one scan."""
-    from concertino_scan import PreparedSource
+    from concertino_scan import PreparedSource, touch
 
     from concertino.callbacks import ImageWriter
     from concertino.callbacks.remote import RemoteImageWriter
@@ -126,7 +134,7 @@ def measure(way: str, size: int, frames: int, root: Path) -> float:
     from concertino.session import open_session
 
     directory = Path(tempfile.mkdtemp(dir=root))
-    distinct = max(2, DISTINCT_BYTES // (size * size * 2))
+    distinct = distinct_frames(size)
     beamline = SimulatedBeamline(shape=(16, 16))
     with contextlib.ExitStack() as stack:
         session = stack.enter_context(
@@ -143,11 +151,11 @@ def measure(way: str, size: int, frames: int, root: Path) -> float:
             address = "any://" if "any" in way else "tcp://"
             program = str(HERE / "peers" / "remote_camera.py")
             stored = directory / "writer"
-            stack.enter_context(server(program, str(ports[0]), address, str(size), str(distinct)))
-            begin = "from concertino.cli import main; main()"
-            stack.enter_context(
-                server("-c", begin, "tango", "writer", "--port", str(ports[1]), "-d", str(stored))
-            )
+            python, begin = sys.executable, "from concertino.cli import main; main()"
+            serve = (python, program, str(ports[0]), address, str(size), str(distinct))
+            write = ("tango", "writer", "--port", str(ports[1]), "-d", str(stored))
+            stack.enter_context(server(*serve))
+            stack.enter_context(server(python, "-c", begin, *write))
             wait_for("camera", f"127.0.0.1:{ports[0]}")
             wait_for("writer", f"127.0.0.1:{ports[1]}")
             camera = TangoCamera(f"127.0.0.1:{ports[0]}")
@@ -161,15 +169,9 @@ def measure(way: str, size: int, frames: int, root: Path) -> float:
                 )
             )  # fmt: skip
 
-        run(1 + RING_BYTES // (size * size * 2))  # once around the ring
+        run(once_around(size))
         os.sync()
-        touch = [
-            sys.executable,
-            "-S",
-            str(HERE / "peers" / "touch.py"),
-            str(to_touch(size, frames)),
-        ]
-        subprocess.run(touch, check=True)
+        touch(to_touch(size, frames))
         time.sleep(SETTLE_S)
         run(frames)
         future = camera.start_time.read()

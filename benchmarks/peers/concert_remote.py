@@ -5,22 +5,16 @@ walker in a Tango server of its own writes them. Frames are made beforehand and 
 one line of JSON.
 """
 
-import argparse
 import asyncio
-import json
 
-import concert.config
-import numpy as np
 import zmq
-from concert.devices.motors.dummy import LinearMotor
-from concert.devices.shutters.dummy import Shutter
 from concert.experiments.addons.tango import ImageWriter
 from concert.experiments.synchrotron import RemoteRadiography
 from concert.helpers import CommData
 from concert.networking.base import get_tango_device
 from concert.quantities import q
 from concert.storage import RemoteDirectoryWalker
-from concert_scan import PreparedCamera
+from concert_scan import PreparedCamera, asked, prepared_frames, radiography, show
 
 START_S = 60
 
@@ -32,8 +26,6 @@ async def walker_at(port, root):
             device = get_tango_device(
                 f"127.0.0.1:{port}/concert/tango/walker#dbase=no", timeout=1000 * q.s
             )
-            if asyncio.iscoroutine(device) or isinstance(device, asyncio.Future):
-                device = await device
             return await RemoteDirectoryWalker(device=device, root=root, bytes_per_file=0)
         except Exception:
             if attempt == START_S - 1:
@@ -43,20 +35,9 @@ async def walker_at(port, root):
 
 async def scan(arguments):
     """Run a small scan and the one that counts; return what is known of the latter."""
-    size = arguments.size
-    frames = np.random.default_rng(1).integers(0, 4096, (arguments.distinct, size, size), np.uint16)
-    camera = await PreparedCamera(frames)
-    experiment = await RemoteRadiography(
-        walker=await walker_at(arguments.walker_port, arguments.directory),
-        flat_motor=await LinearMotor(),
-        radio_position=0 * q.mm,
-        flat_position=10 * q.mm,
-        camera=camera,
-        shutter=await Shutter(),
-        num_darks=2,
-        num_flats=2,
-        num_projections=arguments.warm_up,
-    )
+    camera = await PreparedCamera(prepared_frames(arguments))
+    walker = await walker_at(arguments.walker_port, arguments.directory)
+    experiment = await radiography(RemoteRadiography, walker, camera, arguments)
     await ImageWriter(experiment, CommData("127.0.0.1", port=arguments.port, socket_type=zmq.PUSH))
     await experiment.run()
     await experiment.set_num_projections(arguments.frames)
@@ -67,19 +48,10 @@ async def scan(arguments):
 
 def main():
     """Run it."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--directory", required=True)
-    parser.add_argument("--size", type=int, required=True)
-    parser.add_argument("--frames", type=int, required=True)
-    parser.add_argument("--warm-up", type=int, required=True)
-    parser.add_argument("--distinct", type=int, required=True)
-    parser.add_argument("--touch", type=int, default=0)
+    parser = asked(__doc__)
     parser.add_argument("--walker-port", type=int, required=True)
     parser.add_argument("--port", type=int, required=True, help="for frames")
-    arguments = parser.parse_args()
-    concert.config.PROGRESS_BAR = False
-    asyncio.set_event_loop(loop := asyncio.new_event_loop())
-    print(json.dumps(loop.run_until_complete(scan(arguments))))
+    show(scan, parser.parse_args())
 
 
 if __name__ == "__main__":

@@ -49,15 +49,15 @@ class PreparedCamera(Camera):
         return self._prepared[self._next % len(self._prepared)]
 
 
-async def scan(arguments):
-    """Run a small scan and the one that counts; return what is known of the latter."""
-    size = arguments.size
-    frames = np.random.default_rng(1).integers(0, 4096, (arguments.distinct, size, size), np.uint16)
-    camera = await PreparedCamera(frames)
-    walker = await DirectoryWalker(
-        root=arguments.directory, bytes_per_file=arguments.bytes_per_file
-    )
-    experiment = await LocalRadiography(
+def prepared_frames(arguments):
+    """Return frames for the camera to serve."""
+    shape = (arguments.distinct, arguments.size, arguments.size)
+    return np.random.default_rng(1).integers(0, 4096, shape, np.uint16)
+
+
+async def radiography(kind, walker, camera, arguments):
+    """Return an experiment that takes as many projections as the warm-up has."""
+    return await kind(
         walker=walker,
         flat_motor=await LinearMotor(),
         radio_position=0 * q.mm,
@@ -68,6 +68,15 @@ async def scan(arguments):
         num_flats=arguments.references,
         num_projections=arguments.warm_up,
     )
+
+
+async def scan(arguments):
+    """Run a small scan and the one that counts; return what is known of the latter."""
+    camera = await PreparedCamera(prepared_frames(arguments))
+    walker = await DirectoryWalker(
+        root=arguments.directory, bytes_per_file=arguments.bytes_per_file
+    )
+    experiment = await radiography(LocalRadiography, walker, camera, arguments)
     await ImageWriter(experiment)
     if arguments.live != "none":
         viewer = await PyQtGraphViewer()
@@ -87,9 +96,9 @@ async def scan(arguments):
     }
 
 
-def main():
-    """Run it."""
-    parser = argparse.ArgumentParser(description=__doc__)
+def asked(description):
+    """Return a parser of what each radiography is told."""
+    parser = argparse.ArgumentParser(description=description)
     parser.add_argument("--directory", required=True)
     parser.add_argument("--size", type=int, required=True)
     parser.add_argument("--frames", type=int, required=True)
@@ -97,12 +106,22 @@ def main():
     parser.add_argument("--references", type=int, required=True)
     parser.add_argument("--distinct", type=int, required=True)
     parser.add_argument("--touch", type=int, default=0)
-    parser.add_argument("--bytes-per-file", type=int, default=0)
-    parser.add_argument("--live", choices=["none", "open"], default="none")
-    arguments = parser.parse_args()
+    return parser
+
+
+def show(scan, arguments):
+    """Run a scan and print what is known of it."""
     concert.config.PROGRESS_BAR = False
     asyncio.set_event_loop(loop := asyncio.new_event_loop())
     print(json.dumps(loop.run_until_complete(scan(arguments))))
+
+
+def main():
+    """Run it."""
+    parser = asked(__doc__)
+    parser.add_argument("--bytes-per-file", type=int, default=0)
+    parser.add_argument("--live", choices=["none", "open"], default="none")
+    show(scan, parser.parse_args())
 
 
 if __name__ == "__main__":

@@ -146,9 +146,9 @@ class _Piece(Emitter):
         return builder.sub(whole, first), share
 
     def between(self, tables: tuple[Any, Any], index: Any, share: Any, near: bool) -> Any:
-        """Interpolate in two vectors, of which the second begins with the element after the first.
+        """Interpolate in two vectors; where `near`, the second has what follows each of the first's.
 
-        Where the piece is `near` that is the first's first, else its last.
+        Else it goes on where the first ends.
         """
         if near:
             before, after = (self.picked_near(table, index) for table in tables)
@@ -351,7 +351,7 @@ def add_straight_piece(
     """As `add_piece`, where all see the same two slow elements, and neighbours are at most 2 apart.
 
     `source` and `beside` are the addresses of their first fast elements, which are mixed by the two
-    shares before elements are picked.
+    shares before elements are picked. `near` as there.
     """
     single, index = types.float32, types.uintp
     signature = types.void(*[index] * 3, *[single] * 4, *[types.int32] * 2, whole)
