@@ -7,12 +7,12 @@ from typing import Any
 import bluesky.plan_stubs as bps
 from bluesky.utils import MsgGenerator
 
-from concertino import ParameterError
+from concertino import DeviceError, ParameterError
 from concertino.frames import FrameRequest
 from concertino.units import QuantityLike, convert
 
 from ._protocols import Beam, FrameCamera
-from ._questions import asked
+from ._questions import asked, number
 
 
 def motor_unit(motor: Any) -> MsgGenerator[str]:
@@ -200,6 +200,17 @@ def check_request(camera: FrameCamera, request: FrameRequest) -> MsgGenerator[No
 
 
 def read_number(device: Any) -> MsgGenerator[float]:
-    """Return the present value of a signal that holds one number."""
-    reading = yield from bps.rd(device)
-    return float(reading)
+    """Return the present value of a signal or motor that holds one number.
+
+    Raises
+    ------
+    DeviceError
+        If it gives none.
+    """
+    value = yield from bps.rd(device, default_value=None)
+    if value is None:
+        # The RunEngine was suspended in the message, or somebody only looks: never bluesky's 0.
+        value = yield from asked(lambda: number(device))
+    if value is None:
+        raise DeviceError(f"{device.name} was read and gives no number. See whether it answers.")
+    return float(value)

@@ -1,10 +1,7 @@
 """Go through a plan's messages without doing them, and keep the time that they would take."""
 
-import asyncio
 import time
 from collections.abc import Hashable, Mapping
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -22,7 +19,7 @@ from ._device_facts import (
     pixels_per_second,
 )
 from ._overheads import Overheads, Spans
-from ._questions import Errand, IsRehearsal, Question, UntilExposed, asked
+from ._questions import Errand, IsRehearsal, Question, UntilExposed, asked, in_some_loop
 
 #: A plan of more messages than this is taken for endless.
 MOST_MESSAGES = 2_000_000
@@ -348,28 +345,4 @@ def answered(plan: MsgGenerator[Any]) -> Any:
             message = plan.send(response)
         except StopIteration as stop:
             return stop.value
-        response = _in_some_loop(message.args[0])
-
-
-def _in_some_loop(questions: Any) -> list[Any]:
-    """Answer in the loop of the RunEngine, where devices live, or else in one of our own."""
-    from bluesky.run_engine import call_in_bluesky_event_loop, get_bluesky_event_loop
-
-    async def ask_all() -> list[Any]:
-        tasks = [asyncio.ensure_future(question()) for question in questions]
-        await asyncio.wait(tasks)
-        return tasks
-
-    def ask(alone: bool) -> list[Any]:
-        if not alone:
-            with suppress(RuntimeError):  # There is no such loop.
-                return list(call_in_bluesky_event_loop(ask_all()))
-        return asyncio.run(ask_all())
-
-    try:
-        here = asyncio.get_running_loop()
-    except RuntimeError:
-        return ask(False)
-    # A notebook's loop runs already, and the RunEngine's own must not wait for itself.
-    with ThreadPoolExecutor(1) as thread:
-        return thread.submit(ask, here is get_bluesky_event_loop()).result()
+        response = in_some_loop(message.args[0])
