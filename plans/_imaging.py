@@ -298,12 +298,13 @@ def acquisitions_plan(
 
     def run(md: Mapping[str, Any], rehearsed: bool) -> MsgGenerator[str]:
         asked.hold = None if rehearsed else hold  # Nobody holds a rehearsal.
+        scan = Interruptible(asked.cameras.first, takes, work(), asked.hold)
         return imaging_run(
-            Interruptible(asked.cameras.first, takes, work(), asked.hold).blocks(),
+            scan.blocks(),
             camera=asked.cameras,
             beam=beam,
             motors=[*acquisitions.motors.values(), stage],
-            restore=acquisitions.restore,
+            restore=[scan.flag_spoiled, *acquisitions.restore],
             md=md,
         )
 
