@@ -2,17 +2,18 @@
 
 import inspect
 from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
 import bluesky.plan_stubs as bps
 from bluesky.utils import MsgGenerator
 
-from concertino import DeviceError, ParameterError
+from concertino import ParameterError
 from concertino.frames import FrameRequest
 from concertino.units import QuantityLike, convert
 
 from ._protocols import Beam, FrameCamera
-from ._questions import asked, number
+from ._questions import PresentNumber, asked, outcome, present_number
 
 
 def motor_unit(motor: Any) -> MsgGenerator[str]:
@@ -202,15 +203,12 @@ def check_request(camera: FrameCamera, request: FrameRequest) -> MsgGenerator[No
 def read_number(device: Any) -> MsgGenerator[float]:
     """Return the present value of a signal or motor that holds one number.
 
-    Raises
-    ------
-    DeviceError
-        If it gives none.
+    Not with bluesky's `rd`: a RunEngine that is suspended in its message gives 0, or fails.
     """
-    value = yield from bps.rd(device, default_value=None)
+    value = yield from outcome(PresentNumber(device))
     if value is None:
-        # The RunEngine was suspended in the message, or somebody only looks: never bluesky's 0.
-        value = yield from asked(lambda: number(device))
+        # One of bluesky's simulators may know better than the device.
+        value = yield from bps.rd(device, default_value=None)
     if value is None:
-        raise DeviceError(f"{device.name} was read and gives no number. See whether it answers.")
+        value = yield from asked(partial(present_number, device))
     return float(value)

@@ -5,7 +5,7 @@ import inspect
 from collections.abc import Awaitable, Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from functools import wraps
+from functools import partial, wraps
 from typing import Any, ParamSpec, TypeVar
 
 from bluesky import Msg
@@ -87,6 +87,24 @@ class Question(Awaited):
         """
         (answer,) = in_some_loop([self], ANSWER_S)
         return answer.result()
+
+
+class PresentNumber(Question):
+    """Asks a signal or motor for its number.
+
+    Parameters
+    ----------
+    device : device
+        Which.
+    """
+
+    def __init__(self, device: Any) -> None:
+        super().__init__(partial(present_number, device))
+        self.device = device
+
+    def unasked(self) -> Any:
+        """Return None."""
+        return None
 
 
 class OfARun(Awaited):
@@ -218,6 +236,23 @@ def ends_where_only_a_run_can_tell(
             return None  # type: ignore[return-value]
 
     return ending
+
+
+async def present_number(device: Any) -> float:
+    """Return the present value of a signal or motor that holds one number.
+
+    Raises
+    ------
+    DeviceError
+        If it gives none.
+    """
+    reading = device.read()
+    reading = await reading if inspect.isawaitable(reading) else reading
+    hinted = (getattr(device, "hints", None) or {}).get("fields", [])
+    for name in (*(hinted if len(hinted) == 1 else ()), device.name, *reading):
+        if name in reading:
+            return float(reading[name]["value"])
+    raise DeviceError(f"{device.name} was read and gives no number. See whether it answers.")
 
 
 async def number(signal: Any) -> float | None:

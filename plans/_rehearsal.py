@@ -19,7 +19,15 @@ from ._device_facts import (
     pixels_per_second,
 )
 from ._overheads import Overheads, Spans
-from ._questions import Errand, IsRehearsal, Question, UntilExposed, asked, in_some_loop
+from ._questions import (
+    Errand,
+    IsRehearsal,
+    PresentNumber,
+    Question,
+    UntilExposed,
+    asked,
+    in_some_loop,
+)
 
 #: A plan of more messages than this is taken for endless.
 MOST_MESSAGES = 2_000_000
@@ -177,6 +185,8 @@ class Rehearsal:
         (wanted, *_) = message.args
         if isinstance(wanted[0], IsRehearsal):
             return [_Answer(self)]
+        if isinstance(wanted[0], PresentNumber) and id(wanted[0].device) in self._values:
+            return [_Answer(self._values[id(wanted[0].device)])]
         if all(isinstance(question, Question) for question in wanted):
             tasks: list[Any] = yield message
             return tasks
