@@ -57,7 +57,8 @@ def checkpoints_afterwards(plan: Callable[P, MsgGenerator[T]]) -> Callable[P, Ms
             if any(found):
                 yield Msg("install_suspender", None, _Visit(_allow_checkpoints))
 
-        return (yield from run_safely(plan(*args, **kwargs), restore))
+        result: T = yield from run_safely(plan(*args, **kwargs), restore)
+        return result
 
     return restoring
 

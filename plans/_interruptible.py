@@ -16,7 +16,7 @@ from event_model import DataKey
 from ._hold import Hold
 from ._parameters import read_number
 from ._pieces import Piece, Take, Work
-from ._questions import Awaited, outcome
+from ._questions import AboutTheRun, outcome
 from ._run import Block
 from ._sample_use import SampleUse
 
@@ -147,7 +147,7 @@ class Interruptible:
         """Ask which frames of the last stream there are, and when their exposures ended."""
         if not hasattr(self._camera, "exposures"):
             return otherwise, np.empty(0)
-        told = yield from outcome(Awaited(self._camera.exposures))
+        told = yield from outcome(AboutTheRun(self._camera.exposures))
         if told is None:
             return otherwise, np.empty(0)
         half_s = 0.0

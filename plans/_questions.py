@@ -107,6 +107,14 @@ class PresentNumber(Question):
         return None
 
 
+class AboutTheRun(Question):
+    """A question about what the run has done so far: without a run the answer is None."""
+
+    def unasked(self) -> Any:
+        """Return None."""
+        return None
+
+
 class OfARun(Awaited):
     """What only a run can tell."""
 

@@ -28,6 +28,7 @@ from ._questions import (
     asked,
     in_some_loop,
 )
+from ._safety import BeamGuard
 
 #: A plan of more messages than this is taken for endless.
 MOST_MESSAGES = 2_000_000
@@ -103,6 +104,7 @@ class Rehearsal:
         self._motions: dict[int, Motion] = {}
         self._groups: dict[Hashable, list[tuple[float, str]]] = {}
         self._streams: dict[int, Taken] = {}
+        self._beams: list[Any] = []
 
     def go_through(self, plan: MsgGenerator[Any]) -> MsgGenerator[Any]:
         """Rehearse a plan; only questions to devices are passed on.
@@ -225,12 +227,15 @@ class Rehearsal:
 
     def _do_set(self, message: Msg) -> MsgGenerator[None]:
         device, value = message.obj, message.args[0]
+        if isinstance(device, BeamGuard):
+            self._beams += [device, device.beam]  # So runs say what their beam is.
+        part = "beam" if any(device is beam for beam in self._beams) else "moves"
         if hasattr(device, "set_duration_s"):
             seconds = yield from asked(lambda: device.set_duration_s(value))
-            self._promise(message, float(seconds), "beam" if isinstance(value, bool) else "moves")
+            self._promise(message, float(seconds), part)
             return
         if isinstance(value, bool) or not isinstance(value, int | float):
-            self._promise(message, 0.0, "beam" if isinstance(value, bool) else "moves")
+            self._promise(message, 0.0, part)
             return
         facts: AxisFacts = yield from self._known(device, axis_facts)
         if facts.speed is None:

@@ -346,4 +346,4 @@ def test_the_stock_run_engine_keeps_what_we_lean_on() -> None:
     run_engine = RunEngine({})
     assert run_engine.resumable
     assert run_engine._msg_cache is not None
-    run_engine._reset_checkpoint_state()  # type: ignore[no-untyped-call]
+    run_engine._reset_checkpoint_state()

@@ -31,10 +31,11 @@ def watch(lab: Stages, plan: MsgGenerator[Any]) -> list[tuple[str, Any, bool]]:
     """Run a plan; return what was set to what, and whether the shutter was open then."""
     seen: list[tuple[str, Any, bool]] = []
 
-    def hook(message: Msg) -> None:
+    def note(message: Msg) -> None:
         if message.command == "set":
             seen.append((message.obj.name, message.args[0], lab.beam_is_on()))
 
+    hook: Any = note
     lab.RE.msg_hook = hook
     try:
         lab.RE(plan)
@@ -107,7 +108,7 @@ class Spoiler:
 
 
 def run_spoiled(lab: Stages, when: Callable[[Msg], bool], samples: dict[str, float]) -> None:
-    spoiler = Spoiler(when)
+    spoiler: Any = Spoiler(when)
     token = slowly_stored(lab, 0.01)
     lab.RE.msg_hook = spoiler
 
@@ -191,7 +192,7 @@ def test_a_pause_that_ends_a_piece_early_keeps_the_sample(lab: Stages) -> None:
     # It is released at once: nothing asks for a pause any more when the frames until then are collected.
     hold, asked = Hold(), threading.Event()
 
-    def hook(message: Msg) -> None:
+    def ask(message: Msg) -> None:
         if message.command == "stop" and message.obj is lab.beamline.camera:
             hold.release()
         if (
@@ -205,6 +206,7 @@ def test_a_pause_that_ends_a_piece_early_keeps_the_sample(lab: Stages) -> None:
     def experiment(item: float) -> MsgGenerator[Any]:
         return lab.plan("radiography", num_projections=200)
 
+    hook: Any = ask
     lab.RE.msg_hook = hook
     try:
         plan = for_each([1.0, 2.0], experiment, prepare=bring_in(lab), overlap=True)

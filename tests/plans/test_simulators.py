@@ -7,6 +7,7 @@ import inspect
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import bluesky.plan_stubs as bps
@@ -35,23 +36,42 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore:bluesky.plan_tools.print_summary is deprecated:UserWarning"),
 ]
 
-Case = Callable[[Stages], MsgGenerator[Any]]
+
+class Workshop(Stages):
+    """A laboratory with a run that lacks its three projections."""
+
+    def __init__(self, root: Path) -> None:
+        super().__init__(root)
+        hook: Any = self._break
+        self.RE.msg_hook = hook
+        with pytest.raises(OSError, match="the disk is full"):
+            self.RE(self.plan("radiography"))
+        self.RE.msg_hook = None
+        self.run_with_a_gap: str = self.starts()[0]["run_directory"]
+
+    @staticmethod
+    def _break(message: Msg) -> None:
+        if message.command == "prepare" and message.args[0].kind == "projections":
+            raise OSError("the disk is full")
+
+
+Case = Callable[[Workshop], MsgGenerator[Any]]
 
 
 @pytest.fixture(scope="module")
-def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stages]:
-    made = Stages(tmp_path_factory.mktemp("simulators"))
+def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Workshop]:
+    made = Workshop(tmp_path_factory.mktemp("simulators"))
     yield made
     made.close()
 
 
-def _resume(lab: Stages) -> MsgGenerator[Any]:
+def _resume(lab: Workshop) -> MsgGenerator[Any]:
     b = lab.beamline
     run = open_run(lab.run_with_a_gap)
     return plans.resume(run, camera=b.camera, beam=b.beam, sample_stage=b.sample_stage)
 
 
-def _retrospective(lab: Stages) -> MsgGenerator[Any]:
+def _retrospective(lab: Workshop) -> MsgGenerator[Any]:
     b = lab.beamline
     return plans.retrospective_radiography(
         b.camera, b.beam, b.sample_stage, RecordingTrigger(), radio_position=0, flat_position=1,
@@ -59,7 +79,7 @@ def _retrospective(lab: Stages) -> MsgGenerator[Any]:
     )  # fmt: skip
 
 
-def _grating(lab: Stages) -> MsgGenerator[Any]:
+def _grating(lab: Workshop) -> MsgGenerator[Any]:
     b = lab.beamline
     return plans.grating_stepping(
         b.camera, lab.x, b.beam, b.sample_stage, radio_position=0, flat_position=1,
@@ -67,21 +87,21 @@ def _grating(lab: Stages) -> MsgGenerator[Any]:
     )  # fmt: skip
 
 
-def _aligning(lab: Stages, plan: Callable[..., Any], *motors: Any) -> MsgGenerator[Any]:
+def _aligning(lab: Workshop, plan: Callable[..., Any], *motors: Any) -> MsgGenerator[Any]:
     b = lab.beamline
-    return plan(
+    return plan(  # type: ignore[no-any-return]
         b.camera, b.rotation, *motors, b.beam, b.sample_stage, radio_position=0, flat_position=1
     )
 
 
-def _closed_loop(lab: Stages) -> MsgGenerator[Any]:
+def _closed_loop(lab: Workshop) -> MsgGenerator[Any]:
     def control(value: float) -> MsgGenerator[Any]:
         yield from bps.mv(lab.x, value + 1)
 
     return plans.closed_loop(lambda: bps.rd(lab.x), lambda value: False, control, max_iterations=3)
 
 
-def _imaging_run(lab: Stages) -> MsgGenerator[Any]:
+def _imaging_run(lab: Workshop) -> MsgGenerator[Any]:
     b = lab.beamline
     return plans.imaging_run(
         [lambda: plans.take_darks(b.camera, b.beam, 2)],
@@ -156,24 +176,9 @@ def test_no_plan_is_forgotten() -> None:
     assert exported == set(CASES), "Give each plan a case, so that bluesky's simulators are tried."
 
 
-@pytest.fixture(scope="module", autouse=True)
-def gap(lab: Stages) -> None:
-    """A run that lacks two projections."""
-
-    def breaking(message: Msg) -> None:
-        if message.command == "prepare" and message.args[0].kind == "projections":
-            raise OSError("the disk is full")
-
-    lab.RE.msg_hook = breaking
-    with pytest.raises(OSError, match="the disk is full"):
-        lab.RE(lab.plan("radiography"))
-    lab.RE.msg_hook = None
-    lab.run_with_a_gap = lab.starts()[0]["run_directory"]
-
-
 @pytest.mark.parametrize("simulator", SIMULATORS)
 @pytest.mark.parametrize("name", CASES)
-def test_a_plan_goes_through_a_simulator(lab: Stages, name: str, simulator: str) -> None:
+def test_a_plan_goes_through_a_simulator(lab: Workshop, name: str, simulator: str) -> None:
     lab.documents.clear()
     places = [motor.position_at(0.0) for motor in lab.motors]
     seen = SIMULATORS[simulator](CASES[name](lab))
@@ -191,7 +196,7 @@ def points(messages: list[Msg], motor: Any) -> list[float]:
     return [m.args[0] for m in messages if m.command == "set" and m.obj is motor]
 
 
-def test_what_a_simulator_sees_is_what_was_asked_for(lab: Stages) -> None:
+def test_what_a_simulator_sees_is_what_was_asked_for(lab: Workshop) -> None:
     b = lab.beamline
     seen = list(lab.plan("step_tomography", num_projections=4, angular_range="8 deg"))
     assert points(seen, b.rotation)[-5:-1] == [0, 2, 4, 6]
@@ -202,7 +207,7 @@ def test_what_a_simulator_sees_is_what_was_asked_for(lab: Stages) -> None:
     assert (request.kind, request.count) == ("projections", 3)
 
 
-def test_the_answers_of_a_simulator_count(lab: Stages) -> None:
+def test_the_answers_of_a_simulator_count(lab: Workshop) -> None:
     # What its user injects is taken, and not what the device would say.
     simulator = RunEngineSimulator()
     simulator.add_handler("locate", lambda message: {"readback": 4.0, "setpoint": 4.0}, "x")
@@ -210,7 +215,7 @@ def test_the_answers_of_a_simulator_count(lab: Stages) -> None:
     assert points(seen, lab.x)[:3] == [4, 4.5, 5]
 
 
-def test_limits_are_checked(lab: Stages) -> None:
+def test_limits_are_checked(lab: Workshop) -> None:
     def far(item: float) -> MsgGenerator[Any]:
         yield from lab.experiment(item)
         yield from bps.mv(lab.x, 11)
@@ -219,12 +224,12 @@ def test_limits_are_checked(lab: Stages) -> None:
         check_limits(plans.for_each([1], far))
 
 
-def test_what_cannot_work_is_refused_in_a_simulator_too(lab: Stages) -> None:
+def test_what_cannot_work_is_refused_in_a_simulator_too(lab: Workshop) -> None:
     with pytest.raises(ParameterError, match=r"^radio_position: Motor sample_stage was asked"):
         list(lab.plan("step_tomography", num_projections=4, radio_position="500 m"))
 
 
-def test_a_raster_is_drawn(lab: Stages) -> None:
+def test_a_raster_is_drawn(lab: Workshop) -> None:
     b = lab.beamline
 
     def experiment(point: Any) -> MsgGenerator[Any]:
