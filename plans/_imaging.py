@@ -298,13 +298,14 @@ def acquisitions_plan(
 
     def run(md: Mapping[str, Any], rehearsed: bool) -> MsgGenerator[str]:
         asked.hold = None if rehearsed else hold  # Nobody holds a rehearsal.
-        scan = Interruptible(asked.cameras.first, takes, work(), asked.hold)
+        told = None if rehearsed else scan.hold
+        frames_of = Interruptible(asked.cameras.first, takes, work(), asked.hold, told)
         return imaging_run(
-            scan.blocks(),
+            frames_of.blocks(),
             camera=asked.cameras,
             beam=beam,
             motors=[*acquisitions.motors.values(), stage],
-            restore=[scan.flag_spoiled, *acquisitions.restore],
+            restore=[frames_of.flag_spoiled, *acquisitions.restore],
             md=md,
         )
 

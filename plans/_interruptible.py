@@ -88,11 +88,19 @@ class Interruptible:
         What is to be taken.
     hold : Hold or None
         Asks for pauses.
+    told : Hold, optional
+        Says that frames are spoiled, also to a run that cannot pause; `hold` by default.
     """
 
     def __init__(
-        self, camera: Any, takes: Mapping[str, Take], work: Work, hold: Hold | None
+        self,
+        camera: Any,
+        takes: Mapping[str, Take],
+        work: Work,
+        hold: Hold | None,
+        told: Hold | None = None,
     ) -> None:
+        self._told = hold if told is None else told
         self._camera, self._takes, self._work, self._hold = camera, takes, work, hold
         self._note = PauseNote()
         self._sample = SampleUse(hold)
@@ -102,8 +110,8 @@ class Interruptible:
 
     def blocks(self) -> Iterator[Block]:
         """Yield what is to be done next, until all is taken."""
-        if self._hold is not None and not self._hold.requested:
-            self._hold.take_spoiled()  # Before the run nothing was exposed.
+        if self._told is not None and not self._told.requested:
+            self._told.take_spoiled()  # Before the run nothing was exposed.
         while not self._sample.left:  # What is found spoiled then stays: see `flag_spoiled`.
             if self._hold is not None and self._hold.due:
                 yield partial(self._pause, self._hold)
@@ -115,10 +123,10 @@ class Interruptible:
     def flag_spoiled(self) -> MsgGenerator[None]:
         """Say in the run which frames were found to be spoiled too late to be taken again; a clean-up.
 
-        Another sample may be on its way then, or the run has failed.
+        Another sample may be on its way then, the run has failed, or it cannot pause.
         """
-        if self._hold is not None and (since_s := self._hold.take_spoiled()) is not None:
-            reason = self._hold.reason
+        if self._told is not None and (since_s := self._told.take_spoiled()) is not None:
+            reason = self._told.reason
             if self._work.spoil(since_s):
                 self._late = reason, since_s
         if self._late is not None:
@@ -137,7 +145,7 @@ class Interruptible:
         began_s = time.time()
         complete = yield from self._takes[piece.base](piece)
         numbers, ends_s = np.arange(piece.count if complete else 0), np.empty(0)
-        if self._hold is not None:
+        if self._told is not None:
             numbers, ends_s = yield from self._exposed(numbers)
         self._work.note(piece, complete, began_s, numbers, ends_s)
         self._last = piece

@@ -310,3 +310,21 @@ def test_an_overlap_with_a_plan_of_two_runs_is_refused(lab: Stages) -> None:
     assert set(places(lab, 0)) == {1.0}
     assert not lab.beam_is_on()
     assert not lab.moving()
+
+
+def test_a_run_that_cannot_pause_flags_spoiled_frames_too(tmp_path: Path) -> None:
+    # Recorded first and read out later: it cannot pause, and the beam was gone for half a second of it.
+    made = Stages(tmp_path, memory_bytes=200 * 16 * 16 * 2, readout_rate_hz=400.0)
+
+    def read_out(message: Msg) -> bool:
+        return message.command == "collect" and message.kwargs.get("name") == "projections"
+
+    spoiler: Any = Spoiler(read_out)
+    made.RE.msg_hook = spoiler
+    plan = made.plan("radiography", num_projections=200, readout="later")
+    made.RE(with_hold(plan, spoiler.hold))
+    (note,) = notes(made, 0)
+    assert (note["state"], note["reason"]) == ("spoiled", "no beam")
+    ((first, stop),) = json.loads(note["again"])["projections"]
+    assert 0 < first < stop == 200
+    made.close()
