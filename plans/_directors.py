@@ -17,7 +17,7 @@ from ._hold import Hold
 from ._overlap import with_overlap
 from ._parameters import check_motor, motor_position
 from ._safety import Cleanup, motor_off, run_safely
-from ._sample_use import SeveralRuns
+from ._sample_use import SampleToTheEnd
 
 Prepare = Callable[[Any], MsgGenerator[Any]]
 PlanFactory = Callable[[Any], MsgGenerator[Any]]
@@ -86,7 +86,7 @@ def for_each(
             )
     uids: list[str] = []
     moved: list[Any] = []
-    yield Msg("null", None, SeveralRuns())
+    yield Msg("null", None, SampleToTheEnd())
     yield from run_safely(
         _iterate(_Items(items), plan_factory, prepare, name, overlap, hold, uids, moved),
         stop_all(moved),

@@ -10,7 +10,7 @@ from concertino import ParameterError
 from concertino.frames import FrameRequest
 
 from ._safety import BeamGuard, beam_off
-from ._sample_use import SampleUse, SeveralRuns
+from ._sample_use import SampleToTheEnd, SampleUse
 
 
 def with_overlap(
@@ -72,7 +72,7 @@ class _Run:
         self._used: list[Any] = []
         self._cameras: list[Any] = []  # of the piece that is being taken
         self._sample: SampleUse | None = None
-        self._several = False
+        self._to_the_end = False
 
     def note(self, message: Msg) -> None:
         (said, *_) = message.args or (None,)
@@ -80,7 +80,7 @@ class _Run:
             if isinstance(said, SampleUse):
                 self._sample = said
                 self._cameras.clear()
-            self._several = self._several or isinstance(said, SeveralRuns)
+            self._to_the_end = self._to_the_end or isinstance(said, SampleToTheEnd)
         elif message.command == "open_run":
             self._check_first()
         elif message.command == "set":
@@ -103,7 +103,7 @@ class _Run:
         """Whether all is exposed; asked when frames are collected, as that is while one waits."""
         return (
             not self.begun
-            and not self._several
+            and not self._to_the_end
             and message.command in ("collect", "unstage")
             and self.beam is not None
             and self._sample is not None

@@ -34,5 +34,8 @@ class SampleUse:
         return self.left_s is not None
 
 
-class SeveralRuns:
-    """Said in a ``null`` message by what makes several runs: it needs the sample to its end."""
+class SampleToTheEnd:
+    """Said in a ``null`` message by what needs the sample to its end.
+
+    That is a series of runs, and an acquisition that goes by what it sees: nobody knows its last frame.
+    """
