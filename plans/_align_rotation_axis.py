@@ -4,7 +4,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Literal
 
-import bluesky.plan_stubs as bps
 import numpy as np
 from bluesky.protocols import Movable, Readable
 from bluesky.utils import MsgGenerator
@@ -21,8 +20,9 @@ from ._find_rotation_axis import ALIGNMENT_ORDER, VIEW_KINDS
 from ._frames import move_together
 from ._imaging import Acquisitions, Imaging, acquisitions_plan, checked_counts, undivided
 from ._metadata import quantity
-from ._parameters import angular_range_deg, check_limits, check_motor, per_degree
+from ._parameters import angular_range_deg, check_limits, check_motor, per_degree, read_number
 from ._pieces import Take
+from ._questions import ends_where_only_a_run_can_tell
 
 Feature = Literal["sphere", "needle"]
 
@@ -55,6 +55,7 @@ class AxisAlignment:
     iterations: int
 
 
+@ends_where_only_a_run_can_tell
 def align_rotation_axis(
     camera: Readable[Any],
     rotation: Movable[Any],
@@ -264,7 +265,7 @@ class _TiltStage:
                 self._gain = gain
         move = -tilt_deg / self._gain
         self._told = (tilt_deg, move)
-        position = float((yield from bps.rd(self.motor))) + move * self._degree
+        position = (yield from read_number(self.motor)) + move * self._degree
         yield from check_limits(self.motor, position, self.name)
         return position
 

@@ -229,10 +229,11 @@ def wait_briefly(group: str, timeout_s: float) -> MsgGenerator[bool]:
     A message of our own: bluesky's stub looks at the files of all callers, and each look waits for its turn
     among the threads that carry frames. That held up the RunEngine's loop for 100 ms.
     """
-    done: bool = yield Msg(
+    done: bool | None = yield Msg(
         "wait", None, group=group, error_on_timeout=False, timeout=timeout_s, watch=()
     )
-    return done
+    # Nothing comes back when somebody only looks at the messages: then nothing is waited for.
+    return True if done is None else done
 
 
 def collect_streams(streams: Mapping[str, Any]) -> MsgGenerator[None]:

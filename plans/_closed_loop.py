@@ -1,17 +1,19 @@
 """Measure, compare, control, until it is right."""
 
 import asyncio
+import inspect
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
-from bluesky import Msg
 from bluesky.utils import MsgGenerator
 
 from concertino import ParameterError
 from concertino.units import convert_count
 
 from ._directors import noting_moves, stop_all
+from ._questions import Awaited, outcome
 from ._safety import run_safely
 
 
@@ -121,10 +123,14 @@ def iterate(
 def outcome_of(function: Callable[..., Any], *args: Any) -> MsgGenerator[Any]:
     """Call a function that takes its time in a thread, and return what it returns.
 
+    It is called once, also when the RunEngine is suspended meanwhile. Bluesky's simulators, such as
+    ``summarize_plan``, call nothing: then None is returned.
+
     Parameters
     ----------
     function : callable
-        Such as the `wait` of an `OnlineReconstruction`, which must not hold up the RunEngine's loop.
+        Such as the `wait` of an `OnlineReconstruction`, which must not hold up the RunEngine's loop. A
+        coroutine function is run in that loop instead of a thread.
     *args
         Its arguments.
 
@@ -133,5 +139,6 @@ def outcome_of(function: Callable[..., Any], *args: Any) -> MsgGenerator[Any]:
     >>> from concertino.plans import outcome_of
     >>> plan = outcome_of(sorted, [2, 1])
     """
-    (task,) = yield Msg("wait_for", None, [lambda: asyncio.to_thread(function, *args)])
-    return task.result()
+    call = partial(function, *args)
+    threaded = not inspect.iscoroutinefunction(function)
+    return (yield from outcome(Awaited(partial(asyncio.to_thread, call) if threaded else call)))

@@ -17,6 +17,7 @@ from ._hold import Hold
 from ._overlap import with_overlap
 from ._parameters import check_motor, motor_position
 from ._safety import Cleanup, motor_off, run_safely
+from ._sample_use import SampleToTheEnd
 
 Prepare = Callable[[Any], MsgGenerator[Any]]
 PlanFactory = Callable[[Any], MsgGenerator[Any]]
@@ -33,12 +34,14 @@ def for_each(
 ) -> MsgGenerator[tuple[str, ...]]:
     """Run an experiment for each item, each as a run of its own.
 
-    A run's start document has ``iteration``: the director's name, index and item.
+    A run's start document has ``iteration``: the director's name, index and item; for a series within
+    another one also ``within``, the outer one's. What the plan itself puts there stays.
 
     Parameters
     ----------
     items : iterable
-        For instance samples or positions; may be endless.
+        For instance samples or positions; may be endless. The next one is asked for when the run
+        before it has ended, so that it may depend on what came of it.
     plan_factory : callable
         Takes an item; returns its plan, such as ``continuous_tomography(…)``.
     prepare : callable, optional
@@ -49,7 +52,8 @@ def for_each(
         Prepare the next item while the frames of the last one are still being read out and stored:
         as soon as the camera has exposed the last frame of a run, the beam goes off and the next
         item's `prepare` begins. It may only ``set`` devices that the plan itself does not
-        use; they are waited for before the next run begins.
+        use; they are waited for before the next run begins. The plan must be one run. The next item is asked for
+        at that moment. Frames that are found to be spoiled later are flagged in the run's stream ``pauses``.
     hold : Hold, optional
         Holds the series between two runs.
 
@@ -61,8 +65,8 @@ def for_each(
     Raises
     ------
     ParameterError
-        If something cannot be called, there is no item, or an overlapping preparation moves a
-        device that the plan uses.
+        If something cannot be called, there is no item, an overlapping preparation moves a
+        device that the plan uses, or the plan is several runs.
 
     Examples
     --------
@@ -82,8 +86,9 @@ def for_each(
             )
     uids: list[str] = []
     moved: list[Any] = []
+    yield Msg("null", None, SampleToTheEnd())
     yield from run_safely(
-        _iterate(_looking_ahead(items), plan_factory, prepare, name, overlap, hold, uids, moved),
+        _iterate(_Items(items), plan_factory, prepare, name, overlap, hold, uids, moved),
         stop_all(moved),
     )
     if not uids:
@@ -92,7 +97,7 @@ def for_each(
 
 
 def _iterate(
-    items: Iterator[tuple[Any, list[Any]]],
+    items: "_Items",
     plan_factory: PlanFactory,
     prepare: Prepare | None,
     name: str,
@@ -102,8 +107,8 @@ def _iterate(
     moved: list[Any],
 ) -> MsgGenerator[None]:
     ready = short_uid("ready")
-    prepared = False
-    for index, (item, following) in enumerate(items):
+    prepared: list[Any] = []
+    for index, item in enumerate(items):
         if hold is not None:
             yield from hold.wait()
         if prepared:
@@ -111,13 +116,20 @@ def _iterate(
         elif prepare is not None:
             yield from noting_moves(prepare(item), moved)
         moved.clear()
-        md = {"iteration": {"director": name, "index": index, "item": _shown(item)}}
-        plan = bpp.inject_md_wrapper(plan_factory(item), md)
-        prepared = overlap and prepare is not None and bool(following)
-        if prepared and prepare is not None:
-            plan = with_overlap(plan, partial(prepare, following[0]), ready, moved)
+        prepared = []
+        iteration = {"director": name, "index": index, "item": _shown(item)}
+        plan = _with_iteration(plan_factory(item), iteration)
+        if overlap and prepare is not None:
+            plan = with_overlap(plan, partial(_next, items, prepare, prepared), ready, moved)
         uid = yield from plan
         uids.append(str(uid))
+
+
+def _next(items: "_Items", prepare: Prepare, prepared: list[Any]) -> MsgGenerator[None]:
+    """Prepare the next item, if there is one, and note it in a list."""
+    for item in items.coming():
+        prepared.append(item)
+        yield from prepare(item)
 
 
 def xy_scan(
@@ -222,7 +234,7 @@ def change_samples(
         yield from bps.mv(sample_changer, samples[sample])
 
     def experiment(sample: str) -> MsgGenerator[Any]:
-        return (yield from bpp.inject_md_wrapper(plan_factory(sample), {"sample": sample}))
+        return (yield from _with_defaults(plan_factory(sample), {"sample": sample}))
 
     return (
         yield from for_each(
@@ -231,16 +243,69 @@ def change_samples(
     )
 
 
-def _looking_ahead(items: Iterable[Any]) -> Iterator[tuple[Any, list[Any]]]:
-    """Yield each item, and the next one in a list that is empty at the end."""
-    end = object()
-    iterator = iter(items)
-    first = next(iterator, end)
-    if first is end:
-        return
-    for following in itertools.chain(iterator, [end]):
-        yield first, [] if following is end else [following]
-        first = following
+class _Items:
+    """Items one after the other, each asked for as late as can be; the next one may be looked at before."""
+
+    def __init__(self, items: Iterable[Any]) -> None:
+        self._items = iter(items)
+        self._looked_at: list[Any] | None = None
+        self._error: BaseException | None = None
+
+    def __iter__(self) -> Iterator[Any]:
+        while True:
+            found = self.coming()
+            self._looked_at = None
+            if self._error is not None:
+                raise self._error
+            if not found:
+                return
+            yield found[0]
+
+    def coming(self) -> list[Any]:
+        """Return the next item in a list, which is empty at the end.
+
+        What the iterable raises is raised when the item's turn has come: the run before is none the worse.
+        """
+        if self._looked_at is None:
+            try:
+                self._looked_at = list(itertools.islice(self._items, 1))
+            except Exception as error:
+                self._looked_at, self._error = [], error
+        return self._looked_at
+
+
+def _with_defaults(plan: MsgGenerator[Any], md: Mapping[str, Any]) -> MsgGenerator[Any]:
+    """Pass a plan's messages on; its runs get metadata that it does not give itself.
+
+    Bluesky's `inject_md_wrapper` has its own win.
+    """
+
+    def add(message: Msg) -> Msg:
+        if message.command != "open_run":
+            return message
+        return message._replace(kwargs={**md, **message.kwargs})
+
+    return (yield from bpp.msg_mutator(plan, add))
+
+
+def _with_iteration(plan: MsgGenerator[Any], iteration: Mapping[str, Any]) -> MsgGenerator[Any]:
+    """Pass a plan's messages on; its runs say which iteration they are, and within which."""
+
+    def add(message: Msg) -> Msg:
+        if message.command != "open_run":
+            return message
+        own = message.kwargs.get("iteration")
+        return message._replace(kwargs={**message.kwargs, "iteration": _nested(own, iteration)})
+
+    return (yield from bpp.msg_mutator(plan, add))
+
+
+def _nested(inner: Any, outer: Mapping[str, Any]) -> Any:
+    if inner is None:
+        return outer
+    if not (isinstance(inner, Mapping) and "director" in inner):
+        return inner  # The plan's own, and no director's.
+    return {**inner, "within": _nested(inner.get("within"), outer)}
 
 
 def noting_moves(plan: MsgGenerator[Any], moved: list[Any]) -> MsgGenerator[Any]:

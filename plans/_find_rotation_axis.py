@@ -17,6 +17,7 @@ from ._imaging import Acquisitions, Imaging, acquisitions_plan, checked_counts, 
 from ._metadata import quantity
 from ._parameters import check_limits, check_motor, per_degree
 from ._pieces import Take
+from ._questions import ends_where_only_a_run_can_tell
 
 ALIGNMENT_ORDER: Sequence[str] = ("darks", "flats", "views")
 VIEW_KINDS = {"darks": "dark", "flats": "flat", "views": "projection"}
@@ -24,6 +25,7 @@ VIEW_KINDS = {"darks": "dark", "flats": "flat", "views": "projection"}
 _LEAST_CONFIDENCE = 0.2
 
 
+@ends_where_only_a_run_can_tell
 def find_rotation_axis(
     camera: Readable[Any],
     rotation: Movable[Any],

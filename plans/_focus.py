@@ -19,8 +19,9 @@ from ._figures import Figures
 from ._image_measure import ImageMeasure
 from ._measuring import Measuring
 from ._metadata import quantity
-from ._parameters import check_motor, motor_position, motor_unit
+from ._parameters import check_motor, motor_position, motor_unit, read_number
 from ._protocols import FrameCamera
+from ._questions import ends_where_only_a_run_can_tell
 from ._steered import Figure, steered
 
 _REPEATS = 2
@@ -57,6 +58,7 @@ class FocusResult:
     confidence: float
 
 
+@ends_where_only_a_run_can_tell
 def focus(
     measure: Readable[Any],
     stage: Movable[Any],
@@ -125,7 +127,7 @@ def focus(
     if tolerance is not None:
         fine = convert(tolerance, unit, parameter="tolerance", positive=True)
     yield from measuring.check()
-    origin = float((yield from bps.rd(stage)))
+    origin = yield from read_number(stage)
     figures = Figures(
         "focus", {"position": unit, "uncertainty": unit, "figure": "", "confidence": ""}
     )
@@ -182,7 +184,7 @@ class _Search:
     def here(self, position: float) -> MsgGenerator[float]:
         readings = yield from self.measuring.take()
         self.positions.append(position)
-        self.values.append(self.measuring.value(readings))
+        self.values.append((yield from self.measuring.value(readings)))
         return self.values[-1]
 
     def best(self, places: NDArray[np.float64], fine: float) -> MsgGenerator[dict[str, float]]:

@@ -15,6 +15,8 @@ from numpy.typing import NDArray
 from concertino import CameraError
 from concertino.frames import Subscription, subscribe
 
+from ._questions import Awaited, OfARun, outcome
+
 _PATIENCE_S = 30.0
 
 
@@ -120,8 +122,7 @@ class FrameTap:
         """Pass a plan's messages on; copy each stream of the camera that it declares."""
 
         def attach() -> MsgGenerator[None]:
-            (task,) = yield Msg("wait_for", None, [self.attach])
-            task.result()
+            yield from outcome(Awaited(self.attach))
 
         def mutate(message: Msg) -> tuple[None, MsgGenerator[None] | None]:
             declared = message.command == "declare_stream" and self.camera in message.args
@@ -131,6 +132,6 @@ class FrameTap:
 
     def taken(self, count: int) -> MsgGenerator[NDArray[Any]]:
         """Return the messages that wait for the frames of the stream, and give them."""
-        (task,) = yield Msg("wait_for", None, [lambda: asyncio.to_thread(self.newest, count)])
-        frames: NDArray[Any] = task.result()
+        newest = OfARun(lambda: asyncio.to_thread(self.newest, count))
+        frames: NDArray[Any] = yield from outcome(newest)
         return frames

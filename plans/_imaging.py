@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from bluesky import Msg
 from bluesky.utils import MsgGenerator
 
 from concertino import ParameterError
@@ -20,6 +21,7 @@ from ._pieces import Piece, Take, Work
 from ._preflight import checked_run
 from ._run import imaging_run, ordered
 from ._safety import Cleanup
+from ._sample_use import SampleToTheEnd
 from ._scan_so_far import scan_so_far
 
 DEFAULT_ORDER: Sequence[str] = ("darks", "flats", "projections")
@@ -298,12 +300,14 @@ def acquisitions_plan(
 
     def run(md: Mapping[str, Any], rehearsed: bool) -> MsgGenerator[str]:
         asked.hold = None if rehearsed else hold  # Nobody holds a rehearsal.
+        told = None if rehearsed else scan.hold
+        frames_of = Interruptible(asked.cameras.first, takes, work(), asked.hold, told)
         return imaging_run(
-            Interruptible(asked.cameras.first, takes, work(), asked.hold).blocks(),
+            frames_of.blocks(),
             camera=asked.cameras,
             beam=beam,
             motors=[*acquisitions.motors.values(), stage],
-            restore=acquisitions.restore,
+            restore=[frames_of.flag_spoiled, *acquisitions.restore],
             md=md,
         )
 
@@ -314,6 +318,7 @@ def undivided(block: Callable[[], MsgGenerator[Any]]) -> Take:
     """Return what takes a stream that comes in no pieces."""
 
     def take(piece: Piece) -> MsgGenerator[bool]:
+        yield Msg("null", None, SampleToTheEnd())
         yield from block()
         return True
 

@@ -1,6 +1,7 @@
 """Acquisitions that pause when they are asked to, and take again what was spoiled."""
 
 import json
+import logging
 import time
 from collections.abc import Iterator, Mapping
 from functools import partial
@@ -15,9 +16,11 @@ from event_model import DataKey
 from ._hold import Hold
 from ._parameters import read_number
 from ._pieces import Piece, Take, Work
-from ._questions import asked
+from ._questions import AboutTheRun, outcome
 from ._run import Block
+from ._sample_use import SampleUse
 
+LOG = logging.getLogger(__name__)
 PAUSES = "pauses"
 
 _COLUMNS: Mapping[str, tuple[Any, str]] = {
@@ -33,9 +36,10 @@ _COLUMNS: Mapping[str, tuple[Any, str]] = {
 class PauseNote:
     """What a run says of a pause, as a device.
 
-    Its columns: ``state`` (``paused``, ``resumed``), ``reason``, ``stream`` and ``taken`` (the stream
+    Its columns: ``state`` (``paused``, ``resumed``; ``spoiled`` when frames were found to be spoiled and the
+    sample had left, so that they stay), ``reason``, ``stream`` and ``taken`` (the stream
     that was interrupted, and how many frames of it there are), ``spoiled_since`` (in seconds since
-    the epoch, 0 if nothing is), and ``again``: what is missing or is to be taken again, as JSON,
+    the epoch, 0 if nothing is), and ``again``: what is missing, spoiled or to be taken again, as JSON,
     ``{"projections": [[57, 100]]}`` for the projections 57 to 99.
     """
 
@@ -84,21 +88,31 @@ class Interruptible:
         What is to be taken.
     hold : Hold or None
         Asks for pauses.
+    told : Hold, optional
+        Says that frames are spoiled, also to a run that cannot pause; `hold` by default.
     """
 
     def __init__(
-        self, camera: Any, takes: Mapping[str, Take], work: Work, hold: Hold | None
+        self,
+        camera: Any,
+        takes: Mapping[str, Take],
+        work: Work,
+        hold: Hold | None,
+        told: Hold | None = None,
     ) -> None:
+        self._told = hold if told is None else told
         self._camera, self._takes, self._work, self._hold = camera, takes, work, hold
         self._note = PauseNote()
+        self._sample = SampleUse(hold)
         self._last: Piece | None = None
         self._reached = 0
+        self._late: tuple[str, float] | None = None
 
     def blocks(self) -> Iterator[Block]:
         """Yield what is to be done next, until all is taken."""
-        if self._hold is not None and not self._hold.requested:
-            self._hold.take_spoiled()  # Before the run nothing was exposed.
-        while True:
+        if self._told is not None and not self._told.requested:
+            self._told.take_spoiled()  # Before the run nothing was exposed.
+        while not self._sample.left:  # What is found spoiled then stays: see `flag_spoiled`.
             if self._hold is not None and self._hold.due:
                 yield partial(self._pause, self._hold)
             elif (piece := self._work.next()) is not None:
@@ -106,12 +120,32 @@ class Interruptible:
             else:
                 return
 
+    def flag_spoiled(self) -> MsgGenerator[None]:
+        """Say in the run which frames were found to be spoiled too late to be taken again; a clean-up.
+
+        Another sample may be on its way then, the run has failed, or it cannot pause.
+        """
+        if self._told is not None and (since_s := self._told.take_spoiled()) is not None:
+            reason = self._told.reason
+            if self._work.spoil(since_s):
+                self._late = reason, since_s
+        if self._late is not None:
+            yield from self._say("spoiled", *self._late)
+            LOG.warning(
+                "%s: frames are spoiled and could not be taken again, as that was found too late: %s. "
+                "They are flagged in the run's stream %s.",
+                self._late[0], json.dumps(self._work.missing()), PAUSES,
+            )  # fmt: skip
+            self._late = None
+
     def _take(self, piece: Piece) -> MsgGenerator[None]:
+        self._sample.last = self._work.is_last(piece)
+        yield Msg("null", None, self._sample)
         self._work.begin(piece)
         began_s = time.time()
         complete = yield from self._takes[piece.base](piece)
         numbers, ends_s = np.arange(piece.count if complete else 0), np.empty(0)
-        if self._hold is not None:
+        if self._told is not None:
             numbers, ends_s = yield from self._exposed(numbers)
         self._work.note(piece, complete, began_s, numbers, ends_s)
         self._last = piece
@@ -121,7 +155,7 @@ class Interruptible:
         """Ask which frames of the last stream there are, and when their exposures ended."""
         if not hasattr(self._camera, "exposures"):
             return otherwise, np.empty(0)
-        told = yield from asked(self._camera.exposures)
+        told = yield from outcome(AboutTheRun(self._camera.exposures))
         if told is None:
             return otherwise, np.empty(0)
         half_s = 0.0

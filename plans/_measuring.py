@@ -15,6 +15,7 @@ from ._cameras import camera_set, collect_ledgers
 from ._image_measure import ImageMeasure, check_measures
 from ._parameters import check_motor, check_request
 from ._protocols import Beam
+from ._questions import OfARun, outcome
 from ._run import Block, imaging_run
 from ._safety import Cleanup, beam_off, beam_on
 
@@ -117,8 +118,10 @@ class Measuring:
         readings: dict[str, Any] = yield from bps.trigger_and_read(devices, name=PRIMARY)
         return readings
 
-    def value(self, readings: Mapping[str, Any]) -> float:
+    def value(self, readings: Mapping[str, Any]) -> MsgGenerator[float]:
         """Return the first measure's number out of the readings of a point.
+
+        A RunEngine that was suspended at the point has kept the reading to itself: it is read again.
 
         Raises
         ------
@@ -127,6 +130,8 @@ class Measuring:
         """
         measure = self.measures[0]
         fields = (getattr(measure, "hints", None) or {}).get("fields") or [measure.name]
+        if fields[0] not in readings:
+            readings = yield from outcome(OfARun(measure.read))
         try:
             return float(readings[fields[0]]["value"])
         except (KeyError, TypeError, ValueError):

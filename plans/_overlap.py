@@ -1,15 +1,16 @@
 """Begin what comes next when the camera has exposed the last frame of a run."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any
 
 from bluesky import Msg
 from bluesky.utils import MsgGenerator
 
 from concertino import ParameterError
+from concertino.frames import FrameRequest
 
-from ._pieces import base_of
-from ._safety import beam_off
+from ._safety import BeamGuard, beam_off
+from ._sample_use import SampleToTheEnd, SampleUse
 
 
 def with_overlap(
@@ -20,12 +21,13 @@ def with_overlap(
 ) -> MsgGenerator[Any]:
     """Pass a plan's messages on, and begin `prepare` as soon as its last frame is exposed.
 
-    A camera that cannot tell when that is delays it until the plan's end.
+    Nothing is guessed: that begins at the plan's end unless the plan itself says which frames are its last
+    and what its beam is, as all imaging plans do, and its cameras tell when they have exposed them.
 
     Parameters
     ----------
     plan : generator of messages
-        An imaging plan.
+        An imaging plan, of one run.
     prepare : callable
         Returns messages; those that wait are left out.
     group : str
@@ -36,7 +38,7 @@ def with_overlap(
     Raises
     ------
     ParameterError
-        If it moves what the plan uses, or does anything but move.
+        If it moves what the plan uses, or does anything but move; if the plan begins another run then.
     """
     run = _Run()
     response: Any = None
@@ -49,12 +51,10 @@ def with_overlap(
                 yield from _begin(run, prepare, group, moved)
             return stop.value
         error = None
-        run.note(message)
         try:
+            run.note(message)
             if run.may_begin(message):
-                if run.beam is not None:
-                    yield from beam_off(run.beam)
-                yield from _begin(run, prepare, group, moved)
+                yield from _begin(run, prepare, group, moved, run.sample_leaves)
             response = yield message
         except GeneratorExit:
             plan.close()
@@ -64,48 +64,70 @@ def with_overlap(
 
 
 class _Run:
-    """What a plan's messages tell of its run."""
+    """What a plan says of its run."""
 
     def __init__(self) -> None:
         self.begun = False
         self.beam: Any = None
         self._used: list[Any] = []
-        self._cameras: dict[Any, str] = {}  # what each takes
-        self._last: str | None = None
+        self._cameras: list[Any] = []  # of the piece that is being taken
+        self._sample: SampleUse | None = None
+        self._to_the_end = False
 
     def note(self, message: Msg) -> None:
-        if message.command == "open_run":
-            self._last = _last_stream(message.kwargs)
+        (said, *_) = message.args or (None,)
+        if message.command == "null":
+            if isinstance(said, SampleUse):
+                self._sample = said
+                self._cameras.clear()
+            self._to_the_end = self._to_the_end or isinstance(said, SampleToTheEnd)
+        elif message.command == "open_run":
+            self._check_first()
         elif message.command == "set":
             self._used.append(message.obj)
-            if message.args[:1] == (True,):
-                self.beam = message.obj
-        elif message.command == "prepare":
-            self._cameras[message.obj] = getattr(message.args[0], "kind", "")
+            if isinstance(message.obj, BeamGuard):
+                self.beam = message.obj.beam
+        elif message.command == "prepare" and isinstance(said, FrameRequest):
+            self._cameras.append(message.obj)
+        elif message.command == "stop" and any(message.obj is c for c in self._cameras):
+            self._sample = None  # A pause ended the piece: more is to come.
+
+    def _check_first(self) -> None:
+        if self.begun:
+            raise ParameterError(
+                "prepare: the next item is on its way already, and the plan begins another run. Let "
+                "plan_factory return a plan of one run, or give overlap=False."
+            )
 
     def may_begin(self, message: Msg) -> bool:
         """Whether all is exposed; asked when frames are collected, as that is while one waits."""
         return (
             not self.begun
+            and not self._to_the_end
             and message.command in ("collect", "unstage")
-            and bool(used := [c for c, kind in self._cameras.items() if kind == self._last])
-            and all(getattr(camera, "exposed", False) for camera in used)
+            and self.beam is not None
+            and self._sample is not None
+            and self._sample.may_leave
+            and bool(self._cameras)
+            and all(getattr(camera, "exposed", False) for camera in self._cameras)
         )
+
+    def sample_leaves(self) -> MsgGenerator[None]:
+        """Let the run know, and switch its beam off, before anything moves."""
+        assert self._sample is not None
+        self._sample.leave()
+        yield from beam_off(self.beam)
 
     def uses(self, device: Any) -> bool:
         return any(device is used for used in self._used)
 
 
-def _last_stream(start: Mapping[str, Any]) -> str:
-    """Return what is taken last, of whichever camera."""
-    others = (start.get("tomo") or {}).get("more_cameras") or {}
-    of_others = {stream for block in others.values() for stream in block["streams"]}
-    streams = [s for s in start.get("frames") or {"": 0} if base_of(s) not in of_others]
-    return base_of(streams[-1]) if streams else ""
-
-
 def _begin(
-    run: _Run, prepare: Callable[[], MsgGenerator[Any]], group: str, moved: list[Any]
+    run: _Run,
+    prepare: Callable[[], MsgGenerator[Any]],
+    group: str,
+    moved: list[Any],
+    first: Callable[[], MsgGenerator[None]] | None = None,
 ) -> MsgGenerator[None]:
     run.begun = True
     steps = prepare()
@@ -125,5 +147,8 @@ def _begin(
                 f"prepare: {message.command} {device} cannot overlap with the run before. Let it "
                 "only set devices that the plan does not use, or give overlap=False."
             )
+        if first is not None:
+            yield from first()
+            first = None
         moved.append(message.obj)
         response = yield message._replace(kwargs={**message.kwargs, "group": group})

@@ -2,6 +2,7 @@
 
 import inspect
 from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
 import bluesky.plan_stubs as bps
@@ -12,7 +13,7 @@ from concertino.frames import FrameRequest
 from concertino.units import QuantityLike, convert
 
 from ._protocols import Beam, FrameCamera
-from ._questions import asked
+from ._questions import PresentNumber, asked, outcome, present_number
 
 
 def motor_unit(motor: Any) -> MsgGenerator[str]:
@@ -200,6 +201,14 @@ def check_request(camera: FrameCamera, request: FrameRequest) -> MsgGenerator[No
 
 
 def read_number(device: Any) -> MsgGenerator[float]:
-    """Return the present value of a signal that holds one number."""
-    reading = yield from bps.rd(device)
-    return float(reading)
+    """Return the present value of a signal or motor that holds one number.
+
+    Not with bluesky's `rd`: a RunEngine that is suspended in its message gives 0, or fails.
+    """
+    value = yield from outcome(PresentNumber(device))
+    if value is None:
+        # One of bluesky's simulators may know better than the device.
+        value = yield from bps.rd(device, default_value=None)
+    if value is None:
+        value = yield from asked(partial(present_number, device))
+    return float(value)

@@ -127,6 +127,11 @@ class Work:
                 return Piece(base, first, count, free_segment(base, first, self._names).name)
         return None
 
+    def is_last(self, piece: Piece) -> bool:
+        """Whether nothing is missing any more when a piece is taken."""
+        missing = sum(int(due.sum()) for due in self._missing.values())
+        return missing == piece.count
+
     def begin(self, piece: Piece) -> None:
         """Note that a piece begins: its stream has its name from now on."""
         self._names.add(piece.stream)
@@ -163,14 +168,21 @@ class Work:
             Exposures(taken, began_s, time.time(), piece.first + numbers, np.asarray(times_s))
         )
 
-    def spoil(self, since_s: float | None) -> None:
-        """Have frames taken again that were exposed at or after a time, in seconds since the epoch."""
+    def spoil(self, since_s: float | None) -> bool:
+        """Have frames taken again that were exposed at or after a time, in seconds since the epoch.
+
+        Returns
+        -------
+        bool
+            Whether there are any.
+        """
         if since_s is None:
-            return
-        kept = []
+            return False
+        kept, some = [], False
         for taken in self._taken:
             base, spoiled = taken.piece.base, taken.since(since_s)
             if len(spoiled):
+                some = True
                 if base in self._averaged or base in self._whole:
                     spoiled = np.arange(len(self._missing[base]))
                 self._missing[base][spoiled] = True
@@ -178,6 +190,7 @@ class Work:
             if taken.ended_s > taken.began_s:
                 kept.append(taken)
         self._taken = kept
+        return some
 
     def missing(self) -> dict[str, list[list[int]]]:
         """Return the first index of what is missing, and the one after the last, by stream."""

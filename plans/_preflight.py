@@ -115,7 +115,7 @@ def checked_run(
         If it cannot work; nothing has moved then.
     """
     outer = yield from rehearsing()
-    if outer is not None:
+    if isinstance(outer, Rehearsal):
         outer.limit_blur(max_blur_px)
         return (yield from run(md, True))
     rehearsal = Rehearsal(LEARNT.get())
@@ -127,7 +127,7 @@ def checked_run(
         LOG.warning("%s: %s", figures.plan, warning)
     true = monotonic_spans()
     uid: str = yield from noting(run({"preflight": figures.to_json(), **md}, False), true)
-    if not rehearsal.stopped_by:
+    if outer is None and not rehearsal.stopped_by:
         LEARNT.learn(rehearsal.spans, true)
     return uid
 

@@ -3,28 +3,137 @@
 import asyncio
 import inspect
 from collections.abc import Awaitable, Callable, Iterable
-from typing import Any
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from functools import partial, wraps
+from typing import Any, ParamSpec, TypeVar
 
 from bluesky import Msg
 from bluesky.utils import MsgGenerator
 
+from concertino import DeviceError
 
-class Question:
-    """A function without arguments that asks a device something and changes nothing.
+P = ParamSpec("P")
+T = TypeVar("T")
+
+#: How long devices may take to answer when no RunEngine asks them, in seconds.
+ANSWER_S = 20.0
+
+
+class OnlyARunCanTellError(Exception):
+    """A plan needs what only a run can tell, and nobody runs it."""
+
+
+class Awaited:
+    """A function without arguments that is called once in the RunEngine's loop.
+
+    The RunEngine gives no answer (None) to a message in which it was suspended or paused, and does it
+    again: then this is not done twice, and the answer is not lost. Bluesky's simulators give None to
+    each message and call nothing; so the two can be told apart.
 
     Parameters
     ----------
-    ask : callable
+    work : callable
         Gives the answer, at once or awaitable.
     """
 
-    def __init__(self, ask: Callable[[], Any]) -> None:
-        self._ask = ask
+    def __init__(self, work: Callable[[], Any]) -> None:
+        self._work = work
+        self._task: asyncio.Future[Any] | None = None
 
-    async def __call__(self) -> Any:
-        """Return the answer."""
-        answer = self._ask()
+    def __call__(self) -> Awaitable[Any]:
+        """Return the answer, awaitable."""
+        if self._task is None:
+            self._task = asyncio.ensure_future(self._do())
+        return asyncio.shield(self._task)
+
+    async def _do(self) -> Any:
+        answer = self._work()
         return await answer if inspect.isawaitable(answer) else answer
+
+    @property
+    def begun(self) -> bool:
+        """Whether somebody has called it."""
+        return self._task is not None
+
+    @property
+    def done(self) -> bool:
+        """Whether the answer is there."""
+        return self._task is not None and self._task.done()
+
+    def result(self) -> Any:
+        """Return the answer, when it is there, or raise what it raised."""
+        assert self._task is not None
+        return self._task.result()
+
+    def unasked(self) -> Any:
+        """Return what stands for the answer when nobody does what the messages say."""
+        return None
+
+
+class Question(Awaited):
+    """A function without arguments that asks a device something and changes nothing.
+
+    It is asked also when nobody does what the messages say.
+    """
+
+    def unasked(self) -> Any:
+        """Ask now, outside of a RunEngine.
+
+        Raises
+        ------
+        DeviceError
+            If nothing answers in time.
+        """
+        (answer,) = in_some_loop([self], ANSWER_S)
+        return answer.result()
+
+
+class PresentNumber(Question):
+    """Asks a signal or motor for its number.
+
+    Parameters
+    ----------
+    device : device
+        Which.
+    """
+
+    def __init__(self, device: Any) -> None:
+        super().__init__(partial(present_number, device))
+        self.device = device
+
+    def unasked(self) -> Any:
+        """Return None."""
+        return None
+
+
+class AboutTheRun(Question):
+    """A question about what the run has done so far: without a run the answer is None."""
+
+    def unasked(self) -> Any:
+        """Return None."""
+        return None
+
+
+class OfARun(Awaited):
+    """What only a run can tell."""
+
+    def unasked(self) -> Any:
+        """Say that nobody tells.
+
+        Raises
+        ------
+        OnlyARunCanTellError
+            Always.
+        """
+        raise OnlyARunCanTellError
+
+
+class Onlooker:
+    """Who goes through a plan's messages without doing them, nor answering: bluesky's simulators."""
+
+    def end_here(self, why: str) -> None:
+        """Do nothing."""
 
 
 class IsRehearsal(Question):
@@ -33,8 +142,12 @@ class IsRehearsal(Question):
     def __init__(self) -> None:
         super().__init__(lambda: None)
 
+    def unasked(self) -> Any:
+        """Return an `Onlooker`."""
+        return Onlooker()
 
-class Errand:
+
+class Errand(Awaited):
     """A function without arguments that does something in the RunEngine's loop; nobody wants its answer.
 
     Parameters
@@ -46,12 +159,8 @@ class Errand:
     """
 
     def __init__(self, work: Callable[[], Awaitable[Any]], takes_s: float = 0.0) -> None:
-        self._work = work
+        super().__init__(work)
         self.takes_s = takes_s
-
-    async def __call__(self) -> None:
-        """Do it."""
-        await self._work()
 
 
 class UntilExposed(Errand):
@@ -84,27 +193,74 @@ def awaited(work: Callable[[], Awaitable[Any]], takes_s: float = 0.0) -> MsgGene
     yield from sent(Errand(work, takes_s))
 
 
+def outcome(awaited: Awaited) -> MsgGenerator[Any]:
+    """Have a function called in the RunEngine's loop; return its answer, or raise what it raised.
+
+    Every plan that wants an answer of the RunEngine's ``wait_for`` gets it here, whoever runs it: a
+    RunEngine, suspended or not, a rehearsal, or one of bluesky's simulators.
+    """
+    while True:
+        tasks = yield Msg("wait_for", None, [awaited])
+        if tasks:
+            return tasks[0].result()
+        if not awaited.begun:
+            return awaited.unasked()
+        if awaited.done:
+            return awaited.result()
+
+
 def sent(errand: Errand) -> MsgGenerator[None]:
     """Have an errand done; what it raises is raised here."""
-    # Nothing comes back when somebody only looks at the messages.
-    for task in (yield Msg("wait_for", None, [errand])) or ():
-        task.result()
+    yield from outcome(errand)
 
 
 def rehearsing() -> MsgGenerator[Any]:
-    """Return the rehearsal that goes through the plan, or None when the plan really runs.
+    """Return who goes through the plan without running it, or None when it really runs.
 
-    For what must not happen in a rehearsal: arming a trigger, or waiting in a loop for the world. Such
-    a plan calls ``rehearsal.end_here(why)``, after which no more time passes there.
+    For what must not happen then: arming a trigger, or waiting in a loop for the world. Such
+    a plan calls ``rehearsal.end_here(why)``, after which no more time passes in a preflight's rehearsal.
     """
-    (task,) = yield Msg("wait_for", None, [IsRehearsal()])
-    return task.result()
+    return (yield from outcome(IsRehearsal()))
 
 
 def asked(question: Callable[[], Any | Awaitable[Any]]) -> MsgGenerator[Any]:
     """Return a device's answer, be it immediate or awaitable; what it raises is raised here."""
-    (task,) = yield Msg("wait_for", None, [Question(question)])
-    return task.result()
+    return (yield from outcome(Question(question)))
+
+
+def ends_where_only_a_run_can_tell(
+    plan: Callable[P, MsgGenerator[T]],
+) -> Callable[P, MsgGenerator[T]]:
+    """Have a plan that goes by what it measures end, safely, where one of bluesky's simulators gives it nothing.
+
+    It returns None then.
+    """
+
+    @wraps(plan)
+    def ending(*args: P.args, **kwargs: P.kwargs) -> MsgGenerator[T]:
+        try:
+            return (yield from plan(*args, **kwargs))
+        except OnlyARunCanTellError:
+            return None  # type: ignore[return-value]
+
+    return ending
+
+
+async def present_number(device: Any) -> float:
+    """Return the present value of a signal or motor that holds one number.
+
+    Raises
+    ------
+    DeviceError
+        If it gives none.
+    """
+    reading = device.read()
+    reading = await reading if inspect.isawaitable(reading) else reading
+    hinted = (getattr(device, "hints", None) or {}).get("fields", [])
+    for name in (*(hinted if len(hinted) == 1 else ()), device.name, *reading):
+        if name in reading:
+            return float(reading[name]["value"])
+    raise DeviceError(f"{device.name} was read and gives no number. See whether it answers.")
 
 
 async def number(signal: Any) -> float | None:
@@ -116,3 +272,53 @@ async def number(signal: Any) -> float | None:
         return float(field["value"])
     except Exception:
         return None  # A figure that nobody gives is a figure that is unknown.
+
+
+def in_some_loop(questions: Iterable[Question], within_s: float | None = None) -> list[Any]:
+    """Answer in the loop of the RunEngine, where devices live, or else in one of our own.
+
+    Parameters
+    ----------
+    questions : iterable of Question
+        What to ask.
+    within_s : float, optional
+        How long that may take, in seconds.
+
+    Returns
+    -------
+    list of asyncio.Future
+        All done.
+
+    Raises
+    ------
+    DeviceError
+        If they did not answer in time.
+    """
+    from bluesky.run_engine import call_in_bluesky_event_loop, get_bluesky_event_loop
+
+    async def ask_all() -> list[Any] | None:
+        tasks = [asyncio.ensure_future(question()) for question in questions]
+        _, pending = await asyncio.wait(tasks, timeout=within_s)
+        return None if pending else tasks
+
+    def ask(alone: bool) -> list[Any] | None:
+        if not alone:
+            with suppress(RuntimeError):  # There is no such loop.
+                answers: list[Any] | None = call_in_bluesky_event_loop(ask_all())
+                return answers
+        return asyncio.run(ask_all())
+
+    try:
+        here = asyncio.get_running_loop()
+    except RuntimeError:
+        answers = ask(False)
+    else:
+        # A notebook's loop runs already, and the RunEngine's own must not wait for itself.
+        with ThreadPoolExecutor(1) as thread:
+            answers = thread.submit(ask, here is get_bluesky_event_loop()).result()
+    if answers is None:
+        raise DeviceError(
+            "A plan was gone through without a RunEngine, and a device did not answer its question "
+            f"within {within_s:g} s. See whether it is connected, or give the plan to preflight."
+        )
+    return answers

@@ -1,10 +1,7 @@
 """Go through a plan's messages without doing them, and keep the time that they would take."""
 
-import asyncio
 import time
 from collections.abc import Hashable, Mapping
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -22,7 +19,16 @@ from ._device_facts import (
     pixels_per_second,
 )
 from ._overheads import Overheads, Spans
-from ._questions import Errand, IsRehearsal, Question, UntilExposed, asked
+from ._questions import (
+    Errand,
+    IsRehearsal,
+    PresentNumber,
+    Question,
+    UntilExposed,
+    asked,
+    in_some_loop,
+)
+from ._safety import BeamGuard
 
 #: A plan of more messages than this is taken for endless.
 MOST_MESSAGES = 2_000_000
@@ -98,6 +104,7 @@ class Rehearsal:
         self._motions: dict[int, Motion] = {}
         self._groups: dict[Hashable, list[tuple[float, str]]] = {}
         self._streams: dict[int, Taken] = {}
+        self._beams: list[Any] = []
 
     def go_through(self, plan: MsgGenerator[Any]) -> MsgGenerator[Any]:
         """Rehearse a plan; only questions to devices are passed on.
@@ -180,6 +187,8 @@ class Rehearsal:
         (wanted, *_) = message.args
         if isinstance(wanted[0], IsRehearsal):
             return [_Answer(self)]
+        if isinstance(wanted[0], PresentNumber) and id(wanted[0].device) in self._values:
+            return [_Answer(self._values[id(wanted[0].device)])]
         if all(isinstance(question, Question) for question in wanted):
             tasks: list[Any] = yield message
             return tasks
@@ -218,12 +227,15 @@ class Rehearsal:
 
     def _do_set(self, message: Msg) -> MsgGenerator[None]:
         device, value = message.obj, message.args[0]
+        if isinstance(device, BeamGuard):
+            self._beams += [device, device.beam]  # So runs say what their beam is.
+        part = "beam" if any(device is beam for beam in self._beams) else "moves"
         if hasattr(device, "set_duration_s"):
             seconds = yield from asked(lambda: device.set_duration_s(value))
-            self._promise(message, float(seconds), "beam" if isinstance(value, bool) else "moves")
+            self._promise(message, float(seconds), part)
             return
         if isinstance(value, bool) or not isinstance(value, int | float):
-            self._promise(message, 0.0, "beam" if isinstance(value, bool) else "moves")
+            self._promise(message, 0.0, part)
             return
         facts: AxisFacts = yield from self._known(device, axis_facts)
         if facts.speed is None:
@@ -348,28 +360,4 @@ def answered(plan: MsgGenerator[Any]) -> Any:
             message = plan.send(response)
         except StopIteration as stop:
             return stop.value
-        response = _in_some_loop(message.args[0])
-
-
-def _in_some_loop(questions: Any) -> list[Any]:
-    """Answer in the loop of the RunEngine, where devices live, or else in one of our own."""
-    from bluesky.run_engine import call_in_bluesky_event_loop, get_bluesky_event_loop
-
-    async def ask_all() -> list[Any]:
-        tasks = [asyncio.ensure_future(question()) for question in questions]
-        await asyncio.wait(tasks)
-        return tasks
-
-    def ask(alone: bool) -> list[Any]:
-        if not alone:
-            with suppress(RuntimeError):  # There is no such loop.
-                return list(call_in_bluesky_event_loop(ask_all()))
-        return asyncio.run(ask_all())
-
-    try:
-        here = asyncio.get_running_loop()
-    except RuntimeError:
-        return ask(False)
-    # A notebook's loop runs already, and the RunEngine's own must not wait for itself.
-    with ThreadPoolExecutor(1) as thread:
-        return thread.submit(ask, here is get_bluesky_event_loop()).result()
+        response = in_some_loop(message.args[0])

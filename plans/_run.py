@@ -18,11 +18,17 @@ from bluesky.utils import (
 from concertino import ParameterError
 
 from ._cameras import CameraSet, camera_set, collect_ledgers, collect_streams, declare_ledgers
+from ._checkpoints import checkpoints_afterwards
 from ._frames import observed_streams
 from ._protocols import Beam, FrameCamera
 from ._safety import INTERRUPTIONS, BeamGuard, Cleanup, beam_off, motor_off, run_safely
 
 _ATTEMPTS = 3
+_WITHIN_A_RUN = (
+    "An imaging plan is a run of its own and was begun within a run that is still open; nothing has "
+    "moved. Close that run first, or let the plan have a run key of its own: "
+    "bluesky.preprocessors.set_run_key_wrapper(plan, 'imaging')."
+)
 
 T = TypeVar("T")
 Block = Callable[[], MsgGenerator[Any]]
@@ -50,6 +56,7 @@ def ordered(blocks: Mapping[str, T], order: Sequence[str]) -> list[T]:
     return [blocks[name] for name in names]
 
 
+@checkpoints_afterwards
 def imaging_run(
     blocks: Iterable[Block],
     *,
@@ -93,14 +100,18 @@ def imaging_run(
 
     def body() -> MsgGenerator[None]:
         nonlocal uid, opened
-        if cameras is not None or guard is not None:
-            yield from bps.clear_checkpoint()  # A pause would take frames twice: it ends the run.
         if guard is not None:
             yield from beam_off(guard)
         for each_camera in () if cameras is None else cameras.cameras:
             yield from bps.stage(each_camera.account)
         opened = True
-        uid = yield from bps.open_run(md=dict(md))
+        try:
+            uid = yield from bps.open_run(md=dict(md))
+        except IllegalMessageSequence as error:
+            opened = False  # What is open is the run of somebody else.
+            raise ParameterError(_WITHIN_A_RUN) from error
+        if cameras is not None or guard is not None:
+            yield from bps.clear_checkpoint()  # A pause would take frames twice: it ends the run.
         if cameras is not None:
             yield from declare_ledgers(cameras)
         for block in blocks:

@@ -14,7 +14,7 @@ from concertino import ParameterError
 from concertino.units import QuantityLike, convert, convert_count
 
 from ._measuring import Measuring
-from ._parameters import check_limits, check_motor, motor_position, motor_unit
+from ._parameters import check_limits, check_motor, motor_position, motor_unit, read_number
 from ._safety import Cleanup
 
 _DROPPED = ("stage", "unstage", "close_run")
@@ -159,7 +159,7 @@ def _together(
         positions.append(motor)
         origin = 0.0
         if relative:
-            origin = yield from _present(motor)
+            origin = yield from read_number(motor)
             restore.append(partial(bps.mv, motor, origin))
         unit = yield from motor_unit(motor)
         for end, which in zip(ends, ("start", "end"), strict=True):
@@ -251,8 +251,3 @@ def _motors(args: Sequence[Any], size: int) -> list[Any]:
             f"args: {', '.join(motor.name for motor in motors)} were given; name each motor once."
         )
     return motors
-
-
-def _present(motor: Any) -> MsgGenerator[float]:
-    position = yield from bps.rd(motor)
-    return float(position)

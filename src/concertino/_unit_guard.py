@@ -6,6 +6,7 @@ from typing import Any
 
 from bluesky.utils import Msg, MsgGenerator, ensure_generator
 
+from concertino.plans import outcome_of
 from concertino.units import to_device_unit
 
 _NUMBERS = ("number", "integer")
@@ -71,8 +72,9 @@ def _converted(msg: Msg) -> MsgGenerator[Any]:
     if msg.command != "set" or not msg.args or not _may_be_quantity(msg.args[0]):
         return (yield msg)
     value = msg.args[0]
-    (asked,) = yield Msg("wait_for", None, [lambda: _data_key(msg.obj)])
-    data_key = asked.result()
+    data_key = yield from outcome_of(_data_key, msg.obj)
+    if data_key is None:  # Somebody only looks at the messages.
+        return (yield msg)
     unit = data_key.get("units") or getattr(msg.obj, "egu", None) or ""
     if isinstance(value, str) and not (unit and data_key.get("dtype", "number") in _NUMBERS):
         return (yield msg)

@@ -1,6 +1,5 @@
 """A RunEngine made ready: recorder, catalogue, baseline, progress, units, run directories."""
 
-import asyncio
 import threading
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
@@ -17,7 +16,7 @@ from concertino._run_gate import RunGate
 from concertino._session_run_engine import SessionRunEngine
 from concertino._unit_guard import UnitGuard
 from concertino.callbacks import RunLog
-from concertino.plans import Hold, Preflight, preflight, with_hold
+from concertino.plans import Hold, Preflight, outcome_of, preflight, with_hold
 from concertino.reconstruction import ReconstructionSettings
 from concertino.storage import Recorder, RunDirectories
 
@@ -283,8 +282,7 @@ class Session:
 
     def _open_in_new_directory(self, message: Msg) -> MsgGenerator[Any]:
         # A disk that is busy with the last run's frames can take long: not on the RunEngine's loop.
-        (made,) = yield Msg("wait_for", None, [lambda: asyncio.to_thread(self._new_directory)])
-        self._next = made.result()
+        self._next = yield from outcome_of(self._new_directory)
         return (yield message._replace(kwargs={**message.kwargs, **self._next}))
 
     def _new_directory(self) -> Mapping[str, Any]:

@@ -31,8 +31,8 @@ from .laboratory import Laboratory
 class Stages(Laboratory):
     """A laboratory with a sample changer and a stage of its own for each direction."""
 
-    def __init__(self, root: Path) -> None:
-        super().__init__(root)
+    def __init__(self, root: Path, **beamline: Any) -> None:
+        super().__init__(root, **beamline)
         self.x, self.y, self.changer = (
             SimulatedMotor(
                 "mm", velocity=100.0, max_velocity=100.0, acceleration_time=0.005,

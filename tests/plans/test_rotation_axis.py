@@ -4,13 +4,15 @@ import asyncio
 from pathlib import Path
 from typing import Any
 
+import bluesky.plan_stubs as bps
 import numpy as np
 import pytest
+from bluesky import Msg
 from ophyd_async.core import WatchableAsyncStatus
 
 from concertino import DeviceError, ReconstructionError
 from concertino.devices import SimulatedMotor
-from concertino.plans import align_rotation_axis, find_rotation_axis
+from concertino.plans import align_rotation_axis, find_rotation_axis, for_each
 from concertino.simulation import Phantom, needle, sphere
 
 from .process_laboratory import P, ProcessLaboratory, foam, twin
@@ -118,6 +120,38 @@ def test_stages_that_turn_the_other_way_or_too_far_are_found_out(tmp_path: Path)
     lab.close()
     assert found.iterations <= 5
     assert np.abs(left_deg(lab, tilt)).max() < 0.02
+
+
+def test_the_next_sample_waits_for_the_end_of_an_alignment(tmp_path: Path) -> None:
+    # After each look the plan may want another one: none of them is known to be the last.
+    lab = ProcessLaboratory(
+        tmp_path, twin(sphere(0.05, distance_mm=0.35), SHAPE, tilt_deg=(0.6, -0.5))
+    )
+    b = lab.beamline
+
+    def align(sample: int) -> Any:
+        md = lab.directories.new().metadata()
+        return align_rotation_axis(
+            b.camera, b.rotation, b.axis_roll, b.axis_pitch, b.beam, b.sample_stage,
+            num_views=12, **SETTINGS, md=md,
+        )  # fmt: skip
+
+    seen: list[str] = []
+
+    def note(message: Msg) -> None:
+        if message.command in ("trigger", "close_run"):
+            seen.append(message.command)
+        elif message.command == "set" and message.obj is b.focus_stage:
+            seen.append("the sample leaves")
+
+    hook: Any = note
+    lab.RE.msg_hook = hook
+    lab.RE(for_each([0, 1], align, prepare=lambda item: bps.mv(b.focus_stage, item), overlap=True))
+    lab.close()
+    assert seen.count("the sample leaves") == 2
+    first = seen[1 : seen.index("the sample leaves", 1)]
+    assert first.count("trigger") >= 24  # It looked twice at least,
+    assert first[-1] == "close_run"  # and all of it was of the first sample.
 
 
 def test_a_stage_that_does_not_move_the_axis(tmp_path: Path) -> None:

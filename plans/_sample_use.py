@@ -1,0 +1,41 @@
+"""How long a run needs its sample, said in its messages to whoever brings in the next one."""
+
+import time
+
+from ._hold import Hold
+
+
+class SampleUse:
+    """How long a run needs its sample. A run says it in a ``null`` message before each of its pieces.
+
+    Parameters
+    ----------
+    hold : Hold or None
+        Asks the run for pauses.
+    """
+
+    def __init__(self, hold: Hold | None) -> None:
+        self._hold = hold
+        self.last = False
+        self.left_s: float | None = None
+
+    @property
+    def may_leave(self) -> bool:
+        """Whether the sample may leave when what is taken now is exposed: nothing is to come after."""
+        return self.last and not (self._hold is not None and self._hold.due)
+
+    def leave(self) -> None:
+        """Say that the sample leaves: no frame of it can be taken from now on."""
+        self.left_s = time.time()
+
+    @property
+    def left(self) -> bool:
+        """Whether the sample has left."""
+        return self.left_s is not None
+
+
+class SampleToTheEnd:
+    """Said in a ``null`` message by what needs the sample to its end.
+
+    That is a series of runs, and an acquisition that goes by what it sees: nobody knows its last frame.
+    """
