@@ -317,7 +317,7 @@ def test_a_run_that_cannot_pause_flags_spoiled_frames_too(tmp_path: Path) -> Non
     made = Stages(tmp_path, memory_bytes=200 * 16 * 16 * 2, readout_rate_hz=400.0)
 
     def read_out(message: Msg) -> bool:
-        return message.command == "collect" and message.kwargs.get("name") == "projections"
+        return bool(message.command == "collect" and message.kwargs.get("name") == "projections")
 
     spoiler: Any = Spoiler(read_out)
     made.RE.msg_hook = spoiler
