@@ -103,8 +103,8 @@ class Spoiler:
             self._began_s = time.time()
         if not self._said and self._when(message):
             self._said = True
-            self.hold.request("no beam", self._began_s + 0.5)
-            threading.Timer(0.3, self.hold.release).start()
+            request = self.hold.request("no beam", self._began_s + 0.5)
+            threading.Timer(0.3, request.release).start()
 
 
 def run_spoiled(lab: Stages, when: Callable[[Msg], bool], samples: dict[str, float]) -> None:
@@ -194,7 +194,7 @@ def test_a_pause_that_ends_a_piece_early_keeps_the_sample(lab: Stages) -> None:
 
     def ask(message: Msg) -> None:
         if message.command == "stop" and message.obj is lab.beamline.camera:
-            hold.release()
+            hold.resume()
         if (
             not asked.is_set()
             and message.command == "collect"
