@@ -13,7 +13,7 @@ from typing import Any, Protocol, cast
 
 from event_model import EventPage, unpack_event_page
 
-from concertino import AlarmError, DocumentError, ParameterError
+from concertino import AlarmError, DocumentError, ParameterError, SessionError
 from concertino.documents import TomoBlock
 from concertino.frames import FrameBatch, Subscription, subscribe
 
@@ -29,14 +29,26 @@ LOG = logging.getLogger("concertino.alarms")
 _SEVERITY = {"note": logging.INFO, "warn": logging.WARNING}
 
 
+class PauseTicket(Protocol):
+    """A request to pause, which whoever made it may take back."""
+
+    def release(self) -> None:
+        """Let the scan go on, as far as this request is concerned."""
+
+
 class PauseSwitch(Protocol):
     """What can have a scan pause, such as `concertino.plans.Hold`."""
 
-    def request(self, reason: str, spoiled_since_s: float | None = None) -> None:
-        """Have the scan pause; frames exposed since a time are taken again."""
-
-    def release(self, reason: str | None = None) -> None:
-        """Let it go on, as far as this reason is concerned."""
+    def request(
+        self,
+        reason: str,
+        spoiled_since_s: float | None = None,
+        *,
+        owner: str,
+        run: str,
+        until_resumed: bool,
+    ) -> PauseTicket:
+        """Have a run pause; frames exposed since a time are taken again."""
 
 
 def default_checks() -> tuple[Check, ...]:
@@ -74,7 +86,8 @@ class ScanAlarms(FrameCallback):
     Attributes
     ----------
     alarms : list of Alarm
-        Of the last run.
+        Of the run that began last. An alarm belongs to the run that it judged: one that is found when that
+        run has ended stands in its record and in the log, and does nothing to a later run.
 
     Examples
     --------
@@ -149,14 +162,18 @@ class ScanAlarms(FrameCallback):
 
     def __call__(self, name: str, document: Mapping[str, Any]) -> None:
         """Take one document."""
+        jobs = list(self._jobs.values())
         super().__call__(name, document)
         told = [(name, document)] if name in ("descriptor", "event") else []
         if name == "event_page":
             told = [("event", event) for event in unpack_event_page(cast(EventPage, document))]
-        for job in list(self._jobs.values()) if told else ():
+        for job in jobs if told else ():
             for kind, single in told:
                 job.look(lambda examiner, k=kind, d=single: examiner.document(k, d))  # type: ignore[misc]
             job.follow_dips()
+        for job in jobs:  # Only of runs that go on: an alarm fails no other.
+            while job.errors:
+                self.report(job.errors.pop(0))
         if self._errors:
             raise self._errors.pop(0)
 
@@ -169,8 +186,8 @@ class ScanAlarms(FrameCallback):
         except DocumentError as error:
             LOG.warning("run %s is not watched: %s", start["uid"], error)
             return
-        self.alarms = []
-        self._jobs[start["uid"]] = _Job(self, start, tomo)
+        job = self._jobs[start["uid"]] = _Job(self, start, tomo)
+        self.alarms = job.alarms
 
     def stream_started(self, stream: AnnouncedStream) -> None:
         """Subscribe to the streams of images of a run that is watched."""
@@ -195,15 +212,15 @@ class ScanAlarms(FrameCallback):
         for batch in subscription:
             job.frames(stream.name, batch, every)
             subscription.acknowledge(batch.stop)
-            if self._errors:
-                raise self._errors[0]
+            if job.errors:
+                raise job.errors[0]
 
     def run_stopped(self, start: Mapping[str, Any], stop: Mapping[str, Any]) -> None:
         """Look back, and have the processing run end."""
         job = self._jobs.pop(start["uid"], None)
         if job is not None:
             job.look(lambda examiner: examiner.end())
-            job.cancel()
+            job.end()
             self._submit(job.close)
 
     def raise_later(self, job: _Job, work: Later) -> None:
@@ -211,30 +228,34 @@ class ScanAlarms(FrameCallback):
 
         def do() -> None:
             for alarm in job.found(work):
+                job.act(alarm)  # First: it happens even if it cannot be recorded.
                 job.record(alarm)
-                self._act(alarm)
 
         self._submit(do)
 
     def raise_alarm(self, job: _Job, alarm: Alarm) -> None:
         """Act on an alarm; called by any thread."""
         self._submit(lambda: job.record(alarm))
-        self._act(alarm)
+        job.act(alarm)
 
-    def _act(self, alarm: Alarm) -> None:
-        self.alarms.append(alarm)
-        LOG.log(_SEVERITY.get(alarm.level, logging.ERROR), "%s: %s", alarm.check, alarm.message)
-        if alarm.level == "fail":
-            self.report(AlarmError(f"{alarm.check}: {alarm.message}"))
-        elif alarm.level == "pause" and alarm.check != "beam current":
-            self.pause(f"{alarm.check}: {alarm.message}")
-
-    def pause(self, reason: str, spoiled_since_s: float | None = None) -> None:
-        """Have the scan pause, if that is possible."""
+    def pause(
+        self, run: str, reason: str, since_s: float | None = None, *, until_resumed: bool = True
+    ) -> PauseTicket | None:
+        """Have a run pause, if that is possible."""
         if self.hold is None:
             LOG.warning("the scan cannot be paused: no Hold was given to %s", self.name)
-        else:
-            self.hold.request(reason, spoiled_since_s)
+            return None
+        try:
+            return self.hold.request(
+                reason,
+                since_s,
+                owner=f"the alarm {self.name!r}",
+                run=run,
+                until_resumed=until_resumed,
+            )
+        except SessionError as error:  # What only looks never costs a scan.
+            LOG.warning("%s", error)
+            return None
 
     def open_record(self, stack: ExitStack, start: Mapping[str, Any]) -> ProcessingRun | None:
         """Open the processing run of a run."""
@@ -258,14 +279,17 @@ class _Job:
 
     def __init__(self, owner: ScanAlarms, start: Mapping[str, Any], tomo: TomoBlock) -> None:
         self.start, self.tomo = start, tomo
+        self.alarms: list[Alarm] = []
+        self.errors: list[AlarmError] = []
         self._owner = owner
+        self._over = False
         self._lock = threading.Lock()
         self._examiners: list[Examiner] = [check.examiner(start, tomo) for check in owner.checks]
         self._stack = ExitStack()
         self._run: ProcessingRun | None = None
-        self._opened = False
+        self._opened = self._closed = False
         self._timers: dict[BeamDips, threading.Timer] = {}
-        self._paused: set[BeamDips] = set()
+        self._paused: dict[BeamDips, PauseTicket | None] = {}
 
     def spacing(self, stream: str, samples: int) -> int:
         """Return of how many frames of a stream one is looked at."""
@@ -313,33 +337,59 @@ class _Job:
     def follow_dips(self) -> None:
         """Have the scan pause while a signal is below its limit, and for a time after that."""
         for examiner in self._dips():
-            hold, asked = self._owner.hold, examiner.asked
+            asked = examiner.asked
             if asked.level != "pause":
                 continue
             if examiner.below_since_s is not None:
                 if (timer := self._timers.pop(examiner, None)) is not None:
                     timer.cancel()
                 if examiner not in self._paused:
-                    self._paused.add(examiner)
-                    self._owner.pause(asked.reason, examiner.below_since_s - asked.lag_s)
-            elif examiner in self._paused and examiner not in self._timers and hold is not None:
-                timer = threading.Timer(asked.recovered_s, self._recovered, (examiner, hold))
+                    since_s = examiner.below_since_s - asked.lag_s
+                    self._paused[examiner] = self._owner.pause(
+                        self.start["uid"], asked.reason, since_s, until_resumed=False
+                    )
+            elif examiner in self._paused and examiner not in self._timers:
+                timer = threading.Timer(asked.recovered_s, self._recovered, (examiner,))
                 timer.daemon = True
                 self._timers[examiner] = timer
                 timer.start()
 
     def cancel(self) -> None:
         """Stop following signals: the run is over, and nothing of it is to hold the next."""
-        for timer in self._timers.values():
+        for timer in list(self._timers.values()):
             timer.cancel()
-        for examiner in self._paused:
-            if self._owner.hold is not None:
-                self._owner.hold.release(examiner.asked.reason)
+        for ticket in list(self._paused.values()):
+            if ticket is not None:
+                ticket.release()
         self._timers.clear()
         self._paused.clear()
 
+    def end(self) -> None:
+        """Note that the run is over: what is found from now on only stands in its record."""
+        self._over = True
+        self.cancel()
+
+    def act(self, alarm: Alarm) -> None:
+        """Log an alarm, and do to its run what its level says, as long as that goes on."""
+        self.alarms.append(alarm)
+        LOG.log(_SEVERITY.get(alarm.level, logging.ERROR), "%s: %s", alarm.check, alarm.message)
+        if self._over:
+            if alarm.level in ("pause", "fail"):
+                LOG.warning(
+                    "This alarm (level %s) is about run %s, which had ended when it was found: it stands "
+                    "in the record of that run, and nothing is paused or failed.",
+                    alarm.level, Path(self.start.get("run_directory", "")).name or self.start["uid"],
+                )  # fmt: skip
+        elif alarm.level == "fail":
+            self.errors.append(AlarmError(f"{alarm.check}: {alarm.message}"))
+        elif alarm.level == "pause" and alarm.check != "beam current":
+            self._owner.pause(self.start["uid"], f"{alarm.check}: {alarm.message}")
+
     def record(self, alarm: Alarm) -> None:
         """Put an alarm into the processing run, which begins with the first."""
+        if self._closed:
+            LOG.warning("%s was found too late for the record", alarm.check)
+            return
         if not self._opened:
             self._opened = True
             self._run = self._owner.open_record(self._stack, self.start)
@@ -348,22 +398,26 @@ class _Job:
 
     def close(self) -> None:
         """End the processing run."""
+        self._closed = True
         self._stack.close()
 
     def _dips(self) -> Iterator[BeamDips]:
         return (examiner for examiner in self._examiners if isinstance(examiner, BeamDips))
 
-    def _recovered(self, examiner: BeamDips, hold: PauseSwitch) -> None:
+    def _recovered(self, examiner: BeamDips) -> None:
         self._timers.pop(examiner, None)
         if examiner.below_since_s is None:
-            self._paused.discard(examiner)
-            LOG.info("%s has recovered; the scan goes on", examiner.asked.key)
-            hold.release(examiner.asked.reason)
+            ticket = self._paused.pop(examiner, None)
+            if ticket is not None:
+                LOG.info("%s has recovered; the scan goes on", examiner.asked.key)
+                ticket.release()
 
 
 def _limits(check: Check) -> dict[str, Any]:
     """Return the settings of a check, JSON-safe."""
     return {
-        name: value if isinstance(value, (int, float, str, tuple, type(None))) else value.name
+        name: value
+        if isinstance(value, (int, float, str, tuple, type(None)))
+        else str(getattr(value, "name", value))
         for name, value in vars(check).items()
     }

@@ -112,9 +112,12 @@ class Acquisition:
     def end(self) -> None:
         """Expose no more frames: those until now are all that the request is for."""
         self._ending.set()
-        self._source.stop()
         if self._thread is None:
-            self.request_stop()
+            if self.done.is_set() or self.request.retrospective is not None:
+                self.request_stop()
+            else:
+                self.start()  # It exposes nothing, and ends the stream in good order.
+        self._source.stop()
 
     @property
     def idle(self) -> bool:
@@ -151,13 +154,11 @@ class Acquisition:
     def _run(self) -> None:
         try:
             try:
-                self._source.start()
-                self.start_s = time.time()
-                self.started.set()
-                self._wake()
-                if self.request.readout == "later":
-                    self._record()
-                self._carry()
+                if self._ending.is_set():
+                    self.stream.triggered = 0
+                else:
+                    self._begin()
+                    self._carry()
             except BaseException as error:
                 self.error = self._with_account(self._as_camera_error(error))
                 self.stream.fail(self.error)
@@ -176,6 +177,14 @@ class Acquisition:
             self.started.set()
             self.done.set()
             self._wake()
+
+    def _begin(self) -> None:
+        self._source.start()
+        self.start_s = time.time()
+        self.started.set()
+        self._wake()
+        if self.request.readout == "later":
+            self._record()
 
     def _record(self) -> None:
         """Have all frames exposed into the camera's memory."""

@@ -3,11 +3,13 @@
 import asyncio
 import time
 from collections.abc import AsyncIterator, Callable
+from typing import Any
 
 import numpy as np
 from bluesky.protocols import (
     Flyable,
     Preparable,
+    Reading,
     Stageable,
     Stoppable,
     Triggerable,
@@ -18,6 +20,7 @@ from ophyd_async.core import (
     TriggerInfo,
     WatchableAsyncStatus,
     WatcherUpdate,
+    merge_gathered_dicts,
     soft_signal_r_and_setter,
     soft_signal_rw,
 )
@@ -247,6 +250,13 @@ class Camera(CameraDocuments, Triggerable, Preparable, Flyable, Stageable, Stopp
             preview = Preview(self._stream_address, stream, request.retrospective.preview_hz)
             self._set_preview(preview.address)
         return Acquisition(self.name, self.source, stream, request, wake, preview)
+
+    async def read_settings(self) -> dict[str, Reading[Any]]:
+        """Return what the frames depend on: the configuration but for what a request makes of it."""
+        self._set_pixel_size(self.source.pixel_size_um)
+        passing = (self.frames, self.preview, self.first_number)
+        signals = [signal for signal in self._configuration if signal not in passing]
+        return await merge_gathered_dicts(signal.read() for signal in signals)
 
     async def check_request(self, request: FrameRequest) -> None:
         """Check whether the camera can do what is asked, with its present settings.

@@ -8,6 +8,7 @@ from dataclasses import asdict
 from typing import Any, cast
 
 import numpy as np
+from bluesky.protocols import Reading
 from numpy.typing import NDArray
 
 from concertino import CameraError, ConcertinoError
@@ -64,6 +65,12 @@ class TangoCamera(Camera):
             subscriber_timeout_s=subscriber_timeout_s,
             name=name,
         )
+
+    async def read_settings(self) -> dict[str, Reading[Any]]:
+        """Return what the frames depend on; pixel size and shape are asked of the server."""
+        described = await asyncio.to_thread(self._client.call, "Describe")
+        cast(TangoSource, self.source).take_over(described)
+        return await super().read_settings()
 
     async def check_request(self, request: FrameRequest) -> None:
         """Check whether the server's camera can do what is asked.

@@ -12,7 +12,7 @@ from ._focus import FocusResult, focus
 from ._formulas import angular_step, maximum_velocity, projections_needed, tomograms_in_spiral
 from ._frames import take_darks, take_flats, take_frames, take_stepped_frames
 from ._grating_stepping import grating_stepping
-from ._hold import Hold
+from ._hold import Hold, HoldRequest
 from ._image_measure import ImageMeasure
 from ._overheads import Overheads
 from ._preflight import preflight
@@ -40,6 +40,7 @@ __all__ = [
     "FrameCamera",
     "GoldenRatio",
     "Hold",
+    "HoldRequest",
     "ImageMeasure",
     "LoopResult",
     "MultiTurn",

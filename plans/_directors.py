@@ -18,6 +18,7 @@ from ._overlap import with_overlap
 from ._parameters import check_motor, motor_position
 from ._safety import Cleanup, motor_off, run_safely
 from ._sample_use import SampleToTheEnd
+from ._scan_so_far import with_hold
 
 Prepare = Callable[[Any], MsgGenerator[Any]]
 PlanFactory = Callable[[Any], MsgGenerator[Any]]
@@ -55,7 +56,7 @@ def for_each(
         use; they are waited for before the next run begins. The plan must be one run. The next item is asked for
         at that moment. Frames that are found to be spoiled later are flagged in the run's stream ``pauses``.
     hold : Hold, optional
-        Holds the series between two runs.
+        Holds the series between two runs, and in them.
 
     Returns
     -------
@@ -87,8 +88,9 @@ def for_each(
     uids: list[str] = []
     moved: list[Any] = []
     yield Msg("null", None, SampleToTheEnd())
+    series = _iterate(_Items(items), plan_factory, prepare, name, overlap, hold, uids, moved)
     yield from run_safely(
-        _iterate(_Items(items), plan_factory, prepare, name, overlap, hold, uids, moved),
+        series if hold is None else with_hold(series, hold),
         stop_all(moved),
     )
     if not uids:

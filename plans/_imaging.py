@@ -262,9 +262,8 @@ def acquisitions_plan(
     scan = yield from scan_so_far()
     if scan.missing is not None:
         asked.check_one_camera("a scan of several cannot be resumed")
-    # What is missing is told by one camera as it exposes: others would not agree on it.
-    alone = not asked.cameras.others and asked.readout == "direct"
-    asked.hold = scan.hold if acquisitions.interruptible and alone else None
+    why_no_pause = _why_no_pause(asked, acquisitions)
+    asked.hold = None if why_no_pause else scan.hold
     radio = yield from motor_position(stage, asked.radio_position, "radio_position")
     flat = yield from motor_position(stage, asked.flat_position, "flat_position")
     unit = yield from motor_unit(stage)
@@ -301,17 +300,39 @@ def acquisitions_plan(
     def run(md: Mapping[str, Any], rehearsed: bool) -> MsgGenerator[str]:
         asked.hold = None if rehearsed else hold  # Nobody holds a rehearsal.
         told = None if rehearsed else scan.hold
-        frames_of = Interruptible(asked.cameras.first, takes, work(), asked.hold, told)
-        return imaging_run(
+        axes = [*acquisitions.motors.values(), stage]
+        frames_of = Interruptible(asked.cameras.first, takes, work(), asked.hold, told, axes)
+        plan = imaging_run(
             frames_of.blocks(),
             camera=asked.cameras,
             beam=beam,
-            motors=[*acquisitions.motors.values(), stage],
+            motors=axes,
             restore=[frames_of.flag_spoiled, *acquisitions.restore],
             md=md,
         )
+        return plan if rehearsed or scan.hold is None else _heard(plan, scan.hold, why_no_pause)
 
     return (yield from checked_run(run, metadata, acquisitions.max_blur_px))
+
+
+def _why_no_pause(asked: Imaging, acquisitions: Acquisitions) -> str:
+    """Return why a run cannot pause between frames; nothing if it can."""
+    if asked.cameras.others:
+        names = ", ".join(camera.name for camera in asked.cameras.cameras)
+        return f"several cameras ({names}) would not agree on which frames are missing"
+    if asked.readout != "direct":
+        return f"{asked.cameras.first.name} records its frames first and reads them out later"
+    if not acquisitions.interruptible:
+        return f"{acquisitions.plan_name} takes its frames as a whole"
+    return ""
+
+
+def _heard(plan: MsgGenerator[str], hold: Hold, why_no_pause: str) -> MsgGenerator[str]:
+    """Run a plan that hears a switch, or cannot; what was asked before waits for it."""
+    if why_no_pause:
+        yield from hold.wait()
+    with hold.scanning(why_no_pause):
+        return (yield from plan)
 
 
 def undivided(block: Callable[[], MsgGenerator[Any]]) -> Take:

@@ -3,7 +3,7 @@
 import json
 import logging
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -19,6 +19,7 @@ from ._pieces import Piece, Take, Work
 from ._questions import AboutTheRun, outcome
 from ._run import Block
 from ._sample_use import SampleUse
+from ._settings import Settings
 
 LOG = logging.getLogger(__name__)
 PAUSES = "pauses"
@@ -90,6 +91,8 @@ class Interruptible:
         Asks for pauses.
     told : Hold, optional
         Says that frames are spoiled, also to a run that cannot pause; `hold` by default.
+    axes : sequence of device
+        What moves: as the camera, it must be set after a pause as it was before.
     """
 
     def __init__(
@@ -99,8 +102,10 @@ class Interruptible:
         work: Work,
         hold: Hold | None,
         told: Hold | None = None,
+        axes: Sequence[Any] = (),
     ) -> None:
         self._told = hold if told is None else told
+        self._settings = Settings(camera, axes)
         self._camera, self._takes, self._work, self._hold = camera, takes, work, hold
         self._note = PauseNote()
         self._sample = SampleUse(hold)
@@ -139,6 +144,10 @@ class Interruptible:
             self._late = None
 
     def _take(self, piece: Piece) -> MsgGenerator[None]:
+        if self._hold is not None and self._settings.lasting:
+            yield from self._settings.note()
+            if not (yield from self._unchanged(self._hold)):
+                return
         self._sample.last = self._work.is_last(piece)
         yield Msg("null", None, self._sample)
         self._work.begin(piece)
@@ -167,13 +176,28 @@ class Interruptible:
         reason, since_s = hold.reason, hold.take_spoiled()
         self._work.spoil(since_s)
         yield from self._say("paused", reason, since_s)
-        # Nothing is under way: here, and only here, the RunEngine itself may pause, too. Stock bluesky
-        # knows no way back from clear_checkpoint; a session's RunEngine does.
-        yield Msg("checkpoint", None, anew=True)
-        yield from hold.wait()
-        yield from bps.clear_checkpoint()
+        yield from self._wait(hold)
         self._work.spoil(hold.take_spoiled())
         yield from self._say("resumed", reason, since_s)
+
+    def _wait(self, hold: Hold) -> MsgGenerator[None]:
+        """Wait until the scan may go on: nobody holds it, and all is set as it was."""
+        yield from self._settings.note()
+        with hold.checking(self._settings.check):
+            while True:
+                yield from hold.wait()
+                yield from bps.clear_checkpoint()
+                if (yield from self._unchanged(hold)):
+                    return
+                yield from self._say("paused", hold.reason, None)
+
+    def _unchanged(self, hold: Hold) -> MsgGenerator[bool]:
+        """Tell whether all is set as it was; if not, ask for a pause."""
+        changed = yield from self._settings.differences()
+        if changed:
+            LOG.warning("The scan pauses: %s", changed)
+            hold.request(changed, owner="the scan")
+        return not changed
 
     def _say(self, state: str, reason: str, since_s: float | None) -> MsgGenerator[None]:
         self._note.said = {

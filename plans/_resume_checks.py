@@ -61,14 +61,14 @@ def check_same(
     """
     then, now = _compared(run.start), _compared(metadata)
     wrong = [
-        f"{name} was {_shown(then.get(name))} and is {_shown(now.get(name))}"
+        f"{name} was {shown(then.get(name))} and is {shown(now.get(name))}"
         for name in dict.fromkeys([*then, *now])
-        if not _alike(then.get(name), now.get(name))
+        if not alike(then.get(name), now.get(name))
     ]
     exposure_s = _recorded_exposure(run, camera.name)
     if exposure_s is not None and hasattr(camera, "exposure"):
         present_s = yield from read_number(camera.exposure)
-        if not _alike(exposure_s, present_s):
+        if not alike(exposure_s, present_s):
             wrong.append(f"the exposure was {exposure_s:g} s and is {present_s:g} s")
     for device in unmoved:
         wrong += yield from _moved(run, device)
@@ -115,24 +115,26 @@ def _moved(run: Run, device: Any) -> MsgGenerator[list[str]]:
     wrong = []
     for name, reading in readings.items():
         then, now = before.get(name), reading["value"]
-        if isinstance(then, int | float) and not _alike(then, now, absolute=_TOLERANCE):
+        if isinstance(then, int | float) and not alike(then, now, absolute=_TOLERANCE):
             wrong.append(f"{name} was at {then:g} and is at {now:g}")
     yield from bps.null()
     return wrong
 
 
-def _alike(one: Any, other: Any, absolute: float = 0.0) -> bool:
+def alike(one: Any, other: Any, absolute: float = 0.0) -> bool:
+    """Whether two settings are the same, numbers but for rounding."""
     numbers = isinstance(one, int | float) and isinstance(other, int | float)
     if numbers and not (isinstance(one, bool) or isinstance(other, bool)):
         return bool(abs(one - other) <= max(absolute, 1e-9 * max(abs(one), abs(other))))
     if isinstance(one, Mapping) and isinstance(other, Mapping):
-        return set(one) == set(other) and all(_alike(one[key], other[key]) for key in one)
+        return set(one) == set(other) and all(alike(one[key], other[key]) for key in one)
     if isinstance(one, list | tuple) and isinstance(other, list | tuple):
-        return len(one) == len(other) and all(map(_alike, one, other))
+        return len(one) == len(other) and all(map(alike, one, other))
     return bool(one == other)
 
 
-def _shown(value: Any) -> str:
+def shown(value: Any) -> str:
+    """Return a setting as it is told to people."""
     if isinstance(value, Mapping) and set(value) == {"value", "unit"}:
         return f"{value['value']:g} {value['unit']}".strip()
     if isinstance(value, list | tuple) and len(value) > 4:

@@ -85,6 +85,8 @@ def answer_scan_so_far(
 def with_hold(plan: MsgGenerator[Any], hold: Hold) -> MsgGenerator[Any]:
     """Pass a plan's messages on; a scan in it pauses when a switch asks it to.
 
+    What is asked of the switch meanwhile ends with the plan, or with the run that it is about.
+
     Parameters
     ----------
     plan : generator of messages
@@ -97,4 +99,4 @@ def with_hold(plan: MsgGenerator[Any], hold: Hold) -> MsgGenerator[Any]:
         known.hold = known.hold or hold
         return known
 
-    return (yield from answer_scan_so_far(plan, with_it))
+    return (yield from answer_scan_so_far(hold.follow(plan), with_it))

@@ -45,6 +45,6 @@ class AbortOnInterrupt:
         threading.Thread(target=self._end_plan, daemon=True).start()
 
     def _end_plan(self) -> None:
-        # Without a checkpoint to return to, a pause ends the plan, and it cleans up.
         with contextlib.suppress(TransitionError):  # It is ending already.
-            self._run_engine.request_pause(False)
+            if self._run_engine.state == "running":
+                self._run_engine.abort("interrupted by Ctrl-C")

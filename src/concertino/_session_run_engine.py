@@ -2,16 +2,21 @@
 
 import gc
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
 from bluesky import Msg, RunEngine
+from bluesky.utils import TransitionError  # type: ignore[attr-defined]
 
 from concertino import SessionError
-from concertino.plans import Hold
+from concertino.plans import Hold, HoldRequest
 
-_DEFERRED = "a pause was requested of the RunEngine"
+_REASON = "a pause was requested of the RunEngine"
+
+
+class _CannotPauseError(SessionError, TransitionError):
+    """The plan that runs cannot pause; also for those who know bluesky's error only."""
 
 
 @contextmanager
@@ -28,8 +33,20 @@ def _imports_kept() -> Iterator[None]:
         gc.unfreeze()
 
 
+def say_who_holds(requests: Iterable[HoldRequest]) -> None:
+    """Tell whoever resumes a scan why it stays paused nevertheless."""
+    for request in requests:
+        print(
+            f"The scan stays paused: {request.owner} asked for it ({request.reason}), and takes it back "
+            "when that is over. RE.abort() ends the run."
+        )
+
+
 class SessionRunEngine(RunEngine):
     """A RunEngine that says what is running when a second plan is given to it.
+
+    An imaging plan pauses at its next frame boundary, be the pause deferred or immediate, and can be
+    resumed; an immediate pause that is asked for again before that ends the run.
 
     Attributes
     ----------
@@ -42,6 +59,8 @@ class SessionRunEngine(RunEngine):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         self.after_plan: list[Callable[[], object]] = []
         self.hold = Hold()
+        self._pause_asked: HoldRequest | None = None
+        self._at_once = False
         super().__init__(*args, **kwargs)
         self.register_command(  # type: ignore[no-untyped-call]
             "checkpoint", self._checkpoint_anew
@@ -65,37 +84,98 @@ class SessionRunEngine(RunEngine):
             with _imports_kept():
                 return super().__call__(*args, **metadata_kw)
         finally:
-            if self.state == "idle":
-                self.hold.release(_DEFERRED)
-            for function in self.after_plan:
-                function()
-
-    def request_pause(self, defer: bool = False) -> Any:
-        """Pause; deferred, an imaging plan does so at its next frame boundary, and can be resumed."""
-        if defer:
-            self.hold.request(_DEFERRED)
-        return super().request_pause(defer)  # type: ignore[no-untyped-call]
+            self._end_plan()
 
     def resume(self) -> Any:
-        """Go on after a pause."""
-        self.hold.release(_DEFERRED)
-        with _imports_kept():
-            return super().resume()  # type: ignore[no-untyped-call]
+        """Go on after a pause; as long as an alarm holds the scan, it waits, beam off.
+
+        Raises
+        ------
+        SessionError
+            If something was set otherwise meanwhile; the scan stays paused.
+        """
+        if self.state == "paused":
+            say_who_holds(self.hold.resume(self.loop))
+        try:
+            with _imports_kept():
+                return super().resume()  # type: ignore[no-untyped-call]
+        finally:
+            self._end_plan()
 
     def abort(self, reason: str = "") -> Any:
         """End the plan, as failed by the user."""
-        self.hold.release(_DEFERRED)
-        return super().abort(reason)  # type: ignore[no-untyped-call]
+        with self._ending_paused():
+            return super().abort(reason)  # type: ignore[no-untyped-call]
 
     def stop(self) -> Any:
         """End the plan, as done."""
-        self.hold.release(_DEFERRED)
-        return super().stop()  # type: ignore[no-untyped-call]
+        with self._ending_paused():
+            return super().stop()  # type: ignore[no-untyped-call]
 
     def halt(self) -> Any:
         """End the plan without letting it clean up."""
-        self.hold.release(_DEFERRED)
-        return super().halt()  # type: ignore[no-untyped-call]
+        with self._ending_paused():
+            return super().halt()  # type: ignore[no-untyped-call]
+
+    def forget_pause(self) -> None:
+        """Pause no more at the next checkpoint, if that was asked for."""
+        self._deferred_pause_requested = False
+
+    @contextmanager
+    def _ending_paused(self) -> Iterator[None]:
+        # Of a plan that runs, the call that runs it does what follows.
+        was_paused = self.state == "paused"
+        try:
+            yield
+        finally:
+            if was_paused:
+                self._end_plan()
+
+    def _end_plan(self) -> None:
+        if self.state == "idle":
+            self._pause_asked = None
+            for function in self.after_plan:
+                function()
+
+    async def _request_pause_coro(self, defer: bool = False) -> None:
+        """Pause. All ways to it lead here: Ctrl-C, `request_pause`, and the queue server's worker.
+
+        Raises
+        ------
+        SessionError
+            If the plan that runs can neither pause here nor later.
+        """
+        rewinds = self.resumable  # There is a checkpoint, as in bluesky's plans: it need not wait.
+        if rewinds and self.hold.waiting:
+            defer = False  # An alarm holds it: it has paused, and the RunEngine joins in.
+        if not self.state.can_pause or (rewinds and not defer):
+            return await self._pause_as_bluesky(defer)
+        why_not = self.hold.unheard
+        if why_not is not None:
+            if defer and not rewinds:
+                raise self._refused(why_not)
+            return await self._pause_as_bluesky(defer)
+        pending = self._pause_asked is not None and self._pause_asked in self.hold.requests
+        if pending and self._at_once and not defer:
+            return await self._pause_as_bluesky(False)  # Without a checkpoint that ends the run.
+        if not pending:
+            self._pause_asked = self.hold.request(_REASON, owner="the RunEngine")
+        self._at_once = not defer
+        await self._pause_as_bluesky(True)
+        if not defer:
+            print("The scan pauses at its next frame boundary. Pause at once again to end the run.")
+
+    async def _pause_as_bluesky(self, defer: bool) -> None:
+        await super()._request_pause_coro(defer)  # type: ignore[no-untyped-call]
+
+    def _refused(self, why_not: str) -> SessionError:
+        # Those who catch bluesky's error only, as its Ctrl-C does, would hide why.
+        error = _CannotPauseError(
+            f"The plan cannot pause: {why_not}. Wait for its end; an immediate pause, RE.abort() or a "
+            "second Ctrl-C end the run, beam off."
+        )
+        print(error)
+        return error
 
     async def _checkpoint_anew(self, msg: Msg) -> None:
         """Make a checkpoint, also after it was said that there is none, if it says ``anew``."""

@@ -13,7 +13,7 @@ from bluesky.utils import MsgGenerator, ProgressBarManager
 from concertino import SessionError
 from concertino._optional_device import OptionalDevice
 from concertino._run_gate import RunGate
-from concertino._session_run_engine import SessionRunEngine
+from concertino._session_run_engine import SessionRunEngine, say_who_holds
 from concertino._unit_guard import UnitGuard
 from concertino.callbacks import RunLog
 from concertino.plans import Hold, Preflight, outcome_of, preflight, with_hold
@@ -142,11 +142,17 @@ class Session:
         """Let runs begin whatever a suspender says."""
         self._gate.remove(suspender)
 
-    def pause(self, reason: str = "on request", spoiled_since_s: float | None = None) -> None:
+    def pause(
+        self,
+        reason: str = "on request",
+        spoiled_since_s: float | None = None,
+        *,
+        next_run: bool = False,
+    ) -> None:
         """Have the running scan pause at its next frame boundary; callable from any thread.
 
         The beam goes off, the frames until then are safe, the axes return. `resume` has the scan take
-        what is missing, in the same run. The next scan waits before it begins, if none is running.
+        what is missing, in the same run. In a series the request counts until the series ends.
 
         Parameters
         ----------
@@ -154,19 +160,41 @@ class Session:
             Why; it stands in the run.
         spoiled_since_s : float, optional
             Frames exposed at or after this time, in seconds since the epoch, are taken again.
+        next_run : bool
+            Have the next run wait before its first frame where none can pause now, instead of refusing.
+
+        Raises
+        ------
+        SessionError
+            If no plan is running, or one that cannot pause.
         """
-        self.hold.request(reason, spoiled_since_s)
+        if next_run:
+            self.hold.request(reason, spoiled_since_s, next_run=True)
+        else:
+            self.hold.pause(reason, spoiled_since_s)
 
     def resume(self) -> Any:
         """Let the scan go on that was paused; it takes what is missing.
+
+        What an alarm such as `BeamCurrent` holds goes on when the alarm is over: until then the scan
+        stays paused, and this says so.
 
         Returns
         -------
         Any
             What ``RE.resume()`` returns, if it was the RunEngine that paused.
+
+        Raises
+        ------
+        SessionError
+            If something was set otherwise meanwhile, such as the exposure; the scan stays paused.
         """
-        self.hold.release()
-        return self.RE.resume() if self.RE.state == "paused" else None
+        paused, own = self.RE.state == "paused", isinstance(self.RE, SessionRunEngine)
+        if not (paused and own):
+            say_who_holds(self.hold.resume(self.RE.loop))
+        if own and not paused:
+            self.RE.forget_pause()
+        return self.RE.resume() if paused else None
 
     def preflight(self, plan: MsgGenerator[Any], **limits: Any) -> Preflight:
         """Return what a plan will do and need in this session, without moving anything.

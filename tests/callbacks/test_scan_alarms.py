@@ -291,12 +291,15 @@ class Switch:
         self.calls: list[tuple[str, str]] = []
         self.since_s: float | None = None
 
-    def request(self, reason: str, spoiled_since_s: float | None = None) -> None:
+    def request(
+        self, reason: str, spoiled_since_s: float | None = None, **belongs: Any
+    ) -> "Switch":
         self.calls.append(("request", reason))
         self.since_s = spoiled_since_s
+        return self
 
-    def release(self, reason: str | None = None) -> None:
-        self.calls.append(("release", str(reason)))
+    def release(self) -> None:
+        self.calls.append(("release", self.calls[-1][1]))
 
 
 def test_a_current_that_recovers_releases_what_it_asked_for(hutch: Hutch) -> None:

@@ -10,6 +10,7 @@ import bluesky.plan_stubs as bps
 import bluesky.plans as bp
 import bluesky.preprocessors as bpp
 import pytest
+from bluesky import Msg
 from bluesky.utils import FailedStatus, MsgGenerator
 from ophyd_async.core import DetectorTrigger, TriggerInfo
 
@@ -405,3 +406,24 @@ def test_no_address_when_there_is_no_stream(scans: Scans) -> None:
     scans.RE(bps.stage(camera, wait=True))
     address = asyncio.run_coroutine_threadsafe(camera.frames.get_value(), scans.RE.loop)
     assert address.result() == ""
+
+
+@pytest.mark.parametrize("trigger", ["internal", "software"])
+def test_a_stream_that_ends_before_its_first_frame_is_a_whole_one_of_none(
+    scans: Scans, trigger: Any
+) -> None:
+    camera = make_camera()
+    scans.RE.subscribe(Reader(read_all))
+
+    def plan() -> MsgGenerator[None]:
+        yield from bps.prepare(camera, FrameRequest(7, "frames", trigger=trigger), wait=True)
+        yield from bps.declare_stream(camera, name="frames", collect=True)
+        yield Msg("stop", camera)
+        yield from bps.complete(camera, wait=True)
+        yield from bps.unstage(camera, wait=True)
+        yield Msg("collect", camera, name="frames", return_payload=False)
+
+    scans.RE(bpp.run_wrapper(bpp.stage_wrapper(plan(), [camera.account])))
+    (stop,) = scans.find("stop")
+    assert stop["exit_status"] == "success"
+    assert scans.find("stream_datum") == []

@@ -104,13 +104,13 @@ def test_pause_between_iterations_and_resume(lab: Stages) -> None:
 
     def experiment(item: int) -> MsgGenerator[Any]:
         if item == 1:
-            hold.request("lunch")
-            threading.Timer(0.6, hold.release).start()
+            request = hold.request("lunch")
+            threading.Timer(0.6, request.release).start()
         return lab.experiment(item)
 
     lab.RE(for_each(range(3), experiment, hold=hold))
     times = [doc["time"] for kind, doc in lab.documents if kind in ("start", "stop")]
-    # The run that goes on ends; only then is waited.
+    # The second run waits before its first frame, and the third for the second.
     assert len(times) == 6
     assert times[4] - times[2] >= 0.55
     assert {doc["exit_status"] for kind, doc in lab.documents if kind == "stop"} == {"success"}

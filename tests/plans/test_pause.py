@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from concertino.documents import validate_run
-from concertino.plans import Hold, with_hold
+from concertino.plans import Hold, HoldRequest, with_hold
 from concertino.storage import StoredScan, open_run
 from concertino.testing import check_safe_end, run_with_fault
 
@@ -41,6 +41,7 @@ class Asker:
         self.stream, self.count, self.hold, self.look = stream, count, hold, look
         self.seen: list[Any] = []
         self.asked_s = 0.0
+        self.request: HoldRequest | None = None
         self.since_s: float | None = None
         self._streams: dict[str, str] = {}
 
@@ -54,13 +55,14 @@ class Asker:
             stop = document.get("indices", {}).get("stop", document.get("seq_num"))
             if stop >= self.count and not self.asked_s:
                 self.asked_s = time.time()
-                self.hold.request("lunch", self.since_s)
+                self.request = self.hold.request("lunch", self.since_s)
         if name == "event" and document["data"].get("pause-state") == "paused":
             threading.Timer(0.2, self._release).start()
 
     def _release(self) -> None:
         self.seen.append(self.look())
-        self.hold.release("lunch")
+        if self.request is not None:
+            self.request.release()
 
 
 def run_paused(
@@ -194,8 +196,8 @@ def test_a_request_that_was_released_before_it_was_seen_counts(laboratory: Labor
         def __call__(self, kind: str, document: Mapping[str, Any]) -> None:
             self.since_s = time.time() - 0.02
             super().__call__(kind, document)
-            if self.asked_s:
-                self.hold.release()
+            if self.request is not None:
+                self.request.release()
 
     asker = Blip("projections", 10, Hold())
     documents = run_paused(laboratory, "step_tomography", asker)
@@ -224,15 +226,17 @@ def test_two_pauses_in_darks_and_projections(laboratory: Laboratory) -> None:
 def test_a_hold_has_several_reasons() -> None:
     hold = Hold()
     assert not hold.requested
-    hold.request("ring current 3 mA", 20.0)
-    hold.request("vacuum", 10.0)
-    hold.request("vacuum", 30.0)
+    ring = hold.request("ring current 3 mA", 20.0)
+    vacuum = [hold.request("vacuum", since_s) for since_s in (10.0, 30.0)]
     assert hold.reason == "ring current 3 mA; vacuum"
-    hold.release("ring current 3 mA")
+    ring.release()
+    ring.release()
     assert hold.requested
     assert hold.take_spoiled() == 10
     assert hold.take_spoiled() is None
-    hold.release("vacuum")
+    vacuum[0].release()
+    assert hold.requested
+    vacuum[1].release()
     assert not hold.requested
     assert not hold.due
     assert hold.reason == "ring current 3 mA; vacuum"  # Why it was asked for the last time.

@@ -12,7 +12,7 @@ import pytest
 from bluesky import Msg
 from bluesky.utils import MsgGenerator
 
-from concertino import ParameterError
+from concertino import ParameterError, SessionError
 from concertino.callbacks import FrameConsumer
 from concertino.plans import Hold, beam_on, change_samples, for_each, with_hold, xy_scan
 from concertino.storage import StoredScan, open_run
@@ -97,14 +97,19 @@ class Spoiler:
         self._when = when
         self._said = False
         self._began_s = 0.0
+        self.refused = ""
 
     def __call__(self, message: Msg) -> None:
         if message.command == "kickoff":
             self._began_s = time.time()
         if not self._said and self._when(message):
             self._said = True
-            self.hold.request("no beam", self._began_s + 0.5)
-            threading.Timer(0.3, self.hold.release).start()
+            try:
+                request = self.hold.request("no beam", self._began_s + 0.5)
+            except SessionError as error:
+                self.refused = str(error)  # It cannot pause, and is told nevertheless.
+            else:
+                threading.Timer(0.3, request.release).start()
 
 
 def run_spoiled(lab: Stages, when: Callable[[Msg], bool], samples: dict[str, float]) -> None:
@@ -194,7 +199,7 @@ def test_a_pause_that_ends_a_piece_early_keeps_the_sample(lab: Stages) -> None:
 
     def ask(message: Msg) -> None:
         if message.command == "stop" and message.obj is lab.beamline.camera:
-            hold.release()
+            hold.resume()
         if (
             not asked.is_set()
             and message.command == "collect"
@@ -323,6 +328,7 @@ def test_a_run_that_cannot_pause_flags_spoiled_frames_too(tmp_path: Path) -> Non
     made.RE.msg_hook = spoiler
     plan = made.plan("radiography", num_projections=200, readout="later")
     made.RE(with_hold(plan, spoiler.hold))
+    assert "the scan cannot pause: camera records its frames first" in spoiler.refused
     (note,) = notes(made, 0)
     assert (note["state"], note["reason"]) == ("spoiled", "no beam")
     ((first, stop),) = json.loads(note["again"])["projections"]

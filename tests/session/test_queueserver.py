@@ -1,16 +1,20 @@
 """The start-up module in a real queue server."""
 
 import json
+import shutil
 import subprocess
 import sys
+import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 import zmq
 from ophyd_async.testing import find_free_port
+
+from concertino.storage import StoredScan, open_run
 
 pytest.importorskip("bluesky_queueserver")
 
@@ -52,6 +56,12 @@ class Manager:
     def close(self) -> None:
         self._context.term()
 
+    def until(self, condition: Callable[[], Any], what: str) -> None:
+        deadline = time.monotonic() + WAIT_S
+        while not condition():
+            assert time.monotonic() < deadline, f"{what} within {WAIT_S:g} s"
+            time.sleep(0.1)
+
     def wait_for(self, key: str, value: Any) -> dict[str, Any]:
         deadline = time.monotonic() + WAIT_S
         while (status := self.ask("status"))[key] != value:
@@ -61,16 +71,26 @@ class Manager:
 
 
 @pytest.fixture(scope="module")
-def redis() -> Iterator[str]:
-    fakeredis = pytest.importorskip("fakeredis")
-    import threading
-
+def redis(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     port = find_free_port()
-    server = fakeredis.TcpFakeServer(("127.0.0.1", port), server_type="redis")
-    threading.Thread(target=server.serve_forever, daemon=True).start()
+    if (program := shutil.which("redis-server")) is not None:
+        directory = tmp_path_factory.mktemp("redis")
+        server = subprocess.Popen(
+            [program, "--port", str(port), "--bind", "127.0.0.1", "--save", "", "--dir", str(directory)],
+            stdout=subprocess.DEVNULL,
+        )  # fmt: skip
+        try:
+            yield f"127.0.0.1:{port}"
+        finally:
+            server.terminate()
+            server.wait(WAIT_S)
+        return
+    fakeredis = pytest.importorskip("fakeredis")
+    fake = fakeredis.TcpFakeServer(("127.0.0.1", port), server_type="redis")
+    threading.Thread(target=fake.serve_forever, daemon=True).start()
     yield f"127.0.0.1:{port}"
-    server.shutdown()
-    server.server_close()
+    fake.shutdown()
+    fake.server_close()
 
 
 @pytest.fixture(scope="module")
@@ -195,3 +215,53 @@ def test_preflight_moves_nothing(manager: Manager) -> None:
     assert [row["frames"] for row in figures["streams"]] == [3, 3, 60]
     assert figures["disk_free_bytes"] > figures["disk_bytes"]
     assert sorted(path.name for path in manager.data.glob("scan_*")) == runs
+
+
+@pytest.mark.parametrize("option", ["deferred", "immediate"])
+def test_a_scan_is_paused_and_resumed(manager: Manager, option: str) -> None:
+    before = manager.wait_for("manager_state", "idle")["items_in_history"]
+    scan = {**SCAN, "kwargs": {**SCAN["kwargs"], "num_projections": 1500}}  # type: ignore[dict-item]
+    added = manager.ask("queue_item_add", item=scan, user="test", user_group="primary")
+    assert added["success"], added
+    known = set(manager.data.glob("scan_*"))
+    assert manager.ask("queue_start")["success"]
+    manager.until(lambda: any(
+        (made / "projections").is_dir() and len(list((made / "projections").iterdir())) > 5
+        for made in set(manager.data.glob("scan_*")) - known
+    ), "projections are stored")  # fmt: skip
+    answer = manager.ask("re_pause", option=option)
+    assert answer["success"], answer
+    status = manager.wait_for("manager_state", "paused")
+    assert status["re_state"] == "paused"
+    assert status["items_in_history"] == before
+    # What was paused is half a run, and says so: it is neither over nor is the beam on.
+    (directory,) = (d for d in set(manager.data.glob("scan_*")) - known if d.name.count("_") == 1)
+    lines = [json.loads(line) for line in (directory / "documents.jsonl").read_text().splitlines()]
+    assert lines[-1][0] != "stop"
+    assert manager.ask("re_resume")["success"]
+    manager.wait_for("items_in_history", before + 1)
+    last = manager.ask("history_get")["items"][-1]
+    assert last["result"]["exit_status"] == "completed", last["result"]
+    manager.wait_for("manager_state", "idle")
+    run = open_run(directory)
+    assert run.exit_status == "success"
+    stored = StoredScan(run)
+    assert stored.missing("projections") == ()
+    assert len([name for name in run.streams if name.startswith("projections_from_")]) == 1
+    assert run["pauses"].events[0]["data"]["pause-state"] == "paused"
+
+
+def test_a_scan_that_is_paused_is_aborted(manager: Manager) -> None:
+    before = manager.wait_for("manager_state", "idle")["items_in_history"]
+    scan = {**SCAN, "kwargs": {**SCAN["kwargs"], "num_projections": 1500}}  # type: ignore[dict-item]
+    assert manager.ask("queue_item_add", item=scan, user="test", user_group="primary")["success"]
+    assert manager.ask("queue_start")["success"]
+    manager.until(lambda: manager.ask("re_runs")["run_list"], "a run is open")
+    assert manager.ask("re_pause", option="immediate")["success"]
+    manager.wait_for("manager_state", "paused")
+    assert manager.ask("re_abort")["success"]
+    manager.wait_for("items_in_history", before + 1)
+    last = manager.ask("history_get")["items"][-1]
+    assert last["result"]["exit_status"] == "aborted", last["result"]
+    manager.wait_for("manager_state", "idle")
+    assert manager.ask("queue_clear")["success"]
