@@ -15,7 +15,6 @@ from concertino._errors import FrameStreamError
 
 from ._addresses import Address, parse_address
 from ._batch import Delivery
-from ._connection import Connection
 from ._gate import Gate
 from ._hello import Hello
 from ._keys import KEYS_VARIABLE, Keys, process_keys
@@ -90,9 +89,7 @@ class TcpTransport(Transport):
         where = parse_address(address)
         host, port = _host_and_port(where, default_port="")
         keys = _keys_for(where, host)
-        socket = connect_dealer(f"tcp://{host}:{port}", address, _HEARTBEAT_S, keys, where.key)
-        refused = keys.refused(address) if keys is not None and where.key else ""
-        connection = Connection(socket, refused)
+        connection = connect_dealer(f"tcp://{host}:{port}", address, _HEARTBEAT_S, keys, where.key)
         messages = _MESSAGES_WITHIN if _is_loopback(host) else _MESSAGES_UNDER_WAY
         computer = self.computer()
         hello = Hello(address, where.path, name, delivery, messages, computer, part)
