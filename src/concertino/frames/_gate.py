@@ -149,9 +149,12 @@ class Gate(Endpoint):
         )
         failure.__cause__ = error
         self._stream.fail(failure)
-        self._stream.notify()
-        for identity in list(self._peers):
+        for identity, peer in self._peers.items():
+            with self._stream.changed:
+                self._stream.flow.fail_party(peer.party, str(failure))
+                self._stream.changed.notify_all()
             self._send(identity, (Refusal(str(failure)), None))
+        self._stream.notify()
 
     def _nap_after(self, messages: int) -> int:
         """Return how long nobody needs to be heard after so many messages, in milliseconds."""

@@ -66,6 +66,7 @@ class Handshake:
         self._monitor = socket.get_monitor_socket(_EVENTS)
         self._connected = False
         self._spoken = False
+        self._failed = False
         self._cut = False
         self._dropped_s: float | None = None
         self.problem = ""
@@ -114,12 +115,12 @@ class Handshake:
 
     def _note(self, event: int, value: int) -> None:
         if event == zmq.EVENT_CONNECTED:
-            self._connected = True
+            self._connected, self._spoken, self._failed = True, False, False
         elif event == zmq.EVENT_HANDSHAKE_SUCCEEDED:
             self._spoken, self._cut = True, False
         elif event == zmq.EVENT_HANDSHAKE_FAILED_NO_DETAIL:
             # The line was cut; ZeroMQ connects anew.
-            self._cut, self._spoken = True, False
+            self._cut = self._failed = True
         elif event == zmq.EVENT_CONNECT_RETRIED:
             self._dropped_s = None
         elif self.problem:
@@ -132,7 +133,7 @@ class Handshake:
                 self._keys_differ() if value == _MECHANISM_MISMATCH else self._no_stream()
             )
         elif event == zmq.EVENT_DISCONNECTED:
-            if not (self._cut or self._spoken):
+            if not (self._failed or self._spoken):
                 self.problem = self._no_stream()
             self._dropped_s = time.monotonic()
             self._spoken = False
