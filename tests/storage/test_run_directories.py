@@ -78,11 +78,15 @@ def test_without_separate_scans_the_root_takes_one_run(tmp_path: Path) -> None:
 
 def test_a_start_document_that_names_its_directory_gets_that(tmp_path: Path) -> None:
     directories = RunDirectories(tmp_path)
-    assert directories({"uid": "x", "run_directory": "/data/scan_0005"}) == Path("/data/scan_0005")
+    named = tmp_path / "scan_0005"
+    assert directories({"uid": "x", "run_directory": str(named)}) == named
     assert directories({"uid": "y"}) == tmp_path / "scan_0001"
 
 
-@pytest.mark.parametrize("pattern", ["scan", "{}_{}", "a/{:04d}", "{name}", "scan_{:04d"])
+@pytest.mark.parametrize(
+    "pattern",
+    ["scan", "{}_{}", "a/{:04d}", "{name}", "scan_{:04d", "{:04d}\\x", "..{}", "{}\0", "{:0300d}"],
+)
 def test_a_pattern_without_exactly_one_number_is_refused(tmp_path: Path, pattern: str) -> None:
     with pytest.raises(ParameterError, match=re.escape(repr(pattern))):
         RunDirectories(tmp_path, pattern)

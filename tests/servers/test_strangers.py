@@ -1,0 +1,98 @@
+"""What a server does when a stranger is where a publisher should be, or asks for what is none of its own."""
+
+import socket
+from pathlib import Path
+
+import pytest
+import zmq
+
+from concertino import FrameStreamError, StorageError
+from concertino.callbacks import Accumulator
+from concertino.callbacks.remote import RemoteCallback, RemoteImageWriter
+from concertino.devices import SimulatedBeamline, TangoCamera
+from concertino.frames import Relay
+from concertino.plans import radiography
+from concertino.session import open_session
+from concertino.storage import open_run
+
+from .conftest import Start, free_port
+
+
+def scan(camera: TangoCamera, beamline: SimulatedBeamline, frames: int = 20) -> object:
+    return radiography(
+        camera, beamline.beam, beamline.sample_stage,
+        radio_position=0, flat_position=1, num_darks=2, num_flats=2, num_projections=frames,
+    )  # fmt: skip
+
+
+def test_a_writer_whose_way_leads_to_another_program_says_so_and_serves_the_next_run(
+    tmp_path: Path, start: Start
+) -> None:
+    place = f"tcp://127.0.0.1:{free_port()}"
+    camera_server = start(
+        "camera", "--source", "simulated", "--shape", "16x24", "--stream", f"{place}/*"
+    )
+    beamline = SimulatedBeamline(shape=(8, 8))
+    with zmq.Context() as context, context.socket(zmq.PUB) as theirs:
+        port = theirs.bind_to_random_port("tcp://127.0.0.1")
+        way = f"tcp://127.0.0.1:{port}"
+        writer_server = start("writer", "-d", str(tmp_path / "writer"), "--via", f"{place}={way}")
+        with open_session(tmp_path / "session", progress=False, catalog=False) as session:
+            writer = RemoteImageWriter(writer_server.address, timeout_s=60)
+            session.subscribe(writer)
+            camera = TangoCamera(camera_server.address)
+            with pytest.raises(
+                FrameStreamError, match="listens another program, not a frame stream"
+            ):
+                session.RE(scan(camera, beamline))
+            assert not beamline.shutter.is_open
+            theirs.close(0)
+            with Relay(place, way):
+                session.RE(scan(camera, beamline))
+            run = open_run(writer.run_directory)
+    assert run.exit_status == "success"
+    assert len(run.frames("projections")) == 20
+    assert run.frames("projections").verify() == []
+
+
+def test_files_go_where_the_server_was_told_and_nowhere_else(tmp_path: Path, start: Start) -> None:
+    data, other, forbidden = tmp_path / "data", tmp_path / "other", tmp_path / "forbidden"
+    forbidden.mkdir()
+    server = start("writer", "-d", str(data), "--root", str(other))
+    (data / "link").symlink_to(forbidden)
+    hint = "the writer server uses other places only if it was started with --root DIR"
+    for place in (str(forbidden), "../forbidden", "/", f"{other}/../forbidden", "link/inside"):
+        with pytest.raises(StorageError, match=f"and not in {data} or {other}: nothing.*{hint}"):
+            RemoteCallback(server.address, "writer", {"directory": place})
+    for place in ("inside", str(other / "beamtime")):
+        RemoteCallback(server.address, "writer", {"directory": place}).close()
+    assert list(forbidden.iterdir()) == []
+
+    beamline = SimulatedBeamline(shape=(8, 8))
+    camera = TangoCamera(start("camera", "--source", "simulated", "--shape", "16x24").address)
+    writer = RemoteCallback(server.address, "writer", {"directory": str(other / "beamtime")})
+    with open_session(tmp_path / "session", progress=False, catalog=False) as session:
+        session.subscribe(writer)
+        session.RE(scan(camera, beamline))
+        # A run of somebody else on the server's computer is none of the server's.
+        with pytest.raises(StorageError, match=hint):
+            writer.replay(str(session.directory / "scan_0001"), Accumulator())
+    assert len(list((other / "beamtime" / "scan_0001" / "projections").glob("*.tif"))) == 20
+
+
+def test_slices_go_where_the_server_was_told_and_nowhere_else(tmp_path: Path, start: Start) -> None:
+    server = start("reconstruction", "-d", str(tmp_path / "slices"))
+    with pytest.raises(
+        StorageError, match=r"reconstruction server uses other places only if it was"
+    ):
+        RemoteCallback(server.address, "reconstruction", {"directory": str(tmp_path / "forbidden")})
+    RemoteCallback(server.address, "reconstruction", {"directory": "inside"}).close()
+
+
+def test_a_server_outlives_junk_at_its_port(tmp_path: Path, start: Start) -> None:
+    server = start("writer", "-d", str(tmp_path / "data"))
+    host, _, port = server.address.partition(":")
+    for junk in (b"", b"GET / HTTP/1.1\r\n\r\n", b"\xff" * 4096, bytes(65536)):
+        with socket.create_connection((host, int(port)), timeout=10) as stranger:
+            stranger.sendall(junk)
+    assert RemoteImageWriter(server.address).runs() == []
