@@ -111,10 +111,13 @@ class CallbackServer(Served):
         self.lease.take(asked["session"])
         if self._open:
             raise SessionError(f"The {self.KIND} server is in a run; configure it before or after.")
+        try:
+            made = self.make_callback(asked["configuration"])
+        finally:
+            self.lease.release(asked["session"])
         if hasattr(self._callback, "close"):
             self._callback.close()
-        self._callback = self.make_callback(asked["configuration"])
-        self.lease.release(asked["session"])
+        self._callback = made
 
     @json_command
     def Document(self, asked: dict[str, Any]) -> Any:
