@@ -7,6 +7,7 @@ import os
 import threading
 import time
 import weakref
+from contextlib import suppress
 from typing import TYPE_CHECKING, cast
 
 import zmq
@@ -14,6 +15,7 @@ import zmq
 from concertino._errors import FrameStreamError, ParameterError
 
 from ._batch import Delivery
+from ._door import Door
 from ._flow import Party
 from ._messages import (
     VERSION,
@@ -48,6 +50,8 @@ _NAP_MS = 1
 #: together: each waking of this thread takes the interpreter from the one that publishes.
 _LONG_NAP_MS = 8
 _JOIN_S = 5.0
+#: How often strangers are looked after.
+_WATCH_MS = 20
 #: What changes nothing for the publisher.
 _NO_NEWS = (Credit, Newest, Alive)
 
@@ -61,6 +65,8 @@ class Gate(Endpoint):
         What is served.
     socket : zmq.Socket
         Bound; the gate's thread uses and closes it.
+    door : Door
+        Of that socket.
     address : str
         What subscribers connect to.
     path : str
@@ -75,6 +81,7 @@ class Gate(Endpoint):
         self,
         stream: FrameStream,
         socket: zmq.Socket[bytes],
+        door: Door,
         address: str,
         path: str,
         memory: Memory | None,
@@ -83,6 +90,8 @@ class Gate(Endpoint):
         self.address = address
         self._stream = stream
         self._socket = socket
+        self._door = door
+        door.be_patient(stream.timeout_s)
         self._path = path
         self._memory = memory
         self._computer = computer
@@ -118,15 +127,22 @@ class Gate(Endpoint):
         bell.register(self._bell, zmq.POLLIN)
         both.register(self._bell, zmq.POLLIN)
         both.register(self._socket, zmq.POLLIN)
+        both.register(self._door.monitor, zmq.POLLIN)
         flow, heard_s = self._stream.flow, 0.0
         look_ms, nap_ms = int(1000 * self._look_s), _NAP_MS
         try:
             while not self._closing:
                 rested = time.monotonic() - heard_s >= nap_ms / 1000
                 nap = not (rested or flow.wants_credit or flow.ended)
-                events = dict(bell.poll(nap_ms) if nap else both.poll(look_ms))
+                events = dict(
+                    bell.poll(nap_ms)
+                    if nap
+                    else both.poll(_WATCH_MS if self._door.waiting else look_ms)
+                )
                 if self._bell in events:
                     os.eventfd_read(self._bell)
+                if self._door.monitor in events or self._door.waiting:
+                    self._door.look()
                 if self._socket in events:
                     nap_ms = self._nap_after(self._hear())
                     heard_s = time.monotonic()
@@ -138,6 +154,7 @@ class Gate(Endpoint):
         finally:
             # Nobody waits for a publisher that does not serve: it is as unreachable as after its end.
             self._closing = True
+            self._door.close()
             self._socket.close()
 
     def _end_with(self, error: Exception) -> None:
@@ -169,16 +186,29 @@ class Gate(Endpoint):
         while count < _MESSAGES_AT_ONCE and int(self._socket.getsockopt(zmq.EVENTS)) & zmq.POLLIN:
             count += 1
             try:
-                identity, *parts = self._socket.recv_multipart(zmq.NOBLOCK)
+                line, identity, parts = self._receive()
             except zmq.Again:
                 break
             for outgoing in self._answer(identity, parts):
                 self._send(identity, outgoing)
+            if line is not None and identity in self._peers:
+                self._door.admit(line)
         if self._news > before:
             with self._stream.changed:
                 self._stream.changed.notify_all()
             self._stream.notify()
         return count
+
+    def _receive(self) -> tuple[int | None, bytes, list[bytes]]:
+        """Return the next message, and the number of the line it came on if somebody waits at the door."""
+        if not self._door.waiting:
+            identity, *parts = self._socket.recv_multipart(zmq.NOBLOCK)
+            return None, identity, parts
+        frames = self._socket.recv_multipart(zmq.NOBLOCK, copy=False)
+        line = -1
+        with suppress(zmq.ZMQError):  # those who speak a very old protocol have none
+            line = int(frames[0].get(zmq.SRCFD))
+        return line, frames[0].bytes, [frame.bytes for frame in frames[1:]]
 
     def _answer(self, identity: bytes, parts: list[bytes]) -> list[Outgoing]:
         """Act on a message and return the answers; whoever breaks the protocol is refused, nobody else."""

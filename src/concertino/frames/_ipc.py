@@ -48,8 +48,8 @@ class IpcTransport(Transport):
             name = f"{os.getpid()}-{secrets.token_hex(4)}"
             where = replace(where, place=name, path=where.path or secrets.token_hex(8))
         assert isinstance(stream.ring, SharedRing)
-        socket = bind_router(_endpoint(where), str(where))
-        return Gate(stream, socket, str(where), where.path, stream.ring.memory)
+        socket, door = bind_router(_endpoint(where), str(where))
+        return Gate(stream, socket, door, str(where), where.path, stream.ring.memory)
 
     def connect(
         self,

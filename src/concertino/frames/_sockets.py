@@ -13,6 +13,7 @@ from zmq.auth.thread import ThreadAuthenticator
 from concertino._errors import FrameStreamError
 
 from ._connection import Connection
+from ._door import Door
 from ._handshake import Peering
 from ._keys import Keys
 from ._messages import MOST_UNDER_WAY, SUBSCRIBER_BYTES
@@ -83,8 +84,8 @@ def bind_router(
     heartbeat_s: float = 0.0,
     keys: Keys | None = None,
     send_buffer_bytes: int = -1,
-) -> zmq.Socket[bytes]:
-    """Return a ROUTER socket that listens; with keys only to those who are allowed.
+) -> tuple[zmq.Socket[bytes], Door]:
+    """Return a ROUTER socket that listens, and its door; with keys only to those who are allowed.
 
     The system chooses the size of its send buffer when it is negative.
 
@@ -102,6 +103,7 @@ def bind_router(
     if keys is not None:
         _admit(keys)
         keys.serve(socket)
+    door = Door(socket)
     deadline = time.monotonic() + _BIND_S
     while True:
         try:
@@ -111,6 +113,7 @@ def bind_router(
             if error.errno == zmq.EADDRINUSE and time.monotonic() < deadline:
                 time.sleep(0.005)
                 continue
+            door.close()
             socket.close(0)
             if error.errno == zmq.EADDRINUSE:
                 raise FrameStreamError(
@@ -119,7 +122,7 @@ def bind_router(
             raise FrameStreamError(
                 f"A frame stream cannot be reached at {address}: {error.strerror}."
             ) from error
-        return socket
+        return socket, door
 
 
 def connect_dealer(

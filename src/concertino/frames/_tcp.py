@@ -66,15 +66,15 @@ class TcpTransport(Transport):
                 KEYS_VARIABLE,
             )
         buffer_bytes = _SEND_BUFFER_WITHIN_BYTES if _is_loopback(host) else -1
-        socket = bind_router(endpoint, str(where), _HEARTBEAT_S, keys, buffer_bytes)
+        socket, door = bind_router(endpoint, str(where), _HEARTBEAT_S, keys, buffer_bytes)
         bound = socket.getsockopt_string(zmq.LAST_ENDPOINT).rpartition(":")[2]
         shown = sockets.gethostname() if host in _ANYWHERE else host
         key = "" if keys is None else keys.fingerprint
         where = replace(where, place=f"{shown}:{bound}", key=key)
         if isinstance(stream.ring, SharedRing):
             memory, computer = stream.ring.memory, self.computer()
-            return Gate(stream, socket, str(where), where.path, memory, computer)
-        return Gate(stream, socket, str(where), where.path, None)
+            return Gate(stream, socket, door, str(where), where.path, memory, computer)
+        return Gate(stream, socket, door, str(where), where.path, None)
 
     def connect(
         self,
