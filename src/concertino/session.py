@@ -58,7 +58,7 @@ class Session:
         self.RE: Any = run_engine or SessionRunEngine({}, **_interrupts())
         self.RE.md.update(md or {})
         self.RE.scan_id_source = self._scan_id
-        self._validated = self.RE.md_validator
+        self._validated: Callable[[dict[str, Any]], None] = self.RE.md_validator
         self.RE.md_validator = self._check_metadata
         self._next: Mapping[str, Any] = {}
         self._baseline = bpp.SupplementalData(baseline=list(baseline))

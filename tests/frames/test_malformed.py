@@ -122,7 +122,7 @@ def is_served(stream: FrameStream, reader: Subscription) -> None:
     assert batch is not None
     assert (batch.frames == numbered_frames(index, 1, SHAPE)).all()
     reader.acknowledge(batch.stop)
-    eventually(lambda: stream.acknowledged == index + 1)
+    eventually(lambda: stream.acknowledged == index + 1, PATIENCE_S)
     assert stream.error is None
 
 
@@ -201,7 +201,7 @@ def test_who_sends_a_malformed_message_is_refused_with_the_reason(
         if delivery == "latest":
             assert stream.error is None
         elif answer["kind"] == "error":
-            eventually(lambda: isinstance(stream.error, SubscriberFailedError))
+            eventually(lambda: isinstance(stream.error, SubscriberFailedError), PATIENCE_S)
             assert (
                 f"Subscriber 'bad' of frame stream camera/darks failed: {answer['reason']}"
                 in str(stream.error)
@@ -310,7 +310,9 @@ def test_memory_that_is_not_what_was_announced_kills_nobody(
     odd_places: list[str], data: st.DataObject, delivery: str
 ) -> None:
     places = st.integers(0, 2**17) | st.just(2**50)
-    memory = {key: data.draw(places) for key in MEMORY if key not in ("path", "generation")}
+    memory: dict[str, Any] = {
+        key: data.draw(places) for key in MEMORY if key not in ("path", "generation")
+    }
     memory["bytes"] = data.draw(places | st.sampled_from([0, 1, 4096, 2**16]))
     kept = data.draw(st.sets(st.sampled_from(sorted(MEMORY))))
     memory |= {key: MEMORY[key] for key in kept} | {"generation": data.draw(st.integers(0, 1))}

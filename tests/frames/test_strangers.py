@@ -156,7 +156,7 @@ def test_subscribers_notice_nothing_of_junk_at_the_port(way: str) -> None:
             try:
                 for start in range(0, 3000, 10):
                     stream.publish(numbered_frames(start, 10, SHAPE))
-                eventually(lambda: sent[0] > 3 * len(JUNK))
+                eventually(lambda: sent[0] > 3 * len(JUNK), PATIENCE_S)
                 stream.publish(numbered_frames(3000, 1, SHAPE))
             finally:
                 stop.set()

@@ -1,12 +1,16 @@
-"""What a server does when a stranger is where a publisher should be, or asks for what is none of its own."""
+"""Strangers and the dead: what servers do when another program is where a publisher should be, or it is stopped."""
 
+import os
+import signal
 import socket
 from pathlib import Path
+from typing import Any
 
 import pytest
 import zmq
+from bluesky.utils import FailedStatus
 
-from concertino import FrameStreamError, StorageError
+from concertino import ConcertinoError, FrameStreamError, StorageError
 from concertino.callbacks import Accumulator
 from concertino.callbacks.remote import RemoteCallback, RemoteImageWriter
 from concertino.devices import SimulatedBeamline, TangoCamera
@@ -96,3 +100,33 @@ def test_a_server_outlives_junk_at_its_port(tmp_path: Path, start: Start) -> Non
         with socket.create_connection((host, int(port)), timeout=10) as stranger:
             stranger.sendall(junk)
     assert RemoteImageWriter(server.address).runs() == []
+
+
+def test_a_stopped_camera_server_ends_the_run_with_the_beam_off(
+    tmp_path: Path, start: Start
+) -> None:
+    server = start("camera", "--source", "simulated", "--shape", "16x24")
+    writer_server = start("writer", "-d", str(tmp_path / "writer"))
+    folder = tmp_path / "writer" / "scan_0001" / "projections"
+    beamline = SimulatedBeamline(shape=(8, 8))
+    camera = TangoCamera(server.address, frame_rate=100.0, subscriber_timeout_s=2.0)
+
+    def stop(name: str, document: Any) -> None:
+        if name == "stream_datum" and folder.exists():
+            os.kill(server.process.pid, signal.SIGSTOP)
+
+    try:
+        with open_session(tmp_path / "session", progress=False, catalog=False) as session:
+            session.subscribe(RemoteImageWriter(writer_server.address))
+            session.subscribe(stop)
+            with pytest.raises((FailedStatus, ConcertinoError)):
+                session.RE(scan(camera, beamline, 5000))
+            assert not beamline.shutter.is_open
+            assert open_run("scan_0001", session.directory).exit_status == "fail"
+    finally:
+        os.kill(server.process.pid, signal.SIGCONT)
+    stored = open_run("scan_0001", tmp_path / "writer")
+    assert stored.exit_status == "fail"
+    frames = stored.frames("projections")
+    assert 0 < len(frames) < 5000
+    assert frames.verify() == []
