@@ -267,8 +267,8 @@ def test_a_run_goes_to_the_directory_that_was_made_for_it_and_nowhere_else(
     if way == "engine":
         session.RE.md.update(named)
     plan = small_scan(beamline, named if way == "plan" else {})
-    if way == "engine":
-        # What the session says of this run has precedence over what was said for all runs.
+    if way == "engine" or (way, key) == ("plan", "scan_name"):
+        # What the session says of this run has precedence.
         session.RE(plan)
         assert len(list((session.directory / "scan_0001" / "projections").glob("*.tif"))) == 3
     else:
