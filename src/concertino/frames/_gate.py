@@ -18,6 +18,7 @@ from ._batch import Delivery
 from ._door import Door
 from ._flow import Party
 from ._messages import (
+    LONGEST_S,
     VERSION,
     Alive,
     Credit,
@@ -31,6 +32,7 @@ from ._messages import (
     Welcome,
     from_subscriber,
     pack,
+    shortened,
     version_error,
 )
 from ._parts import Part
@@ -170,7 +172,7 @@ class Gate(Endpoint):
             with self._stream.changed:
                 self._stream.flow.fail_party(peer.party, str(failure))
                 self._stream.changed.notify_all()
-            self._send(identity, (Refusal(str(failure)), None))
+            self._send(identity, (Refusal(shortened(str(failure))), None))
         self._stream.notify()
 
     def _nap_after(self, messages: int) -> int:
@@ -241,7 +243,7 @@ class Gate(Endpoint):
             peer.wanted = None
             with self._stream.changed:
                 self._stream.flow.fail_party(peer.party, reason)
-        return Refusal(reason), None
+        return Refusal(shortened(reason)), None
 
     def _welcome(self, identity: bytes, hello: Hello) -> Outgoing:
         """Admit a subscriber, or refuse it with a sentence."""
@@ -250,7 +252,7 @@ class Gate(Endpoint):
         try:
             party = self._admit(hello)
         except (FrameStreamError, ParameterError) as error:
-            return Refused(str(error)), None
+            return Refused(shortened(str(error))), None
         memory = self._memory if hello.computer == self._computer else None
         self._peers[identity] = Peer(stream, party, memory is not None, hello.messages)
         return (
@@ -260,7 +262,7 @@ class Gate(Endpoint):
                 shape=ring.shape,
                 dtype=ring.dtype.str,
                 capacity=ring.capacity,
-                timeout_s=flow.timeout_s,
+                timeout_s=min(flow.timeout_s, LONGEST_S),
                 start=party.received,
                 digest=party.digest,
                 published=flow.published,

@@ -21,8 +21,12 @@ SUBSCRIBER_BYTES = 256 * 2**10
 #: How many messages with frames are under way to a subscriber at most, whatever credit it gives.
 MOST_UNDER_WAY = 1000
 
-_MOST_PIXELS = 2**16
+_MOST_PIXELS = 2**20
 _MOST_PARTS = 4096
+#: The longest time-out that is told, in seconds: no end in sight.
+LONGEST_S = 1e9
+#: Of a reason, so that it fits into any message.
+REASON_CHARACTERS = 20_000
 
 #: Index or number of frames.
 Index = Annotated[int, Meta(ge=0, le=2**62)]
@@ -32,7 +36,7 @@ Side = Annotated[int, Meta(ge=1, le=_MOST_PIXELS)]
 Digest = Annotated[int, Meta(ge=0)]
 #: In a file that is mapped, in bytes.
 Place = Annotated[int, Meta(ge=0, le=2**50)]
-Seconds = Annotated[float, Meta(gt=0, le=1e9)]
+Seconds = Annotated[float, Meta(gt=0, le=LONGEST_S)]
 
 
 class ProtocolError(FrameStreamError):
@@ -263,6 +267,13 @@ _PUBLISHER_KINDS = {
 def pack(message: Message) -> bytes:
     """Return the bytes of a message."""
     return _encoder.encode(message)
+
+
+def shortened(reason: str) -> str:
+    """Return a reason that is not too long for a message."""
+    if len(reason) <= REASON_CHARACTERS:
+        return reason
+    return f"{reason[:REASON_CHARACTERS]} …"
 
 
 def from_subscriber(octets: bytes | memoryview) -> FromSubscriber:

@@ -30,6 +30,7 @@ from ._messages import (
     Newest,
     Nothing,
     Wait,
+    shortened,
 )
 from ._ring import checksums_of
 from ._wire import frames_header
@@ -42,7 +43,6 @@ Outgoing = tuple[Message, memoryview | bytes | None]
 
 _MESSAGE_BYTES = 2 * 2**20
 _COPY_ATTEMPTS = 3
-_REASON_CHARACTERS = 50_000
 
 
 @dataclass(eq=False)
@@ -250,7 +250,7 @@ class Peer:
             End(
                 count=flow.published,
                 digest=self.stream.digest_for(self.party, flow.published),
-                reason=None if flow.error is None else str(flow.error)[:_REASON_CHARACTERS],
+                reason=None if flow.error is None else shortened(str(flow.error)),
             ),
             None,
         )

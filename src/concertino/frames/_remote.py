@@ -9,8 +9,8 @@ from concertino._errors import FrameStreamError
 
 from ._connection import Connection
 from ._hello import Hello, RefusedError
-from ._messages import Fail, Welcome
-from ._remote_channel import RemoteChannel, shortened
+from ._messages import Fail, Welcome, shortened
+from ._remote_channel import RemoteChannel
 from ._remote_every import SharedChannel, WireChannel
 from ._remote_latest import LatestChannel
 

@@ -32,6 +32,7 @@ from ._messages import (
     Refusal,
     Unknown,
     Welcome,
+    shortened,
 )
 from ._shared_ring import MappedRing
 from ._transport import Channel
@@ -39,14 +40,6 @@ from ._transport import Channel
 _PART_S = 5.0
 #: A publisher that lives answers at once; what it says of its patience does not bind this side.
 _ANSWER_S = 60.0
-_REASON_CHARACTERS = 20_000
-
-
-def shortened(reason: str) -> str:
-    """Return a reason that is not too long for a message."""
-    if len(reason) <= _REASON_CHARACTERS:
-        return reason
-    return f"{reason[:_REASON_CHARACTERS]} …"
 
 
 class RemoteChannel(Channel):
