@@ -1,5 +1,6 @@
 """Strangers and the dead: what servers do when another program is where a publisher should be, or it is stopped."""
 
+import contextlib
 import os
 import signal
 import socket
@@ -7,10 +8,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import tango
 import zmq
 from bluesky.utils import FailedStatus
 
 from concertino import ConcertinoError, FrameStreamError, StorageError
+from concertino._tango_client import TangoClient, device_address
 from concertino.callbacks import Accumulator
 from concertino.callbacks.remote import RemoteCallback, RemoteImageWriter
 from concertino.devices import SimulatedBeamline, TangoCamera
@@ -100,6 +103,32 @@ def test_a_server_outlives_junk_at_its_port(tmp_path: Path, start: Start) -> Non
         with socket.create_connection((host, int(port)), timeout=10) as stranger:
             stranger.sendall(junk)
     assert RemoteImageWriter(server.address).runs() == []
+
+
+@pytest.mark.parametrize(
+    ("kind", "options"), [("camera", ("--shape", "16x24")), ("reconstruction", ())]
+)
+def test_a_server_outlives_commands_without_sense(
+    tmp_path: Path, start: Start, kind: str, options: tuple[str, ...]
+) -> None:
+    server = start(kind, *options, *(("-d", str(tmp_path / "d")) if kind != "camera" else ()))
+    proxy = tango.DeviceProxy(device_address(server.address, kind))
+    commands = [c.cmd_name for c in proxy.command_list_query() if "JSON" in c.in_type_desc]
+    assert len(commands) > 5
+    someone = '{"session": "someone", '
+    for command in commands:
+        for text in ("", "[]", "5", "{}", "nonsense", '{"session": 5}', someone + '"ticket": []}',
+                     someone + '"configuration": [], "name": 1e999, "document": {}, "seen": "x"}'):  # fmt: skip
+            with contextlib.suppress(tango.DevFailed):
+                proxy.command_inout(command, text)
+    proxy.command_inout("Release", someone + '"x": 1}')
+    client = TangoClient(server.address, kind)
+    assert client.attribute("session") == ""
+    assert client.state() == "STANDBY"
+    with pytest.raises(
+        tango.DevFailed, match="called with '5'; it takes a JSON object with a text"
+    ):
+        proxy.command_inout("Answer", "5")
 
 
 def test_a_stopped_camera_server_ends_the_run_with_the_beam_off(

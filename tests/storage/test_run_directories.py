@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from concertino import ParameterError, StorageError
+from concertino.callbacks import derived_directory
 from concertino.storage import RunDirectories, check_directory, check_space
 
 MAKE_TEN = """
@@ -81,6 +82,19 @@ def test_a_start_document_that_names_its_directory_gets_that(tmp_path: Path) -> 
     named = tmp_path / "scan_0005"
     assert directories({"uid": "x", "run_directory": str(named)}) == named
     assert directories({"uid": "y"}) == tmp_path / "scan_0001"
+
+
+@pytest.mark.parametrize("named", ["/data/scan_0005", "../scan_0005", "scan_0001/../../x", "a\0b"])
+def test_a_start_document_cannot_name_a_directory_elsewhere(tmp_path: Path, named: str) -> None:
+    with pytest.raises(StorageError, match=r"leave run_directory out of the meta|cannot be a path"):
+        RunDirectories(tmp_path)({"uid": "x", "run_directory": named})
+
+
+@pytest.mark.parametrize("name", ["../../x", "/abs", "a/b", "..", "a\0b", "x" * 300])
+def test_a_derived_run_stays_beside_its_own(tmp_path: Path, name: str) -> None:
+    with pytest.raises(StorageError, match="cannot be that of a file or directory"):
+        derived_directory(tmp_path / "data", f"{name}_reconstruction")
+    assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.parametrize(
