@@ -57,10 +57,13 @@ def enter(
             connection, resume=True, start=None, timeout_s=min(_AGAIN_S, welcome.timeout_s)
         )
         return _channel(connection, hello, welcome)
+    except RefusedError as error:
+        connection.close()
+        # Its kind crosses to other processes: those know the public ones.
+        raise FrameStreamError(str(error)) from error
     except BaseException as error:
-        if not isinstance(error, RefusedError):
-            with suppress(FrameStreamError):
-                connection.send(Fail(reason=shortened(f"it could not subscribe: {error}")))
+        with suppress(FrameStreamError):
+            connection.send(Fail(reason=shortened(f"it could not subscribe: {error}")))
         connection.close()
         raise
 
