@@ -166,8 +166,14 @@ def test_a_stopped_camera_server_ends_the_run_with_the_beam_off(
             assert open_run("scan_0001", session.directory).exit_status == "fail"
     finally:
         os.kill(server.process.pid, signal.SIGCONT)
-    stored = open_run("scan_0001", tmp_path / "writer")
-    assert stored.exit_status == "fail"
+    # The writer hears of the end from the session, or misses the session first: on a slow computer.
+    deadline_s = time.monotonic() + 60
+    while (stored := open_run("scan_0001", tmp_path / "writer")).exit_status not in (
+        "fail",
+        "abort",
+    ):
+        assert time.monotonic() < deadline_s
+        time.sleep(0.2)
     frames = stored.frames("projections")
     assert 0 < len(frames) < 5000
     assert frames.verify() == []
