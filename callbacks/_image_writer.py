@@ -19,6 +19,7 @@ from concertino.storage import (
     check_image_format,
     check_space,
     open_sink,
+    place_in,
 )
 
 from ._frame_callback import AnnouncedStream, FrameCallback
@@ -125,10 +126,12 @@ class ImageWriter(FrameCallback):
         Raises
         ------
         StorageError
-            If neither the run nor this writer names a directory.
+            If neither the run nor this writer names a directory, or the scan's name would lead out of
+            this writer's.
         """
         if self._directory is not None:
-            return self._directory / str(start.get("scan_name", start["uid"]))
+            scan = str(start.get("scan_name", start["uid"]))
+            return place_in(self._directory, scan, what="scan name")
         if "run_directory" not in start:
             raise StorageError(
                 f"Run {start['uid']} has no directory to write its frames to. Use the RunEngine of "
@@ -140,7 +143,7 @@ class ImageWriter(FrameCallback):
         """Make the stream's directory and claim the stream."""
         axes = image_axes(stream)
         sink = open_sink(
-            self.run_directory(stream.start) / stream.name,
+            place_in(self.run_directory(stream.start), stream.name, what="stream name"),
             shape=stream.shape,
             dtype=stream.dtype,
             format=self.format,

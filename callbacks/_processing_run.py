@@ -13,7 +13,7 @@ from numpy.typing import DTypeLike, NDArray
 
 from concertino import StorageError
 from concertino.frames import FrameStream, StreamAssets
-from concertino.storage import Recorder, check_image_format
+from concertino.storage import Recorder, check_image_format, place_in
 
 from ._image_writer import ImageWriter
 
@@ -28,10 +28,10 @@ def derived_directory(root: Path, name: str) -> Path:
     Raises
     ------
     StorageError
-        If it cannot be made.
+        If it cannot be made, or its name would lead out of `root`.
     """
     for number in range(1, 10_000):
-        path = root / f"{name}_{number:02d}"
+        path = place_in(root, f"{name}_{number:02d}", what="scan name")
         try:
             path.mkdir(parents=True)
         except FileExistsError:

@@ -25,6 +25,14 @@ Host = Annotated[
 Lease = Annotated[float, typer.Option(help="Seconds after which a silent session counts as gone.")]
 Log = Annotated[Path | None, typer.Option(help="File for the log instead of standard error.")]
 Directory = Annotated[Path, typer.Option("--directory", "-d", help="Data directory here.")]
+Roots = Annotated[
+    list[Path] | None,
+    typer.Option(
+        "--root",
+        help="Another directory that sessions may have written to or read; any number. Without it only the "
+        "data directory.",
+    ),
+]
 Via = Annotated[
     list[str] | None,
     typer.Option(
@@ -41,6 +49,7 @@ def _serve(
     lease: float,
     log: Path | None,
     via: list[str] | None,
+    roots: list[Path] | None = None,
 ) -> None:
     _check_tango()
     from concertino.frames import add_route
@@ -53,25 +62,27 @@ def _serve(
                 f"via: {route!r} was given; write tcp://CAMERA:PORT=tcp://RELAY:PORT."
             )
         add_route(publisher, relay)
-    serve_callback(kind, port=port, host=host, directory=directory, lease_s=lease, log=log)
+    serve_callback(
+        kind, port=port, host=host, directory=directory, lease_s=lease, log=log, roots=roots or []
+    )
 
 
 @tango.command()
 def writer(
     port: Port, directory: Directory = Path("data"), host: Host = "127.0.0.1", lease: Lease = 10.0,
-    log: Log = None, via: Via = None,
+    log: Log = None, via: Via = None, root: Roots = None,
 ) -> None:  # fmt: skip
     """Store the frames of runs in a data directory on this computer."""
-    _serve("writer", port, host, directory, lease, log, via)
+    _serve("writer", port, host, directory, lease, log, via, root)
 
 
 @tango.command()
 def reconstruction(
     port: Port, directory: Directory = Path("reconstructions"), host: Host = "127.0.0.1",
-    lease: Lease = 10.0, log: Log = None, via: Via = None,
+    lease: Lease = 10.0, log: Log = None, via: Via = None, root: Roots = None,
 ) -> None:  # fmt: skip
     """Reconstruct runs while they are taken; store the slices on this computer."""
-    _serve("reconstruction", port, host, directory, lease, log, via)
+    _serve("reconstruction", port, host, directory, lease, log, via, root)
 
 
 @tango.command()

@@ -10,7 +10,7 @@ import bluesky.preprocessors as bpp
 from bluesky import Msg, RunEngine
 from bluesky.utils import MsgGenerator, ProgressBarManager
 
-from concertino import SessionError
+from concertino import ParameterError, SessionError
 from concertino._optional_device import OptionalDevice
 from concertino._run_gate import RunGate
 from concertino._session_run_engine import SessionRunEngine, say_who_holds
@@ -58,6 +58,8 @@ class Session:
         self.RE: Any = run_engine or SessionRunEngine({}, **_interrupts())
         self.RE.md.update(md or {})
         self.RE.scan_id_source = self._scan_id
+        self._validated: Callable[[dict[str, Any]], None] = self.RE.md_validator
+        self.RE.md_validator = self._check_metadata
         self._next: Mapping[str, Any] = {}
         self._baseline = bpp.SupplementalData(baseline=list(baseline))
         self.hold: Hold = getattr(self.RE, "hold", None) or Hold()
@@ -253,6 +255,7 @@ class Session:
         try:
             self.wait()
         finally:
+            self.RE.md_validator = self._validated
             for token in [*self._callbacks, *self._tokens]:
                 self.RE.unsubscribe(token)
             for callback in self._callbacks.values():
@@ -312,6 +315,18 @@ class Session:
         # A disk that is busy with the last run's frames can take long: not on the RunEngine's loop.
         self._next = yield from outcome_of(self._new_directory)
         return (yield message._replace(kwargs={**message.kwargs, **self._next}))
+
+    def _check_metadata(self, metadata: dict[str, Any]) -> None:
+        """Refuse a run that would go elsewhere than to the directory that was made for it."""
+        self._validated(metadata)
+        for key in ("run_directory", "scan_name"):
+            named, made = metadata.get(key), self._next.get(key)
+            if named != made:
+                raise ParameterError(
+                    f"{key}: {named!r} was given in the metadata of a run. The session makes the "
+                    f"directory of each run in {self.directory}, this time {made}; leave it out, and "
+                    "give another key, such as sample, to find the run by."
+                )
 
     def _new_directory(self) -> Mapping[str, Any]:
         directory = self._directories.new()

@@ -106,8 +106,35 @@ def test_without_keys_an_encrypted_stream_is_explained(
         with pytest.raises(FrameStreamError, match=r"is encrypted\. Set the .* CONCERTINO_KEYS"):
             subscribe(stream.address, name="writer")
         plain = stream.address.partition("#")[0]
-        with pytest.raises(FrameStreamError, match="nobody answered"):
-            subscribe(plain, name="writer", timeout_s=0.5)
+        with pytest.raises(
+            FrameStreamError, match=r"encrypts, but the address has no key\. Use the"
+        ):
+            subscribe(plain, name="writer", timeout_s=30.0)
+
+
+def test_a_publisher_without_keys_is_told_from_one_that_has_them(
+    camera_keys: Keys, writer_keys: Keys, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    exchange(camera_keys, writer_keys)
+    use(monkeypatch, None)
+    with new_stream() as stream:
+        use(monkeypatch, writer_keys)
+        address = f"{stream.address}#{camera_keys.fingerprint}"
+        with pytest.raises(
+            FrameStreamError, match=r"does not encrypt, though the address has a key"
+        ):
+            subscribe(address, name="writer", timeout_s=30.0)
+
+
+def test_a_publisher_whose_key_is_another_is_told(
+    camera_keys: Keys, writer_keys: Keys, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    exchange(camera_keys, writer_keys)
+    use(monkeypatch, writer_keys)
+    with new_stream() as stream:
+        address = f"{stream.address.partition('#')[0]}#{camera_keys.fingerprint}"
+        with pytest.raises(FrameStreamError, match=r"its key is not the one in the address"):
+            subscribe(address, name="writer", timeout_s=1.0)
 
 
 def test_what_crosses_the_line_cannot_be_read(

@@ -146,6 +146,63 @@ def test_a_relay_that_stays_away_is_noticed_on_both_sides(
             list(subscription)
 
 
+def test_a_relay_that_is_stopped_for_a_while_loses_nothing(
+    stream: FrameStream, start: StartRelay
+) -> None:
+    way = f"tcp://127.0.0.1:{free_port()}"
+    relay = start(place_of(stream), way)
+    add_route(place_of(stream), way)
+    with Reader(stream.address) as reader:
+        stream.publish(numbered_frames(0, 100, SHAPE))
+        eventually(lambda: stream.acknowledged > 10)
+        relay.send_signal(signal.SIGSTOP)
+        stream.publish(numbered_frames(100, 100, SHAPE))
+        time.sleep(0.5)
+        relay.send_signal(signal.SIGCONT)
+        stream.publish(numbered_frames(200, 100, SHAPE))
+        stream.end().check()
+    assert reader.count == 300
+
+
+def test_a_relay_that_is_stopped_for_good_is_noticed_on_both_sides(
+    stream: FrameStream, start: StartRelay
+) -> None:
+    way = f"tcp://127.0.0.1:{free_port()}"
+    relay = start(place_of(stream), way)
+    add_route(place_of(stream), way)
+    with subscribe(stream.address, name="writer") as subscription:
+        stream.publish(numbered_frames(0, 5, SHAPE))
+        assert subscription.read(timeout_s=30) is not None
+        relay.send_signal(signal.SIGSTOP)
+        with pytest.raises(SubscriberSilentError, match="'writer'"):
+            publish_for_ever(stream)
+        with pytest.raises(FrameStreamError, match="no sign of life"):
+            list(subscription)
+
+
+def test_no_more_lines_are_carried_than_a_relay_can() -> None:
+    with (
+        socket.create_server(("127.0.0.1", 0), backlog=200) as publisher,
+        Relay(f"tcp://127.0.0.1:{publisher.getsockname()[1]}", "tcp://127.0.0.1:0") as relay,
+    ):
+        port = int(relay.address.rpartition(":")[2])
+
+        def connect() -> socket.socket:
+            return socket.create_connection(("127.0.0.1", port), timeout=30)
+
+        lines = [connect() for _ in range(100)]
+        eventually(lambda: relay.connections == 100, 30.0)
+        with connect() as turned_away:
+            assert turned_away.recv(1) == b""
+        for line in lines:
+            line.close()
+        eventually(lambda: relay.connections == 0, 30.0)
+        with connect() as again:
+            eventually(lambda: relay.connections == 1, 30.0)
+            again.sendall(b"x")
+            eventually(lambda: relay.carried == 1, 30.0)
+
+
 def test_a_slow_subscriber_beyond_a_relay_holds_up_the_publisher(stream: FrameStream) -> None:
     with Relay(place_of(stream), "tcp://127.0.0.1:0") as relay:
         add_route(place_of(stream), relay.address)

@@ -11,6 +11,7 @@ from typing import Any
 
 import bluesky.plan_stubs as bps
 import pytest
+from bluesky import RunEngine
 from bluesky.plans import count
 from bluesky.utils import MsgGenerator
 
@@ -34,11 +35,11 @@ def session(tmp_path: Path) -> Iterator[Session]:
         yield opened
 
 
-def small_scan(beamline: SimulatedBeamline) -> Any:
+def small_scan(beamline: SimulatedBeamline, md: dict[str, Any] | None = None) -> Any:
     return radiography(
         beamline.camera, beamline.beam, beamline.sample_stage,
         radio_position=0 * q.mm, flat_position="1 mm",
-        num_darks=2, num_flats=2, num_projections=3,
+        num_darks=2, num_flats=2, num_projections=3, md=md,
     )  # fmt: skip
 
 
@@ -252,3 +253,41 @@ def test_a_slow_disk_does_not_hold_up_the_loop(
         asking.join()
     assert in_time == [True]
     assert (session.directory / "scan_0001" / "documents.jsonl").exists()
+
+
+@pytest.mark.parametrize("key", ["run_directory", "scan_name"])
+@pytest.mark.parametrize("way", ["plan", "call", "engine"])
+def test_a_run_goes_to_the_directory_that_was_made_for_it_and_nowhere_else(
+    tmp_path: Path, session: Session, beamline: SimulatedBeamline, key: str, way: str
+) -> None:
+    session.subscribe(ImageWriter())
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    named = {key: str(elsewhere)}
+    if way == "engine":
+        session.RE.md.update(named)
+    plan = small_scan(beamline, named if way == "plan" else {})
+    if way == "engine" or (way, key) == ("plan", "scan_name"):
+        # What the session says of this run has precedence.
+        session.RE(plan)
+        assert len(list((session.directory / "scan_0001" / "projections").glob("*.tif"))) == 3
+    else:
+        with pytest.raises(
+            ParameterError, match=f"{key}: .*elsewhere' was given in the metadata of a"
+        ):
+            session.RE(plan, **(named if way == "call" else {}))
+        session.RE(small_scan(beamline))
+    assert not beamline.shutter.is_open
+    assert list(elsewhere.iterdir()) == []
+
+
+def test_a_closed_session_gives_the_check_of_metadata_back(tmp_path: Path) -> None:
+    seen: list[dict[str, Any]] = []
+    engine = RunEngine({}, context_managers=[], md_validator=seen.append)
+    own = engine.md_validator
+    with open_session(
+        tmp_path / "data", progress=False, catalog=False, run_engine=engine
+    ) as opened:
+        opened.RE(count([SimulatedBeamline(shape=(8, 8)).rotation], num=1))
+        assert len(seen) == 1
+    assert engine.md_validator is own

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from concertino import ParameterError, StorageError
+from concertino.callbacks import derived_directory
 from concertino.storage import RunDirectories, check_directory, check_space
 
 MAKE_TEN = """
@@ -78,11 +79,28 @@ def test_without_separate_scans_the_root_takes_one_run(tmp_path: Path) -> None:
 
 def test_a_start_document_that_names_its_directory_gets_that(tmp_path: Path) -> None:
     directories = RunDirectories(tmp_path)
-    assert directories({"uid": "x", "run_directory": "/data/scan_0005"}) == Path("/data/scan_0005")
+    named = tmp_path / "scan_0005"
+    assert directories({"uid": "x", "run_directory": str(named)}) == named
     assert directories({"uid": "y"}) == tmp_path / "scan_0001"
 
 
-@pytest.mark.parametrize("pattern", ["scan", "{}_{}", "a/{:04d}", "{name}", "scan_{:04d"])
+@pytest.mark.parametrize("named", ["/data/scan_0005", "../scan_0005", "scan_0001/../../x", "a\0b"])
+def test_a_start_document_cannot_name_a_directory_elsewhere(tmp_path: Path, named: str) -> None:
+    with pytest.raises(StorageError, match=r"leave run_directory out of the meta|cannot be a path"):
+        RunDirectories(tmp_path)({"uid": "x", "run_directory": named})
+
+
+@pytest.mark.parametrize("name", ["../../x", "/abs", "a/b", "..", "a\0b", "x" * 300])
+def test_a_derived_run_stays_beside_its_own(tmp_path: Path, name: str) -> None:
+    with pytest.raises(StorageError, match="cannot be that of a file or directory"):
+        derived_directory(tmp_path / "data", f"{name}_reconstruction")
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    "pattern",
+    ["scan", "{}_{}", "a/{:04d}", "{name}", "scan_{:04d", "{:04d}\\x", "..{}", "{}\0", "{:0300d}"],
+)
 def test_a_pattern_without_exactly_one_number_is_refused(tmp_path: Path, pattern: str) -> None:
     with pytest.raises(ParameterError, match=re.escape(repr(pattern))):
         RunDirectories(tmp_path, pattern)

@@ -11,31 +11,33 @@ import zmq
 
 from concertino._errors import FrameStreamError
 
-from ._wire import Message, ProtocolError, pack, unpack
+from ._handshake import Handshake, Peering
+from ._messages import Alive, FromPublisher, Message, ProtocolError, from_publisher, pack
 
 _BEAT_S = 1.0
 _SLICE_S = 0.05
 _LAST_LOOK_MS = 200
+_EVENT_S = 0.2
+
+Received = tuple[FromPublisher, memoryview | None]
 
 
 class Connection:
     """Sends and receives messages on one DEALER socket, and asks the publisher for signs of life.
 
+    Nothing here blocks: what cannot be sent or received raises within its time.
+
     Parameters
     ----------
     socket : zmq.Socket
         Connected.
-    refused : str, optional
-        What to say when the publisher does not allow the socket's key.
+    peering : Peering
+        With whom it speaks.
     """
 
-    def __init__(self, socket: zmq.Socket[bytes], refused: str = "") -> None:
+    def __init__(self, socket: zmq.Socket[bytes], peering: Peering) -> None:
         self._socket = socket
-        self._refused = refused
-        # Only those with keys can be refused before a word was said.
-        self._monitor = (
-            socket.get_monitor_socket(zmq.EVENT_HANDSHAKE_FAILED_AUTH) if refused else None
-        )
+        self._handshake = Handshake(socket, peering)
         # Reading belongs to one thread; saying that one failed may come from another.
         self._lock = threading.Lock()
         self._beat_s = _BEAT_S
@@ -58,13 +60,25 @@ class Connection:
         with self._lock:
             return self._socket.closed or bool(int(self._socket.get(zmq.EVENTS)) & zmq.POLLIN)
 
-    def send(self, kind: str, **fields: object) -> None:
-        """Send a message."""
-        with self._lock:
-            if not self._socket.closed and not self._shut_out:
-                self._socket.send(pack(kind, **fields))
+    def send(self, message: Message) -> None:
+        """Send a message.
 
-    def get(self, wait_s: float | None) -> tuple[Message, memoryview | None] | None:
+        Raises
+        ------
+        FrameStreamError
+            If ZeroMQ gave the connection up, so that it can never leave.
+        """
+        with self._lock:
+            if self._socket.closed or self._shut_out:
+                return
+            try:
+                self._socket.send(pack(message), zmq.NOBLOCK)
+                return
+            except zmq.Again:
+                self._handshake.look(_EVENT_S)
+        self._give_up()
+
+    def get(self, wait_s: float | None) -> Received | None:
         """Return the next message and its pixels, or None if none came.
 
         Parameters
@@ -87,36 +101,47 @@ class Connection:
             if left_s <= 0:
                 return None
 
+    def found(self) -> str:
+        """Say what was found at the address, when nobody answered."""
+        with self._lock:
+            if not self._socket.closed:
+                self._handshake.look()
+        return self._handshake.found()
+
     def close(self) -> None:
         """Close the socket; what was sent still leaves."""
         with self._lock:
-            if self._monitor is not None and not self._socket.closed:
-                self._socket.disable_monitor()
-                self._monitor.close()
+            if not self._socket.closed:
+                self._handshake.close()
             self._socket.close()
 
-    def _poll(self, wait_s: float) -> tuple[Message, memoryview | None] | None:
+    def _poll(self, wait_s: float) -> Received | None:
         with self._lock:
             if self._socket.closed:
                 raise FrameStreamError(f"Frame stream {self.label} was left; nothing can be read.")
             if not self._socket.poll(math.ceil(1000 * wait_s)):
                 return None
-            frames = self._socket.recv_multipart(copy=False)
+            try:
+                frames = self._socket.recv_multipart(zmq.NOBLOCK, copy=False)
+            except zmq.Again:
+                return None
         self._asked_s = None
         if len(frames) > 2:
             raise ProtocolError(f"A message of {len(frames)} parts arrived; there are one or two.")
-        message = unpack(frames[0].buffer)
+        message = from_publisher(frames[0].buffer)
         return message, frames[1].buffer if len(frames) == 2 else None
 
     def _keep_alive(self) -> None:
         now_s = time.monotonic()
-        if self._monitor is not None and self._monitor.poll(0):
-            self._shut_out = self.lost = True
-            raise FrameStreamError(self._refused)
+        with self._lock:
+            if not self._socket.closed:
+                self._handshake.look()
+        if self._handshake.problem:
+            self._give_up()
         if now_s - self._said_s < self._beat_s:
             return
         self._said_s = now_s
-        self.send("alive")
+        self.send(Alive())
         if self.memory is not None and not os.path.lexists(self.memory):
             self._find_dead(f"The publisher of frame stream {self.label} is gone")
         if self._asked_s is None:
@@ -126,6 +151,10 @@ class Connection:
                 f"The publisher of frame stream {self.label} gave no sign of life for "
                 f"{now_s - self._asked_s:.1f} s"
             )
+
+    def _give_up(self) -> None:
+        self._shut_out = self.lost = True
+        raise FrameStreamError(self._handshake.found())
 
     def _find_dead(self, what: str) -> None:
         # Its last words may just be arriving.

@@ -2,24 +2,47 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import threading
 import time
 import weakref
-from typing import TYPE_CHECKING, Any
+from contextlib import suppress
+from typing import TYPE_CHECKING, cast
 
 import zmq
 
 from concertino._errors import FrameStreamError, ParameterError
 
+from ._batch import Delivery
+from ._door import Door
+from ._flow import Party
+from ._messages import (
+    LONGEST_S,
+    VERSION,
+    Alive,
+    Credit,
+    Hello,
+    Memory,
+    Newest,
+    ProtocolError,
+    Refusal,
+    Refused,
+    Unknown,
+    Welcome,
+    from_subscriber,
+    pack,
+    shortened,
+    version_error,
+)
 from ._parts import Part
 from ._peer import Outgoing, Peer
 from ._transport import Endpoint
-from ._wire import VERSION, Message, ProtocolError, pack, unpack
 
 if TYPE_CHECKING:
     from ._stream import FrameStream
 
+_LOG = logging.getLogger(__name__)
 _LOOK_S = 1.0
 _MESSAGES_AT_ONCE = 64
 #: Unless the publisher waits for it, what subscribers say is heard at most so often: each time costs more
@@ -29,8 +52,10 @@ _NAP_MS = 1
 #: together: each waking of this thread takes the interpreter from the one that publishes.
 _LONG_NAP_MS = 8
 _JOIN_S = 5.0
+#: How often strangers are looked after.
+_WATCH_MS = 20
 #: What changes nothing for the publisher.
-_NO_NEWS = ("credit", "newest", "alive")
+_NO_NEWS = (Credit, Newest, Alive)
 
 
 class Gate(Endpoint):
@@ -42,11 +67,13 @@ class Gate(Endpoint):
         What is served.
     socket : zmq.Socket
         Bound; the gate's thread uses and closes it.
+    door : Door
+        Of that socket.
     address : str
         What subscribers connect to.
     path : str
         What they must say to get this stream.
-    memory : dict or None
+    memory : Memory or None
         What lies where in the ring's memory, when subscribers map it.
     computer : str
         Only those who say that they live there map it; empty when all can.
@@ -56,14 +83,17 @@ class Gate(Endpoint):
         self,
         stream: FrameStream,
         socket: zmq.Socket[bytes],
+        door: Door,
         address: str,
         path: str,
-        memory: dict[str, Any] | None,
+        memory: Memory | None,
         computer: str = "",
     ) -> None:
         self.address = address
         self._stream = stream
         self._socket = socket
+        self._door = door
+        door.be_patient(stream.timeout_s)
         self._path = path
         self._memory = memory
         self._computer = computer
@@ -99,23 +129,51 @@ class Gate(Endpoint):
         bell.register(self._bell, zmq.POLLIN)
         both.register(self._bell, zmq.POLLIN)
         both.register(self._socket, zmq.POLLIN)
+        both.register(self._door.monitor, zmq.POLLIN)
         flow, heard_s = self._stream.flow, 0.0
         look_ms, nap_ms = int(1000 * self._look_s), _NAP_MS
         try:
             while not self._closing:
                 rested = time.monotonic() - heard_s >= nap_ms / 1000
                 nap = not (rested or flow.wants_credit or flow.ended)
-                events = dict(bell.poll(nap_ms) if nap else both.poll(look_ms))
+                events = dict(
+                    bell.poll(nap_ms)
+                    if nap
+                    else both.poll(_WATCH_MS if self._door.waiting else look_ms)
+                )
                 if self._bell in events:
                     os.eventfd_read(self._bell)
+                if self._door.monitor in events or self._door.waiting:
+                    self._door.look()
                 if self._socket in events:
                     nap_ms = self._nap_after(self._hear())
                     heard_s = time.monotonic()
                 self._serve()
                 self._look_for_silence()
             self._part()
+        except Exception as error:
+            self._end_with(error)
         finally:
+            # Nobody waits for a publisher that does not serve: it is as unreachable as after its end.
+            self._closing = True
+            self._door.close()
             self._socket.close()
+
+    def _end_with(self, error: Exception) -> None:
+        """Fail the stream, which nobody can be served any more, and tell all whom it concerns."""
+        _LOG.exception("The thread that serves frame stream %s has ended", self._stream.name)
+        failure = FrameStreamError(
+            f"The thread that serves frame stream {self._stream.name} to other processes has ended: "
+            f"{type(error).__name__}: {error}. This is a fault of Concertino; please report it."
+        )
+        failure.__cause__ = error
+        self._stream.fail(failure)
+        for identity, peer in self._peers.items():
+            with self._stream.changed:
+                self._stream.flow.fail_party(peer.party, str(failure))
+                self._stream.changed.notify_all()
+            self._send(identity, (Refusal(shortened(str(failure))), None))
+        self._stream.notify()
 
     def _nap_after(self, messages: int) -> int:
         """Return how long nobody needs to be heard after so many messages, in milliseconds."""
@@ -129,76 +187,105 @@ class Gate(Endpoint):
         before, count = self._news, 0
         while count < _MESSAGES_AT_ONCE and int(self._socket.getsockopt(zmq.EVENTS)) & zmq.POLLIN:
             count += 1
-            identity, *parts = self._socket.recv_multipart()
+            try:
+                line, identity, parts = self._receive()
+            except zmq.Again:
+                break
             for outgoing in self._answer(identity, parts):
                 self._send(identity, outgoing)
+            if line is not None and identity in self._peers:
+                self._door.admit(line)
         if self._news > before:
             with self._stream.changed:
                 self._stream.changed.notify_all()
             self._stream.notify()
         return count
 
+    def _receive(self) -> tuple[int | None, bytes, list[bytes]]:
+        """Return the next message, and the number of the line it came on if somebody waits at the door."""
+        if not self._door.waiting:
+            identity, *parts = self._socket.recv_multipart(zmq.NOBLOCK)
+            return None, identity, parts
+        frames = self._socket.recv_multipart(zmq.NOBLOCK, copy=False)
+        line = -1
+        with suppress(zmq.ZMQError):  # those who speak a very old protocol have none
+            line = int(frames[0].get(zmq.SRCFD))
+        return line, frames[0].bytes, [frame.bytes for frame in frames[1:]]
+
     def _answer(self, identity: bytes, parts: list[bytes]) -> list[Outgoing]:
+        """Act on a message and return the answers; whoever breaks the protocol is refused, nobody else."""
         try:
-            message = unpack(b"".join(parts))
-            self._news += message["kind"] not in _NO_NEWS
-            if message["kind"] == "hello":
-                return [self._welcome(identity, message)]
+            if len(parts) != 1:
+                raise ProtocolError(
+                    f"A message of {len(parts)} parts arrived; a subscriber's has one."
+                )
+            message = from_subscriber(parts[0])
+            self._news += not isinstance(message, _NO_NEWS)
             peer = self._peers.get(identity)
+            if isinstance(message, Hello):
+                return [self._welcome(identity, message)]
             if peer is None:
-                return [(pack("unknown"), None)]
+                return [(Unknown(), None)]
             with self._stream.changed:
                 return list(peer.take(message))
         except FrameStreamError as error:
             reason = str(error)
-        except (KeyError, TypeError, ValueError) as error:
-            reason = f"A message of kind {message['kind']!r} is malformed: {error!r}."
+        except Exception as error:
+            _LOG.exception("A message of a subscriber of frame stream %s", self._stream.name)
+            reason = f"It could not be acted on: {type(error).__name__}: {error}."
+        self._news += 1
+        return [self._refuse(identity, reason)]
+
+    def _refuse(self, identity: bytes, reason: str) -> Outgoing:
+        """Give up the subscriber of one connection, if it has one."""
         peer = self._peers.get(identity)
         if peer is not None and peer.turn == peer.party.turn:
+            peer.wanted = None
             with self._stream.changed:
                 self._stream.flow.fail_party(peer.party, reason)
-        return [(pack("error", reason=reason), None)]
+        return Refusal(shortened(reason)), None
 
-    def _welcome(self, identity: bytes, message: Message) -> Outgoing:
+    def _welcome(self, identity: bytes, hello: Hello) -> Outgoing:
         """Admit a subscriber, or refuse it with a sentence."""
         stream = self._stream
         flow, ring = stream.flow, stream.ring
-        name, delivery = str(message["name"]), message["delivery"]
         try:
-            if message["version"] != VERSION:
-                raise ProtocolError(
-                    f"Subscriber {name!r} speaks version {message['version']} of the frame protocol "
-                    f"and frame stream {stream.name} version {VERSION}; update the older of the two."
-                )
-            if message["stream"] != self._path:
-                raise FrameStreamError(
-                    f"Subscriber {name!r} found no frame stream at the address it gave; there is "
-                    "another stream, perhaps a newer one. Use the address in the descriptor."
-                )
-            with stream.changed:
-                party = None
-                part = None if message.get("part") is None else Part(**message["part"])
-                if message["resume"]:
-                    party = flow.resume(name, delivery, message["start"])
-                if party is None:
-                    party = flow.join(name, delivery, part)
+            party = self._admit(hello)
         except (FrameStreamError, ParameterError) as error:
-            return pack("refused", reason=str(error)), None
-        shares = self._memory is not None and message.get("computer", "") == self._computer
-        self._peers[identity] = Peer(stream, party, shares, int(message["messages"]))
-        welcome: dict[str, Any] = {
-            "version": VERSION,
-            "label": flow.label,
-            "shape": list(ring.shape),
-            "dtype": ring.dtype.str,
-            "capacity": ring.capacity,
-            "timeout_s": flow.timeout_s,
-            "start": party.received,
-            "digest": party.digest,
-            "published": flow.published,
-            "memory": self._memory if shares else None,
-        }
-        return pack("welcome", **welcome), None
+            return Refused(shortened(str(error))), None
+        memory = self._memory if hello.computer == self._computer else None
+        self._peers[identity] = Peer(stream, party, memory is not None, hello.messages)
+        return (
+            Welcome(
+                version=VERSION,
+                label=flow.label,
+                shape=ring.shape,
+                dtype=ring.dtype.str,
+                capacity=ring.capacity,
+                timeout_s=min(flow.timeout_s, LONGEST_S),
+                start=party.received,
+                digest=party.digest,
+                published=flow.published,
+                memory=memory,
+            ),
+            None,
+        )
+
+    def _admit(self, hello: Hello) -> Party:
+        flow, name = self._stream.flow, hello.name
+        if hello.version != VERSION:
+            raise ProtocolError(version_error(f"Subscriber {name!r}", hello.version))
+        if hello.stream != self._path:
+            raise FrameStreamError(
+                f"Subscriber {name!r} found no frame stream at the address it gave; there is "
+                "another stream, perhaps a newer one. Use the address in the descriptor."
+            )
+        delivery = cast(Delivery, hello.delivery)  # `Flow.join` refuses others
+        said = hello.part
+        part = None if said is None else Part(said.number, said.of, said.by, said.at_once)
+        with self._stream.changed:
+            party = flow.resume(name, delivery, hello.start) if hello.resume else None
+            return flow.join(name, delivery, part) if party is None else party
 
     def _serve(self) -> None:
         # While this looks, a frame that comes must ring the bell, or it might be overlooked.
@@ -212,11 +299,12 @@ class Gate(Endpoint):
         self._hungry = hungry
 
     def _send(self, identity: bytes, outgoing: Outgoing) -> None:
-        header, payload = outgoing
+        message, payload = outgoing
+        # A ROUTER never blocks: what a subscriber that is gone, or does not listen, has not taken is dropped.
         if payload is None:
-            self._socket.send_multipart((identity, header))
+            self._socket.send_multipart((identity, pack(message)), zmq.NOBLOCK)
         else:
-            self._socket.send_multipart((identity, header, payload), copy=False)
+            self._socket.send_multipart((identity, pack(message), payload), zmq.NOBLOCK, copy=False)
 
     def _look_for_silence(self) -> None:
         flow, now_s = self._stream.flow, time.monotonic()

@@ -9,8 +9,9 @@ from concertino._errors import FrameStreamError
 
 from ._batch import Delivery
 from ._connection import Connection
+from ._messages import VERSION, Parted, Refusal, Refused, Welcome, version_error
+from ._messages import Hello as HelloMessage
 from ._parts import Part
-from ._wire import VERSION, Message
 
 
 class RefusedError(FrameStreamError):
@@ -47,7 +48,7 @@ class Hello:
 
     def say(
         self, connection: Connection, *, resume: bool, start: int | None, timeout_s: float
-    ) -> Message:
+    ) -> Welcome:
         """Say it and return the publisher's welcome.
 
         Parameters
@@ -65,27 +66,36 @@ class Hello:
         ------
         RefusedError
             If the publisher does not answer, or refuses.
+        FrameStreamError
+            At once if what listens there is none, or keys are on one side only.
         """
         connection.send(
-            "hello",
-            version=VERSION,
-            stream=self.path,
-            name=self.name,
-            delivery=self.delivery,
-            resume=resume,
-            start=start,
-            messages=self.messages,
-            computer=self.computer,
-            part=None if self.part is None else asdict(self.part),
+            HelloMessage(
+                version=VERSION,
+                stream=self.path,
+                name=self.name,
+                delivery=self.delivery,
+                resume=resume,
+                start=start,
+                messages=self.messages,
+                computer=self.computer,
+                part=None if self.part is None else Parted(**asdict(self.part)),
+            )
         )
         deadline = time.monotonic() + timeout_s
         while (received := connection.get(deadline - time.monotonic())) is not None:
             message, _ = received
-            if message["kind"] == "welcome":
+            if isinstance(message, Welcome):
+                if message.version != VERSION:
+                    raise RefusedError(
+                        version_error(f"The publisher at {self.address}", message.version)
+                    )
                 return message
-            if message["kind"] == "refused":
-                raise RefusedError(str(message["reason"]))
+            if isinstance(message, Refused | Refusal):
+                raise RefusedError(message.reason)
+            if time.monotonic() >= deadline:
+                break
         raise RefusedError(
             f"Subscriber {self.name!r} found no frame stream at {self.address}: nobody answered "
-            f"within {timeout_s:g} s. It has ended, or its process or computer cannot be reached."
+            f"within {timeout_s:g} s. {connection.found()}"
         )

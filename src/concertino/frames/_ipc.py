@@ -13,7 +13,6 @@ from concertino._errors import FrameStreamError
 
 from ._addresses import Address, parse_address
 from ._batch import Delivery
-from ._connection import Connection
 from ._gate import Gate
 from ._hello import Hello
 from ._parts import Part
@@ -49,8 +48,8 @@ class IpcTransport(Transport):
             name = f"{os.getpid()}-{secrets.token_hex(4)}"
             where = replace(where, place=name, path=where.path or secrets.token_hex(8))
         assert isinstance(stream.ring, SharedRing)
-        socket = bind_router(_endpoint(where), str(where))
-        return Gate(stream, socket, str(where), where.path, stream.ring.memory)
+        socket, door = bind_router(_endpoint(where), str(where))
+        return Gate(stream, socket, door, str(where), where.path, stream.ring.memory)
 
     def connect(
         self,
@@ -67,7 +66,7 @@ class IpcTransport(Transport):
             raise FrameStreamError(
                 f"The frame stream address {address!r} has no name; use the one in the descriptor."
             )
-        connection = Connection(connect_dealer(_endpoint(where), address))
+        connection = connect_dealer(_endpoint(where), address)
         hello = Hello(address, where.path, name, delivery, _MESSAGES_UNDER_WAY, part=part)
         return enter(connection, hello, resume, timeout_s)
 

@@ -12,14 +12,34 @@ from concertino._errors import FrameStreamError
 
 from ._batch import Claim
 from ._flow import Party, given_up, taken_over
+from ._messages import (
+    MOST_UNDER_WAY,
+    Acknowledge,
+    Alive,
+    Bye,
+    Claimed,
+    ClaimFrames,
+    Credit,
+    End,
+    Fail,
+    Finish,
+    FromSubscriber,
+    Heartbeat,
+    Message,
+    More,
+    Newest,
+    Nothing,
+    Wait,
+    shortened,
+)
 from ._ring import checksums_of
-from ._wire import Message, pack, pack_frames
+from ._wire import frames_header
 
 if TYPE_CHECKING:
     from ._stream import FrameStream
 
 #: Header and, where there are, pixels.
-Outgoing = tuple[bytes, memoryview | bytes | None]
+Outgoing = tuple[Message, memoryview | bytes | None]
 
 _MESSAGE_BYTES = 2 * 2**20
 _COPY_ATTEMPTS = 3
@@ -47,7 +67,7 @@ class Peer:
     credit: int
     turn: int = field(init=False)
     told_end: bool = False
-    wanted: Message | None = None
+    wanted: Newest | Wait | None = None
 
     def __post_init__(self) -> None:
         self.turn = self.party.turn
@@ -64,7 +84,7 @@ class Peer:
             return self.credit > 0
         return self.wanted is not None
 
-    def take(self, message: Message) -> Iterator[Outgoing]:
+    def take(self, message: FromSubscriber) -> Iterator[Outgoing]:
         """Act on what the subscriber says, and yield the answer; the stream's lock is held.
 
         Raises
@@ -72,40 +92,52 @@ class Peer:
         FrameStreamError
             If it may not say so.
         """
-        flow, party, kind = self.stream.flow, self.party, message["kind"]
+        flow, party = self.stream.flow, self.party
         if party.turn != self.turn:
             raise FrameStreamError(taken_over(flow.label, party.name))
-        if party.state in ("failed", "silent") and kind not in ("finish", "fail"):
+        if party.state in ("failed", "silent") and not isinstance(message, Finish | Fail):
             raise FrameStreamError(given_up(flow.label, party))
         party.sign()
-        if kind == "credit":
-            self.credit += int(message["messages"])
-        elif kind == "acknowledge":
-            self.credit += int(message["messages"])
-            self._acknowledge(int(message["stop"]), int(message["digest"]))
-        elif kind == "newest":
-            self.wanted = message
-        elif kind == "wait":
-            party.received = min(max(party.received, int(message["stop"])), flow.published)
-            self.wanted = message
-        elif kind == "alive":
-            yield pack("heartbeat", published=flow.published), None
-        elif kind == "claim":
-            flow.claims.append((party.name, _claim(message)))
-            yield pack("claimed"), None
-        elif kind == "finish":
+        if isinstance(message, Acknowledge):
+            self._give(message.messages)
+            self._acknowledge(message.stop, message.digest)
+        elif isinstance(message, Credit):
+            self._give(message.messages)
+        elif isinstance(message, Newest):
+            self._want(message, "latest")
+        elif isinstance(message, Wait):
+            self._want(message, "every")
+            party.received = min(max(party.received, message.stop), flow.published)
+        elif isinstance(message, Alive):
+            yield Heartbeat(flow.published), None
+        elif isinstance(message, ClaimFrames):
+            claim = Claim(message.uri, message.mimetype, message.parameters, message.durability)
+            flow.claims.append((party.name, claim))
+            yield Claimed(), None
+        elif isinstance(message, Finish):
             if party.state == "open":
                 party.state = "finished"
-                party.received = max(party.received, min(int(message["received"]), flow.published))
-            yield pack("bye"), None
-        elif kind == "fail":
-            flow.fail_party(party, str(message["reason"]))
-            yield pack("bye"), None
+                party.received = max(party.received, min(message.received, flow.published))
+            yield Bye(), None
+        elif isinstance(message, Fail):
+            flow.fail_party(party, message.reason)
+            yield Bye(), None
         else:
             raise FrameStreamError(
-                f"Subscriber {party.name!r} of frame stream {flow.label} sent a message {kind!r}, "
-                "which version 1 of the frame protocol does not know."
+                f"Subscriber {party.name!r} of frame stream {flow.label} introduced itself again "
+                "without need."
             )
+
+    def _give(self, messages: int) -> None:
+        self.credit = min(self.credit + messages, MOST_UNDER_WAY)
+
+    def _want(self, message: Newest | Wait, delivery: str) -> None:
+        if self.party.delivery != delivery:
+            raise FrameStreamError(
+                f"Subscriber {self.party.name!r} of frame stream {self.stream.flow.label} takes the "
+                f"{self.party.delivery} frame and said {message.kind!r}, which is for {delivery!r}."
+            )
+        self.wanted = message
 
     def _acknowledge(self, stop: int, digest: int) -> None:
         flow, party = self.stream.flow, self.party
@@ -136,9 +168,9 @@ class Peer:
 
     def _word_of_frames(self) -> Iterator[Outgoing]:
         flow = self.stream.flow
-        if self.wanted is not None and flow.published > int(self.wanted["stop"]):
+        if isinstance(self.wanted, Wait) and flow.published > self.wanted.stop:
             self.wanted = None
-            yield pack("more", published=flow.published), None
+            yield More(flow.published), None
         if flow.ended and not self.told_end:
             yield self.end()
 
@@ -156,12 +188,12 @@ class Peer:
                     break
                 frames, slots = ring.readable(start, min(stop, start + at_once))
                 party.received = start + len(frames)
-            fields = {}
+            sums = None
             if rows is not None:
                 frames = np.ascontiguousarray(frames[:, rows])
-                fields["sums"] = checksums_of(frames).tobytes()
-            header = pack_frames(
-                start, ring.timestamps[slots], ring.numbers[slots], ring.checksums[slots], **fields
+                sums = checksums_of(frames)
+            header = frames_header(
+                start, ring.timestamps[slots], ring.numbers[slots], ring.checksums[slots], sums=sums
             )
             self.credit -= 1
             yield header, _octets(frames)
@@ -169,19 +201,19 @@ class Peer:
             yield self.end()
 
     def _newest_frame(self) -> Iterator[Outgoing]:
-        if self.wanted is None:
-            return
         wanted, flow = self.wanted, self.stream.flow
-        if flow.published - 1 > int(wanted["seen"]):
+        if not isinstance(wanted, Newest):
+            return
+        if flow.published - 1 > wanted.seen:
             self.wanted = None
-            inline = not self.shares_memory or bool(wanted["inline"])
-            yield self.newest(int(wanted["id"]), inline=inline)
+            inline = not self.shares_memory or wanted.inline
+            yield self.newest(wanted.id, inline=inline)
         elif flow.ended:
             self.wanted = None
             yield self.end()
-        elif not wanted["wait"]:
+        elif not wanted.wait:
             self.wanted = None
-            yield pack("nothing", id=wanted["id"], published=flow.published), None
+            yield Nothing(wanted.id, flow.published), None
 
     def newest(self, request: int, *, inline: bool) -> Outgoing:
         """Return the newest frame: its pixels, or where they lie as long as they do."""
@@ -190,7 +222,7 @@ class Peer:
             with stream.changed:
                 index = flow.published - 1
                 frames, slots = ring.readable(index, index + 1)
-                header = pack_frames(
+                header = frames_header(
                     index,
                     ring.timestamps[slots],
                     ring.numbers[slots],
@@ -215,11 +247,10 @@ class Peer:
         flow = self.stream.flow
         self.told_end = True
         return (
-            pack(
-                "end",
+            End(
                 count=flow.published,
                 digest=self.stream.digest_for(self.party, flow.published),
-                reason=None if flow.error is None else str(flow.error),
+                reason=None if flow.error is None else shortened(str(flow.error)),
             ),
             None,
         )
@@ -227,10 +258,3 @@ class Peer:
 
 def _octets(frames: Any) -> memoryview:
     return memoryview(frames.reshape(-1)).cast("B")
-
-
-def _claim(message: Message) -> Claim:
-    parameters = message["parameters"]
-    if not isinstance(parameters, dict):
-        raise TypeError("the parameters of a claim are no map")
-    return Claim(str(message["uri"]), str(message["mimetype"]), parameters, message["durability"])

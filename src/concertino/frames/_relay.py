@@ -17,6 +17,10 @@ _LOG = logging.getLogger(__name__)
 _BUFFER_BYTES = 2**20
 _CONNECT_S = 5.0
 _JOIN_S = 5.0
+#: Each costs two threads and two buffers.
+_MOST_CONNECTIONS = 100
+#: A computer that is gone without a word is noticed after so long, in seconds.
+_IDLE_S, _ASK_AGAIN_S, _ASKED = 10, 5, 3
 
 
 class Relay:
@@ -24,7 +28,8 @@ class Relay:
 
     It holds no frame and acknowledges none: credit, acknowledgements, claims and the end pass through,
     so that the publisher's account is that of the subscribers beyond. What is encrypted stays so; the keys are
-    theirs. When it dies the subscribers' lines are cut, and they go on when it is back in time.
+    theirs. When it dies the subscribers' lines are cut, and they go on when it is back in time. At most 100
+    connections are carried at once; more are turned away.
 
     Parameters
     ----------
@@ -117,6 +122,12 @@ class Relay:
             except OSError:
                 break
             carriers = [thread for thread in carriers if thread.is_alive()]
+            if len(carriers) >= _MOST_CONNECTIONS:
+                _LOG.warning(
+                    "%s is turned away: %d are connected already", peer[0], _MOST_CONNECTIONS
+                )
+                near.close()
+                continue
             carrier = threading.Thread(
                 target=self._serve, args=(near, peer[0]), name=f"relay {peer[0]}", daemon=True
             )
@@ -139,6 +150,7 @@ class Relay:
                 for end in (near, far):
                     end.settimeout(None)
                     end.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+                    _keep_alive(end)
                 with self._lock:
                     self._ends |= {near, far}
                 _LOG.info("%s is connected", who)
@@ -162,6 +174,13 @@ class Relay:
         for end in (source, sink):
             with suppress(OSError):
                 end.shutdown(socket.SHUT_RDWR)
+
+
+def _keep_alive(end: socket.socket) -> None:
+    end.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    end.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, _IDLE_S)
+    end.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, _ASK_AGAIN_S)
+    end.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPCNT, _ASKED)
 
 
 def _split(place: str) -> tuple[str, int]:

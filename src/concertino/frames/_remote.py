@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import replace
 
 from concertino._errors import FrameStreamError
 
 from ._connection import Connection
 from ._hello import Hello, RefusedError
+from ._messages import Fail, Welcome, shortened
 from ._remote_channel import RemoteChannel
 from ._remote_every import SharedChannel, WireChannel
 from ._remote_latest import LatestChannel
-from ._wire import Message
 
 _CONNECT_S = 5.0
+_AGAIN_S = 60.0
 
 
 def enter(
@@ -47,23 +49,27 @@ def enter(
         try:
             return _channel(connection, hello, welcome)
         except FrameStreamError:
-            if not hello.computer or welcome["memory"] is None:
+            if not hello.computer or welcome.memory is None:
                 raise
         # The memory is out of reach, perhaps of another user: have the pixels travel.
         hello = replace(hello, computer="")
         welcome = hello.say(
-            connection, resume=True, start=None, timeout_s=float(welcome["timeout_s"])
+            connection, resume=True, start=None, timeout_s=min(_AGAIN_S, welcome.timeout_s)
         )
         return _channel(connection, hello, welcome)
+    except RefusedError as error:
+        connection.close()
+        # Its kind crosses to other processes: those know the public ones.
+        raise FrameStreamError(str(error)) from error
     except BaseException as error:
-        if not isinstance(error, RefusedError):
-            connection.send("fail", reason=f"it could not subscribe: {error}")
+        with suppress(FrameStreamError):
+            connection.send(Fail(reason=shortened(f"it could not subscribe: {error}")))
         connection.close()
         raise
 
 
-def _channel(connection: Connection, hello: Hello, welcome: Message) -> RemoteChannel:
+def _channel(connection: Connection, hello: Hello, welcome: Welcome) -> RemoteChannel:
     kind: type[RemoteChannel] = LatestChannel
     if hello.delivery != "latest":
-        kind = WireChannel if welcome["memory"] is None else SharedChannel
+        kind = WireChannel if welcome.memory is None else SharedChannel
     return kind(connection, hello, welcome)

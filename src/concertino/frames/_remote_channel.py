@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from abc import abstractmethod
-from dataclasses import asdict
 from typing import Any
 
 import numpy as np
@@ -12,13 +11,35 @@ import numpy as np
 from concertino._errors import FrameStreamError
 
 from ._batch import Claim
-from ._connection import Connection
+from ._connection import Connection, Received
 from ._hello import Hello
+from ._messages import (
+    VERSION,
+    Alive,
+    Bye,
+    Claimed,
+    ClaimFrames,
+    End,
+    Fail,
+    Finish,
+    Frames,
+    FromPublisher,
+    Heartbeat,
+    Message,
+    More,
+    Nothing,
+    ProtocolError,
+    Refusal,
+    Unknown,
+    Welcome,
+    shortened,
+)
 from ._shared_ring import MappedRing
 from ._transport import Channel
-from ._wire import VERSION, Message, ProtocolError
 
 _PART_S = 5.0
+#: A publisher that lives answers at once; what it says of its patience does not bind this side.
+_ANSWER_S = 60.0
 
 
 class RemoteChannel(Channel):
@@ -34,29 +55,33 @@ class RemoteChannel(Channel):
         What the publisher answered.
     """
 
-    def __init__(self, connection: Connection, hello: Hello, welcome: Message) -> None:
+    def __init__(self, connection: Connection, hello: Hello, welcome: Welcome) -> None:
         self._connection = connection
         self._hello = hello
-        self._end: Message | None = None
+        self._end: End | None = None
         self._given_up = False
-        height, width = map(int, welcome["shape"])
+        height, width = welcome.shape
         self._part_of = hello.part
         self._rows = slice(0, height) if hello.part is None else hello.part.rows(height)
         self.shape = (self._rows.stop - self._rows.start, width)
-        self.dtype = np.dtype(welcome["dtype"])
-        self.label = str(welcome["label"])
-        self._published = int(welcome["published"])
-        self._timeout_s = float(welcome["timeout_s"])
+        self.label = welcome.label
+        self.dtype = self._pixel_type(welcome.dtype)
+        self._published = welcome.published
+        self._timeout_s = welcome.timeout_s
         self._ring: MappedRing | None = None
-        if welcome["memory"] is not None:
-            self._ring = MappedRing(
-                welcome["memory"], int(welcome["capacity"]), (height, width), self.dtype
-            )
+        if welcome.memory is not None:
+            self._ring = MappedRing(welcome.memory, welcome.capacity, (height, width), self.dtype)
         self.verifies = self._ring is None
         path = None if self._ring is None else self._ring.path
         connection.attend(self.label, self._timeout_s, path)
 
-    def _next_message(self, deadline: float | None) -> tuple[Message, memoryview | None] | None:
+    def _pixel_type(self, name: str) -> np.dtype[Any]:
+        try:
+            return np.dtype(name)
+        except TypeError as error:
+            raise self._malformed(error) from error
+
+    def _next_message(self, deadline: float | None) -> Received | None:
         """Return the next message with frames or the end, None at the deadline."""
         while True:
             wait_s = None if deadline is None else deadline - time.monotonic()
@@ -64,19 +89,20 @@ class RemoteChannel(Channel):
             if received is None:
                 return None
             message, _ = received
-            kind = message["kind"]
-            if "published" in message:
-                self._published = int(message["published"])
-            if kind in ("frames", "nothing", "more"):
+            if isinstance(message, Heartbeat | More | Nothing):
+                self._published = message.published
+            if isinstance(message, Frames | Nothing | More):
                 return received
-            if kind == "end":
+            if isinstance(message, End):
                 self._end = message
                 return received
-            if kind == "error":
+            if isinstance(message, Refusal):
                 self._given_up = True
-                raise FrameStreamError(str(message["reason"]))
-            if kind == "unknown":
+                raise FrameStreamError(message.reason)
+            if isinstance(message, Unknown):
                 self._return()
+            if deadline is not None and time.monotonic() >= deadline:
+                return None
 
     def _return(self) -> None:
         """Introduce oneself again after the connection was cut."""
@@ -84,7 +110,7 @@ class RemoteChannel(Channel):
             self._connection,
             resume=True,
             start=self._next_start(),
-            timeout_s=self._timeout_s,
+            timeout_s=min(_ANSWER_S, self._timeout_s),
         )
 
     @abstractmethod
@@ -103,21 +129,22 @@ class RemoteChannel(Channel):
 
     def _failure(self) -> FrameStreamError | None:
         """Return why the stream failed, when its end has come."""
-        if self._end is None or self._end["reason"] is None:
+        if self._end is None or self._end.reason is None:
             return None
         return FrameStreamError(
-            f"Frame stream {self.label} failed after {self._end['count']} frames: "
-            f"{self._end['reason']}"
+            f"Frame stream {self.label} failed after {self._end.count} frames: {self._end.reason}"
         )
 
     def claim(self, claim: Claim) -> None:
-        if not self._tell("claim", ("claimed",), self._timeout_s, **asdict(claim)):
+        said = ClaimFrames(claim.uri, claim.mimetype, claim.parameters, claim.durability)
+        wait_s = min(_ANSWER_S, self._timeout_s)
+        if not self._tell(said, Claimed, wait_s):
             raise FrameStreamError(
                 f"The publisher of frame stream {self.label} did not answer a claim within "
-                f"{self._timeout_s:g} s."
+                f"{wait_s:g} s."
             )
 
-    def _tell(self, kind: str, answers: tuple[str, ...], wait_s: float, **fields: Any) -> bool:
+    def _tell(self, said: Message, answer: type[Message], wait_s: float) -> bool:
         """Say something until it was heard; tell whether it was within its time.
 
         Raises
@@ -125,46 +152,48 @@ class RemoteChannel(Channel):
         FrameStreamError
             If the publisher will not hear it, or is dead.
         """
-        self._connection.send(kind, **fields)
+        self._connection.send(said)
         deadline = time.monotonic() + wait_s
         while (received := self._connection.get(deadline - time.monotonic())) is not None:
             message, payload = received
-            if message["kind"] in answers:
+            if isinstance(message, answer):
                 return True
-            if message["kind"] == "error":
+            if isinstance(message, Refusal):
                 self._given_up = True
-                raise FrameStreamError(str(message["reason"]))
-            if message["kind"] == "unknown":
+                raise FrameStreamError(message.reason)
+            if isinstance(message, Unknown):
                 self._return()
-                self._connection.send(kind, **fields)
+                self._connection.send(said)
             self._set_aside(message, payload)
+            if time.monotonic() >= deadline:
+                break
         return False
 
     @abstractmethod
-    def _set_aside(self, message: Message, payload: memoryview | None) -> None:
+    def _set_aside(self, message: FromPublisher, payload: memoryview | None) -> None:
         """Keep a message that came while waiting for another."""
 
     def fail(self, reason: str) -> None:
-        self._part("fail", reason=reason)
+        self._part(Fail(reason=shortened(reason)))
 
     def finish(self) -> None:
         if self._connection.lost:
             # Should it come to life again, it must not go on for nobody.
-            self._part("fail", reason="it took the publisher for dead, which was silent")
+            self._part(Fail(reason="it took the publisher for dead, which was silent"))
         else:
-            self._part("finish", received=self._received())
+            self._part(Finish(received=self._received()))
 
     def alive(self) -> None:
-        self._connection.send("alive")
+        self._connection.send(Alive())
 
-    def _part(self, kind: str, **fields: object) -> None:
+    def _part(self, said: Fail | Finish) -> None:
         """Say goodbye, and wait until it is heard when the publisher counts on us."""
         try:
             counted_on = self._hello.delivery == "every" and not self._given_up
             if counted_on and self._failure() is None and not self._connection.lost:
-                self._tell(kind, ("bye",), min(_PART_S, self._timeout_s), **fields)
+                self._tell(said, Bye, min(_PART_S, self._timeout_s))
             else:
-                self._connection.send(kind, **fields)
+                self._connection.send(said)
         except FrameStreamError:
             return  # The publisher is dead, or has given us up: nobody is left to tell.
         finally:

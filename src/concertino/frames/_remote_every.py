@@ -13,16 +13,28 @@ from numpy.typing import NDArray
 from concertino._errors import FrameStreamError
 
 from ._batch import FrameBatch
-from ._connection import Connection
+from ._connection import Connection, Received
 from ._flow import check_acknowledgement
 from ._hello import Hello
+from ._messages import (
+    Acknowledge,
+    Credit,
+    End,
+    Frames,
+    FromPublisher,
+    More,
+    ProtocolError,
+    Wait,
+    Welcome,
+)
 from ._remote_channel import RemoteChannel
 from ._ring import checksums_of, extend_digest
-from ._wire import Message, ProtocolError, count_of, pixels, unpack_frames
+from ._wire import count_of, pixels, sums_of, unpack_frames
 
 _SHORT_NAP_S = 50e-6
 _WATCH_S = 1e-3
 _NO_END = 2**62
+_HEARD_AT_ONCE = 64
 
 
 @dataclass
@@ -40,10 +52,10 @@ class _Digests:
 class EveryChannel(RemoteChannel):
     """Hands on frames, and knows the digest of all that may be acknowledged."""
 
-    def __init__(self, connection: Connection, hello: Hello, welcome: Message) -> None:
+    def __init__(self, connection: Connection, hello: Hello, welcome: Welcome) -> None:
         super().__init__(connection, hello, welcome)
-        self._arrived = self._read = self._safe = int(welcome["start"])
-        self._digest = self._safe_digest = int(welcome["digest"])
+        self._arrived = self._read = self._safe = welcome.start
+        self._digest = self._safe_digest = welcome.digest
         self._digests: deque[_Digests] = deque()
         self._pending: FrameBatch | None = None
         #: Of the rows in the last message, as the publisher computed them.
@@ -89,15 +101,15 @@ class EveryChannel(RemoteChannel):
         self._digest = int(digests[-1])
         self._digests.append(_Digests(batch.start, digests))
 
-    def _check_end(self, end: Message) -> None:
+    def _check_end(self, end: End) -> None:
         failure = self._failure()
         if failure is not None:
             raise failure
-        arrived = self._next_run(end["count"])[0]
-        if (arrived, self._digest) != (end["count"], end["digest"]):
+        arrived = self._next_run(end.count)[0]
+        if (arrived, self._digest) != (end.count, end.digest):
             raise FrameStreamError(
-                f"Frame stream {self.label} ended with {end['count']} frames of digest "
-                f"{end['digest']:016x}; {arrived} of digest {self._digest:016x} arrived."
+                f"Frame stream {self.label} ended with {end.count} frames of digest "
+                f"{end.digest:016x}; {arrived} of digest {self._digest:016x} arrived."
             )
 
     def acknowledge(self, stop: int) -> None:
@@ -112,9 +124,7 @@ class EveryChannel(RemoteChannel):
         self._say_safe()
 
     def _say_safe(self) -> None:
-        self._connection.send(
-            "acknowledge", stop=self._safe, digest=self._safe_digest, messages=self._take_owed()
-        )
+        self._connection.send(Acknowledge(self._safe, self._safe_digest, self._take_owed()))
 
     def _take_owed(self) -> int:
         """Return how many messages with frames were taken since the last time."""
@@ -132,21 +142,23 @@ class EveryChannel(RemoteChannel):
     def _next_start(self) -> int | None:
         return self._arrived
 
-    def _set_aside(self, message: Message, payload: memoryview | None) -> None:
-        if message["kind"] == "end":
+    def _set_aside(self, message: FromPublisher, payload: memoryview | None) -> None:
+        if isinstance(message, End):
             self._end = message
 
 
 class SharedChannel(EveryChannel):
     """Finds the frames in the publisher's ring; asks only when there are none."""
 
-    def __init__(self, connection: Connection, hello: Hello, welcome: Message) -> None:
+    def __init__(self, connection: Connection, hello: Hello, welcome: Welcome) -> None:
         super().__init__(connection, hello, welcome)
         self._asked = False
 
     def _arriving(self, deadline: float | None, timeout_s: float | None) -> FrameBatch | None:
         while True:
-            while self._connection.pending:
+            for _ in range(_HEARD_AT_ONCE):
+                if not self._connection.pending:
+                    break
                 self._hear(deadline=0.0)
             batch = self._find()
             if batch is not None:
@@ -159,14 +171,14 @@ class SharedChannel(EveryChannel):
             if self._watch(deadline):
                 continue
             if not self._asked:
-                self._connection.send("wait", stop=self._arrived)
+                self._connection.send(Wait(self._arrived))
                 self._asked = True
             if not self._hear(deadline) and self._find() is None:
                 raise self._late(timeout_s)
 
     def _hear(self, deadline: float | None) -> bool:
         received = self._next_message(deadline)
-        if received is not None and received[0]["kind"] == "more":
+        if received is not None and isinstance(received[0], More):
             self._asked = False
         return received is not None
 
@@ -201,23 +213,23 @@ class SharedChannel(EveryChannel):
 
     def _return(self) -> None:
         super()._return()
-        self._connection.send("wait", stop=self._arrived)
+        self._connection.send(Wait(self._arrived))
         self._asked = True
 
 
 class WireChannel(EveryChannel):
     """Gets the frames in messages, against credit."""
 
-    def __init__(self, connection: Connection, hello: Hello, welcome: Message) -> None:
+    def __init__(self, connection: Connection, hello: Hello, welcome: Welcome) -> None:
         super().__init__(connection, hello, welcome)
         # Messages that were taken, of which the publisher does not know yet.
         self._owed = 0
-        self._aside: deque[tuple[Message, memoryview | None]] = deque()
+        self._aside: deque[Received] = deque()
 
     def _arriving(self, deadline: float | None, timeout_s: float | None) -> FrameBatch | None:
         if self._owed:
             # Credit that no acknowledgement took along.
-            self._connection.send("credit", messages=self._take_owed())
+            self._connection.send(Credit(self._take_owed()))
         while True:
             if self._aside:
                 message, payload = self._aside.popleft()
@@ -229,19 +241,21 @@ class WireChannel(EveryChannel):
                 if received is None:
                     raise self._late(timeout_s)
                 message, payload = received
-            if message["kind"] == "frames" and message["start"] == self._next_run(_NO_END)[0]:
+            if isinstance(message, Frames) and message.start == self._next_run(_NO_END)[0]:
                 return self._batch(message, payload)
             # Frames that do not follow: what came before was lost with a connection. The publisher
             # sends it again once we have introduced ourselves again.
+            if deadline is not None and time.monotonic() >= deadline:
+                raise self._late(timeout_s)
 
-    def _batch(self, message: Message, payload: memoryview | None) -> FrameBatch:
+    def _batch(self, message: Frames, payload: memoryview | None) -> FrameBatch:
         try:
             if payload is None:
                 raise ProtocolError("frames came without pixels")
             frames = pixels(payload, count_of(message), self.shape, self.dtype)
             batch = unpack_frames(message, frames)
-            self._sums = np.frombuffer(message["sums"], "<u8") if "sums" in message else None
-        except (KeyError, TypeError, ValueError, ProtocolError) as error:
+            self._sums = sums_of(message)
+        except ProtocolError as error:
             raise self._malformed(error) from error
         self._owed += 1
         return batch
@@ -250,9 +264,9 @@ class WireChannel(EveryChannel):
         owed, self._owed = self._owed, 0
         return owed
 
-    def _set_aside(self, message: Message, payload: memoryview | None) -> None:
+    def _set_aside(self, message: FromPublisher, payload: memoryview | None) -> None:
         super()._set_aside(message, payload)
-        if message["kind"] == "frames":
+        if isinstance(message, Frames):
             self._aside.append((message, payload))
 
 

@@ -9,11 +9,12 @@ import numpy as np
 from concertino._errors import FrameStreamError
 
 from ._batch import FrameBatch
-from ._connection import Connection
+from ._connection import Connection, Received
 from ._hello import Hello
+from ._messages import End, Frames, FromPublisher, Newest, Nothing, ProtocolError, Welcome
 from ._remote_channel import RemoteChannel
 from ._ring import frame_checksum
-from ._wire import Message, ProtocolError, pixels, unpack_frames
+from ._wire import pixels, unpack_frames
 
 _ANSWER_S = 1.0
 _COPY_ATTEMPTS = 3
@@ -22,7 +23,7 @@ _COPY_ATTEMPTS = 3
 class LatestChannel(RemoteChannel):
     """Asks for the newest frame at each read, so that none waits in a queue and grows old."""
 
-    def __init__(self, connection: Connection, hello: Hello, welcome: Message) -> None:
+    def __init__(self, connection: Connection, hello: Hello, welcome: Welcome) -> None:
         super().__init__(connection, hello, welcome)
         self._seen = -1
         self._request = 0
@@ -35,17 +36,12 @@ class LatestChannel(RemoteChannel):
         failed_copies = 0
         while self._end is None:
             self._request += 1
-            self._connection.send(
-                "newest",
-                id=self._request,
-                seen=self._seen,
-                wait=wait,
-                inline=failed_copies >= _COPY_ATTEMPTS,
-            )
+            inline = failed_copies >= _COPY_ATTEMPTS
+            self._connection.send(Newest(self._request, self._seen, wait, inline))
             message, payload = self._answer(deadline, timeout_s)
-            if message["kind"] == "nothing":
+            if isinstance(message, Nothing):
                 raise self._late(timeout_s)
-            if message["kind"] == "frames":
+            if isinstance(message, Frames):
                 batch = self._batch(message, payload)
                 if batch is not None:
                     return batch
@@ -59,9 +55,7 @@ class LatestChannel(RemoteChannel):
             raise failure
         return None
 
-    def _answer(
-        self, deadline: float | None, timeout_s: float | None
-    ) -> tuple[Message, memoryview | None]:
+    def _answer(self, deadline: float | None, timeout_s: float | None) -> Received:
         """Return the answer to the last request; older answers are out of date."""
         if deadline is not None:
             deadline = max(deadline, time.monotonic() + min(_ANSWER_S, self._timeout_s))
@@ -72,20 +66,24 @@ class LatestChannel(RemoteChannel):
             if received is None:
                 raise self._late(timeout_s)
             message, payload = received
-            if message["kind"] == "end" or message.get("id") == self._request:
+            if isinstance(message, End):
+                return received
+            if isinstance(message, Frames | Nothing) and message.id == self._request:
                 return received
             self._set_aside(message, payload)
+            if deadline is not None and time.monotonic() >= deadline:
+                raise self._late(timeout_s)
 
-    def _batch(self, message: Message, payload: memoryview | None) -> FrameBatch | None:
+    def _batch(self, message: Frames, payload: memoryview | None) -> FrameBatch | None:
         try:
             if payload is not None:
                 frames = pixels(payload, 1, self.shape, self.dtype)
             elif self._ring is not None:
-                frames = self._ring.readable(message["start"], message["start"] + 1)[0].copy()
+                frames = self._ring.readable(message.start, message.start + 1)[0].copy()
             else:
                 raise ProtocolError("a frame came without pixels")
             batch = unpack_frames(message, frames)
-        except (KeyError, TypeError, ValueError, ProtocolError) as error:
+        except ProtocolError as error:
             raise self._malformed(error) from error
         if payload is None and frame_checksum(frames[0]) != int(batch.checksums[0]):
             return None
@@ -97,16 +95,19 @@ class LatestChannel(RemoteChannel):
 
     def _return(self) -> None:
         super()._return()
-        self._connection.send("newest", id=self._request, seen=self._seen, wait=True, inline=False)
+        self._connection.send(Newest(self._request, self._seen, True, False))
 
-    def _set_aside(self, message: Message, payload: memoryview | None) -> None:
-        if message["kind"] == "end":
+    def _set_aside(self, message: FromPublisher, payload: memoryview | None) -> None:
+        if isinstance(message, End):
             self._end = message
-        elif message["kind"] == "frames" and message["id"] < 0:
+        elif isinstance(message, Frames) and message.id < 0:
             # The publisher's last word before it left.
-            self._last = unpack_frames(
-                message, np.array(pixels(payload or memoryview(b""), 1, self.shape, self.dtype))
-            )
+            try:
+                octets = memoryview(b"") if payload is None else payload
+                frames = np.array(pixels(octets, 1, self.shape, self.dtype))
+                self._last = unpack_frames(message, frames)
+            except ProtocolError as error:
+                raise self._malformed(error) from error
 
     def acknowledge(self, stop: int) -> None:
         raise FrameStreamError(

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import mmap
 import os
+import stat
 import weakref
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
+from msgspec.structs import replace
+from numpy.typing import DTypeLike, NDArray
 
 from concertino._errors import FrameStreamError
 
+from ._messages import Memory
 from ._ring import Ring
 
 _PAGE = 4096
@@ -57,21 +60,22 @@ class SharedRing(Ring):
         count = self.capacity * self.shape[0] * self.shape[1]
         pixels: NDArray[Any] = np.frombuffer(memory, self.dtype, count, frames)
         self.frames = pixels.reshape(self.capacity, *self.shape)
-        self._places: dict[str, Any] = {
-            "path": f"/proc/{os.getpid()}/fd/{descriptor}",
-            "bytes": size,
-            "published": _PUBLISHED,
-            "offset": _OFFSET,
-            "timestamps": headers[0],
-            "numbers": headers[1],
-            "checksums": headers[2],
-            "frames": frames,
-        }
+        self._places = Memory(
+            path=f"/proc/{os.getpid()}/fd/{descriptor}",
+            bytes=size,
+            generation=0,
+            published=_PUBLISHED,
+            offset=_OFFSET,
+            timestamps=headers[0],
+            numbers=headers[1],
+            checksums=headers[2],
+            frames=frames,
+        )
 
     @property
-    def memory(self) -> dict[str, Any]:
+    def memory(self) -> Memory:
         """What lies where, for those who map it."""
-        return self._places | {"generation": int(self._generation[0])}
+        return replace(self._places, generation=int(self._generation[0]))
 
     def begin(self) -> None:
         """Serve another stream from now on: readers of the last one see that it is over."""
@@ -94,7 +98,7 @@ class MappedRing:
 
     Parameters
     ----------
-    places : dict
+    places : Memory
         What lies where: `SharedRing.memory`.
     capacity : int
         Frames that the ring holds.
@@ -111,16 +115,22 @@ class MappedRing:
 
     def __init__(
         self,
-        places: dict[str, Any],
+        places: Memory,
         capacity: int,
         shape: tuple[int, int],
         dtype: np.dtype[Any],
     ) -> None:
-        path, size = str(places["path"]), int(places["bytes"])
+        path, size = places.path, places.bytes
         try:
-            descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+            # What is no plain file might have this wait for ever, or the process killed.
+            descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
             try:
-                found = os.fstat(descriptor).st_size
+                status = os.fstat(descriptor)
+                if not stat.S_ISREG(status.st_mode):
+                    raise FrameStreamError(
+                        f"The shared memory of a ring at {path} is no file that can be mapped."
+                    )
+                found = status.st_size
                 if found < size:
                     raise FrameStreamError(
                         f"The shared memory of a ring at {path} has {found} bytes; {size} were "
@@ -131,28 +141,35 @@ class MappedRing:
                 )
             finally:
                 os.close(descriptor)
-        except OSError as error:
+        except (OSError, ValueError) as error:
             raise FrameStreamError(
-                f"The shared memory of the ring at {path} cannot be opened: {error.strerror}. A "
-                "subscriber in another container or of another user needs a tcp:// address."
+                f"The shared memory of the ring at {path} cannot be opened: "
+                f"{getattr(error, 'strerror', None) or error}. A subscriber in another container or of "
+                "another user needs a tcp:// address."
             ) from error
         self.path = path
         self.capacity = capacity
-        self._stream = int(places["generation"])
-        self._generation = np.frombuffer(memory, np.int64, 1, _GENERATION)
-        self._published = np.frombuffer(memory, np.int64, 1, int(places["published"]))
+        self._stream = places.generation
+
+        def lies(kind: DTypeLike, count: int, place: int) -> NDArray[Any]:
+            try:
+                return np.frombuffer(memory, kind, count, place)
+            except (ValueError, OverflowError) as error:
+                raise FrameStreamError(
+                    f"The shared memory of the ring at {path} has {size} bytes, not what was announced "
+                    f"to lie at byte {place}: {error}."
+                ) from error
+
+        self._generation = lies(np.int64, 1, _GENERATION)
+        self._published = lies(np.int64, 1, places.published)
         # Publishers of other make may have nothing to tell: their frames begin with slot 0.
         self._first_slot = (
-            np.frombuffer(memory, np.int64, 1, int(places["offset"]))
-            if "offset" in places
-            else np.zeros(1, np.int64)
+            np.zeros(1, np.int64) if places.offset is None else lies(np.int64, 1, places.offset)
         )
-        self._timestamps = np.frombuffer(memory, np.int64, capacity, int(places["timestamps"]))
-        self._numbers = np.frombuffer(memory, np.int64, capacity, int(places["numbers"]))
-        self._checksums = np.frombuffer(memory, np.uint64, capacity, int(places["checksums"]))
-        pixels: NDArray[Any] = np.frombuffer(
-            memory, dtype, capacity * shape[0] * shape[1], int(places["frames"])
-        )
+        self._timestamps = lies(np.int64, capacity, places.timestamps)
+        self._numbers = lies(np.int64, capacity, places.numbers)
+        self._checksums = lies(np.uint64, capacity, places.checksums)
+        pixels = lies(dtype, capacity * shape[0] * shape[1], places.frames)
         self.frames = pixels.reshape(capacity, *shape)
 
     @property

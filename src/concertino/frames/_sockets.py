@@ -12,11 +12,21 @@ from zmq.auth.thread import ThreadAuthenticator
 
 from concertino._errors import FrameStreamError
 
+from ._connection import Connection
+from ._door import Door
+from ._handshake import Peering
 from ._keys import Keys
+from ._messages import MOST_UNDER_WAY, SUBSCRIBER_BYTES
 
 _EXIT_S = 1.0
 _BIND_S = 0.5
 _LINGER_MS = 2000
+#: Messages of one subscriber that wait to be heard, and for it that wait to leave: many more than an honest
+#: one causes.
+_UNHEARD = 1000
+_UNSENT = 20 * MOST_UNDER_WAY
+#: The largest message with frames that is taken: a frame of 65,536 × 16,384 pixels of 4 bytes.
+_FRAMES_BYTES = 2**32
 _contexts: dict[int, zmq.Context[zmq.Socket[bytes]]] = {}
 _doorkeepers: dict[int, ThreadAuthenticator] = {}
 _lock = threading.Lock()
@@ -57,7 +67,7 @@ def _admit(keys: Keys) -> None:
 
 def _socket(kind: int, heartbeat_s: float) -> zmq.Socket[bytes]:
     socket = _context().socket(kind)
-    # The ring bounds what is under way: ZeroMQ must neither drop nor block.
+    # Credit bounds what is under way: ZeroMQ must neither drop nor block.
     socket.sndhwm = socket.rcvhwm = 0
     socket.linger = _LINGER_MS
     socket.ipv6 = True
@@ -74,8 +84,8 @@ def bind_router(
     heartbeat_s: float = 0.0,
     keys: Keys | None = None,
     send_buffer_bytes: int = -1,
-) -> zmq.Socket[bytes]:
-    """Return a ROUTER socket that listens; with keys only to those who are allowed.
+) -> tuple[zmq.Socket[bytes], Door]:
+    """Return a ROUTER socket that listens, and its door; with keys only to those who are allowed.
 
     The system chooses the size of its send buffer when it is negative.
 
@@ -85,10 +95,15 @@ def bind_router(
         If something listens there already, or nothing can.
     """
     socket = _socket(zmq.ROUTER, heartbeat_s)
+    # Who sends more than a subscriber ever says is cut off before it is in memory; who says more than can
+    # be heard waits; and who does not listen is told no more.
+    socket.maxmsgsize = SUBSCRIBER_BYTES
+    socket.rcvhwm, socket.sndhwm = _UNHEARD, _UNSENT
     socket.sndbuf = send_buffer_bytes
     if keys is not None:
         _admit(keys)
         keys.serve(socket)
+    door = Door(socket)
     deadline = time.monotonic() + _BIND_S
     while True:
         try:
@@ -98,6 +113,7 @@ def bind_router(
             if error.errno == zmq.EADDRINUSE and time.monotonic() < deadline:
                 time.sleep(0.005)
                 continue
+            door.close()
             socket.close(0)
             if error.errno == zmq.EADDRINUSE:
                 raise FrameStreamError(
@@ -106,7 +122,7 @@ def bind_router(
             raise FrameStreamError(
                 f"A frame stream cannot be reached at {address}: {error.strerror}."
             ) from error
-        return socket
+        return socket, door
 
 
 def connect_dealer(
@@ -115,8 +131,8 @@ def connect_dealer(
     heartbeat_s: float = 0.0,
     keys: Keys | None = None,
     server_key: str = "",
-) -> zmq.Socket[bytes]:
-    """Return a DEALER socket that connects, as soon as something listens.
+) -> Connection:
+    """Return a connection by a DEALER socket, made as soon as something listens.
 
     With a server's key it speaks to nobody else.
 
@@ -126,9 +142,13 @@ def connect_dealer(
         If the address is malformed, or the server's key is not allowed.
     """
     socket = _socket(zmq.DEALER, heartbeat_s)
+    socket.maxmsgsize = _FRAMES_BYTES
     try:
+        peering = Peering(address)
         if keys is not None and server_key:
             keys.connect(socket, server_key, address)
+            peering = Peering(address, True, keys.refused(address))
+        connection = Connection(socket, peering)
         socket.connect(endpoint)
     except FrameStreamError:
         socket.close(0)
@@ -138,4 +158,4 @@ def connect_dealer(
         raise FrameStreamError(
             f"The frame stream address {address!r} is malformed: {error.strerror}."
         ) from error
-    return socket
+    return connection

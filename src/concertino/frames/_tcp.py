@@ -15,7 +15,6 @@ from concertino._errors import FrameStreamError
 
 from ._addresses import Address, parse_address
 from ._batch import Delivery
-from ._connection import Connection
 from ._gate import Gate
 from ._hello import Hello
 from ._keys import KEYS_VARIABLE, Keys, process_keys
@@ -67,15 +66,15 @@ class TcpTransport(Transport):
                 KEYS_VARIABLE,
             )
         buffer_bytes = _SEND_BUFFER_WITHIN_BYTES if _is_loopback(host) else -1
-        socket = bind_router(endpoint, str(where), _HEARTBEAT_S, keys, buffer_bytes)
+        socket, door = bind_router(endpoint, str(where), _HEARTBEAT_S, keys, buffer_bytes)
         bound = socket.getsockopt_string(zmq.LAST_ENDPOINT).rpartition(":")[2]
         shown = sockets.gethostname() if host in _ANYWHERE else host
         key = "" if keys is None else keys.fingerprint
         where = replace(where, place=f"{shown}:{bound}", key=key)
         if isinstance(stream.ring, SharedRing):
             memory, computer = stream.ring.memory, self.computer()
-            return Gate(stream, socket, str(where), where.path, memory, computer)
-        return Gate(stream, socket, str(where), where.path, None)
+            return Gate(stream, socket, door, str(where), where.path, memory, computer)
+        return Gate(stream, socket, door, str(where), where.path, None)
 
     def connect(
         self,
@@ -90,9 +89,7 @@ class TcpTransport(Transport):
         where = parse_address(address)
         host, port = _host_and_port(where, default_port="")
         keys = _keys_for(where, host)
-        socket = connect_dealer(f"tcp://{host}:{port}", address, _HEARTBEAT_S, keys, where.key)
-        refused = keys.refused(address) if keys is not None and where.key else ""
-        connection = Connection(socket, refused)
+        connection = connect_dealer(f"tcp://{host}:{port}", address, _HEARTBEAT_S, keys, where.key)
         messages = _MESSAGES_WITHIN if _is_loopback(host) else _MESSAGES_UNDER_WAY
         computer = self.computer()
         hello = Hello(address, where.path, name, delivery, messages, computer, part)

@@ -1,72 +1,39 @@
-"""The messages of the frame protocol, as they travel between processes.
-
-A message is a ZeroMQ message of one part, a msgpack map whose key ``kind`` says what it is, or of
-two, when pixels follow. The reference documentation describes each kind.
-"""
+"""Frames as they travel between processes: a header, and pixels."""
 
 from __future__ import annotations
 
 from typing import Any
 
-import msgpack
 import numpy as np
 from numpy.typing import NDArray
 
-from concertino._errors import FrameStreamError
-
 from ._batch import FrameBatch
-
-VERSION = 1
-
-Message = dict[str, Any]
+from ._messages import Frames, ProtocolError
 
 
-class ProtocolError(FrameStreamError):
-    """What came is no message of the frame protocol."""
-
-
-def pack(kind: str, **fields: Any) -> bytes:
-    """Return the bytes of a message."""
-    packed: bytes = msgpack.packb({"kind": kind, **fields})
-    return packed
-
-
-def unpack(octets: bytes | memoryview) -> Message:
-    """Return the message that some bytes are.
-
-    Raises
-    ------
-    ProtocolError
-        If they are none.
-    """
-    try:
-        message = msgpack.unpackb(octets)
-    except Exception as error:
-        raise ProtocolError(f"{len(octets)} bytes that are no msgpack arrived: {error}") from error
-    if not isinstance(message, dict) or not isinstance(message.get("kind"), str):
-        raise ProtocolError(f"A message without a kind arrived: {str(message)[:80]}")
-    return message
-
-
-def pack_frames(
+def frames_header(
     start: int,
     timestamps: NDArray[np.int64],
     numbers: NDArray[np.int64],
     checksums: NDArray[np.uint64],
-    **fields: Any,
-) -> bytes:
+    *,
+    id: int = 0,
+    inline: bool = False,
+    sums: NDArray[np.uint64] | None = None,
+) -> Frames:
     """Return the header of frames; their pixels follow it, or lie in shared memory."""
-    return pack(
-        "frames",
+    return Frames(
         start=start,
         timestamps=timestamps.astype("<i8", copy=False).tobytes(),
         numbers=numbers.astype("<i8", copy=False).tobytes(),
         checksums=checksums.astype("<u8", copy=False).tobytes(),
-        **fields,
+        id=id,
+        inline=inline,
+        sums=None if sums is None else sums.astype("<u8", copy=False).tobytes(),
     )
 
 
-def unpack_frames(message: Message, frames: NDArray[Any]) -> FrameBatch:
+def unpack_frames(header: Frames, frames: NDArray[Any]) -> FrameBatch:
     """Return the batch that a header and its pixels make.
 
     Raises
@@ -74,20 +41,38 @@ def unpack_frames(message: Message, frames: NDArray[Any]) -> FrameBatch:
     ProtocolError
         If the header does not describe as many frames.
     """
-    timestamps = np.frombuffer(message["timestamps"], "<i8")
-    numbers = np.frombuffer(message["numbers"], "<i8")
-    checksums = np.frombuffer(message["checksums"], "<u8")
+    timestamps = _numbers(header.timestamps, "<i8")
+    numbers = _numbers(header.numbers, "<i8")
+    checksums = _numbers(header.checksums, "<u8")
     if not len(frames) == len(timestamps) == len(numbers) == len(checksums) > 0:
         raise ProtocolError(
             f"{len(frames)} frames arrived with {len(timestamps)} times, {len(numbers)} numbers and "
             f"{len(checksums)} checksums."
         )
-    return FrameBatch(message["start"], frames, timestamps, numbers, checksums)
+    return FrameBatch(header.start, frames, timestamps, numbers, checksums)
 
 
-def count_of(message: Message) -> int:
+def sums_of(header: Frames) -> NDArray[np.uint64] | None:
+    """Return the checksums of the rows that were sent, where they are a part.
+
+    Raises
+    ------
+    ProtocolError
+        If they are not as many as the frames.
+    """
+    if header.sums is None:
+        return None
+    sums = _numbers(header.sums, "<u8")
+    if len(sums) != count_of(header):
+        raise ProtocolError(
+            f"{count_of(header)} frames arrived with {len(sums)} checksums of rows."
+        )
+    return sums
+
+
+def count_of(header: Frames) -> int:
     """Return how many frames a header describes."""
-    return len(message["checksums"]) // 8
+    return len(header.checksums) // 8
 
 
 def pixels(
@@ -106,3 +91,9 @@ def pixels(
     frames: NDArray[Any] = np.frombuffer(octets, dtype).reshape(count, *shape)
     frames.flags.writeable = False
     return frames
+
+
+def _numbers(octets: bytes, dtype: str) -> NDArray[Any]:
+    if len(octets) % 8:
+        raise ProtocolError(f"{len(octets)} bytes arrived where numbers of 8 bytes must be.")
+    return np.frombuffer(octets, dtype)

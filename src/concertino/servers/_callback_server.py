@@ -23,6 +23,7 @@ from concertino.reconstruction import ReconstructionSettings, Resolution
 from concertino.storage import (
     Recorder,
     RunDirectories,
+    check_place,
     encode_document,
     find_runs,
     open_run,
@@ -44,6 +45,11 @@ class CallbackServer(Served):
 
     directory = device_property(
         dtype=str, default_value="data", doc="Data directory on the server's computer."
+    )
+    roots = device_property(
+        dtype=(str,),
+        default_value=[],
+        doc="Directories that a session may have used beside the data directory.",
     )
     host = device_property(
         dtype=str, default_value="127.0.0.1", doc="Where stored frames are served for read-back."
@@ -70,6 +76,20 @@ class CallbackServer(Served):
         """Return the callback for what a session asks."""
         raise NotImplementedError
 
+    def allowed(self, place: Any) -> Path:
+        """Return the place on this computer that a session asks for.
+
+        Raises
+        ------
+        StorageError
+            If it is in none of the directories that this server may use.
+        """
+        return check_place(
+            str(place),
+            [self._directories.root, *self.roots],
+            f"the {self.KIND} server uses other places only if it was started with --root DIR",
+        )
+
     @attribute(dtype=str, access=AttrWriteType.READ, doc="Data directory on this computer.")
     def data_directory(self) -> str:
         """Data directory."""
@@ -91,10 +111,13 @@ class CallbackServer(Served):
         self.lease.take(asked["session"])
         if self._open:
             raise SessionError(f"The {self.KIND} server is in a run; configure it before or after.")
+        try:
+            made = self.make_callback(asked["configuration"])
+        finally:
+            self.lease.release(asked["session"])
         if hasattr(self._callback, "close"):
             self._callback.close()
-        self._callback = self.make_callback(asked["configuration"])
-        self.lease.release(asked["session"])
+        self._callback = made
 
     @json_command
     def Document(self, asked: dict[str, Any]) -> Any:
@@ -135,6 +158,7 @@ class CallbackServer(Served):
         if self._replay is not None:
             self._replay.end()
         run = open_run(asked["run"], self._directories.root)
+        self.allowed(run.directory)
         self._replay = RemoteReplay(run, f"any://{self.host}:0", asked.get("streams"))
         return {"uid": run.uid}
 
@@ -246,7 +270,10 @@ class Writer(CallbackServer):
 
     def make_callback(self, configuration: Mapping[str, Any]) -> ImageWriter:
         """Return an image writer."""
-        return ImageWriter(**configuration)
+        how = dict(configuration)
+        if how.get("directory") is not None:
+            how["directory"] = self.allowed(how["directory"])
+        return ImageWriter(**how)
 
     def stored(self) -> tuple[StoredStreamFrames, ...]:
         """Return what was stored of the run."""
@@ -277,7 +304,7 @@ class Reconstruction(CallbackServer):
             how["planes"] = tuple(how["planes"])
         return OnlineReconstruction(
             settings,
-            directory=self.directory,
+            directory=self.allowed(how.pop("directory", None) or self.directory),
             callbacks=[self._keep],
             stream_address=f"any://{self.host}:0",
             **how,

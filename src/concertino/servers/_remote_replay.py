@@ -8,6 +8,7 @@ from typing import Any
 from concertino import SessionError
 from concertino.storage import Run, replay
 
+_END_S = 2.0
 _FETCHED_S = 30.0
 
 
@@ -57,11 +58,22 @@ class RemoteReplay:
             return {"ended": True} if self._ended else {}
 
     def end(self) -> None:
-        """Give it up, when it has not ended."""
+        """Give it up, when it has not ended.
+
+        Raises
+        ------
+        SessionError
+            If it does not end in time.
+        """
         with self._changed:
             self._given_up = True
             self._changed.notify_all()
-        self._thread.join()
+        self._thread.join(_END_S)
+        if self._thread.is_alive():
+            raise SessionError(
+                f"The replay before has not ended within {_END_S:g} s, perhaps because its disk does not "
+                "answer; ask again later."
+            )
 
     def _there_is_more(self) -> bool:
         return self._number > self._seen or self._ended

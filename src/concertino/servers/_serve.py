@@ -1,7 +1,7 @@
 """Starts a device server without a Tango database."""
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +9,7 @@ from tango.server import run
 
 from concertino import ParameterError
 from concertino.devices import FrameSource
+from concertino.storage import check_directory
 
 from ._callback_server import Benchmark, CallbackServer, Reconstruction, Writer
 from ._camera_server import CameraServer
@@ -21,9 +22,18 @@ _CALLBACK_SERVERS: dict[str, type[CallbackServer]] = {
 
 
 def serve_callback(
-    kind: str, *, port: int, host: str, directory: Path, lease_s: float, log: Path | None
+    kind: str,
+    *,
+    port: int,
+    host: str,
+    directory: Path,
+    lease_s: float,
+    log: Path | None,
+    roots: Sequence[Path] = (),
 ) -> None:
     """Serve a callback until the process is ended.
+
+    Sessions have files read and written in `directory` and in `roots` only.
 
     Raises
     ------
@@ -32,7 +42,12 @@ def serve_callback(
     """
     directory.mkdir(parents=True, exist_ok=True)
     served = _CALLBACK_SERVERS[kind]
-    values = {"directory": str(directory.absolute()), "host": host, "lease_seconds": lease_s}
+    values = {
+        "directory": str(directory.absolute()),
+        "roots": [str(check_directory(root)) for root in roots],
+        "host": host,
+        "lease_seconds": lease_s,
+    }
     _serve(_with_properties(served, values), port, host, log)
 
 
@@ -56,7 +71,7 @@ def _with_properties(served: Any, values: dict[str, Any]) -> Any:
     """Return the class with other values of its properties, which no database could give it."""
     from tango.server import device_property
 
-    kinds = {str: str, float: float, int: int}
+    kinds: dict[type, Any] = {str: str, float: float, int: int, list: (str,)}
     changed = {
         name: device_property(dtype=kinds[type(value)], default_value=value)
         for name, value in values.items()

@@ -6,17 +6,18 @@ import queue
 import threading
 from collections.abc import Callable
 from functools import wraps
-from typing import Any, ClassVar
+from typing import Any, ClassVar, cast
 
 from tango import AttrWriteType, DevState, Except
 from tango.server import Device, attribute, command, device_property
 
-from concertino import ConcertinoError
+from concertino import ConcertinoError, SessionError
 
 from ._lease import Lease
 
 LOG = logging.getLogger(__name__)
 _KEPT_ANSWERS = 1000
+_SESSION_CHARACTERS = 500
 
 JsonCommand = Callable[[Any, dict[str, Any]], Any]
 
@@ -27,7 +28,7 @@ def json_command(function: JsonCommand) -> Any:
     @wraps(function)
     def called(self: Any, text: str) -> str:
         try:
-            return json.dumps(function(self, json.loads(text)))
+            return json.dumps(function(self, _asked(text)))
         except Exception as error:
             LOG.info("%s: %s", function.__name__, error)
             name = type(error).__name__
@@ -36,6 +37,17 @@ def json_command(function: JsonCommand) -> Any:
 
     called.__annotations__ = {}
     return command(dtype_in=str, dtype_out=str, doc_in="JSON", doc_out="JSON")(called)
+
+
+def _asked(text: str) -> dict[str, Any]:
+    """Return what a session asks for; what its keys hold is the command's affair."""
+    asked = json.loads(text)
+    session = asked.get("session", "") if isinstance(asked, dict) else None
+    if not isinstance(session, str) or len(session) > _SESSION_CHARACTERS:
+        raise SessionError(
+            f"A command was called with {text[:80]!r}; it takes a JSON object with a text 'session'."
+        )
+    return cast(dict[str, Any], asked)
 
 
 class Served(Device):

@@ -17,6 +17,7 @@ from ._image_sink import ClaimParameters, ImageSink
 from ._image_sources import ImageSequence, open_images
 from ._linked_runs import linked_runs
 from ._nxtomo import export_nxtomo
+from ._places import check_name, check_place, place_in
 from ._recorder import Recorder
 from ._replay import ReplayReport, replay
 from ._run import Run, StoredStream
@@ -55,6 +56,8 @@ __all__ = [
     "angle_record",
     "check_directory",
     "check_image_format",
+    "check_name",
+    "check_place",
     "check_space",
     "encode_document",
     "export_nxtomo",
@@ -67,6 +70,7 @@ __all__ = [
     "open_run",
     "open_scan",
     "open_sink",
+    "place_in",
     "register_image_format",
     "replay",
     "run_angles",

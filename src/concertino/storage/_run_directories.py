@@ -12,6 +12,7 @@ from typing import Any
 
 from concertino._errors import ParameterError, StorageError
 
+from ._places import check_name, check_place, place_in
 from ._space import check_directory, check_space, storage_error
 
 _COUNTER = ".scan_id"
@@ -63,7 +64,8 @@ class RunDirectories:
     StorageError
         When `root` is a file or cannot be written to.
     ParameterError
-        When `pattern` has not exactly one field, or has a path separator.
+        When `pattern` has not exactly one field, or makes names that no directory should have: see
+        `check_name`.
 
     Examples
     --------
@@ -113,9 +115,18 @@ class RunDirectories:
         return RunDirectory(path, scan_id)
 
     def __call__(self, start: Mapping[str, Any]) -> Path:
-        """Return the directory that a start document names, or a new one when it names none."""
+        """Return the directory that a start document names, or a new one when it names none.
+
+        Raises
+        ------
+        StorageError
+            When it names one outside the data directory.
+        """
         named = start.get("run_directory")
-        return Path(named) if named else self.new().path
+        if not named:
+            return self.new().path
+        hint = "leave run_directory out of the metadata: each run gets a directory of its own"
+        return check_place(str(named), [self.root], hint)
 
     def _make(self, scan_id: int) -> tuple[Path, int]:
         if not self.separate_scans:
@@ -126,7 +137,7 @@ class RunDirectories:
                 )
             return self.root, scan_id
         while True:
-            path = self.root / self.pattern.format(scan_id)
+            path = place_in(self.root, self.pattern.format(scan_id), what="scan name")
             try:
                 path.mkdir()
             except FileExistsError:  # a file of that name, or a pattern that cuts digits off
@@ -159,8 +170,8 @@ def _expression(pattern: str) -> re.Pattern[str]:
     """Return the expression that names made from `pattern` match, the scan id as its group."""
     try:
         pieces = list(string.Formatter().parse(pattern))
-        pattern.format(1)
-    except (ValueError, IndexError, KeyError, AttributeError) as error:
+        check_name(pattern.format(1), "scan name")
+    except (ValueError, IndexError, KeyError, AttributeError, StorageError) as error:
         raise ParameterError(
             f"pattern {pattern!r} does not make a name of a scan id ({error}); "
             "use one field, such as 'scan_{:04d}'"
