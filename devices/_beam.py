@@ -17,6 +17,7 @@ from ophyd_async.core import (
 )
 
 from concertino import DeviceError
+from concertino.guard import SwitchOff, ends_with_session, switch_of_signal, switch_off_of
 
 _WORDS = {"open": True, "on": True, "closed": False, "close": False, "off": False}
 
@@ -103,6 +104,8 @@ class SimulatedShutter(StandardReadable):
         Name of the device.
     """
 
+    ends_with_session = True
+
     def __init__(self, delay_s: float = 0.0, name: str = "") -> None:
         self._delay_s = delay_s
         self._orders = _Orders()
@@ -146,6 +149,8 @@ class SimulatedTube(StandardReadable):
     name : str
         Name of the device.
     """
+
+    ends_with_session = True
 
     def __init__(self, ramp_s: float = 0.0, name: str = "") -> None:
         self._ramp_s = ramp_s
@@ -267,6 +272,15 @@ class BeamSwitch:
         """Return how long `set` takes, in seconds, as the device tells it; 0 when it does not."""
         duration = getattr(self.device, "set_duration_s", None)
         return 0.0 if duration is None else duration(self._values[_as_switch(self.name, value)])
+
+    @property
+    def ends_with_session(self) -> bool:
+        """Whether the device is a part of this process, so that no guard has to switch it off."""
+        return ends_with_session(self.device)
+
+    def guard_switch(self) -> SwitchOff | None:
+        """Return how the guard process switches the beam off; None when the device does not tell."""
+        return switch_of_signal(self.device, self._values[False]) or switch_off_of(self.device)
 
     def read(self) -> Any:
         """Return the device's reading."""

@@ -1,0 +1,5 @@
+"""The guard process, as a session starts it."""
+
+from concertino.guard._watch import main
+
+main()
