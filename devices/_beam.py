@@ -62,7 +62,7 @@ class _Orders:
 
     def turn(
         self, device: str, on: bool, takes_s: float, done: Callable[[bool], None]
-    ) -> AsyncStatus:
+    ) -> AsyncStatus[None]:
         """Have a switch turn; the order counts from now on, not from when the loop comes to it."""
         if on:
             taken_back = asyncio.Event()
@@ -123,7 +123,7 @@ class SimulatedShutter(StandardReadable):
         """Return how long `set` takes, in seconds."""
         return self._delay_s
 
-    def set(self, value: bool | str) -> AsyncStatus:
+    def set(self, value: bool | str) -> AsyncStatus[None]:
         """Open (True) or close (False) the shutter; it never opens after it was told to close.
 
         Raises
@@ -172,7 +172,7 @@ class SimulatedTube(StandardReadable):
         """Return how long `set` takes, in seconds."""
         return self._ramp_s if _as_switch(self.name, value) else 0.0
 
-    def set(self, value: bool | str) -> AsyncStatus:
+    def set(self, value: bool | str) -> AsyncStatus[None]:
         """Switch the tube on (True) or off (False); it never comes on after it was told to go off.
 
         Raises

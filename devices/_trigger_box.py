@@ -91,7 +91,7 @@ class SimulatedTriggerBox(Movable[bool], Preparable, Stoppable, Triggerable):
                 )
         self._train, self._captured, self._given = value, [], 0
 
-    def set(self, value: bool) -> AsyncStatus:
+    def set(self, value: bool) -> AsyncStatus[None]:
         """Give pulses from now on (True), or no more (False).
 
         Raises

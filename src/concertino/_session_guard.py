@@ -2,7 +2,6 @@
 
 import asyncio
 import getpass
-import json
 import logging
 import math
 import os
@@ -28,7 +27,8 @@ from concertino.guard import (
     SwitchOff,
     TangoSwitch,
     ends_with_session,
-    switch_from_json,
+    named_switch,
+    read_switches,
     switch_off_of,
     untold_reports,
 )
@@ -54,11 +54,13 @@ class SessionGuard:
         How long its RunEngine's loop may do nothing, in seconds.
     automatic : bool
         Guard the beams of plans that use one, without being told.
+    at : str
+        Where a guard on another computer listens, ``tcp://host:port``.
 
     Raises
     ------
     ParameterError
-        If a time is not positive.
+        If a time is not positive, or `at` is no address.
     """
 
     def __init__(
@@ -69,6 +71,7 @@ class SessionGuard:
         silence_s: float,
         loop_silence_s: float,
         automatic: bool,
+        at: str = "",
     ) -> None:
         for name, value in (
             ("guard_silence_s", silence_s),
@@ -82,7 +85,7 @@ class SessionGuard:
         self._loop_silence_s = loop_silence_s
         self._automatic = automatic
         self._process: GuardProcess | None = None
-        self._known: set[str] = set()
+        self._known: set[str] = {at} if at else set()
         self._waited_for: set[str] = set()
         self._runs: dict[str, str] = {}
         self._loop_heard_s = time.monotonic()
@@ -90,6 +93,7 @@ class SessionGuard:
         self._aloud = logging.lastResort
         if self._aloud is not None:
             LOG.addHandler(self._aloud)
+        self._away = self._start(at) if at else None
         self.reports = tuple(untold_reports(directory))
         for report in self.reports:
             LOG.warning("%s", report.sentence())
@@ -108,9 +112,10 @@ class SessionGuard:
             If a description describes no switch.
         """
         if isinstance(what, (str, Path)):
-            self.add(_read(Path(what)))
+            for name, switch in read_switches(Path(what)).items():
+                self._add(name, switch)
         elif isinstance(what, Mapping):
-            self._add(str(what.get("name", "beam")), switch_from_json(_without_name(what)))
+            self._add(*named_switch(what))
         elif isinstance(what, _KINDS):
             self._add(str(what), what)
         elif isinstance(what, Iterable) and not hasattr(what, "set"):
@@ -136,15 +141,23 @@ class SessionGuard:
     def _add(self, name: str, switch: SwitchOff) -> None:
         self._known.add(name)
         if self._process is None:
-            self._process = GuardProcess(
-                f"{getpass.getuser()}@{socket.gethostname()}, process {os.getpid()},",
-                self._directory,
-                silence_s=self._silence_s,
-                loop_silence_s=self._loop_silence_s,
-                loop_age_s=self._loop_age_s,
-                acted=self._acted,
-            )
+            self._process = self._start()
         self._process.guard(name, switch)
+
+    def _start(self, at: str = "") -> GuardProcess:
+        return GuardProcess(
+            f"{getpass.getuser()}@{socket.gethostname()}, process {os.getpid()},",
+            self._directory,
+            silence_s=self._silence_s,
+            loop_silence_s=self._loop_silence_s,
+            loop_age_s=self._loop_age_s,
+            acted=self._acted,
+            at=at,
+        )
+
+    @property
+    def _processes(self) -> list[GuardProcess]:
+        return [process for process in (self._process, self._away) if process is not None]
 
     def wait(self, timeout_s: float = _CONNECT_S) -> bool:
         """Wait until every beam is guarded; say once which is not within `timeout_s`.
@@ -154,9 +167,10 @@ class SessionGuard:
         bool
             Whether all are.
         """
-        if self._process is None:
-            return True
-        unguarded = self._process.wait(timeout_s)
+        deadline_s = time.monotonic() + timeout_s
+        unguarded: dict[str, str] = {}
+        for process in self._processes:
+            unguarded |= process.wait(max(0.0, deadline_s - time.monotonic()))
         for name, why in unguarded.items():
             if name not in self._waited_for:
                 LOG.warning(
@@ -176,7 +190,7 @@ class SessionGuard:
             if used and self._automatic:
                 self._add_beam(beam)
             waits = message.command == "open_run" or (used and message.command == "set")
-            if not waits or self._known <= self._waited_for or self._process is None:
+            if not waits or self._known <= self._waited_for or not self._processes:
                 return None, None
             return self._wait_and(message), None
 
@@ -194,13 +208,14 @@ class SessionGuard:
             self._runs.pop(document["run_start"], None)
         else:
             return
-        if self._process is not None:
-            self._process.note_runs(tuple(self._runs.values()))
+        for process in self._processes:
+            process.note_runs(tuple(self._runs.values()))
 
     def close(self) -> None:
         """End the guard process; the beams stay as they are."""
-        process, self._process = self._process, None
-        if process is not None:
+        processes = self._processes
+        self._process = self._away = None
+        for process in processes:
             process.close()
         if self._aloud is not None:
             LOG.removeHandler(self._aloud)
@@ -215,8 +230,8 @@ class SessionGuard:
 
     def _acted(self, report: GuardReport) -> None:
         """The guard has switched beams off, and this process lives: no plan may go on."""
-        for told in untold_reports(self._directory):
-            LOG.warning("%s", told.sentence())
+        LOG.warning("%s", report.sentence())
+        untold_reports(self._directory)  # The next session need not say it again.
         if self._run_engine.state != "idle":
             reason = f"its guard acted, as the session {report.why}: {report.outcome}"
             threading.Thread(target=self._abort, args=(reason,), daemon=True).start()
@@ -224,19 +239,3 @@ class SessionGuard:
     def _abort(self, reason: str) -> None:
         with suppress(RunEngineInterrupted, Exception):
             self._run_engine.abort(reason)
-
-
-def _without_name(what: Mapping[str, Any]) -> dict[str, Any]:
-    return {key: value for key, value in what.items() if key != "name"}
-
-
-def _read(path: Path) -> Any:
-    try:
-        found = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise ParameterError(
-            f"guard: {path} was given as the description of a beam and cannot be read: {error}."
-        ) from error
-    if not isinstance(found, (dict, list)):
-        raise ParameterError(f"guard: {path} has {found!r}; give an object or a list of them.")
-    return found

@@ -59,6 +59,7 @@ class Session:
         guard: Any = True,
         guard_silence_s: float = 10.0,
         guard_loop_silence_s: float = 120.0,
+        guard_at: str = "",
     ) -> None:
         self._directories = RunDirectories(directory, pattern, separate_scans=separate_scans)
         self.directory = self._directories.root
@@ -77,6 +78,7 @@ class Session:
             silence_s=guard_silence_s,
             loop_silence_s=guard_loop_silence_s,
             automatic=guard is True,
+            at=guard_at,
         )
         self.RE.preprocessors.extend(
             [
@@ -399,6 +401,7 @@ def open_session(
     guard: Any = True,
     guard_silence_s: float = 10.0,
     guard_loop_silence_s: float = 120.0,
+    guard_at: str = "",
 ) -> Session:
     """Open a data directory and return a RunEngine made ready for experiments in it.
 
@@ -432,6 +435,9 @@ def open_session(
     guard_loop_silence_s : float
         After which time without an answer of the RunEngine's loop it acts, in seconds; a callback that blocks
         for longer is taken for a hang.
+    guard_at : str
+        Where ``concertino guard`` listens on another computer, ``tcp://host:port``: it acts also when this
+        computer dies.
 
     Returns
     -------
@@ -465,4 +471,5 @@ def open_session(
         guard=guard,
         guard_silence_s=guard_silence_s,
         guard_loop_silence_s=guard_loop_silence_s,
+        guard_at=guard_at,
     )

@@ -4,15 +4,15 @@ import sys
 from typing import Any
 
 from caproto.server import PVGroup, pvproperty, run
-from file_beam import write
+from file_beam import write  # type: ignore[import-not-found]
 
 JOURNAL = sys.argv[1]
 
 
-class Shutter(PVGroup):
+class Shutter(PVGroup):  # type: ignore[misc]
     open = pvproperty(value=0, name="SHUTTER", dtype=int)
 
-    @open.putter
+    @open.putter  # type: ignore[no-redef]
     async def open(self, instance: Any, value: int) -> int:
         write(JOURNAL, value)
         return value

@@ -40,7 +40,7 @@ class FileBeam:
             "function": f"file_beam:{self.function}", "arguments": {"path": str(self.path)},
         }  # fmt: skip
 
-    def set(self, value: bool) -> AsyncStatus:
+    def set(self, value: bool) -> AsyncStatus[None]:
         async def turn() -> None:
             write(self.path, value)
 

@@ -9,7 +9,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from file_beam import FileBeam
+from file_beam import FileBeam  # type: ignore[import-not-found]
 
 from concertino.callbacks import ImageWriter
 from concertino.devices import BeamSwitch, SimulatedBeamline
@@ -52,19 +52,13 @@ def main() -> None:
         os._exit(0)
     b = SimulatedBeamline(shape=(16, 16), exposure=0.001, frame_rate=50)
     session.subscribe(ImageWriter())
-    if settings.get("block_s"):
-
-        def block(name: str, document: Any) -> None:
-            time.sleep(settings["block_s"])
-
-        session.subscribe(block, "event")
     if settings.get("only_beam"):
         session.guard_beam(beam)
         assert session.guard.wait(60)
         session.RE([])
         asyncio.run_coroutine_threadsafe(_turn_on(beam), session.RE.loop).result(60)
     else:
-        session.RE.msg_hook = lambda message: _tell_guard(session, message)
+        session.RE.msg_hook = Hook(session, settings.get("hang_s", 0.0))
         try:
             session.RE(
                 radiography(
@@ -83,9 +77,21 @@ def main() -> None:
         say("closed")
 
 
-def _tell_guard(session: Session, message: Any) -> None:
-    if message.command == "set" and message.args == (True,):
-        say("guard", session.guard.pid)
+class Hook:
+    """Tells who the guard is when the beam is switched on, and then hangs in the RunEngine's loop."""
+
+    def __init__(self, session: Session, hang_s: float) -> None:
+        self._session = session
+        self._hang_s = hang_s
+
+    def __call__(self, message: Any) -> None:
+        if message.command == "set" and message.args == (True,):
+            say("guard", self._session.guard.pid)
+            self._session.RE.loop.call_later(0.2, self._hang)
+
+    def _hang(self) -> None:
+        hang_s, self._hang_s = self._hang_s, 0.0
+        time.sleep(hang_s)
 
 
 async def _turn_on(beam: Any) -> None:

@@ -2,14 +2,14 @@
 
 import sys
 
-from file_beam import write
+from file_beam import write  # type: ignore[import-not-found]
 from tango import AttrWriteType
 from tango.server import Device, attribute, command, run
 
 PORT, JOURNAL = sys.argv[1:3]
 
 
-class Shutter(Device):
+class Shutter(Device):  # type: ignore[misc]
     def init_device(self) -> None:
         super().init_device()
         self._open = False

@@ -3,12 +3,15 @@
 from ._devices import GuardedBeam, ends_with_session, switch_of_signal, switch_off_of
 from ._process import GuardProcess
 from ._report import GuardReport, SwitchedBeam, report_of_run, untold_reports
+from ._serve import serve_guard
 from ._switches import (
     CommandSwitch,
     EpicsSwitch,
     FunctionSwitch,
     SwitchOff,
     TangoSwitch,
+    named_switch,
+    read_switches,
     switch_from_json,
 )
 
@@ -23,7 +26,10 @@ __all__ = [
     "SwitchedBeam",
     "TangoSwitch",
     "ends_with_session",
+    "named_switch",
+    "read_switches",
     "report_of_run",
+    "serve_guard",
     "switch_from_json",
     "switch_of_signal",
     "switch_off_of",

@@ -49,8 +49,13 @@ def action_of(switch: SwitchOff) -> Action:
             return _Function(switch)
 
 
-def _channel_access() -> type[Action]:
-    for module, action in (("aioca", _Aioca), ("epics", _PyEpics), ("caproto", _Caproto)):
+def _channel_access() -> Callable[[str, Any], Action]:
+    kinds: dict[str, Callable[[str, Any], Action]] = {
+        "aioca": _Aioca,
+        "epics": _PyEpics,
+        "caproto": _Caproto,
+    }
+    for module, action in kinds.items():
         if importlib.util.find_spec(module) is not None:
             return action
     raise DeviceError(

@@ -1,9 +1,8 @@
-"""The session's side of the guard process: it starts it, says that it lives, and starts it again."""
+"""The session's side of a guard: it starts it, says that it lives, and starts it again."""
 
 import json
 import logging
 import os
-import subprocess
 import sys
 import threading
 import time
@@ -12,6 +11,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from ._link import ChildLink, Link, NetworkLink, host_and_port
 from ._report import GuardReport
 from ._switches import SwitchOff
 
@@ -21,6 +21,7 @@ _END_S = 2.0
 _DEAF_S = 15.0
 _TOO_SOON_S = 10.0
 _STARTS = 3
+_CALL_AGAIN_S = 3.0
 
 
 class GuardProcess:
@@ -42,6 +43,14 @@ class GuardProcess:
         Returns how long the RunEngine's loop has not answered, in seconds.
     acted : callable
         Called with a `GuardReport` when the guard acted and this process lives.
+    at : str
+        Where ``concertino guard`` listens, ``tcp://host:port``, which then knows its beams by itself; by
+        default a process is started here.
+
+    Raises
+    ------
+    ParameterError
+        If `at` is no address.
     """
 
     def __init__(
@@ -53,28 +62,35 @@ class GuardProcess:
         loop_silence_s: float,
         loop_age_s: Callable[[], float],
         acted: Callable[[GuardReport], None],
+        at: str = "",
     ) -> None:
-        self._watch = {
+        if at:
+            host_and_port(at)
+        self._at = at
+        self._watch: dict[str, Any] = {
             "session": session,
-            "directory": str(directory.absolute()),
             "silence_s": silence_s,
             "loop_silence_s": loop_silence_s,
-            "pid": os.getpid(),
-            "path": [str(Path(path).absolute()) for path in sys.path],
-            "terminal": _terminal(),
         }
+        if not at:
+            self._watch |= {
+                "directory": str(directory.absolute()),
+                "pid": os.getpid(),
+                "path": [str(Path(path).absolute()) for path in sys.path],
+                "terminal": _terminal(),
+            }
         self._period_s = min(1.0, silence_s / 5)
         self._loop_age_s = loop_age_s
         self._acted = acted
         self._beams: dict[str, SwitchOff] = {}
-        self._wrong: dict[str, str | None] = {}
+        #: What is wrong with each connection: nothing, something, or not known yet.
+        self._wrong: dict[str, str | None] = {at: None} if at else {}
         self._runs: tuple[str, ...] = ()
-        self._lock = threading.Lock()
         self._changed = threading.Condition()
         self._beat = threading.Event()
-        self._closing = False
+        self._closing = threading.Event()
         self._given_up = False
-        self._process: subprocess.Popen[bytes] | None = None
+        self._link: Link | None = None
         self._heard_s = 0.0
         self._threads = [
             threading.Thread(target=target, name=f"guard {name}", daemon=True)
@@ -85,9 +101,9 @@ class GuardProcess:
 
     @property
     def pid(self) -> int | None:
-        """Number of the process; None when there is none."""
-        process = self._process
-        return None if process is None or process.poll() is not None else process.pid
+        """Number of the process; None when there is none, or it is on another computer."""
+        link = self._link
+        return None if link is None else link.pid
 
     def guard(self, name: str, switch: SwitchOff) -> None:
         """Have one more beam switched off, by this description from now on."""
@@ -120,35 +136,45 @@ class GuardProcess:
 
     def close(self) -> None:
         """End the process and leave the beams as they are; after a few seconds by force."""
-        self._closing = True
+        self._closing.set()
         self._send({"close": True})
         self._beat.set()
         for thread in self._threads:
             thread.join(_END_S)
-        process = self._process
-        if process is not None and process.poll() is None:
-            process.kill()
-            with suppress(subprocess.TimeoutExpired):
-                process.wait(_END_S)
+        link = self._link
+        if link is not None:
+            link.cut()
 
     def _supervise(self) -> None:
-        too_soon = 0
-        while not self._closing and too_soon < _STARTS:
+        too_soon, said = 0, ""
+        while not self._closing.is_set() and too_soon < _STARTS:
             began_s = time.monotonic()
             try:
-                self._start()
-                end = f"ended with {self._listen()}"
+                self._link = link = NetworkLink(self._at) if self._at else ChildLink()
+                self._listen(link)
+                self._link = None
+                end = link.ended()
             except OSError as error:
-                end = f"cannot be started: {error}"
-            if self._closing:
+                what = (
+                    f"guard at {self._at} cannot be reached"
+                    if self._at
+                    else "guard process cannot start"
+                )
+                end = f"The {what}: {error}"
+            if self._closing.is_set():
                 return
-            too_soon = too_soon + 1 if time.monotonic() - began_s < _TOO_SOON_S else 1
             self._wrong = dict.fromkeys(self._wrong)
-            LOG.warning(
-                "The guard process %s. Until the next one is connected nothing switches off %s if this "
-                "session dies.", end, ", ".join(self._beams) or "a beam",
-            )  # fmt: skip
-        if not self._closing:
+            if end != said:
+                LOG.warning(
+                    "%s. Until the next one is connected it does not switch off %s if this session "
+                    "dies.", end, ", ".join(self._beams) or "the beam",
+                )  # fmt: skip
+            if self._at:
+                said = end
+                self._closing.wait(_CALL_AGAIN_S)
+            else:
+                too_soon = too_soon + 1 if time.monotonic() - began_s < _TOO_SOON_S else 1
+        if not self._closing.is_set():
             self._given_up = True
             with self._changed:
                 self._changed.notify_all()
@@ -157,62 +183,42 @@ class GuardProcess:
                 "this session dies.", _STARTS, ", ".join(self._beams),
             )  # fmt: skip
 
-    def _start(self) -> None:
-        # Of its own session: what the terminal sends to this process group does not reach it.
-        process = subprocess.Popen(
-            [sys.executable, "-P", "-m", "concertino.guard"],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-            bufsize=0,
-            start_new_session=True,
-        )
-        assert process.stdin is not None
-        os.set_blocking(process.stdin.fileno(), False)
+    def _listen(self, link: Link) -> None:
+        """Introduce the session, and take what the guard says until it ends."""
         self._heard_s = time.monotonic()
-        with self._lock:
-            self._process = process
         beams = {name: switch.to_json() for name, switch in list(self._beams.items())}
         self._send({"watch": self._watch, "beams": beams})
-        if self._closing:
+        if self._closing.is_set():
             self._send({"close": True})
-
-    def _listen(self) -> int:
-        """Take what the process says until it ends; return its exit code."""
-        process = self._process
-        assert process is not None
-        assert process.stdout is not None
-        with process.stdout as lines:
-            for line in lines:
-                self._heard_s = time.monotonic()
-                with suppress(ValueError, KeyError, TypeError):
-                    self._take(json.loads(line))
-        code = process.wait()
-        with self._lock:
-            assert process.stdin is not None
-            process.stdin.close()
-        return code
+        for line in link.lines():
+            self._heard_s = time.monotonic()
+            with suppress(ValueError, KeyError, TypeError):
+                self._take(json.loads(line))
 
     def _take(self, said: Mapping[str, Any]) -> None:
+        if "alive" in said and self._wrong.get(self._at, "") is None:
+            self._note(self._at, "")
         if "beam" in said:
-            name, wrong = said["beam"], said["wrong"]
-            if wrong and self._wrong.get(name) == "":
-                LOG.warning(
-                    "The guard has lost its connection to %s: %s. If this session dies now, the beam may "
-                    "stay on.", name, wrong,
-                )  # fmt: skip
-            elif not wrong:
-                LOG.info("%s is guarded by process %s.", name, self.pid)
-            with self._changed:
-                self._wrong[name] = wrong
-                self._changed.notify_all()
+            self._note(said["beam"], said["wrong"])
         if "report" in said:
             self._acted(GuardReport.from_json(said["report"]))
+
+    def _note(self, name: str, wrong: str) -> None:
+        if wrong and self._wrong.get(name) == "":
+            LOG.warning(
+                "The guard has lost its connection to %s: %s. If this session dies now, the beam may "
+                "stay on.", name, wrong,
+            )  # fmt: skip
+        elif not wrong:
+            LOG.info("%s is guarded, by process %s.", name, self.pid or "elsewhere")
+        with self._changed:
+            self._wrong[name] = wrong
+            self._changed.notify_all()
 
     def _beats(self) -> None:
         """Say again and again that this process lives, and how its RunEngine's loop does."""
         last_s, stood_still = time.monotonic(), False
-        while not self._closing:
+        while not self._closing.is_set():
             loop_s = self._loop_age_s()
             alive = {"loop_s": 0.0 if stood_still else loop_s, "runs": self._runs}
             self._send({"alive": alive})
@@ -224,18 +230,14 @@ class GuardProcess:
             if stood_still:
                 self._heard_s = now_s
             last_s = now_s
-            process = self._process
-            if process is not None and now_s - self._heard_s > _DEAF_S:
-                process.kill()  # It hangs; a new one is started.
+            link = self._link
+            if link is not None and now_s - self._heard_s > _DEAF_S:
+                link.cut()  # It hangs; a new one is started.
 
     def _send(self, said: Mapping[str, Any]) -> None:
-        with self._lock:
-            process = self._process
-            if process is None or process.stdin is None:
-                return
-            # It may have ended, or be stopped with a full pipe; `_supervise` and `_beats` see to it.
-            with suppress(OSError, ValueError):
-                os.write(process.stdin.fileno(), json.dumps(said).encode() + b"\n")
+        link = self._link
+        if link is not None:
+            link.send(json.dumps(said).encode() + b"\n")
 
 
 def _terminal() -> str | None:

@@ -113,13 +113,13 @@ def write_report(report: GuardReport, directory: Path, number: int) -> None:
         Tells the reports of one guard apart.
     """
     stamp = time.strftime("%Y%m%d-%H%M%S", time.localtime(report.time))
-    places = [directory / _FOLDER / f"{stamp}-{os.getpid()}-{number}.json"]
-    places += [Path(run) / _IN_RUN for run in report.runs]
+    places = [Path(run) / _IN_RUN for run in report.runs]
+    places.append(directory / _FOLDER / f"{stamp}-{os.getpid()}-{number}.json")
     text = json.dumps(report.to_json(), indent=1)
     for place in places:
         with suppress(OSError):
             if place.parent.name == _FOLDER:
-                place.parent.mkdir(parents=True, exist_ok=True)
+                place.parent.mkdir(exist_ok=True)
             fresh = place.with_name(f"{place.name}.{os.getpid()}")
             with fresh.open("w", encoding="utf-8") as file:
                 file.write(text)

@@ -1,8 +1,10 @@
 """How a beam is switched off over a connection of its own: values that can be written down as JSON."""
 
+import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from concertino._errors import ParameterError
@@ -136,6 +138,38 @@ def switch_from_json(data: Mapping[str, Any]) -> SwitchOff:
             f"{'; '.join(_KINDS)}."
         )
     return made
+
+
+def read_switches(path: Path) -> dict[str, SwitchOff]:
+    """Return what a JSON file describes: one switch, or a list of them, each with a ``name`` if it likes.
+
+    Raises
+    ------
+    ParameterError
+        If the file cannot be read, or describes something else.
+    """
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise ParameterError(
+            f"guard: {path} was given as the description of a beam and cannot be read: {error}."
+        ) from error
+    several = found if isinstance(found, list) else [found]
+    if not several or not all(isinstance(one, dict) for one in several):
+        raise ParameterError(f"guard: {path} has {found!r}; give an object or a list of objects.")
+    return dict(map(named_switch, several))
+
+
+def named_switch(data: Mapping[str, Any]) -> tuple[str, SwitchOff]:
+    """Return the name and the switch that a mapping describes; without a name, what is switched.
+
+    Raises
+    ------
+    ParameterError
+        If it describes no switch.
+    """
+    switch = switch_from_json({key: value for key, value in data.items() if key != "name"})
+    return str(data.get("name", switch)), switch
 
 
 def _made(given: dict[str, Any]) -> SwitchOff | None:
