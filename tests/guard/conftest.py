@@ -137,6 +137,7 @@ class Bench:
         self._subjects: list[Subject] = []
         self._servers: list[subprocess.Popen[bytes]] = []
         self._port = 0
+        self._last: tuple[str, ...] = ()
 
     def journal(self) -> Journal:
         return Journal(self.root / "journal.txt")
@@ -169,6 +170,7 @@ class Bench:
             start_new_session=True,
         )
         self._servers.append(server)
+        self._last = command
         if command[0].startswith("tango"):
             eventually(self._listens, "the server does not listen")
 
@@ -177,11 +179,31 @@ class Bench:
             return True
         return False
 
+    def start_pva(self) -> "subprocess.Popen[bytes]":
+        """Serve the beam by PV Access, on this computer only."""
+        ports = []
+        for kind in (socket.SOCK_STREAM, socket.SOCK_DGRAM):
+            with socket.socket(type=kind) as taken:
+                taken.bind(("127.0.0.1", 0))
+                ports.append(str(taken.getsockname()[1]))
+        self.environment.update(
+            EPICS_PVAS_INTF_ADDR_LIST="127.0.0.1", EPICS_PVAS_SERVER_PORT=ports[0],
+            EPICS_PVAS_BROADCAST_PORT=ports[1], EPICS_PVAS_AUTO_BEACON_ADDR_LIST="NO",
+            EPICS_PVA_ADDR_LIST="127.0.0.1", EPICS_PVA_AUTO_ADDR_LIST="NO",
+            EPICS_PVA_BROADCAST_PORT=ports[1],
+        )  # fmt: skip
+        self._serve("pva_beam.py", str(self.journal().path))
+        return self._servers[-1]
+
     def stop_servers(self) -> None:
         for server in self._servers:
             server.kill()
             server.wait()
         self._servers.clear()
+
+    def start_again(self) -> None:
+        """Start the last server anew, at the same place."""
+        self._serve(*self._last)
 
     def subject(self, beam: tuple[str, str], name: str = "data", **settings: Any) -> Subject:
         directory = str(self.root / name)

@@ -10,6 +10,7 @@ from typing import Any
 import psutil
 import pytest
 
+from concertino.guard import untold_reports
 from concertino.session import open_session
 from concertino.storage import open_run
 
@@ -235,6 +236,23 @@ def test_the_guard_holds_none_of_the_session_s_files_and_is_small(bench: Bench) 
     loaded = {Path(part.path).name.partition(".")[0] for part in guard.memory_maps()}
     assert "libtango" in loaded or any("tango" in name for name in loaded)
     assert not any(name in " ".join(loaded) for name in ("llvmlite", "h5py", "pydantic"))
+
+
+def test_a_beam_that_is_away_for_a_while(bench: Bench) -> None:
+    subject = bench.subject(bench.beam("tango"), only_beam=True, wait=True)
+    subject.meet_guard()
+    bench.stop_servers()
+    eventually(lambda: "The guard has lost its connection to beam: " in subject.errors, "not said")
+    bench.start_again()
+    killed_s = subject.signal(signal.SIGKILL)
+    # It is tried again until the beam answers.
+    eventually(
+        lambda: [1 for when, on, _ in bench.journal().lines() if not on and when > killed_s], "on"
+    )
+    report = eventually(
+        lambda: [one for one in untold_reports(subject.directory) if one.done], "no report"
+    )[-1]
+    assert report.beams[0].off
 
 
 def test_a_guard_that_finds_no_beam_delays_a_scan_and_does_not_prevent_it(bench: Bench) -> None:

@@ -2,4 +2,5 @@
 
 from concertino.guard._watch import main
 
-main()
+if __name__ == "__main__":
+    main()
