@@ -212,11 +212,18 @@ class SessionGuard:
             process.note_runs(tuple(self._runs.values()))
 
     def close(self) -> None:
-        """End the guard process; the beams stay as they are."""
+        """End the guard process; the beams stay as they are, unless a plan has not ended."""
         processes = self._processes
         self._process = self._away = None
+        state = str(self._run_engine.state)
+        unsafe = "" if state == "idle" else f"closed while its RunEngine was {state}"
+        if processes and unsafe:
+            LOG.warning(
+                "The session is closed while its RunEngine is %s: its guard switches the beam off.",
+                state,
+            )
         for process in processes:
-            process.close()
+            process.close(unsafe)
         if self._aloud is not None:
             LOG.removeHandler(self._aloud)
 

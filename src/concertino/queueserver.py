@@ -6,7 +6,6 @@ facility copies this file, puts its own devices in place of the simulated ones, 
 default.
 """
 
-import atexit
 import os
 from typing import Any
 
@@ -24,8 +23,6 @@ _session = open_session(
     os.environ.get("CONCERTINO_DIRECTORY", "data"), progress=False, catalog=False
 )
 RE = _session.RE
-# An environment that is closed has not died: the beam stays as it is.
-atexit.register(_session.guard.close)
 
 _beamline = SimulatedBeamline(memory_bytes=4 * 2**30)
 camera = _beamline.camera

@@ -58,7 +58,7 @@ def main() -> None:
         session.RE([])
         asyncio.run_coroutine_threadsafe(_turn_on(beam), session.RE.loop).result(60)
     else:
-        session.RE.msg_hook = Hook(session, settings.get("hang_s", 0.0))
+        session.RE.msg_hook = Hook(session, settings)
         try:
             session.RE(
                 radiography(
@@ -72,17 +72,18 @@ def main() -> None:
     say("done")
     if settings.get("wait"):
         sys.stdin.readline()
-    if settings.get("close", True):
-        session.close()
-        say("closed")
+    if not settings.get("close", True):
+        os._exit(3)  # As a library that crashes.
+    session.close()
+    say("closed")
 
 
 class Hook:
     """Tells who the guard is when the beam is switched on, and then hangs in the RunEngine's loop."""
 
-    def __init__(self, session: Session, hang_s: float) -> None:
+    def __init__(self, session: Session, settings: dict[str, Any]) -> None:
         self._session = session
-        self._hang_s = hang_s
+        self._hang_s = settings.get("hang_s", 0.0)
 
     def __call__(self, message: Any) -> None:
         if message.command == "set" and message.args == (True,):

@@ -2,12 +2,15 @@
 
 import json
 import logging
+import sys
+import time
 from enum import Enum
 from pathlib import Path
 from typing import Any
 
 import bluesky.plan_stubs as bps
 import pytest
+from bluesky.utils import RunEngineInterrupted
 from ophyd.sim import SynAxis
 from ophyd_async.core import soft_signal_rw
 
@@ -28,6 +31,7 @@ from concertino.guard import (
 from concertino.plans import radiography
 from concertino.session import open_session
 
+from .conftest import HERE
 from .file_beam import FileBeam
 
 TANGO = "tango://host:10000/a/b/c"
@@ -161,6 +165,34 @@ def test_a_session_without_a_guard(tmp_path: Path, guard: Any) -> None:
         beam = FileBeam(tmp_path / "journal")
         session.RE(bps.mv(beam, True))
         assert session.guard.pid is None
+
+
+def test_a_plan_that_has_not_ended_when_the_session_closes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(
+        sys, "path", [*sys.path, str(HERE)]
+    )  # The guard imports what the session can.
+    journal = tmp_path / "journal"
+    beam = FileBeam(journal)
+    session = open_session(tmp_path / "data", catalog=False, progress=False, guard=beam)
+    try:
+        assert session.guard.wait(60)
+
+        def plan() -> Any:
+            yield from bps.mv(beam, True)
+            yield from bps.pause()
+
+        with pytest.raises(RunEngineInterrupted):
+            session.RE(plan())
+        session.guard.close()
+        deadline_s = time.monotonic() + 60
+        # The beam is off, and a plan without beam is ended.
+        while session.RE.state != "idle" or journal.read_text().split()[-2] != "0":
+            assert time.monotonic() < deadline_s
+            time.sleep(0.05)
+    finally:
+        session.close()
 
 
 @pytest.mark.parametrize("seconds", [0, -1, float("nan"), float("inf")])

@@ -82,7 +82,11 @@ class ChildLink:
 
     def ended(self) -> str:
         """Return its exit code."""
-        code = self._process.wait()
+        try:
+            code = self._process.wait(_END_S)
+        except subprocess.TimeoutExpired:
+            self.cut()
+            code = self._process.wait(_END_S)
         with self._lock:
             assert self._process.stdin is not None
             self._process.stdin.close()

@@ -18,6 +18,7 @@ from ._switches import SwitchOff
 LOG = logging.getLogger("concertino.guard")
 
 _END_S = 2.0
+_UNSAFE_S = 5.0
 _DEAF_S = 15.0
 _TOO_SOON_S = 10.0
 _STARTS = 3
@@ -134,15 +135,24 @@ class GuardProcess:
         self._runs = runs
         self._beat.set()
 
-    def close(self) -> None:
-        """End the process and leave the beams as they are; after a few seconds by force."""
+    def close(self, unsafe: str = "") -> None:
+        """End the process and leave the beams as they are; after a few seconds by force.
+
+        Parameters
+        ----------
+        unsafe : str
+            Why the beams may still be on, as a part of a sentence such as ``"closed while …"``; then they are
+            switched off.
+        """
         self._closing.set()
-        self._send({"close": True})
+        self._send({"unsafe": unsafe} if unsafe else {"close": True})
         self._beat.set()
         for thread in self._threads:
-            thread.join(_END_S)
+            thread.join(_UNSAFE_S if unsafe else _END_S)
         link = self._link
-        if link is not None:
+        if (
+            link is not None and not unsafe
+        ):  # One that switches off is left to do so, and ends then.
             link.cut()
 
     def _supervise(self) -> None:

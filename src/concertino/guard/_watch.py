@@ -19,6 +19,7 @@ from ._switches import SwitchOff, switch_from_json
 _LOOK_S = 0.2
 _SAY_S = 1.0
 _AT_ONCE = 65536
+_PARTS = 64  # Whoever floods it does not keep it from judging.
 _LONGEST_LINE = 2**20
 _INTRODUCTION_S = 10.0
 _IGNORED = (signal.SIGINT, signal.SIGHUP, signal.SIGTERM, signal.SIGTSTP, signal.SIGQUIT)
@@ -67,7 +68,7 @@ class Watch:
         self._runs: tuple[str, ...] = ()
         self._closing = self._cut_off = False
         self._tripped = self._silent = False
-        self._why = ""
+        self._why = self._unsafe = ""
         self._noticed_s = 0.0
         self._reports = 0
         self._last_words = False
@@ -81,9 +82,8 @@ class Watch:
         while True:
             for ready, _ in self._poll.poll(round(_LOOK_S * 1000)):
                 if ready != self._hears:
-                    self._hear_no_more(
-                        ready
-                    )  # The process is gone; what it said last is still there.
+                    # The process is gone; what it said last is still there.
+                    self._hear_no_more(ready)
             self._listen()
             if not self._why and not self._closing:
                 self._judge()
@@ -101,7 +101,7 @@ class Watch:
 
     def _listen(self) -> None:
         """Take what the session said; all of it, before its silence is judged."""
-        while True:
+        for _ in range(_PARTS):
             try:
                 part = os.read(self._hears, _AT_ONCE)
             except BlockingIOError:
@@ -116,7 +116,7 @@ class Watch:
                 self._hear_no_more(self._hears)
                 return
             for line in lines:
-                with suppress(ValueError, KeyError, TypeError):
+                with suppress(ValueError, KeyError, TypeError, AttributeError):
                     self._take(json.loads(line))
 
     def _hear_no_more(self, descriptor: int) -> None:
@@ -129,6 +129,7 @@ class Watch:
         self._silent = False
         if "close" in said:
             self._closing = True
+        self._unsafe = str(said.get("unsafe", self._unsafe))[:200]
         if "watch" in said:
             self._introduce(said["watch"])
         if self._elsewhere is None:
@@ -169,6 +170,9 @@ class Watch:
         silent_s = time.monotonic() - self._heard_s
         if not self._session:  # Somebody who never said that anything is to be guarded.
             self._closing = self._cut_off or time.monotonic() - self._began_s > _INTRODUCTION_S
+        elif self._unsafe:
+            self._last_words = True
+            self._act(self._unsafe)
         elif self._cut_off and self._silent:
             self._closing = True  # Since the beam went off for its silence it has done nothing.
         elif self._cut_off:
