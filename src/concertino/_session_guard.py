@@ -236,10 +236,11 @@ class SessionGuard:
         self._loop_heard_s = time.monotonic()
 
     def _acted(self, report: GuardReport) -> None:
-        """The guard has switched beams off, and this process lives: no plan may go on."""
+        """The guard has switched beams off, and this process lives: no plan may go on without beam."""
         LOG.warning("%s", report.sentence())
         untold_reports(self._directory)  # The next session need not say it again.
-        if self._run_engine.state != "idle":
+        # A plan that is paused takes no frames, and only the thread that started it may end it.
+        if str(self._run_engine.state) == "running":
             reason = f"its guard acted, as the session {report.why}: {report.outcome}"
             threading.Thread(target=self._abort, args=(reason,), daemon=True).start()
 
