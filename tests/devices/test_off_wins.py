@@ -3,7 +3,7 @@
 import asyncio
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -24,13 +24,6 @@ from concertino.session import open_session
 RAMP_S = 1.0
 
 pytestmark = pytest.mark.anyio
-
-
-@pytest.fixture
-def engine() -> Iterator[Any]:
-    RE = RunEngine({}, call_returns_result=False)
-    yield RE
-    RE.loop.call_soon_threadsafe(RE.loop.stop)
 
 
 def beams() -> dict[str, Callable[[], tuple[Any, Any]]]:
@@ -131,7 +124,7 @@ def test_no_beam_after_a_run_that_was_aborted_while_the_tube_came_on(tmp_path: P
     assert shone(b.tube, began_s) == 0
 
 
-def test_a_trigger_box_that_is_stopped_at_once_gives_no_pulse(engine: Any) -> None:
+def test_a_trigger_box_that_is_stopped_at_once_gives_no_pulse() -> None:
     given: list[float] = []
     b = SimulatedBeamline(shape=(16, 16))
     box = type(b.trigger_box)(given.append, [b.rotation])
@@ -145,7 +138,7 @@ def test_a_trigger_box_that_is_stopped_at_once_gives_no_pulse(engine: Any) -> No
         ):
             await started
 
-    engine(bps.wait_for([start_and_stop]))
+    RunEngine({})(bps.wait_for([start_and_stop]))
     time.sleep(0.3)
     assert given == []
 
