@@ -106,7 +106,7 @@ class Session:
         if catalog:
             self._open_catalog()
         self._open = True
-        if guard not in (True, False, None):
+        if guard is not None and not isinstance(guard, bool):
             self.guard_beam(guard)
 
     @property
