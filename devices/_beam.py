@@ -3,6 +3,8 @@
 import asyncio
 import math
 import time
+from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
 from bluesky.protocols import Reading
@@ -15,6 +17,7 @@ from ophyd_async.core import (
 )
 
 from concertino import DeviceError
+from concertino.guard import SwitchOff, ends_with_session, switch_of_signal, switch_off_of
 
 _WORDS = {"open": True, "on": True, "closed": False, "close": False, "off": False}
 
@@ -51,6 +54,45 @@ class _History:
         return lit_s / (stop_s - start_s)
 
 
+class _Orders:
+    """What a switch was told to do and has not done yet: off takes back every on."""
+
+    def __init__(self) -> None:
+        self._coming: set[asyncio.Event] = set()
+
+    def turn(
+        self, device: str, on: bool, takes_s: float, done: Callable[[bool], None]
+    ) -> AsyncStatus[None]:
+        """Have a switch turn; the order counts from now on, not from when the loop comes to it."""
+        if on:
+            taken_back = asyncio.Event()
+            self._coming.add(taken_back)
+            return AsyncStatus(self._come_on(device, taken_back, takes_s, done))
+        for taken_back in self._coming:
+            taken_back.set()
+        return AsyncStatus(self._go_off(takes_s, done))
+
+    async def _come_on(
+        self, device: str, taken_back: asyncio.Event, takes_s: float, done: Callable[[bool], None]
+    ) -> None:
+        try:
+            with suppress(TimeoutError):
+                await asyncio.wait_for(taken_back.wait(), takes_s)
+            if taken_back.is_set():
+                raise DeviceError(
+                    f"Beam switch {device} was on its way to give beam when it was switched off; it "
+                    "stays off. Switch it on again if beam is wanted."
+                )
+            done(True)
+        finally:
+            self._coming.discard(taken_back)
+
+    async def _go_off(self, takes_s: float, done: Callable[[bool], None]) -> None:
+        if takes_s:
+            await asyncio.sleep(takes_s)
+        done(False)
+
+
 class SimulatedShutter(StandardReadable):
     """A shutter: ``set(True)`` opens it, ``set(False)`` closes it.
 
@@ -62,8 +104,11 @@ class SimulatedShutter(StandardReadable):
         Name of the device.
     """
 
+    ends_with_session = True
+
     def __init__(self, delay_s: float = 0.0, name: str = "") -> None:
         self._delay_s = delay_s
+        self._orders = _Orders()
         self.history = _History()
         with self.add_children_as_readables(StandardReadableFormat.HINTED_SIGNAL):
             self.state, self._set_state = soft_signal_r_and_setter(str, "closed")
@@ -78,11 +123,18 @@ class SimulatedShutter(StandardReadable):
         """Return how long `set` takes, in seconds."""
         return self._delay_s
 
-    @AsyncStatus.wrap
-    async def set(self, value: bool | str) -> None:
-        """Open (True) or close (False) the shutter."""
+    def set(self, value: bool | str) -> AsyncStatus[None]:
+        """Open (True) or close (False) the shutter; it never opens after it was told to close.
+
+        Raises
+        ------
+        DeviceError
+            If the value is neither; from the status of an opening, if it was closed meanwhile.
+        """
         on = _as_switch(self.name, value)
-        await asyncio.sleep(self._delay_s)
+        return self._orders.turn(self.name, on, self._delay_s, self._turned)
+
+    def _turned(self, on: bool) -> None:
         self.history.note(on)
         self._set_state("open" if on else "closed")
 
@@ -98,8 +150,11 @@ class SimulatedTube(StandardReadable):
         Name of the device.
     """
 
+    ends_with_session = True
+
     def __init__(self, ramp_s: float = 0.0, name: str = "") -> None:
         self._ramp_s = ramp_s
+        self._orders = _Orders()
         self.history = _History()
         with self.add_children_as_readables(StandardReadableFormat.HINTED_SIGNAL):
             self.state, self._set_state = soft_signal_r_and_setter(str, "off")
@@ -117,12 +172,18 @@ class SimulatedTube(StandardReadable):
         """Return how long `set` takes, in seconds."""
         return self._ramp_s if _as_switch(self.name, value) else 0.0
 
-    @AsyncStatus.wrap
-    async def set(self, value: bool | str) -> None:
-        """Switch the tube on (True) or off (False)."""
+    def set(self, value: bool | str) -> AsyncStatus[None]:
+        """Switch the tube on (True) or off (False); it never comes on after it was told to go off.
+
+        Raises
+        ------
+        DeviceError
+            If the value is neither; from the status of coming on, if it was switched off meanwhile.
+        """
         on = _as_switch(self.name, value)
-        if on:
-            await asyncio.sleep(self._ramp_s)
+        return self._orders.turn(self.name, on, self.set_duration_s(on), self._turned)
+
+    def _turned(self, on: bool) -> None:
         self.history.note(on)
         self._set_state("on" if on else "off")
 
@@ -188,6 +249,7 @@ class BeamSwitch:
     def __init__(self, device: Any, *, on: Any, off: Any) -> None:
         self.device = device
         self._values = {True: on, False: off}
+        self._coming: Any = None
 
     @property
     def name(self) -> str:
@@ -195,13 +257,30 @@ class BeamSwitch:
         return str(self.device.name)
 
     def set(self, value: bool | str) -> Any:
-        """Switch the beam on (True) or off (False)."""
-        return self.device.set(self._values[_as_switch(self.name, value)])
+        """Switch the beam on (True) or off (False); off takes back an on that is not done."""
+        on = _as_switch(self.name, value)
+        coming, self._coming = self._coming, None
+        # A device of ophyd-async that is still busy with it would go on, and be on in the end.
+        if not on and hasattr(coming, "task") and not coming.done:
+            coming.task.cancel()
+        status = self.device.set(self._values[on])
+        if on:
+            self._coming = status
+        return status
 
     def set_duration_s(self, value: bool | str) -> Any:
         """Return how long `set` takes, in seconds, as the device tells it; 0 when it does not."""
         duration = getattr(self.device, "set_duration_s", None)
         return 0.0 if duration is None else duration(self._values[_as_switch(self.name, value)])
+
+    @property
+    def ends_with_session(self) -> bool:
+        """Whether the device is a part of this process, so that no guard has to switch it off."""
+        return ends_with_session(self.device)
+
+    def guard_switch(self) -> SwitchOff | None:
+        """Return how the guard process switches the beam off; None when the device does not tell."""
+        return switch_of_signal(self.device, self._values[False]) or switch_off_of(self.device)
 
     def read(self) -> Any:
         """Return the device's reading."""

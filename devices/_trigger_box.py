@@ -58,6 +58,7 @@ class SimulatedTriggerBox(Movable[bool], Preparable, Stoppable, Triggerable):
         self._train = PulseTrain(0)
         self._captured: list[float] = []
         self._given = 0
+        self._orders = 0
         self._stopping = threading.Event()
         self._thread: threading.Thread | None = None
 
@@ -90,12 +91,27 @@ class SimulatedTriggerBox(Movable[bool], Preparable, Stoppable, Triggerable):
                 )
         self._train, self._captured, self._given = value, [], 0
 
-    @AsyncStatus.wrap
-    async def set(self, value: bool) -> None:
-        """Give pulses from now on (True), or no more (False)."""
-        await self.stop()
+    def set(self, value: bool) -> AsyncStatus[None]:
+        """Give pulses from now on (True), or no more (False).
+
+        Raises
+        ------
+        DeviceError
+            From the status, if it was stopped before it began.
+        """
+        # The order counts from now on, not from when the loop comes to it: it may be stopped before.
+        self._orders += 1
+        return AsyncStatus(self._set(value, self._orders))
+
+    async def _set(self, value: bool, order: int) -> None:
+        await self._halt()
         if not value:
             return
+        if order != self._orders:
+            raise DeviceError(
+                f"Trigger box {self.name} was stopped before it gave the first of "
+                f"{self._train.count} pulses; it gives none."
+            )
         # Each train has an end of its own: what stopped one before cannot be taken back.
         self._stopping = threading.Event()
         work = self._by_position if self._train.positions else self._by_time
@@ -126,6 +142,10 @@ class SimulatedTriggerBox(Movable[bool], Preparable, Stoppable, Triggerable):
 
     async def stop(self, success: bool = True) -> None:
         """Give no more pulses."""
+        self._orders += 1
+        await self._halt()
+
+    async def _halt(self) -> None:
         self._stopping.set()
         thread, self._thread = self._thread, None
         if thread is not None:

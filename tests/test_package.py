@@ -17,6 +17,7 @@ PACKAGES = [
     "concertino.devices",
     "concertino.documents",
     "concertino.frames",
+    "concertino.guard",
     "concertino.plans",
     "concertino.reconstruction",
     "concertino.servers",

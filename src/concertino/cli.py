@@ -299,6 +299,22 @@ def relay(
 
 
 @app.command()
+def guard(
+    file: Annotated[Path, typer.Argument(help="JSON file: how each beam is switched off.")],
+    address: Annotated[
+        str, typer.Option("--listen", help="Where sessions call: tcp://HOST:PORT, or port 0.")
+    ],
+    directory: Annotated[
+        Path | None, typer.Option("--directory", "-d", help="Where reports go.")
+    ] = None,
+) -> None:
+    """Switch the beam off when a session on another computer dies, or that computer."""
+    from concertino._guard_command import guard_beams
+
+    guard_beams(file, address, directory)
+
+
+@app.command()
 def queueserver(
     directory: Directory = DEFAULT_DIRECTORY,
     redis: Annotated[str, typer.Option(help="Address of Redis.")] = "127.0.0.1:6379",

@@ -13,6 +13,7 @@ from bluesky.utils import MsgGenerator, ProgressBarManager
 from concertino import ParameterError, SessionError
 from concertino._optional_device import OptionalDevice
 from concertino._run_gate import RunGate
+from concertino._session_guard import SessionGuard
 from concertino._session_run_engine import SessionRunEngine, say_who_holds
 from concertino._unit_guard import UnitGuard
 from concertino.callbacks import RunLog
@@ -39,6 +40,9 @@ class Session:
         Keeps all documents of a run in its directory; the first callback.
     hold : Hold
         Has imaging plans pause; `pause` and `resume` use it.
+    guard : SessionGuard
+        Has another process switch the beam off when this one dies; ``guard.reports`` is what that of an
+        earlier session did.
     """
 
     def __init__(
@@ -52,6 +56,10 @@ class Session:
         separate_scans: bool = True,
         pattern: str = "scan_{:04d}",
         md: Mapping[str, Any] | None = None,
+        guard: Any = True,
+        guard_silence_s: float = 10.0,
+        guard_loop_silence_s: float = 120.0,
+        guard_at: str = "",
     ) -> None:
         self._directories = RunDirectories(directory, pattern, separate_scans=separate_scans)
         self.directory = self._directories.root
@@ -64,8 +72,23 @@ class Session:
         self._baseline = bpp.SupplementalData(baseline=list(baseline))
         self.hold: Hold = getattr(self.RE, "hold", None) or Hold()
         self._gate = RunGate(self.RE.loop)
+        self.guard = SessionGuard(
+            self.RE,
+            self.directory,
+            silence_s=guard_silence_s,
+            loop_silence_s=guard_loop_silence_s,
+            automatic=guard is True,
+            at=guard_at,
+        )
         self.RE.preprocessors.extend(
-            [self._baseline, self._in_own_directory, UnitGuard(), self._gate, self._with_hold]
+            [
+                self._baseline,
+                self._in_own_directory,
+                UnitGuard(),
+                self._gate,
+                self._with_hold,
+                self.guard,
+            ]
         )
         if progress:
             self.RE.waiting_hook = ProgressBarManager()  # type: ignore[assignment]
@@ -75,12 +98,16 @@ class Session:
             self.RE.after_plan.append(self.recorder.flush)
         self._log = RunLog()
         self._callbacks: dict[int, DocumentCallback] = {}
-        self._tokens = [self.RE.subscribe(self.recorder), self.RE.subscribe(self._log)]
+        self._tokens = [
+            self.RE.subscribe(taker) for taker in (self.recorder, self._log, self.guard.note)
+        ]
         self._catalog: Catalog | None = None
         self._catalog_writer: CatalogWriter | None = None
         if catalog:
             self._open_catalog()
         self._open = True
+        if guard is not None and not isinstance(guard, bool):
+            self.guard_beam(guard)
 
     @property
     def catalog(self) -> "Catalog":
@@ -233,6 +260,26 @@ class Session:
         wrapped = [OptionalDevice(device) for device in devices] if optional else devices
         self._baseline.baseline.extend(wrapped)
 
+    def guard_beam(self, beam: Any) -> None:
+        """Have a beam switched off by a process of its own when this session dies or is silent.
+
+        The beams of the imaging plans are guarded by themselves, if they tell how; one that does not is
+        described here, and so is one that is used without a plan.
+
+        Parameters
+        ----------
+        beam : Movable, mapping, path or several of them
+            A beam that tells how another process switches it off, such as a `BeamSwitch` over a PV or a Tango
+            attribute, or a description such as ``{"pv": "BL:SHUTTER", "off": 0}``, as
+            `concertino.guard.switch_from_json` takes it, also in a JSON file.
+
+        Raises
+        ------
+        ParameterError
+            If a description does not say how to switch a beam off.
+        """
+        self.guard.add(beam)
+
     def wait(self, timeout_s: float | None = None) -> None:
         """Wait until reconstructions have finished and the catalogue is up to date.
 
@@ -255,6 +302,7 @@ class Session:
         try:
             self.wait()
         finally:
+            self.guard.close()
             self.RE.md_validator = self._validated
             for token in [*self._callbacks, *self._tokens]:
                 self.RE.unsubscribe(token)
@@ -350,6 +398,10 @@ def open_session(
     separate_scans: bool = True,
     pattern: str = "scan_{:04d}",
     md: Mapping[str, Any] | None = None,
+    guard: Any = True,
+    guard_silence_s: float = 10.0,
+    guard_loop_silence_s: float = 120.0,
+    guard_at: str = "",
 ) -> Session:
     """Open a data directory and return a RunEngine made ready for experiments in it.
 
@@ -375,6 +427,17 @@ def open_session(
         Format of the names of run directories.
     md : mapping, optional
         Metadata for all runs.
+    guard
+        True: the beams of imaging plans are switched off by a process of its own when this session dies. Or
+        what `Session.guard_beam` takes: these beams and no others. False: none.
+    guard_silence_s : float
+        After how long a silence of this process the guard acts, in seconds.
+    guard_loop_silence_s : float
+        After which time without an answer of the RunEngine's loop it acts, in seconds; a callback that blocks
+        for longer is taken for a hang.
+    guard_at : str
+        Where ``concertino guard`` listens on another computer, ``tcp://host:port``: it acts also when this
+        computer dies.
 
     Returns
     -------
@@ -405,4 +468,8 @@ def open_session(
         separate_scans=separate_scans,
         pattern=pattern,
         md=md,
+        guard=guard,
+        guard_silence_s=guard_silence_s,
+        guard_loop_silence_s=guard_loop_silence_s,
+        guard_at=guard_at,
     )

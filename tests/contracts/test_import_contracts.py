@@ -17,6 +17,7 @@ LAYERS = "Imports go downwards only"
 PLANS = "Plans know protocols, neither callbacks nor concrete devices"
 BLUESKY = "Frames, reconstruction and simulation work without bluesky"
 ARRAYS = "The reconstruction knows arrays, neither documents nor files"
+SMALL = "The guard process is small and starts at once"
 SUITES = "Only tests use the contract suites"
 
 # Where the bad module goes, what it says, and the contract that must say so.
@@ -37,6 +38,8 @@ BREAKING = [
     ("src/concertino/reconstruction", "import bluesky.plans", BLUESKY),
     ("src/concertino/reconstruction", "import concertino.documents", ARRAYS),
     ("src/concertino/reconstruction", "import tifffile", ARRAYS),
+    ("src/concertino/guard", "import numpy", SMALL),
+    ("src/concertino/guard", "import ophyd", BLUESKY),
     ("callbacks", "import concertino.testing", SUITES),
 ]
 

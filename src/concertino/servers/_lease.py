@@ -28,6 +28,7 @@ class Lease:
         self._lost = lost
         self._lock = threading.Lock()
         self._holder = ""
+        self._losing = False
         self._since_s = self._heard_s = 0.0
         threading.Thread(target=self._watch, name=f"{what} lease", daemon=True).start()
 
@@ -42,7 +43,7 @@ class Lease:
         Raises
         ------
         SessionError
-            If another session has it; with who.
+            If another session has it, with who; or if it is being taken from this one, which was silent.
         """
         with self._lock:
             if self._holder and self._holder != session:
@@ -50,6 +51,11 @@ class Lease:
                 raise SessionError(
                     f"{self._what} serves another session since {when}: {self._holder}; wait until its "
                     "run is over, or end it."
+                )
+            if self._losing:
+                raise SessionError(
+                    f"{self._what} has not heard of this session for {self._seconds:g} s and is ending "
+                    "its work; ask again in a moment."
                 )
             if not self._holder:
                 self._holder, self._since_s = session, time.time()
@@ -64,7 +70,8 @@ class Lease:
     def release(self, session: str) -> None:
         """Take it back from a session."""
         with self._lock:
-            if self._holder == session:
+            # Nobody else gets it before the work of a session that was lost has ended.
+            if self._holder == session and not self._losing:
                 self._holder = ""
 
     def _watch(self) -> None:
@@ -73,7 +80,11 @@ class Lease:
             with self._lock:
                 silent = self._holder and time.monotonic() - self._heard_s > self._seconds
                 lost = self._holder if silent else ""
+                self._losing = bool(lost)
             if lost:
                 # The server first becomes idle, then free.
-                self._lost(lost)
-                self.release(lost)
+                try:
+                    self._lost(lost)
+                finally:
+                    with self._lock:
+                        self._losing, self._holder = False, ""

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from concertino._errors import StorageError
+from concertino.guard import report_of_run
 
 from ._document_file import DOCUMENTS, DocumentFile
 from ._record import is_recorded
@@ -178,7 +179,9 @@ class Run:
             return str(self.stop.get("reason", ""))
         if self.is_recording:
             return "it is being recorded"
-        return self.damage or "there is no stop document: the process that recorded this run died"
+        died = self.damage or "there is no stop document: the process that recorded this run died"
+        guarded = report_of_run(self.directory)
+        return died if guarded is None else f"{died}; its guard: {guarded.outcome}"
 
     @property
     def damage(self) -> str:

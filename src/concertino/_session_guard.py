@@ -1,0 +1,249 @@
+"""The guard of a session's beams: which beams, what is said about them, and what becomes of a plan."""
+
+import asyncio
+import getpass
+import logging
+import math
+import os
+import socket
+import threading
+import time
+from collections.abc import Iterable, Mapping
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import bluesky.preprocessors as bpp
+from bluesky import Msg
+from bluesky.utils import MsgGenerator, RunEngineInterrupted
+
+from concertino import ParameterError
+from concertino.guard import (
+    CommandSwitch,
+    EpicsSwitch,
+    FunctionSwitch,
+    GuardProcess,
+    GuardReport,
+    SwitchOff,
+    TangoSwitch,
+    ends_with_session,
+    named_switch,
+    read_switches,
+    switch_off_of,
+    untold_reports,
+)
+
+LOG = logging.getLogger("concertino.guard")
+_CONNECT_S = 10.0
+_KINDS = (CommandSwitch, EpicsSwitch, FunctionSwitch, TangoSwitch)
+_HOW = "docs/how-to/guard-the-beam.md tells what to give"
+
+
+class SessionGuard:
+    """Guards the beams of a session.
+
+    Parameters
+    ----------
+    run_engine : RunEngine
+        The session's.
+    directory : Path
+        The data directory.
+    silence_s : float
+        How long the session may be silent before its beams are switched off, in seconds.
+    loop_silence_s : float
+        How long its RunEngine's loop may do nothing, in seconds.
+    automatic : bool
+        Guard the beams of plans that use one, without being told.
+    at : str
+        Where a guard on another computer listens, ``tcp://host:port``.
+
+    Raises
+    ------
+    ParameterError
+        If a time is not positive, or `at` is no address.
+    """
+
+    def __init__(
+        self,
+        run_engine: Any,
+        directory: Path,
+        *,
+        silence_s: float,
+        loop_silence_s: float,
+        automatic: bool,
+        at: str = "",
+    ) -> None:
+        for name, value in (
+            ("guard_silence_s", silence_s),
+            ("guard_loop_silence_s", loop_silence_s),
+        ):
+            if not (math.isfinite(value) and value > 0):
+                raise ParameterError(f"{name}: {value!r} was given; give seconds, more than 0.")
+        self._run_engine = run_engine
+        self._directory = directory
+        self._silence_s = silence_s
+        self._loop_silence_s = loop_silence_s
+        self._automatic = automatic
+        self._process: GuardProcess | None = None
+        self._known: set[str] = {at} if at else set()
+        self._waited_for: set[str] = set()
+        self._runs: dict[str, str] = {}
+        self._loop_heard_s = time.monotonic()
+        # Also during a run, when the run's log is a handler, it is said aloud.
+        self._aloud = logging.lastResort
+        if self._aloud is not None:
+            LOG.addHandler(self._aloud)
+        self._away = self._start(at) if at else None
+        self.reports = tuple(untold_reports(directory))
+        for report in self.reports:
+            LOG.warning("%s", report.sentence())
+
+    @property
+    def pid(self) -> int | None:
+        """Number of the guard process; None when there is none."""
+        return None if self._process is None else self._process.pid
+
+    def add(self, what: Any) -> None:
+        """Guard a beam, or several: devices, descriptions, or a JSON file with one.
+
+        Raises
+        ------
+        ParameterError
+            If a description describes no switch.
+        """
+        if isinstance(what, (str, Path)):
+            for name, switch in read_switches(Path(what)).items():
+                self._add(name, switch)
+        elif isinstance(what, Mapping):
+            self._add(*named_switch(what))
+        elif isinstance(what, _KINDS):
+            self._add(str(what), what)
+        elif isinstance(what, Iterable) and not hasattr(what, "set"):
+            for one in what:
+                self.add(one)
+        else:
+            self._add_beam(what)
+
+    def _add_beam(self, beam: Any) -> None:
+        if ends_with_session(beam) or beam.name in self._known:
+            return
+        switch = switch_off_of(beam)
+        if switch is not None:
+            self._add(beam.name, switch)
+            return
+        self._known.add(beam.name)
+        LOG.warning(
+            "Beam %s is not guarded: if this session dies, it stays as it is. %s does not tell how another "
+            "process switches it off; give open_session(guard=…) a description, such as "
+            '{"pv": "BL:SHUTTER", "off": 0} (%s).', beam.name, type(beam).__name__, _HOW,
+        )  # fmt: skip
+
+    def _add(self, name: str, switch: SwitchOff) -> None:
+        self._known.add(name)
+        if self._process is None:
+            self._process = self._start()
+        self._process.guard(name, switch)
+
+    def _start(self, at: str = "") -> GuardProcess:
+        return GuardProcess(
+            f"{getpass.getuser()}@{socket.gethostname()}, process {os.getpid()},",
+            self._directory,
+            silence_s=self._silence_s,
+            loop_silence_s=self._loop_silence_s,
+            loop_age_s=self._loop_age_s,
+            acted=self._acted,
+            at=at,
+        )
+
+    @property
+    def _processes(self) -> list[GuardProcess]:
+        return [process for process in (self._process, self._away) if process is not None]
+
+    def wait(self, timeout_s: float = _CONNECT_S) -> bool:
+        """Wait until every beam is guarded; say once which is not within `timeout_s`.
+
+        Returns
+        -------
+        bool
+            Whether all are.
+        """
+        deadline_s = time.monotonic() + timeout_s
+        unguarded: dict[str, str] = {}
+        for process in self._processes:
+            unguarded |= process.wait(max(0.0, deadline_s - time.monotonic()))
+        for name, why in unguarded.items():
+            if name not in self._waited_for:
+                LOG.warning(
+                    "Beam %s is not guarded: if this session dies, it stays as it is. The guard process was "
+                    "not connected to it within %g s: %s. It goes on trying.", name, timeout_s, why,
+                )  # fmt: skip
+        self._waited_for |= self._known
+        return not unguarded
+
+    def __call__(self, plan: MsgGenerator[Any]) -> MsgGenerator[Any]:
+        """Pass a plan's messages on; before a run, and before a beam's first on, be guarded."""
+
+        def guard(message: Msg) -> tuple[MsgGenerator[Any] | None, None]:
+            beam = getattr(message.obj, "beam", None)
+            # A plan's guard of its beam: `concertino.plans` knows when it may be on.
+            used = beam is not None and hasattr(message.obj, "armed")
+            if used and self._automatic:
+                self._add_beam(beam)
+            waits = message.command == "open_run" or (used and message.command == "set")
+            if not waits or self._known <= self._waited_for or not self._processes:
+                return None, None
+            return self._wait_and(message), None
+
+        return (yield from bpp.plan_mutator(plan, guard))
+
+    def _wait_and(self, message: Msg) -> MsgGenerator[Any]:
+        yield Msg("wait_for", None, [lambda: asyncio.to_thread(self.wait)])
+        return (yield message)
+
+    def note(self, name: str, document: Mapping[str, Any]) -> None:
+        """Note which runs are being recorded, from their documents."""
+        if name == "start" and "run_directory" in document:
+            self._runs[document["uid"]] = str(document["run_directory"])
+        elif name == "stop":
+            self._runs.pop(document["run_start"], None)
+        else:
+            return
+        for process in self._processes:
+            process.note_runs(tuple(self._runs.values()))
+
+    def close(self) -> None:
+        """End the guard process; the beams stay as they are, unless a plan has not ended."""
+        processes = self._processes
+        self._process = self._away = None
+        state = str(self._run_engine.state)
+        unsafe = "" if state == "idle" else f"closed while its RunEngine was {state}"
+        if processes and unsafe:
+            LOG.warning(
+                "The session is closed while its RunEngine is %s: its guard switches the beam off.",
+                state,
+            )
+        for process in processes:
+            process.close(unsafe)
+        if self._aloud is not None:
+            LOG.removeHandler(self._aloud)
+
+    def _loop_age_s(self) -> float:
+        with suppress(RuntimeError):  # The loop has ended, and nothing it could do is left.
+            self._run_engine.loop.call_soon_threadsafe(self._hear_loop)
+        return time.monotonic() - self._loop_heard_s
+
+    def _hear_loop(self) -> None:
+        self._loop_heard_s = time.monotonic()
+
+    def _acted(self, report: GuardReport) -> None:
+        """The guard has switched beams off, and this process lives: no plan may go on without beam."""
+        LOG.warning("%s", report.sentence())
+        untold_reports(self._directory)  # The next session need not say it again.
+        # A plan that is paused takes no frames, and only the thread that started it may end it.
+        if str(self._run_engine.state) == "running":
+            reason = f"its guard acted, as the session {report.why}: {report.outcome}"
+            threading.Thread(target=self._abort, args=(reason,), daemon=True).start()
+
+    def _abort(self, reason: str) -> None:
+        with suppress(RunEngineInterrupted, Exception):
+            self._run_engine.abort(reason)

@@ -1,0 +1,89 @@
+"""How a device is switched off over a second connection, as far as the device tells."""
+
+from collections.abc import Mapping
+from enum import Enum
+from typing import Any, Protocol, runtime_checkable
+
+from ._switches import EpicsSwitch, SwitchOff, TangoSwitch, switch_from_json
+
+
+@runtime_checkable
+class GuardedBeam(Protocol):
+    """A beam that tells how another process switches it off."""
+
+    def guard_switch(self) -> SwitchOff | Mapping[str, Any] | None:
+        """Return how; a mapping as `switch_from_json` takes it, None when it cannot be done."""
+
+
+def switch_off_of(beam: Any) -> SwitchOff | None:
+    """Return how another process switches a beam off; None when the beam does not tell.
+
+    Parameters
+    ----------
+    beam : Movable
+        As plans take it; it tells when it is a `GuardedBeam`, such as a `concertino.devices.BeamSwitch` over a
+        signal that is a PV of EPICS or an attribute of Tango.
+
+    Raises
+    ------
+    ParameterError
+        If what it tells describes no switch.
+    """
+    given = beam.guard_switch() if hasattr(beam, "guard_switch") else None
+    return switch_from_json(given) if isinstance(given, Mapping) else given
+
+
+def ends_with_session(beam: Any) -> bool:
+    """Tell whether a beam is a part of this process, so that nothing has to switch it off.
+
+    Such a device says so with an attribute ``ends_with_session``; soft signals and ophyd's simulated devices are
+    known.
+    """
+    return (
+        bool(getattr(beam, "ends_with_session", False))
+        or _write_source(beam).startswith(("soft://", "mock+"))
+        or type(beam).__module__ == "ophyd.sim"
+    )
+
+
+def switch_of_signal(signal: Any, off: Any) -> SwitchOff | None:
+    """Return how a signal of ophyd or ophyd-async gets a value from another process.
+
+    Parameters
+    ----------
+    signal : Movable
+        A PV of EPICS or an attribute of Tango.
+    off
+        The value for no beam.
+
+    Returns
+    -------
+    SwitchOff or None
+        None when the signal is something else, or does not know yet what it is.
+    """
+    off = _plain(off)
+    pv = getattr(signal, "setpoint_pvname", None) or getattr(signal, "pvname", None)
+    source = f"ca://{pv}" if isinstance(pv, str) and pv else _write_source(signal)
+    if source.startswith(("ca://", "pva://")):
+        return EpicsSwitch(source, int(off) if isinstance(off, bool) else off)
+    address, mark, rest = source.partition("#")
+    if address.startswith("tango://") or address.count("/") == 3:
+        device, _, attribute = address.rpartition("/")
+        return TangoSwitch(f"{device}{mark}{rest}", attribute=attribute, off=off)
+    return None
+
+
+def _write_source(signal: Any) -> str:
+    """Return where a signal of ophyd-async writes to; what it tells itself is where it reads."""
+    backend = getattr(getattr(signal, "_connector", None), "backend", None)
+    try:
+        return str(backend.source(signal.name, read=False)) if backend else ""
+    except Exception:  # It knows only when it is connected.
+        return ""
+
+
+def _plain(value: Any) -> Any:
+    """Return a value of JSON's types."""
+    if isinstance(value, Enum):
+        return value.value
+    return value.item() if hasattr(value, "item") else value

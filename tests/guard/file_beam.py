@@ -1,0 +1,47 @@
+"""A beam that is a file: each switching is a line with the time, whoever did it."""
+
+import os
+import time
+from pathlib import Path
+from typing import Any
+
+from ophyd_async.core import AsyncStatus
+
+
+def write(path: str | Path, value: object) -> None:
+    """Switch, and write down when."""
+    with Path(path).open("a") as file:
+        file.write(f"{time.time()!r} {int(bool(value))} {os.getpid()}\n")
+
+
+def switch_off(path: str) -> str:
+    """What the guard calls."""
+    write(path, False)
+    return "closed"
+
+
+def fail(path: str) -> None:
+    """A guard's function that can do nothing."""
+    raise OSError(f"{path} is stuck")
+
+
+class FileBeam:
+    """Tells how another process switches it off."""
+
+    parent = None
+
+    def __init__(self, path: Path, function: str = "switch_off") -> None:
+        self.name = "beam"
+        self.path = path
+        self.function = function
+
+    def guard_switch(self) -> dict[str, Any]:
+        return {
+            "function": f"file_beam:{self.function}", "arguments": {"path": str(self.path)},
+        }  # fmt: skip
+
+    def set(self, value: bool) -> AsyncStatus[None]:
+        async def turn() -> None:
+            write(self.path, value)
+
+        return AsyncStatus(turn())

@@ -1,0 +1,102 @@
+"""A session in a process of its own, to be killed: python subject.py SETTINGS, as JSON."""
+
+import asyncio
+import json
+import os
+import socket
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+from file_beam import FileBeam  # type: ignore[import-not-found]
+
+from concertino.callbacks import ImageWriter
+from concertino.devices import BeamSwitch, SimulatedBeamline
+from concertino.plans import radiography
+from concertino.session import Session, open_session
+
+
+def say(*words: object) -> None:
+    print(*words, flush=True)
+
+
+def beam_of(settings: dict[str, Any], session: Session) -> Any:
+    kind, where = settings["beam"]
+    if kind in ("file", "stuck"):
+        return FileBeam(Path(where), "switch_off" if kind == "file" else "fail")
+    if kind == "tango":
+        from ophyd_async.tango.core import tango_signal_rw
+
+        signal: Any = tango_signal_rw(bool, where, name="beam")
+        values: dict[str, Any] = {"on": True, "off": False}
+    else:
+        from ophyd_async.epics.core import epics_signal_rw
+
+        signal, values = epics_signal_rw(int, where, name="beam"), {"on": 1, "off": 0}
+    connecting = asyncio.run_coroutine_threadsafe(signal.connect(timeout=60), session.RE.loop)
+    connecting.result(60)
+    return BeamSwitch(signal, **values)
+
+
+def main() -> None:
+    settings = json.loads(sys.argv[1])
+    listener = socket.create_server(("127.0.0.1", 0))
+    say("port", listener.getsockname()[1])
+    session = open_session(
+        settings["directory"], catalog=False, progress=False, **settings.get("open", {})
+    )
+    beam = beam_of(settings, session)
+    if settings.get("fork") and os.fork() == 0:
+        time.sleep(20)  # A child that keeps what it got: pipes, too.
+        os._exit(0)
+    b = SimulatedBeamline(shape=(16, 16), exposure=0.001, frame_rate=50)
+    session.subscribe(ImageWriter())
+    if settings.get("only_beam"):
+        session.guard_beam(beam)
+        assert session.guard.wait(60)
+        session.RE([])
+        asyncio.run_coroutine_threadsafe(_turn_on(beam), session.RE.loop).result(60)
+    else:
+        session.RE.msg_hook = Hook(session, settings)
+        try:
+            session.RE(
+                radiography(
+                    b.camera, beam, b.sample_stage, radio_position=0, flat_position=1, num_darks=1,
+                    num_flats=1, num_projections=settings.get("frames", 3000),
+                )
+            )  # fmt: skip
+        except BaseException as error:
+            say("error", type(error).__name__)
+    say("guard", session.guard.pid)
+    say("done")
+    if settings.get("wait"):
+        sys.stdin.readline()
+    if not settings.get("close", True):
+        os._exit(3)  # As a library that crashes.
+    session.close()
+    say("closed")
+
+
+class Hook:
+    """Tells who the guard is when the beam is switched on, and then hangs in the RunEngine's loop."""
+
+    def __init__(self, session: Session, settings: dict[str, Any]) -> None:
+        self._session = session
+        self._hang_s = settings.get("hang_s", 0.0)
+
+    def __call__(self, message: Any) -> None:
+        if message.command == "set" and message.args == (True,):
+            say("guard", self._session.guard.pid)
+            self._session.RE.loop.call_later(0.2, self._hang)
+
+    def _hang(self) -> None:
+        hang_s, self._hang_s = self._hang_s, 0.0
+        time.sleep(hang_s)
+
+
+async def _turn_on(beam: Any) -> None:
+    await beam.set(True)
+
+
+main()
