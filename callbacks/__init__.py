@@ -9,6 +9,7 @@ from ._beam_current import BeamCurrent
 from ._benchmarker import Benchmarker, StreamBenchmark
 from ._change_trigger import ChangeTrigger
 from ._child_process import ChildProcess
+from ._consumer import Consumer, DocumentConsumer, stores_frames
 from ._frame_callback import AnnouncedStream, FrameCallback, announced_streams
 from ._frame_consumer import FrameConsumer
 from ._frame_number_check import FrameNumberCheck, FrameNumberGap
@@ -30,6 +31,8 @@ __all__ = [
     "Benchmarker",
     "ChangeTrigger",
     "ChildProcess",
+    "Consumer",
+    "DocumentConsumer",
     "FlatDrift",
     "FrameCallback",
     "FrameConsumer",
@@ -54,6 +57,7 @@ __all__ = [
     "slice_rows",
     "slices_configuration",
     "stored_processing_run",
+    "stores_frames",
 ]
 
 for _name in __all__:

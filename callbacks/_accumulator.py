@@ -20,9 +20,11 @@ class Accumulator(FrameCallback):
     streams : collection of str, optional
         Streams to keep; all by default.
     max_bytes : int
-        Memory for one stream's frames, in bytes; a stream that needs more fails the run.
+        Memory for one stream's frames, in bytes; of a stream that needs more it keeps the first.
     name : str
         Name as a subscriber.
+    necessary : bool
+        Whether a run fails with it; otherwise it goes on without it, and `error` tells why.
 
     Examples
     --------
@@ -38,12 +40,13 @@ class Accumulator(FrameCallback):
         streams: tuple[str, ...] | None = None,
         max_bytes: int = 4 * 2**30,
         name: str = "accumulator",
+        necessary: bool = False,
     ) -> None:
         if max_bytes <= 0:
             raise ParameterError(
                 f"max_bytes: {max_bytes} was given; give the memory for frames in bytes, more than 0."
             )
-        super().__init__(name, streams)
+        super().__init__(name, streams, necessary=necessary)
         self.max_bytes = max_bytes
         self._frames: dict[str, list[NDArray[Any]]] = {}
 
@@ -90,7 +93,7 @@ class Accumulator(FrameCallback):
 
     def subscribe(self, stream: AnnouncedStream) -> Subscription:
         """Subscribe to a stream, every frame."""
-        return subscribe(stream.address, name=self.name)
+        return subscribe(stream.address, name=self.name, necessary=self.necessary)
 
     def take(self, stream: AnnouncedStream, subscription: Subscription) -> None:
         """Copy the frames."""

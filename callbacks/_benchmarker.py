@@ -53,6 +53,8 @@ class Benchmarker(FrameCallback):
         Streams to measure; all by default.
     name : str
         Name as a subscriber.
+    necessary : bool
+        Whether a run fails with it; otherwise it goes on without it, and `error` tells why.
 
     Attributes
     ----------
@@ -65,13 +67,19 @@ class Benchmarker(FrameCallback):
     >>> benchmarker = Benchmarker()
     """
 
-    def __init__(self, *, streams: tuple[str, ...] | None = None, name: str = "benchmark") -> None:
-        super().__init__(name, streams)
+    def __init__(
+        self,
+        *,
+        streams: tuple[str, ...] | None = None,
+        name: str = "benchmark",
+        necessary: bool = False,
+    ) -> None:
+        super().__init__(name, streams, necessary=necessary)
         self.results: list[StreamBenchmark] = []
 
     def subscribe(self, stream: AnnouncedStream) -> Subscription:
         """Subscribe to a stream, every frame."""
-        return subscribe(stream.address, name=self.name)
+        return subscribe(stream.address, name=self.name, necessary=self.necessary)
 
     def take(self, stream: AnnouncedStream, subscription: Subscription) -> None:
         """Count."""

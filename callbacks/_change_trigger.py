@@ -54,6 +54,8 @@ class ChangeTrigger(FrameCallback):
         Frames that are only averaged at first.
     name : str
         Name as a subscriber.
+    necessary : bool
+        Whether a run fails with it; otherwise it goes on without it, and `error` tells why.
 
     Attributes
     ----------
@@ -75,12 +77,13 @@ class ChangeTrigger(FrameCallback):
         measure: Measure = mean_change,
         settle: int = 3,
         name: str = "change",
+        necessary: bool = False,
     ) -> None:
         if not above > 0:
             raise ParameterError(
                 f"above: {above!r} was given; give the value of the measure that fires, more than 0."
             )
-        super().__init__(name)
+        super().__init__(name, necessary=necessary)
         self.values: list[float] = []
         self._trigger = trigger
         self._above = above

@@ -17,6 +17,7 @@ from typing import Any, Self
 
 from concertino import ConcertinoError, FrameStreamError, ParameterError
 
+from ._consumer import Consumer, stores_frames
 from ._frame_callback import announced_streams
 from ._hosted import Answer, Call, Emitted
 
@@ -25,16 +26,18 @@ LOG = logging.getLogger(__name__)
 _PROGRAM = "concertino.callbacks._child_main"
 _STARTED_S = 60.0
 _ENDED_S = 30.0
+_DETACHED_ENDED_S = 5.0
+_MARGIN_S = 2.0
 _WAITED_FOR = ("start", "descriptor", "stop")
 
 DocumentCallback = Callable[[str, Mapping[str, Any]], Any]
 
 
-class ChildProcess:
+class ChildProcess(Consumer):
     """Runs a callback in a process of its own, with its own interpreter and its own memory.
 
     The callback is the same as in the session: it is given the documents of the run, takes the frames by
-    itself through shared memory, and fails the run with its own reason. Nothing else of the session can
+    itself through shared memory, and fails the run with its own reason if it is necessary. Nothing else can
     keep it from working, and nothing that it does keeps the session from working. The process starts here,
     so that it is ready before the first run; it ends with `close`, or when the session's process ends,
     after its files are closed.
@@ -46,7 +49,10 @@ class ChildProcess:
     callback : callable
         Any callback that can be pickled, such as ``ImageWriter()``. Use it through this object only.
     timeout_s : float
-        How long the process may take for a start, descriptor or stop document, in seconds.
+        How long the process may take for a start, descriptor or stop document, in seconds; one that is
+        not necessary has 10 s at most.
+    necessary : bool, optional
+        Whether a run fails with it; by default as the callback says, and not if it says nothing.
 
     Attributes
     ----------
@@ -68,14 +74,29 @@ class ChildProcess:
     True
     """
 
-    def __init__(self, callback: DocumentCallback, *, timeout_s: float = 60.0) -> None:
-        self.name = str(getattr(callback, "name", type(callback).__name__))
+    def __init__(
+        self,
+        callback: DocumentCallback,
+        *,
+        timeout_s: float = 60.0,
+        necessary: bool | None = None,
+    ) -> None:
+        if necessary is not None and isinstance(callback, Consumer):
+            callback.necessary = necessary
+        super().__init__(
+            str(getattr(callback, "name", type(callback).__name__)),
+            necessary=bool(
+                getattr(callback, "necessary", False) if necessary is None else necessary
+            ),
+        )
+        self.stores_frames = stores_frames(callback)
+        self.patience_s = min(self.patience_s, timeout_s) + _MARGIN_S
         self._streams: tuple[str, ...] | None = getattr(callback, "_streams", None)
         self._timeout_s = timeout_s
         self._callbacks: list[DocumentCallback] = []
         self._calls: dict[int, Future[Any]] = {}
         self._starts: dict[str, Mapping[str, Any]] = {}
-        self._lock = threading.Lock()
+        self._calling = threading.Lock()
         self._number = 0
         self._closed = False
         pickled = self._pickled(callback)
@@ -99,7 +120,8 @@ class ChildProcess:
     @property
     def busy(self) -> bool:
         """Whether the callback still works on a run that is over."""
-        return self.alive and bool(self.call("busy"))
+        # One that was detached may never answer.
+        return self.error is None and self.alive and bool(self.call("busy"))
 
     def wait(self, timeout_s: float | None = None) -> Any:
         """Call the callback's `wait`, and return what it returns.
@@ -137,7 +159,7 @@ class ChildProcess:
         """Give the documents that the callback emits to one more callback, in a thread of this process."""
         self._callbacks.append(callback)
 
-    def __call__(self, name: str, document: Mapping[str, Any]) -> None:
+    def take_document(self, name: str, document: Mapping[str, Any]) -> None:
         """Hand on one document.
 
         Raises
@@ -167,7 +189,7 @@ class ChildProcess:
                 self._socket.shutdown(socket.SHUT_RDWR)
             self._socket.close()
         try:
-            self._process.wait(_ENDED_S)
+            self._process.wait(_ENDED_S if self.error is None else _DETACHED_ENDED_S)
         except subprocess.TimeoutExpired:
             self._process.send_signal(signal.SIGKILL)
             self._process.wait()
@@ -205,7 +227,7 @@ class ChildProcess:
 
     def _submit(self, method: str, *arguments: Any) -> "Future[Any]":
         answer: Future[Any] = Future()
-        with self._lock:
+        with self._calling:
             self._number += 1
             number = self._number
             self._calls[number] = answer
@@ -214,7 +236,7 @@ class ChildProcess:
 
     def _send_bytes(self, message: bytes) -> None:
         try:
-            with self._lock:
+            with self._calling:
                 self._connection.send_bytes(message)
         except OSError as error:
             raise self._gone() from error
@@ -238,7 +260,7 @@ class ChildProcess:
         except (EOFError, OSError):
             self._connection.close()
             error = self._gone()
-            with self._lock:
+            with self._calling:
                 waiting = list(self._calls.values())
                 self._calls.clear()
             for answer in waiting:
@@ -253,7 +275,7 @@ class ChildProcess:
                 LOG.warning("%r could not use a %s document: %s", callback, said.name, error)
 
     def _note(self, said: Answer) -> None:
-        with self._lock:
+        with self._calling:
             answer = self._calls.pop(said.number)
         if said.error is None:
             answer.set_result(said.value)

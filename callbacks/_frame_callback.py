@@ -9,12 +9,15 @@ from typing import Any
 
 import numpy as np
 
+from concertino import FrameStreamError, SessionError
 from concertino.documents import StreamSegment
 from concertino.frames import Subscription
 
+from ._consumer import Consumer
+
 LOG = logging.getLogger(__name__)
 
-_JOIN_S = 10.0
+_JOIN_S = 5.0
 
 
 @dataclass(frozen=True)
@@ -67,11 +70,21 @@ def announced_streams(
             )  # fmt: skip
 
 
-class FrameCallback:
+@dataclass(frozen=True)
+class _Reading:
+    """A thread that reads a stream, and whether it has."""
+
+    stream: AnnouncedStream
+    thread: threading.Thread
+    taken: threading.Event
+    every: bool
+
+
+class FrameCallback(Consumer):
     """Takes documents, and the frames that they announce, each stream in a thread of its own.
 
-    Subclasses write `take`, which runs in that thread, and may extend `run_started`, `stream_started`
-    and `run_stopped`, which run in the RunEngine's loop and must be short.
+    Subclasses write `subscribe` and `take`, which runs in that thread, and may extend `run_started`,
+    `stream_started` and `run_stopped`, which run in the thread of its documents; see `Consumer`.
 
     Parameters
     ----------
@@ -79,26 +92,30 @@ class FrameCallback:
         Name as a subscriber, shown in messages and in the ledger.
     streams : collection of str, optional
         Streams to take, with their segments; all by default.
+    necessary : bool
+        Whether a run cannot do without it: then it fails when `take` does. Otherwise it goes on, and
+        `error` tells why it did.
     """
 
-    def __init__(self, name: str, streams: tuple[str, ...] | None = None) -> None:
-        self.name = name
+    def __init__(
+        self, name: str, streams: tuple[str, ...] | None = None, *, necessary: bool = False
+    ) -> None:
+        super().__init__(name, necessary=necessary)
         self._streams = streams
         self._starts: dict[str, Mapping[str, Any]] = {}
-        self._threads: list[tuple[threading.Thread, threading.Event]] = []
-        self._errors: list[BaseException] = []
+        self._readings: list[_Reading] = []
+        self._frame_error: BaseException | None = None
 
-    def __call__(self, name: str, document: Mapping[str, Any]) -> None:
-        """Take one document.
+    @property
+    def error(self) -> BaseException | None:
+        """Why the last run went on without it, or without its taking some frames; or None."""
+        return super().error or self._frame_error
 
-        Raises
-        ------
-        ConcertinoError
-            What went wrong since the last one and could not be told through a frame stream.
-        """
-        if self._errors:
-            raise self._errors.pop(0)
+    def take_document(self, name: str, document: Mapping[str, Any]) -> None:
+        """Take one document."""
         if name == "start":
+            if not self._starts:
+                self._frame_error = None
             self._starts[document["uid"]] = document
             self.run_started(document)
         elif name == "descriptor":
@@ -112,6 +129,35 @@ class FrameCallback:
             if start is not None:
                 self._join()
                 self.run_stopped(start, document)
+        elif name in ("event", "event_page"):
+            self._look_at_ledger(name, document)
+
+    def detached(self, error: BaseException) -> None:
+        """Forget the runs that are open."""
+        self._starts.clear()
+
+    def given_up(self, stream: str, error: FrameStreamError) -> None:
+        """Take note that a run's ledger says that a stream went on without this, and why."""
+        self._frame_error = self._frame_error or error
+
+    def _look_at_ledger(self, name: str, document: Mapping[str, Any]) -> None:
+        # Who hangs in `take` does not hear from its subscription that it was given up.
+        for key, parties in document["data"].items():
+            if not key.endswith("-ledger-party"):
+                continue
+            prefix = key.removesuffix("party")
+            columns = [
+                document["data"][f"{prefix}{column}"] for column in ("stream", "state", "reason")
+            ]
+            rows = (
+                zip(parties, *columns, strict=True)
+                if name == "event_page"
+                else [(parties, *columns)]
+            )
+            for party, stream, state, reason in rows:
+                if party == self.name and state in ("failed", "silent"):
+                    told = f"{self.name} was detached from stream {stream}: {reason}."
+                    self.given_up(stream, FrameStreamError(told))
 
     def wants(self, stream: str) -> bool:
         """Whether this callback takes a stream: by its name, or that of which it is a segment."""
@@ -123,22 +169,19 @@ class FrameCallback:
 
     def stream_started(self, stream: AnnouncedStream) -> None:
         """Subscribe to a stream that starts, and have `take` read it."""
+        self._check_idle(stream)
         self._read_in_thread(stream, self.subscribe(stream))
 
     def subscribe(self, stream: AnnouncedStream) -> Subscription:
-        """Subscribe to a stream."""
+        """Subscribe to a stream, with ``necessary=self.necessary``."""
         raise NotImplementedError
 
     def take(self, stream: AnnouncedStream, subscription: Subscription) -> None:
-        """Read a stream to its end; an exception fails the stream."""
+        """Read a stream to its end; an exception fails the stream if this is necessary."""
         raise NotImplementedError
 
     def run_stopped(self, start: Mapping[str, Any], stop: Mapping[str, Any]) -> None:
         """Take note of a run that ended; its streams have been read."""
-
-    def report(self, error: BaseException) -> None:
-        """Have an error raised at the next document."""
-        self._errors.append(error)
 
     def settle(self, timeout_s: float = 60.0) -> None:
         """Wait until every stream was read to its end or was given up, so that its files are closed.
@@ -149,8 +192,8 @@ class FrameCallback:
             How long, in seconds; a publisher that is gone is noticed by its silence before.
         """
         until_s = time.monotonic() + timeout_s
-        for thread, _ in self._threads:
-            thread.join(max(0.0, until_s - time.monotonic()))
+        for reading in self._readings:
+            reading.thread.join(max(0.0, until_s - time.monotonic()))
 
     def _read_in_thread(self, stream: AnnouncedStream, subscription: Subscription) -> None:
         taken = threading.Event()
@@ -164,17 +207,28 @@ class FrameCallback:
                         taken.set()
                     subscription.finish()
             except BaseException as error:
-                # The subscription has told the publisher, whose run fails with it.
+                # The subscription has told the publisher, whose run fails with it if it must.
+                self._frame_error = self._frame_error or error
                 LOG.debug("%s failed on stream %s", self.name, stream.name, exc_info=error)
 
         thread = threading.Thread(target=run, name=f"{self.name} {stream.name}", daemon=True)
-        self._threads.append((thread, taken))
+        self._readings.append(_Reading(stream, thread, taken, subscription.delivery == "every"))
         thread.start()
 
     def _join(self) -> None:
         # Only for the last lines of threads. A stream that has not ended is one whose plan unstages
         # the camera after the run, as those of bluesky do: waiting for it would hold up its end.
-        for thread, taken in self._threads:
-            if taken.is_set():
-                thread.join(_JOIN_S)
-        self._threads = [pair for pair in self._threads if pair[0].is_alive()]
+        for reading in self._readings:
+            if reading.taken.is_set():
+                reading.thread.join(_JOIN_S)
+        self._readings = [reading for reading in self._readings if reading.thread.is_alive()]
+
+    def _check_idle(self, stream: AnnouncedStream) -> None:
+        """Refuse a stream while frames of the camera's last one, which has ended, are not let go."""
+        for reading in self._readings:
+            last, same = reading.stream, reading.stream.data_key == stream.data_key
+            if same and reading.every and reading.thread.is_alive() and not reading.taken.is_set():
+                raise SessionError(
+                    f"{self.name} still works on frames of {last.name}, and takes none of {stream.name}. "
+                    "Find out what it waits for, or unsubscribe it."
+                )

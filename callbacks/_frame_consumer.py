@@ -16,7 +16,7 @@ Consume = Callable[[NDArray[Any], str, int], Any]
 class FrameConsumer(FrameCallback):
     """Calls a function with each frame, in a thread of each stream's own.
 
-    What the function raises fails the run, unless it takes only the latest frames.
+    What the function raises ends that for the stream, and fails the run if this is `necessary`.
 
     Parameters
     ----------
@@ -26,10 +26,13 @@ class FrameConsumer(FrameCallback):
     streams : collection of str, optional
         Streams to take; all by default.
     delivery : {"every", "latest"}
-        ``every``: each frame, in order, and a slow function slows the scan. ``latest``: the newest
-        one whenever the function has returned.
+        ``every``: each frame, in order, and a slow function slows the scan: for as long as it takes if
+        this is `necessary`, else for a third of the camera's `subscriber_timeout_s` in all. ``latest``:
+        the newest one whenever the function has returned.
     name : str
         Name as a subscriber; the function's by default.
+    necessary : bool
+        Whether a run fails with it; otherwise it goes on without it, and `error` tells why.
 
     Examples
     --------
@@ -45,6 +48,7 @@ class FrameConsumer(FrameCallback):
         streams: tuple[str, ...] | None = None,
         delivery: Literal["every", "latest"] = "every",
         name: str | None = None,
+        necessary: bool = False,
     ) -> None:
         if not callable(function):
             raise ParameterError(
@@ -53,13 +57,17 @@ class FrameConsumer(FrameCallback):
             )
         if delivery not in ("every", "latest"):
             raise ParameterError(f"delivery: {delivery!r} was given; give 'every' or 'latest'.")
-        super().__init__(name or str(getattr(function, "__name__", "consumer")), streams)
+        super().__init__(
+            name or str(getattr(function, "__name__", "consumer")), streams, necessary=necessary
+        )
         self._function = function
         self._delivery: Literal["every", "latest"] = delivery
 
     def subscribe(self, stream: AnnouncedStream) -> Subscription:
         """Subscribe to a stream."""
-        return subscribe(stream.address, name=self.name, delivery=self._delivery)
+        return subscribe(
+            stream.address, name=self.name, delivery=self._delivery, necessary=self.necessary
+        )
 
     def take(self, stream: AnnouncedStream, subscription: Subscription) -> None:
         """Call the function."""

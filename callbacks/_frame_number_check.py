@@ -45,6 +45,8 @@ class FrameNumberCheck(FrameCallback):
         Streams to check; all by default.
     name : str
         Name as a subscriber.
+    necessary : bool, optional
+        Whether a run fails with it; by default when it is to fail at a gap.
 
     Attributes
     ----------
@@ -66,13 +68,16 @@ class FrameNumberCheck(FrameCallback):
         on_gap: Literal["fail", "flag"] = "fail",
         streams: tuple[str, ...] | None = None,
         name: str = "frame numbers",
+        necessary: bool | None = None,
     ) -> None:
         if on_gap not in ("fail", "flag"):
             raise ParameterError(
                 f"on_gap: {on_gap!r} was given; give 'fail' to fail the run at a gap, or 'flag' to "
                 "only note it."
             )
-        super().__init__(name, streams)
+        super().__init__(
+            name, streams, necessary=on_gap == "fail" if necessary is None else necessary
+        )
         self.gaps: list[FrameNumberGap] = []
         self.checked: dict[str, int] = {}
         self._first = first
@@ -85,7 +90,7 @@ class FrameNumberCheck(FrameCallback):
 
     def subscribe(self, stream: AnnouncedStream) -> Subscription:
         """Subscribe to a stream, every frame."""
-        return subscribe(stream.address, name=self.name)
+        return subscribe(stream.address, name=self.name, necessary=self.necessary)
 
     def take(self, stream: AnnouncedStream, subscription: Subscription) -> None:
         """Look at the numbers."""

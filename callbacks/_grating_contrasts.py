@@ -9,11 +9,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from concertino import DocumentError, ReconstructionError
+from concertino import DocumentError, FrameStreamError, ReconstructionError
 from concertino.documents import OBJECT_STEPPING, REFERENCE_STEPPING, GratingBlock, TomoBlock
 from concertino.frames import Subscription, subscribe
 from concertino.reconstruction import Contrasts, Fringes, PhaseStepping, grating_contrasts
 
+from ._consumer import failed_job
 from ._frame_callback import AnnouncedStream, FrameCallback
 from ._frames_due import FramesDue
 from ._processing_run import DocumentCallback, stored_processing_run
@@ -42,6 +43,7 @@ class _Job:
         self.contrasts: Contrasts | None = None
         self.directory: Path | None = None
         self.error: BaseException | None = None
+        self.failure: BaseException | None = None
         self.finishing = False
         self.done = threading.Event()
 
@@ -75,6 +77,8 @@ class GratingContrasts(FrameCallback):
         Take the documents of the processing runs, besides a recorder and an image writer.
     name : str
         Name as a subscriber.
+    necessary : bool
+        Whether a run fails with it; otherwise it goes on without it, and `error` tells why.
 
     Examples
     --------
@@ -89,8 +93,9 @@ class GratingContrasts(FrameCallback):
         directory: str | Path | None = None,
         callbacks: Sequence[DocumentCallback] = (),
         name: str = "grating",
+        necessary: bool = False,
     ) -> None:
-        super().__init__(name)
+        super().__init__(name, necessary=necessary)
         self._preview = preview
         self._directory = None if directory is None else Path(directory)
         self._callbacks = list(callbacks)
@@ -161,11 +166,25 @@ class GratingContrasts(FrameCallback):
         job = self._jobs[stream.start["uid"]]
         with job.lock:
             job.due.expect(stream.name)
-        return subscribe(stream.address, name=self.name)
+        return subscribe(stream.address, name=self.name, necessary=self.necessary)
 
     def take(self, stream: AnnouncedStream, subscription: Subscription) -> None:
         """Add up the frames; the last stream's end finishes the job."""
         job = self._jobs[stream.start["uid"]]
+        try:
+            self._add(job, stream, subscription)
+        except Exception as error:
+            if subscription.given_up or not isinstance(error, FrameStreamError):
+                job.failure = job.failure or error
+            raise
+        subscription.finish()
+        with job.lock:
+            job.due.ended(stream.name)
+            last = job.due.nothing
+        if last:
+            self._finish_in_thread(job)
+
+    def _add(self, job: _Job, stream: AnnouncedStream, subscription: Subscription) -> None:
         segment = job.tomo.segment(stream.name)
         if not segment.first:
             job.begin_anew(segment.base)
@@ -183,18 +202,26 @@ class GratingContrasts(FrameCallback):
         if segment.base == REFERENCE_STEPPING and complete and self._preview is not None:
             fringes = job.fringes(segment.base)
             self._preview({"reference": fringes.intensity, "visibility": fringes.visibility})
-        subscription.finish()
-        with job.lock:
-            job.due.ended(stream.name)
-            last = job.due.nothing
-        if last:
-            self._finish_in_thread(job)
 
     def run_stopped(self, start: Mapping[str, Any], stop: Mapping[str, Any]) -> None:
         """Finish with what is there, when the run did not get to its last stream."""
         job = self._jobs.pop(start["uid"], None)
         if job is not None:
             self._finish_in_thread(job)
+
+    def detached(self, error: BaseException) -> None:
+        """Finish the jobs of the runs that go on without this: with the reason."""
+        super().detached(error)
+        for uid in list(self._jobs):
+            job = self._jobs.pop(uid)
+            job.failure = job.failure or error
+            self._finish_in_thread(job)
+
+    def given_up(self, stream: str, error: FrameStreamError) -> None:
+        """Note that frames were not taken: `wait` raises why."""
+        super().given_up(stream, error)
+        for job in self._jobs.values():
+            job.failure = job.failure or error
 
     def _finish_in_thread(self, job: _Job) -> None:
         with job.lock:
@@ -207,6 +234,8 @@ class GratingContrasts(FrameCallback):
 
     def _finish(self, job: _Job) -> None:
         try:
+            if job.failure is not None:
+                raise failed_job(job.start, job.failure) from job.failure
             job.contrasts = grating_contrasts(
                 job.fringes(OBJECT_STEPPING),
                 job.fringes(REFERENCE_STEPPING),

@@ -68,6 +68,8 @@ class ImageWriter(FrameCallback):
         Streams to store; all by default.
     name : str
         Name as a subscriber.
+    necessary : bool
+        False for a copy: a run goes on without it, and `error` tells why.
 
     Examples
     --------
@@ -84,6 +86,7 @@ class ImageWriter(FrameCallback):
         directory: str | Path | None = None,
         streams: tuple[str, ...] | None = None,
         name: str = "writer",
+        necessary: bool = True,
     ) -> None:
         if durability not in ("written", "synced"):
             raise ParameterError(
@@ -100,13 +103,15 @@ class ImageWriter(FrameCallback):
                 f"bytes_per_file: {bytes_per_file} was given with format {format!r}, which has one way "
                 "of its own; leave it out, or give format='tiff'."
             )
-        super().__init__(name, streams)
+        super().__init__(name, streams, necessary=necessary)
         self.format = format
         self.bytes_per_file = bytes_per_file
         self.durability = durability
         self._directory = None if directory is None else Path(directory)
         self._sinks: dict[str, ImageSink] = {}
         self._claimed: list[tuple[AnnouncedStream, Claim, ImageSink]] = []
+
+    stores_frames = True
 
     @property
     def stored(self) -> tuple[StoredStreamFrames, ...]:
@@ -161,7 +166,7 @@ class ImageWriter(FrameCallback):
         )
         self._sinks[stream.address] = sink
         self._claimed.append((stream, claim, sink))
-        return subscribe(stream.address, name=self.name, claim=claim)
+        return subscribe(stream.address, name=self.name, claim=claim, necessary=self.necessary)
 
     def take(self, stream: AnnouncedStream, subscription: Subscription) -> None:
         """Write the frames; acknowledge them when they are as safe as the claim says."""

@@ -19,12 +19,13 @@ from concertino.viewers import (
     PageSettings,
 )
 
+from ._consumer import Consumer
 from ._frame_callback import AnnouncedStream, announced_streams
 
 _LOG = logging.getLogger(__name__)
 
 
-class LiveView:
+class LiveView(Consumer):
     """A page in the browser with the newest frame, the progress of the run, and the newest slices.
 
     It takes documents, live or replayed, and subscribes to the ``latest`` frames of the streams
@@ -84,13 +85,13 @@ class LiveView:
         percentiles: tuple[float, float] = (0.5, 99.5),
         colour_map: ColourMap = "gray",
     ) -> None:
+        super().__init__("live view")
         settings = PageSettings(limits, percentiles, colour_map, refresh_hz)
         self.state = LiveState()
         self._page = LivePage(self.state, host=host, port=port, settings=settings)
         self.url = self._page.url
-        self._follower = FrameFollower(
-            self.state, name=f"live view {self.url}", refresh_hz=refresh_hz
-        )
+        self.name = f"live view {self.url}"
+        self._follower = FrameFollower(self.state, name=self.name, refresh_hz=refresh_hz)
         self._error: BaseException | None = None
         if open_browser:
             webbrowser.open(self.url)
@@ -98,14 +99,14 @@ class LiveView:
     @property
     def error(self) -> BaseException | None:
         """Why the page shows nothing more, or not all; None while all is well."""
-        return self._page.error or self._error
+        return self._page.error or self._error or super().error
 
-    def __call__(self, name: str, doc: Mapping[str, Any]) -> None:
+    def take_document(self, name: str, document: Mapping[str, Any]) -> None:
         """Take a document; never raises."""
         try:
-            self.state.document(name, doc)
+            self.state.document(name, document)
             if name == "descriptor":
-                self._follow(doc)
+                self._follow(document)
         except Exception as error:
             self._error = error
             _LOG.warning("The live view could not use a document %r: %s", name, error)

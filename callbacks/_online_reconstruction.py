@@ -18,6 +18,7 @@ from concertino.reconstruction import (
 )
 from concertino.storage import check_image_format
 
+from ._consumer import told
 from ._frame_callback import AnnouncedStream, FrameCallback
 from ._measured_angles import FramePlaces
 from ._previews import Preview, Previews
@@ -76,6 +77,8 @@ class OnlineReconstruction(FrameCallback):
         Name of the camera whose frames are reconstructed; by default the first of a run's cameras.
     name : str
         Name as a subscriber.
+    necessary : bool
+        Whether a run fails with it; otherwise it goes on without it, and `wait` raises why.
 
     Examples
     --------
@@ -100,9 +103,10 @@ class OnlineReconstruction(FrameCallback):
         stream_address: str | None = None,
         camera: str | None = None,
         name: str = "reconstruction",
+        necessary: bool = False,
     ) -> None:
         check_image_format(output, "output")
-        super().__init__(name)
+        super().__init__(name, necessary=necessary)
         self.output = output
         self.camera = camera
         self.settings = settings or ReconstructionSettings()
@@ -159,6 +163,10 @@ class OnlineReconstruction(FrameCallback):
             What made the reconstruction fail.
         """
         job = self._job
+        if job is None and self.error is not None:
+            raise ReconstructionError(
+                f"The last run cannot be reconstructed live: {told(self.error)}"
+            ) from self.error
         if job is None:
             raise ReconstructionError(
                 "There is no reconstruction to wait for: no tomography run has started since "
@@ -284,7 +292,7 @@ class OnlineReconstruction(FrameCallback):
                 job.height = stream.shape[0]
             job.due.expect(stream.name)
             job.again = job.finishing
-        return subscribe(stream.address, name=self.name)
+        return subscribe(stream.address, name=self.name, necessary=self.necessary)
 
     def take(self, stream: AnnouncedStream, subscription: Subscription) -> None:
         """Add the frames to the job; the last stream's end finishes it."""
@@ -318,17 +326,17 @@ class OnlineReconstruction(FrameCallback):
                 subscription.acknowledge(batch.stop)
                 if kind == "projection" and (previews := job.previews) is not None:
                     previews.came()
-        except FrameStreamError:
-            raise  # Not ours: what came until now is reconstructed when the run stops.
-        except Exception:
-            job.failed = True
+        except Exception as error:
+            # A stream that failed is not ours: what came until then is reconstructed when the run stops.
+            if subscription.given_up or not isinstance(error, FrameStreamError):
+                job.failure = job.failure or error
             raise
         subscription.finish()
         with job.lock:
             job.due.ended(stream.name)
         self._finish_if_all_came(job)
 
-    def __call__(self, name: str, document: Mapping[str, Any]) -> None:
+    def take_document(self, name: str, document: Mapping[str, Any]) -> None:
         """Take one document; those that tell angles are noted."""
         if name in ("descriptor", "event", "event_page"):
             for job in list(self._jobs.values()):
@@ -336,13 +344,29 @@ class OnlineReconstruction(FrameCallback):
                     if job.series is not None:
                         job.series.look()
                     self._finish_if_all_came(job)
-        super().__call__(name, document)
+        super().take_document(name, document)
 
     def run_stopped(self, start: Mapping[str, Any], stop: Mapping[str, Any]) -> None:
         """Finish with what is there, when the run did not get to its last stream."""
         job = self._jobs.pop(start["uid"], None)
         if job is not None:
             self._finish_in_thread(job)
+
+    def detached(self, error: BaseException) -> None:
+        """Finish the jobs of the runs that go on without this: `wait` raises why."""
+        super().detached(error)
+        if not self._jobs:
+            self._job = None  # What there is belongs to a run before.
+        for uid in list(self._jobs):
+            job = self._jobs.pop(uid)
+            job.failure = job.failure or error
+            self._finish_in_thread(job)
+
+    def given_up(self, stream: str, error: FrameStreamError) -> None:
+        """Note that frames were not taken: `wait` raises why."""
+        super().given_up(stream, error)
+        for job in self._jobs.values():
+            job.failure = job.failure or error
 
     def _reconstructor(
         self, job: ReconstructionJob, stream: AnnouncedStream

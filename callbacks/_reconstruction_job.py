@@ -22,6 +22,7 @@ from concertino.reconstruction import (
 )
 from concertino.storage import open_run
 
+from ._consumer import failed_job
 from ._frames_due import FramesDue
 from ._measured_angles import MeasuredAngles
 from ._previews import Preview, Previews
@@ -83,11 +84,12 @@ class ReconstructionJob:
         self.result: ReconstructionResult | None = None
         self.run: ProcessingRun | None = None
         self.error: BaseException | None = None
-        self.failed = False
+        self.failure: BaseException | None = None
         self.finishing = False
         self.again = False
         self.done = threading.Event()
         self.lock = threading.Lock()
+        self._updating = threading.Lock()
         self._changes: list[dict[str, Any]] = []
 
     def update(self, changes: Mapping[str, Any]) -> None:
@@ -100,6 +102,13 @@ class ReconstructionJob:
         ParameterError
             If the values cannot work.
         """
+        with self._updating:
+            previews = self._update(changes)
+        if previews is not None:
+            previews.changed()
+
+    def _update(self, changes: Mapping[str, Any]) -> Previews | None:
+        # Not within `lock`: what is being computed can take long, and the run's documents wait for that one.
         with self.lock:
             if self.finishing:
                 raise ReconstructionError(
@@ -108,22 +117,21 @@ class ReconstructionJob:
                 )
             reconstructor = self.reconstructor
             if reconstructor is None:
-                return
+                return None
             if not isinstance(reconstructor, Reconstructor):
                 raise ReconstructionError(
                     f"Run {self.start['uid']} is a time series, whose settings cannot change while it "
                     "runs; reconstruct the stored run with other ones."
                 )
-            reconstructor.update(**changes)
-            self._changes.append(
-                {
-                    "time": time.time(),
-                    "projections": reconstructor.received,
-                    "changes": _plain(reconstructor.settings, changes),
-                }
-            )
-            if self.previews is not None:
-                self.previews.changed()
+        reconstructor.update(**changes)
+        self._changes.append(
+            {
+                "time": time.time(),
+                "projections": reconstructor.received,
+                "changes": _plain(reconstructor.settings, changes),
+            }
+        )
+        return self.previews
 
     def reopen(self, alive: Callable[[], None]) -> None:
         """Reconstruct anew, when frames are taken again after all had come."""
@@ -139,15 +147,18 @@ class ReconstructionJob:
     def finish(self, where: Destination, resolution: bool | None) -> None:
         """Make the result, publish it, and note what went wrong instead."""
         volume = None
+        with self._updating:
+            pass  # Those that come later are refused.
         try:
             if self.previews is not None:
                 self.previews.stop()
             reconstructor = self.reconstructor
-            if reconstructor is None or self.failed or not self.angles.received:
-                why = "it gave no projections."
-                if self.failed:
-                    why = "the reconstruction failed while it ran."
-                raise ReconstructionError(f"Run {self.start['uid']} cannot be reconstructed: {why}")
+            if self.failure is not None:
+                raise failed_job(self.start, self.failure) from self.failure
+            if reconstructor is None or not self.angles.received:
+                raise ReconstructionError(
+                    f"Run {self.start['uid']} cannot be reconstructed: it gave no projections."
+                )
             self.angles.tell(reconstructor)
             if not isinstance(reconstructor, Reconstructor):
                 assert self.series is not None

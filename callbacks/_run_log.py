@@ -5,17 +5,21 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from ._consumer import Consumer
+
 _LOGGERS = ("concertino", "bluesky", "ophyd_async", "ophyd")
 _FORMAT = "%(asctime)s %(levelname)-8s %(name)s: %(message)s"
 
 
-class RunLog:
+class RunLog(Consumer):
     """Writes what the libraries log during a run, and a line for each document, to ``run.log``.
 
     Parameters
     ----------
     level : int
         Least severity that is written, as of `logging`.
+    necessary : bool
+        Whether a run fails with it.
 
     Examples
     --------
@@ -23,14 +27,15 @@ class RunLog:
     >>> log = RunLog()
     """
 
-    def __init__(self, level: int = logging.INFO) -> None:
+    def __init__(self, level: int = logging.INFO, *, necessary: bool = False) -> None:
+        super().__init__("run log", necessary=necessary)
         self._level = level
         self._handlers: dict[str, logging.Handler] = {}
 
-    def __call__(self, name: str, document: Mapping[str, Any]) -> None:
+    def take_document(self, name: str, document: Mapping[str, Any]) -> None:
         """Take one document."""
         if name == "start":
-            self._open(document)
+            self._open_file(document)
         elif name == "descriptor":
             keys = ", ".join(document["data_keys"])
             self._write(document["run_start"], f"stream {document.get('name')} has {keys}")
@@ -41,7 +46,12 @@ class RunLog:
         elif name == "stop":
             self._close(document)
 
-    def _open(self, start: Mapping[str, Any]) -> None:
+    def detached(self, error: BaseException) -> None:
+        """Take the log files away."""
+        for run in list(self._handlers):
+            self._let_go(run)
+
+    def _open_file(self, start: Mapping[str, Any]) -> None:
         if "run_directory" not in start:
             return
         handler = logging.FileHandler(Path(start["run_directory"]) / "run.log", encoding="utf-8")
@@ -69,6 +79,9 @@ class RunLog:
             f"run ends with {stop['exit_status']}" + (f": {stop['reason']}" if failed else ""),
             logging.ERROR if failed else logging.INFO,
         )
+        self._let_go(run)
+
+    def _let_go(self, run: str) -> None:
         handler = self._handlers.pop(run, None)
         if handler is None:
             return

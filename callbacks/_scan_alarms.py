@@ -82,6 +82,8 @@ class ScanAlarms(FrameCallback):
         Take the documents of the processing runs, such as a `LiveView`, which shows the alarms.
     name : str
         Name as a subscriber.
+    necessary : bool
+        Whether a run fails when it cannot be watched; an alarm of the level ``fail`` always fails it.
 
     Attributes
     ----------
@@ -106,13 +108,14 @@ class ScanAlarms(FrameCallback):
         directory: str | Path | None = None,
         callbacks: Sequence[DocumentCallback] = (),
         name: str = "alarms",
+        necessary: bool = False,
     ) -> None:
         if samples < 1:
             raise ParameterError(
                 f"samples: {samples!r} was given; give how many frames of each stream are looked at, "
                 "1 or more."
             )
-        super().__init__(name)
+        super().__init__(name, necessary=necessary)
         self.checks = tuple(default_checks() if checks is None else checks)
         self.alarms: list[Alarm] = []
         self.hold = hold
@@ -160,10 +163,10 @@ class ScanAlarms(FrameCallback):
             job.cancel()
         self._recorder.shutdown()
 
-    def __call__(self, name: str, document: Mapping[str, Any]) -> None:
+    def take_document(self, name: str, document: Mapping[str, Any]) -> None:
         """Take one document."""
         jobs = list(self._jobs.values())
-        super().__call__(name, document)
+        super().take_document(name, document)
         told = [(name, document)] if name in ("descriptor", "event") else []
         if name == "event_page":
             told = [("event", event) for event in unpack_event_page(cast(EventPage, document))]
@@ -171,11 +174,6 @@ class ScanAlarms(FrameCallback):
             for kind, single in told:
                 job.look(lambda examiner, k=kind, d=single: examiner.document(k, d))  # type: ignore[misc]
             job.follow_dips()
-        for job in jobs:  # Only of runs that go on: an alarm fails no other.
-            while job.errors:
-                self.report(job.errors.pop(0))
-        if self._errors:
-            raise self._errors.pop(0)
 
     def run_started(self, start: Mapping[str, Any]) -> None:
         """Begin to watch an imaging run; others are left alone."""
@@ -197,23 +195,15 @@ class ScanAlarms(FrameCallback):
 
     def subscribe(self, stream: AnnouncedStream) -> Subscription:
         """Subscribe to a stream, every frame."""
-        return subscribe(stream.address, name=self.name)
+        return subscribe(stream.address, name=self.name, necessary=self.necessary)
 
     def take(self, stream: AnnouncedStream, subscription: Subscription) -> None:
-        """Look at some of the frames, and let go of all.
-
-        Raises
-        ------
-        AlarmError
-            If an alarm is to fail the run.
-        """
+        """Look at some of the frames, and let go of all."""
         job = self._jobs[stream.start["uid"]]
         every = job.spacing(stream.name, self._samples)
         for batch in subscription:
             job.frames(stream.name, batch, every)
             subscription.acknowledge(batch.stop)
-            if job.errors:
-                raise job.errors[0]
 
     def run_stopped(self, start: Mapping[str, Any], stop: Mapping[str, Any]) -> None:
         """Look back, and have the processing run end."""
@@ -221,6 +211,14 @@ class ScanAlarms(FrameCallback):
         if job is not None:
             job.look(lambda examiner: examiner.end())
             job.end()
+            self._submit(job.close)
+
+    def detached(self, error: BaseException) -> None:
+        """Watch the runs no more that go on without this."""
+        super().detached(error)
+        for uid in list(self._jobs):
+            job = self._jobs.pop(uid)
+            job.cancel()
             self._submit(job.close)
 
     def raise_later(self, job: _Job, work: Later) -> None:
@@ -280,7 +278,6 @@ class _Job:
     def __init__(self, owner: ScanAlarms, start: Mapping[str, Any], tomo: TomoBlock) -> None:
         self.start, self.tomo = start, tomo
         self.alarms: list[Alarm] = []
-        self.errors: list[AlarmError] = []
         self._owner = owner
         self._over = False
         self._lock = threading.Lock()
@@ -381,7 +378,7 @@ class _Job:
                     alarm.level, Path(self.start.get("run_directory", "")).name or self.start["uid"],
                 )  # fmt: skip
         elif alarm.level == "fail":
-            self.errors.append(AlarmError(f"{alarm.check}: {alarm.message}"))
+            self._owner.report(AlarmError(f"{alarm.check}: {alarm.message}"))
         elif alarm.level == "pause" and alarm.check != "beam current":
             self._owner.pause(self.start["uid"], f"{alarm.check}: {alarm.message}")
 

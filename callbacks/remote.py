@@ -7,12 +7,14 @@ import json
 import logging
 import queue
 import threading
+import time
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import Future
 from typing import Any, Self
 
-from concertino import ConcertinoError, SessionError
-from concertino._tango_client import TangoClient
+from concertino import ConcertinoError, DeviceError, SessionError
+from concertino._tango_client import LOST_S, TangoClient
+from concertino.callbacks import Consumer
 from concertino.reconstruction import ReconstructionSettings
 from concertino.storage import encode_document
 
@@ -22,12 +24,14 @@ LOG = logging.getLogger(__name__)
 
 _WAITED_FOR = ("start", "descriptor", "stop")
 _SIGN_S = 2.0
+_AGAIN_S = 0.2
+_MARGIN_S = 2.0
 _FETCH_S = 0.2
 
 DocumentCallback = Callable[[str, Mapping[str, Any]], Any]
 
 
-class RemoteCallback:
+class RemoteCallback(Consumer):
     """Hands the documents of runs to a server that hosts a callback.
 
     Parameters
@@ -39,7 +43,10 @@ class RemoteCallback:
     configuration : mapping, optional
         Parameters of the server's callback; those it has by default.
     timeout_s : float
-        How long the server may take for a start, descriptor or stop document, in seconds.
+        How long the server may take for a start, descriptor or stop document, in seconds; one that is
+        not necessary has 10 s at most.
+    necessary : bool
+        Whether a run fails with it; otherwise it goes on without it, and `error` tells why.
 
     Attributes
     ----------
@@ -61,8 +68,10 @@ class RemoteCallback:
         configuration: Mapping[str, Any] | None = None,
         *,
         timeout_s: float = 60.0,
+        necessary: bool = False,
     ) -> None:
-        self.name = kind
+        super().__init__(kind, necessary=necessary)
+        self.patience_s = min(self.patience_s, timeout_s) + _MARGIN_S
         self.run_directory = ""
         self._timeout_s = timeout_s
         self._client = TangoClient(address, kind)
@@ -72,12 +81,13 @@ class RemoteCallback:
             queue.SimpleQueue()
         )
         self._errors: list[BaseException] = []
+        self._number = 0
         self._closed = threading.Event()
         self._in_run = threading.Event()
         for target in (self._send, self._show_signs):
             threading.Thread(target=target, name=f"remote {kind}", daemon=True).start()
 
-    def __call__(self, name: str, document: Mapping[str, Any]) -> None:
+    def take_document(self, name: str, document: Mapping[str, Any]) -> None:
         """Hand on one document; for a start, descriptor or stop wait until the server has taken it.
 
         Raises
@@ -88,6 +98,8 @@ class RemoteCallback:
         try:
             self._hand_on(name, document)
         except ConcertinoError as error:
+            if name == "start":
+                self._in_run.clear()  # It does not begin, and its end is never told.
             if name != "stop" or document["exit_status"] == "success":
                 raise
             # The run tells why it failed, and the callbacks after this one must hear of its end, too.
@@ -97,6 +109,11 @@ class RemoteCallback:
                 self._in_run.clear()
                 self._errors.clear()
 
+    def detached(self, error: BaseException) -> None:
+        """Let the server hear no more of the run: after its lease it closes its files."""
+        self._in_run.clear()
+        self._errors.clear()
+
     def _hand_on(self, name: str, document: Mapping[str, Any]) -> None:
         if self._errors and name != "stop":
             raise self._errors.pop(0)
@@ -105,7 +122,7 @@ class RemoteCallback:
             self._in_run.set()
         self._documents.put((name, document, taken))
         if name in _WAITED_FOR:
-            answer = taken.result(self._timeout_s + 5.0)
+            answer = taken.result(self._timeout_s + _MARGIN_S)
             if name == "start":
                 self.run_directory = answer["run_directory"]
         if self._errors:
@@ -197,25 +214,43 @@ class RemoteCallback:
             try:
                 # As the recorder writes it: without arrays, quantities and the like.
                 plain = json.loads(encode_document(name, document))[1]
-                waited = self._timeout_s if name in _WAITED_FOR else None
-                if waited is None:
-                    self._client.call("Document", name=name, document=plain)
-                    taken.set_result(None)
-                else:
-                    taken.set_result(
-                        self._client.ask("Document", waited, name=name, document=plain)
-                    )
+                ticket = self._deliver(name, plain)
+                answer = None
+                if name in _WAITED_FOR:
+                    answer = self._client.answer("Document", ticket, self._timeout_s)
+                taken.set_result(answer)
             except Exception as error:
                 if name not in _WAITED_FOR:
                     self._errors.append(error)
                 taken.set_exception(error)
 
+    def _deliver(self, name: str, document: Mapping[str, Any]) -> int:
+        """Give a document to the server, again if it did not answer; return its ticket."""
+        self._number += 1
+        began_s = time.monotonic()
+        while True:
+            try:
+                said = self._client.call(
+                    "Document", name=name, document=document, number=self._number
+                )
+                return int(said["ticket"])
+            except DeviceError:
+                if self._closed.is_set() or time.monotonic() - began_s > LOST_S:
+                    raise
+                time.sleep(_AGAIN_S)
+
     def _show_signs(self) -> None:
+        heard_s = time.monotonic()
         while not self._closed.wait(_SIGN_S):
-            if self._in_run.is_set():
-                try:
-                    self._client.call("KeepAlive")
-                except ConcertinoError as error:
+            if not self._in_run.is_set():
+                heard_s = time.monotonic()
+                continue
+            try:
+                self._client.call("KeepAlive")
+                heard_s = time.monotonic()
+            except ConcertinoError as error:
+                # One that is missed, of a server that is busy or a line that is full, is no loss.
+                if time.monotonic() - heard_s > LOST_S:
                     self._errors.append(
                         SessionError(f"The {self.name} was lost during the run: {error}")
                     )
@@ -235,7 +270,11 @@ class RemoteImageWriter(RemoteCallback):
         As for `ImageWriter`.
     timeout_s : float
         How long the server may take for a start, descriptor or stop document, in seconds.
+    necessary : bool
+        As for `ImageWriter`.
     """
+
+    stores_frames = True
 
     def __init__(
         self,
@@ -244,9 +283,10 @@ class RemoteImageWriter(RemoteCallback):
         bytes_per_file: int = 0,
         durability: str = "written",
         timeout_s: float = 60.0,
+        necessary: bool = True,
     ) -> None:
         how = {"bytes_per_file": bytes_per_file, "durability": durability}
-        super().__init__(address, "writer", how, timeout_s=timeout_s)
+        super().__init__(address, "writer", how, timeout_s=timeout_s, necessary=necessary)
 
 
 class RemoteOnlineReconstruction(RemoteCallback):

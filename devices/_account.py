@@ -25,6 +25,7 @@ _COLUMNS: dict[str, tuple[Any, str]] = {
     "digest": ("string", "<U16"),
     "state": ("string", "<U16"),
     "reason": ("string", "<U512"),
+    "necessary": ("boolean", "|b1"),
 }
 
 
@@ -36,6 +37,18 @@ class StreamAccount(Collectable, Stageable):
     def __init__(self, name: str) -> None:
         self._name = name
         self._pending: list[Acquisition] = []
+        self._unstored: dict[str, None] = {}
+        self._stored = False
+
+    @property
+    def unstored(self) -> tuple[str, ...]:
+        """Streams with frames that nobody stored, of those collected since this was staged."""
+        return tuple(self._unstored)
+
+    @property
+    def stored(self) -> bool:
+        """Whether frames of any stream were stored, of those collected since this was staged."""
+        return self._stored
 
     @property
     def name(self) -> str:
@@ -53,6 +66,8 @@ class StreamAccount(Collectable, Stageable):
     def stage(self) -> list[Any]:
         """Forget what a run left that could not collect it."""
         self._pending = []
+        self._unstored.clear()
+        self._stored = False
         return [self]
 
     def unstage(self) -> list[Any]:
@@ -76,6 +91,10 @@ class StreamAccount(Collectable, Stageable):
             if not acquisition.started.is_set():
                 continue
             ledger = acquisition.ledger or acquisition.stream.ledger()
+            if acquisition.stream.claims:
+                self._stored = True
+            elif ledger.published:
+                self._unstored[acquisition.request.stream_name] = None
             for record in ledger_records(ledger, acquisition.request.stream_name):
                 record["reason"] = record["reason"][:512]
                 data = {f"{self.name}-{column}": record[column] for column in _COLUMNS}

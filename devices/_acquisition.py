@@ -112,6 +112,11 @@ class Acquisition:
     def end(self) -> None:
         """Expose no more frames: those until now are all that the request is for."""
         self._ending.set()
+        later = self.request.readout == "later" and self._thread is not None
+        if later and self.request.trigger != "edge":
+            return  # What is recorded is still to be read out; a source that was stopped gives no more.
+        if later:
+            self._stopping.set()  # It may wait for a pulse for ever.
         if self._thread is None:
             if self.done.is_set() or self.request.retrospective is not None:
                 self.request_stop()
@@ -130,7 +135,15 @@ class Acquisition:
             await asyncio.to_thread(self._idle.wait)
 
     def start(self) -> None:
-        """Start the thread."""
+        """Start the thread.
+
+        Raises
+        ------
+        CameraError
+            If it was started before.
+        """
+        if self._thread is not None:
+            raise CameraError(started_twice(self._camera, self.request))
         self._thread = threading.Thread(
             target=self._run, name=f"{self._camera} frames", daemon=True
         )
@@ -189,9 +202,13 @@ class Acquisition:
     def _record(self) -> None:
         """Have all frames exposed into the camera's memory."""
         source, wanted = cast(BufferedFrameSource, self._source), self.request.count or 0
-        while self.stream.recorded < wanted and not self._stopping.is_set():
+        while self.stream.recorded < wanted and not (
+            self._stopping.is_set() or self._ending.is_set()
+        ):
             self.stream.recorded = source.record()
             self._wake()
+        if self._ending.is_set():
+            self.wanted = self.stream.recorded
 
     def _carry(self) -> None:
         stream = self.stream
@@ -229,7 +246,9 @@ class Acquisition:
             self._preview.end()
 
     def _done_exposing(self) -> bool:
-        return self._stopping.is_set() or self._ending.is_set()
+        # What was recorded before the end is read out after it.
+        ended = self._ending.is_set() and self.request.readout != "later"
+        return self._stopping.is_set() or ended
 
     def _as_camera_error(self, error: BaseException) -> BaseException:
         if isinstance(error, ConcertinoError):
@@ -260,3 +279,11 @@ class Acquisition:
             raise error
         if self.ledger is not None and self.request.on_lost == "fail":
             self.ledger.check()
+
+
+def started_twice(camera: str, request: FrameRequest) -> str:
+    """Say that a camera was started again without having been prepared anew."""
+    return (
+        f"Camera {camera} was told to start, and was started for the {request.count or 'endless'} frames of "
+        f"{request.kind} before. Yield kickoff once, and prepare the camera again for more frames."
+    )

@@ -282,7 +282,8 @@ class Camera(CameraDocuments, Triggerable, Preparable, Flyable, Stageable, Stopp
     async def kickoff(self) -> None:
         """Start exposing; done when the camera does."""
         acquisition = self._prepared("kickoff")
-        acquisition.start()
+        await self.warn_unless_stored()
+        await self._start(acquisition)
         await self._until(acquisition.started.is_set)
         if acquisition.error is not None and not acquisition.start_s:
             raise acquisition.error  # What goes wrong later fails `complete`.
@@ -307,6 +308,7 @@ class Camera(CameraDocuments, Triggerable, Preparable, Flyable, Stageable, Stopp
             await acquisition.stop()
         while True:
             self._changed.clear()
+            _ = acquisition.stream.error  # to look at a stream is to notice who is silent in it
             yield WatcherUpdate(
                 current=acquisition.stream.acknowledged,
                 initial=0,
@@ -340,11 +342,12 @@ class Camera(CameraDocuments, Triggerable, Preparable, Flyable, Stageable, Stopp
                 "triggers; prepare it with FrameRequest(…, trigger='software')."
             )
         if not acquisition.running and not acquisition.done.is_set():
-            acquisition.start()
+            await self.warn_unless_stored()
+            await self._start(acquisition)
             await self._until(acquisition.started.is_set)
         before = acquisition.exposed
         if acquisition.request.trigger == "software":
-            self.source.trigger()
+            await self._fire()
         await self._until(lambda: acquisition.exposed > before or acquisition.done.is_set())
         if acquisition.error is not None:
             raise acquisition.error
@@ -353,6 +356,14 @@ class Camera(CameraDocuments, Triggerable, Preparable, Flyable, Stageable, Stopp
                 f"Camera {self.name} was triggered after it had taken the {before} frames of "
                 f"{acquisition.request.kind} or was stopped; prepare it again for more."
             )
+
+    async def _start(self, acquisition: Acquisition) -> None:
+        """Have the frames begin to come; short, as the RunEngine's loop does it."""
+        acquisition.start()
+
+    async def _fire(self) -> None:
+        """Give a software trigger; short, as the RunEngine's loop does it."""
+        self.source.trigger()
 
     async def _as_request(self, value: FrameRequest | TriggerInfo) -> FrameRequest:
         if isinstance(value, FrameRequest):

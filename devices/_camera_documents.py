@@ -1,8 +1,9 @@
 """What a camera says in a run's documents: which frames there are, and how they were taken."""
 
 import asyncio
+import logging
 from abc import abstractmethod
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from typing import Any
 
 from bluesky.protocols import (
@@ -20,6 +21,44 @@ from concertino import CameraError
 from concertino.frames import StreamAssets
 
 from ._acquisition import Acquisition
+
+LOG = logging.getLogger(__name__)
+
+
+class CameraSettingsReadout(Readable[Any]):
+    """Reads a camera's settings; takes no frames.
+
+    Parameters
+    ----------
+    name : str
+        Of the camera.
+    signals : sequence of SignalR
+        What is read.
+    """
+
+    parent = None
+
+    def __init__(self, name: str, signals: Sequence[SignalR[Any]]) -> None:
+        self._name = f"{name}-settings"
+        self._signals = signals
+
+    @property
+    def name(self) -> str:
+        """Name of the camera, and ``-settings``."""
+        return self._name
+
+    @property
+    def hints(self) -> Hints:
+        """Nothing that could be plotted."""
+        return {}
+
+    async def read(self) -> dict[str, Reading[Any]]:
+        """Read the settings."""
+        return await merge_gathered_dicts(signal.read() for signal in self._signals)
+
+    async def describe(self) -> dict[str, DataKey]:
+        """Describe the settings."""
+        return await merge_gathered_dicts(signal.describe() for signal in self._signals)
 
 
 class CameraDocuments(Device, Readable[Any], Collectable, WritesStreamAssets):
@@ -75,6 +114,27 @@ class CameraDocuments(Device, Readable[Any], Collectable, WritesStreamAssets):
     async def describe_configuration(self) -> dict[str, DataKey]:
         """Describe what `read_configuration` returns."""
         return await merge_gathered_dicts(signal.describe() for signal in self._configuration)
+
+    @property
+    def settings_readout(self) -> "CameraSettingsReadout":
+        """What can be read of the camera without taking frames, as for a baseline."""
+        return CameraSettingsReadout(
+            self.name, (self.exposure, self.frame_rate, self.pixel_size, self.first_number)
+        )
+
+    async def stored_by(self) -> int:
+        """Return how many subscribers store the frames of the present stream."""
+        return len(self._prepared("tell who stores its frames").stream.claims)
+
+    async def warn_unless_stored(self) -> None:
+        """Log a warning when nobody stores the frames that are about to be exposed."""
+        acquisition = self._prepared("expose")
+        if not await self.stored_by():
+            LOG.warning(
+                "Camera %s is about to expose %s, and nobody stores the frames: they will be lost. "
+                "Subscribe an ImageWriter() before, if they are to be kept.",
+                self.name, acquisition.request.kind,
+            )  # fmt: skip
 
     async def get_index(self) -> int:
         """Return how many frames are safe."""

@@ -15,7 +15,7 @@ from concertino import CameraError, ConcertinoError
 from concertino._tango_client import TangoClient, error_of
 from concertino.frames import Claim, FrameRequest, FrameStream, Ledger, SubscriberLedger
 
-from ._acquisition import Acquisition
+from ._acquisition import Acquisition, started_twice
 from ._camera import Camera
 from ._frame_source import CameraSettings, Grab
 
@@ -100,6 +100,19 @@ class TangoCamera(Camera):
         cast(TangoSource, self.source).take_over(made)
         # The same to the plan; the thread that carries the frames is elsewhere.
         return cast(Acquisition, RemoteAcquisition(self._client, self.name, request, made, wake))
+
+    async def stored_by(self) -> int:
+        """Return how many subscribers store the frames of the present stream; asks the server."""
+        self._prepared("tell who stores its frames")
+        said = await asyncio.to_thread(self._client.call, "Progress")
+        return len(said["claims"])
+
+    async def _start(self, acquisition: Acquisition) -> None:
+        # Not in the RunEngine's loop: a server that is gone answers late.
+        await asyncio.to_thread(acquisition.start)
+
+    async def _fire(self) -> None:
+        await asyncio.to_thread(self.source.trigger)
 
     async def exposures(self, since: int = 0) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         """Return when the frames of the present stream were exposed; as `Camera.exposures`."""
@@ -252,6 +265,8 @@ class RemoteAcquisition:
 
     def start(self) -> None:
         """Start exposing."""
+        if self._asked_to_start:
+            raise CameraError(started_twice(self._camera, self.request))
         self._asked_to_start = True
         self._client.call("Start")
 

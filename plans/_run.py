@@ -157,7 +157,7 @@ def imaging_run(
             error.add_note(guard.warning)
     if error is None:
         try:
-            yield Msg("close_run")
+            yield Msg("close_run", **_unstored(cameras))
         except GeneratorExit:
             raise
         except BaseException as caught:
@@ -193,6 +193,20 @@ def _close(error: BaseException) -> MsgGenerator[None]:
                 error.add_note(f"While closing the run: {type(later).__name__}: {later}")
         else:
             return
+
+
+def _unstored(cameras: CameraSet | None) -> dict[str, str]:
+    """Return what the stop document says when all went well and frames were stored nowhere."""
+    accounts = [camera.account for camera in (cameras.cameras if cameras is not None else ())]
+    lost = [f"{stream}" for account in accounts for stream in getattr(account, "unstored", ())]
+    if not lost:
+        return {}
+    shown = ", ".join(dict.fromkeys(lost))
+    if any(account.stored for account in accounts):
+        reason = f"the frames of {shown} were not stored"
+    else:
+        reason = f"nothing was stored: nobody subscribed who stores the frames of {shown}"
+    return {"exit_status": "success", "reason": reason}
 
 
 def _dropped_reading() -> MsgGenerator[bool]:

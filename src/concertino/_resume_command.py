@@ -39,6 +39,7 @@ def resume_run(
         directory, baseline=beamline.baseline, progress=progress, catalog=False
     ) as session:
         session.RE.context_managers = [AbortOnInterrupt]
+        session.require_storage = True
         session.subscribe(ImageWriter())
         plan = _plans.resume(
             run, device, beamline.beam, beamline.sample_stage, verify=verify,

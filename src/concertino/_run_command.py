@@ -82,6 +82,7 @@ def run_plan(
         directory, baseline=prepared.beamline.baseline, progress=progress, catalog=False
     ) as session:
         session.RE.context_managers = [AbortOnInterrupt]
+        session.require_storage = True
         session.subscribe(ImageWriter(durability="synced" if synced else "written"))
         reconstruction = _reconstruction(slices, device.frame_shape[0], live_view := _live(live))
         if reconstruction is not None:

@@ -12,6 +12,8 @@ from uuid import uuid4
 from concertino import _errors
 from concertino._errors import ConcertinoError, DeviceError, SessionError
 
+#: What is not heard of for so long is lost, in seconds; servers give up a session after 10 s.
+LOST_S = 8.0
 _FIRST_PAUSE_S = 0.002
 _LONGEST_PAUSE_S = 0.05
 _serial = itertools.count(1)
@@ -100,11 +102,21 @@ class TangoClient:
         ConcertinoError
             What the server raised.
         """
-        ticket = self.call(command, **arguments)["ticket"]
+        return self.answer(command, self.call(command, **arguments)["ticket"], timeout_s)
+
+    def answer(self, command: str, ticket: int, timeout_s: float | None = None) -> Any:
+        """Wait for the answer to what a ticket was given for, as `ask` does."""
+        heard_s = time.monotonic()
         deadline_s = None if timeout_s is None else time.monotonic() + timeout_s
         pause_s = _FIRST_PAUSE_S
         while True:
-            answer = self.call("Answer", ticket=ticket)
+            try:
+                answer = self.call("Answer", ticket=ticket)
+                heard_s = time.monotonic()
+            except DeviceError:
+                if time.monotonic() - heard_s > LOST_S:
+                    raise
+                answer = {}  # A server that is busy, or a line that is full, is heard again.
             if "error" in answer:
                 raise error_of(answer["error"], answer["message"])
             if "value" in answer:

@@ -22,6 +22,7 @@ from concertino.session import open_session
 _session = open_session(
     os.environ.get("CONCERTINO_DIRECTORY", "data"), progress=False, catalog=False
 )
+_session.require_storage = True
 RE = _session.RE
 
 _beamline = SimulatedBeamline(memory_bytes=4 * 2**30)

@@ -15,8 +15,9 @@ from concertino._optional_device import OptionalDevice
 from concertino._run_gate import RunGate
 from concertino._session_guard import SessionGuard
 from concertino._session_run_engine import SessionRunEngine, say_who_holds
+from concertino._storage_gate import StorageGate
 from concertino._unit_guard import UnitGuard
-from concertino.callbacks import RunLog
+from concertino.callbacks import Consumer, DocumentConsumer, RunLog
 from concertino.plans import Hold, Preflight, outcome_of, preflight, with_hold
 from concertino.reconstruction import ReconstructionSettings
 from concertino.storage import Recorder, RunDirectories
@@ -43,6 +44,9 @@ class Session:
     guard : SessionGuard
         Has another process switch the beam off when this one dies; ``guard.reports`` is what that of an
         earlier session did.
+    require_storage : bool
+        Refuse runs whose frames nobody stores, before anything moves; False by default, when a warning
+        says so.
     """
 
     def __init__(
@@ -69,7 +73,8 @@ class Session:
         self._validated: Callable[[dict[str, Any]], None] = self.RE.md_validator
         self.RE.md_validator = self._check_metadata
         self._next: Mapping[str, Any] = {}
-        self._baseline = bpp.SupplementalData(baseline=list(baseline))
+        self._baseline = bpp.SupplementalData(baseline=[_readable(d) for d in baseline])
+        self._storage = StorageGate(self.RE)
         self.hold: Hold = getattr(self.RE, "hold", None) or Hold()
         self._gate = RunGate(self.RE.loop)
         self.guard = SessionGuard(
@@ -86,6 +91,7 @@ class Session:
                 self._in_own_directory,
                 UnitGuard(),
                 self._gate,
+                self._storage,
                 self._with_hold,
                 self.guard,
             ]
@@ -124,8 +130,22 @@ class Session:
             )
         return self._catalog
 
-    def subscribe(self, callback: DocumentCallback, name: str = "all") -> int:
+    @property
+    def require_storage(self) -> bool:
+        """Whether runs are refused whose frames nobody stores; otherwise there is a warning."""
+        return self._storage.required
+
+    @require_storage.setter
+    def require_storage(self, required: bool) -> None:
+        self._storage.required = required
+
+    def subscribe(
+        self, callback: DocumentCallback, name: str = "all", *, necessary: bool | None = None
+    ) -> int:
         """Give the documents of every run to a callback from now on.
+
+        It has a thread of its own, and a run fails with it only if it is necessary; see
+        `concertino.callbacks.Consumer`.
 
         Parameters
         ----------
@@ -133,13 +153,22 @@ class Session:
             Takes (name, document).
         name : str
             Kind of documents; all by default.
+        necessary : bool, optional
+            Whether a run cannot do without it. By default as the callback says by its attribute
+            `necessary`, which is true for those that store, and false for one that says nothing.
 
         Returns
         -------
         int
             A token for `unsubscribe`.
         """
-        token = int(self.RE.subscribe(callback, name))
+        if isinstance(callback, Consumer):
+            if necessary is not None:
+                callback.necessary = necessary
+            token = int(self.RE.subscribe(callback, name))
+        else:
+            told = bool(getattr(callback, "necessary", False) if necessary is None else necessary)
+            token = int(self.RE.subscribe(DocumentConsumer(callback, name, necessary=told)))
         self._callbacks[token] = callback
         self._watch(callback)
         if hasattr(callback, "add_callback") and self._catalog_writer is not None:
@@ -257,7 +286,8 @@ class Session:
         optional : bool
             One that does not answer is left out of the run instead of failing it.
         """
-        wrapped = [OptionalDevice(device) for device in devices] if optional else devices
+        read = [_readable(device) for device in devices]
+        wrapped = [OptionalDevice(device) for device in read] if optional else read
         self._baseline.baseline.extend(wrapped)
 
     def guard_beam(self, beam: Any) -> None:
@@ -341,7 +371,9 @@ class Session:
 
         self._catalog = Catalog.open(self.directory)
         self._catalog_writer = CatalogWriter(self._catalog)
-        self._tokens.append(self.RE.subscribe(self._catalog_writer))
+        self._tokens.append(
+            self.RE.subscribe(DocumentConsumer(self._catalog_writer, name="catalogue"))
+        )
 
     def _with_hold(self, plan: MsgGenerator[Any]) -> MsgGenerator[Any]:
         return with_hold(plan, self.hold)
@@ -380,6 +412,11 @@ class Session:
         directory = self._directories.new()
         self.recorder.prepare(directory.path)
         return directory.metadata()
+
+
+def _readable(device: Any) -> Any:
+    """Return what a baseline reads of a device: of a camera its settings, and no frames."""
+    return getattr(device, "settings_readout", device)
 
 
 def _interrupts() -> dict[str, Any]:

@@ -1,5 +1,7 @@
 """Benchmarker, Accumulator, FrameConsumer, FrameNumberCheck: parity.md section 3."""
 
+import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -13,6 +15,7 @@ from concertino import FramesLostError, ParameterError, SessionError
 from concertino.callbacks import (
     Accumulator,
     Benchmarker,
+    DocumentConsumer,
     FrameConsumer,
     FrameNumberCheck,
     FrameNumberGap,
@@ -24,6 +27,15 @@ from concertino.simulation import Faults
 from concertino.storage import Recorder, RunDirectories, open_run, replay
 
 SHAPE = (8, 16)
+
+
+def eventually(condition: Callable[[], bool]) -> None:
+    deadline_s = time.monotonic() + 30
+    while not condition():
+        assert time.monotonic() < deadline_s
+        time.sleep(0.01)
+
+
 Scan = Callable[..., dict[str, Any]]
 
 
@@ -109,9 +121,13 @@ def test_accumulator_keeps_what_was_stored(scan: Scan) -> None:
     assert not flats.streams
 
 
-def test_an_accumulator_that_is_full_fails_the_run(scan: Scan) -> None:
+def test_an_accumulator_that_is_full_keeps_the_first_or_fails_the_run(scan: Scan) -> None:
+    accumulator = Accumulator(max_bytes=4 * 256)
+    scan(accumulator)
+    assert accumulator.frames("flats").shape == (3, *SHAPE)
+    assert "accumulator keeps at most 1024 bytes of projections in memory" in str(accumulator.error)
     with pytest.raises(FailedStatus) as caught:
-        scan(Accumulator(max_bytes=4 * 256))
+        scan(Accumulator(max_bytes=4 * 256, necessary=True))
     message = str(caught.value.__cause__)
     assert SessionError.__name__ in message
     assert "accumulator keeps at most 1024 bytes of projections in memory" in message
@@ -134,15 +150,60 @@ def test_a_function_of_the_users(scan: Scan) -> None:
     ]
 
 
-def test_a_function_that_raises_fails_the_run_unless_it_only_looks(scan: Scan) -> None:
+def test_a_function_that_raises_fails_the_run_if_it_is_necessary(scan: Scan) -> None:
     def fail(frame: Any, stream: str, index: int) -> None:
         raise ZeroDivisionError(f"at {stream} {index}")
 
+    consumer = FrameConsumer(fail)
+    scan(consumer)
+    assert str(consumer.error) == "at darks 0"
     with pytest.raises(FailedStatus) as caught:
-        scan(FrameConsumer(fail))
+        scan(FrameConsumer(fail, necessary=True))
     assert "Subscriber 'fail'" in str(caught.value.__cause__)
     assert "ZeroDivisionError: at darks 0" in str(caught.value.__cause__)
     scan(FrameConsumer(fail, delivery="latest", name="display"))
+
+
+def test_one_that_is_behind_is_waited_for_and_one_that_hangs_is_not() -> None:
+    run = {"uid": "run", "time": 0.0}
+    seen: list[str] = []
+
+    def slow(name: str, document: Any) -> None:
+        time.sleep(0.25 if name == "event" else 0.0)
+        seen.append(name)
+
+    consumer = DocumentConsumer(slow)
+    consumer.patience_s = 2.0
+    consumer("start", run)
+    began_s = time.monotonic()
+    for _ in range(12):
+        consumer("event", {})
+    assert time.monotonic() - began_s < 1.5  # nobody waits for events
+    consumer("stop", {"run_start": "run"})
+    assert seen == ["start", *["event"] * 12, "stop"]
+    assert consumer.error is None
+
+    released = threading.Event()
+    hanging = DocumentConsumer(
+        lambda name, document: released.wait(60) if name == "event" else None
+    )
+    hanging.patience_s = 0.5
+    hanging("start", run)
+    hanging("event", {})
+    time.sleep(0.6)
+    began_s = time.monotonic()
+    hanging("event", {})
+    assert time.monotonic() - began_s < 0.4  # it has had its time
+    assert "<lambda> has not taken the event document within 0.5 s" in str(hanging.error)
+    hanging("stop", {"run_start": "run"})
+    hanging("start", run)  # the next run
+    assert "still works on a document of an earlier run" in str(hanging.error)
+    hanging("stop", {"run_start": "run"})
+    released.set()
+    eventually(lambda: hanging._desk is None or hanging._desk.free)
+    hanging("start", run)
+    hanging("stop", {"run_start": "run"})
+    assert hanging.error is None
 
 
 def test_wrong_consumers() -> None:

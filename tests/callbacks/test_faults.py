@@ -12,7 +12,7 @@ import pytest
 import tifffile
 from bluesky.utils import FailedStatus
 
-from concertino import CameraError
+from concertino import CameraError, ReconstructionError
 from concertino.callbacks import ImageWriter, OnlineReconstruction
 from concertino.devices import SimulatedBeamline
 from concertino.plans import continuous_tomography, radiography
@@ -173,19 +173,35 @@ def test_a_writer_that_raises_ends_the_run(session: Session) -> None:
     assert_next_run_works(session, beamline)
 
 
-def test_a_reconstruction_that_fails_ends_the_run(session: Session) -> None:
+def test_a_reconstruction_that_fails_costs_no_scan_unless_it_is_necessary(
+    session: Session, caplog: pytest.LogCaptureFixture
+) -> None:
     beamline = SimulatedBeamline(shape=SHAPE, exposure=0.0, frame_rate=100.0)
     session.subscribe(ImageWriter())
     reconstruction = OnlineReconstruction(ReconstructionSettings(slices=(1000,)))
     token = session.subscribe(reconstruction)
-    plan = continuous_tomography(
-        beamline.camera, beamline.rotation, beamline.beam, beamline.sample_stage,
-        radio_position=0, flat_position=1, num_darks=3, num_flats=3, num_projections=10, angular_range="90 deg",
-    )  # fmt: skip
+
+    def plan() -> Any:
+        return continuous_tomography(
+            beamline.camera, beamline.rotation, beamline.beam, beamline.sample_stage,
+            radio_position=0, flat_position=1, num_darks=3, num_flats=3, num_projections=10,
+            angular_range="90 deg",
+        )  # fmt: skip
+
+    session.RE(plan())
+    assert documents(session)[-1][1]["exit_status"] == "success"
+    assert described(documents(session), "projections") == 10
+    assert "reconstruction was detached, and the run goes on without it: " in caplog.text
+    with pytest.raises(ReconstructionError, match=r"cannot be reconstructed live: .*1000"):
+        reconstruction.wait(30)
+    assert "1000" in str(reconstruction.error)
+
+    session.unsubscribe(token)
+    token = session.subscribe(reconstruction, necessary=True)
     with pytest.raises(Exception, match="1000"):
-        session.RE(plan)
+        session.RE(plan())
     assert not beamline.shutter.is_open
-    assert "1000" in documents(session)[-1][1]["reason"]
+    assert "1000" in documents(session, "scan_0002")[-1][1]["reason"]
     session.unsubscribe(token)
     assert_next_run_works(session, beamline)
 

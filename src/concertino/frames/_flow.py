@@ -5,6 +5,7 @@ Pure bookkeeping, without threads, memory or sockets: the owner holds a lock aro
 
 from __future__ import annotations
 
+import logging
 import time
 from dataclasses import dataclass, field
 
@@ -14,8 +15,14 @@ from ._batch import Claim, Delivery
 from ._ledger import SubscriberLedger
 from ._parts import Part
 
+LOG = logging.getLogger(__name__)
+
 #: A watch that looks less often than this does not look.
 _UNWATCHED_S = 1.0
+#: Share of its time-out for which who is not necessary may hold up the publisher, in all.
+_HOLD_UP = 1 / 3
+#: A wait that seems longer than this was this process's own, which stood still.
+_LONGEST_WAIT_S = 1.0
 
 
 def check_acknowledgement(
@@ -47,12 +54,15 @@ class Party:
     """What the publisher knows of one subscriber.
 
     Its `turn` counts how often it was resumed: only the connection of the last turn may speak for it.
-    While it is `waiting` for frames it is no less alive than the publisher.
+    While it is `waiting` for frames it is no less alive than the publisher. The stream fails with one that
+    is `necessary`, and goes on without one that is not, which may hold it up for a while only.
     """
 
     name: str
     delivery: Delivery
     part: Part | None = None
+    necessary: bool = True
+    held_up_s: float = 0.0
     received: int = 0
     acknowledged: int = 0
     digest: int = 0
@@ -101,6 +111,7 @@ class Party:
             self.state,
             self.reason,
             "" if self.part is None else self.part.by,
+            self.necessary,
         )
 
 
@@ -137,17 +148,17 @@ class Flow:
 
     @property
     def acknowledged(self) -> int:
-        """Frames that all subscribers that want each frame declared safe."""
+        """Frames that all necessary subscribers that want each frame declared safe."""
         if self.missing_parts:
             return 0
-        counts = [p.acknowledged for p in self.parties if p.delivery == "every"]
+        counts = [p.acknowledged for p in self.parties if p.delivery == "every" and p.necessary]
         return min(counts, default=self.published)
 
     @property
     def missing_parts(self) -> list[str]:
         """Parts that nobody takes though others take parts of the same."""
         there = {p.name for p in self.parties}
-        groups = {p.group: p.part.of for p in self.parties if p.part is not None}
+        groups = {p.group: p.part.of for p in self.parties if p.part is not None and p.necessary}
         wanted = [f"{group} {n + 1}/{of}" for group, of in groups.items() for n in range(of)]
         return [name for name in wanted if name not in there]
 
@@ -157,7 +168,9 @@ class Flow:
         held = min((p.acknowledged for p in self.parties if p.paces), default=self.published)
         return self.capacity - (self.published - held)
 
-    def join(self, name: str, delivery: Delivery, part: Part | None = None) -> Party:
+    def join(
+        self, name: str, delivery: Delivery, part: Part | None = None, necessary: bool = True
+    ) -> Party:
         """Admit a subscriber.
 
         Raises
@@ -183,7 +196,7 @@ class Flow:
                 f"frames 0 to {self.oldest - 1} are gone from the ring of {self.capacity} frames. "
                 "Subscribe before the camera starts, or give the stream a larger ring_bytes."
             )
-        party = Party(name, delivery, part)
+        party = Party(name, delivery, part, necessary)
         self.parties.append(party)
         self._pass_over(party)
         return party
@@ -255,7 +268,7 @@ class Flow:
     def publish(self, count: int) -> None:
         """Note that so many more frames are there."""
         for party in self.parties:
-            if party.acknowledged == self.published:
+            if self._waits(party):
                 # It had nothing to do until now: its time-out starts here.
                 party.sign()
         self.reserved = 0
@@ -263,6 +276,11 @@ class Flow:
         for party in self.parties:
             if party.part is not None:
                 self._pass_over(party)
+
+    def look(self) -> None:
+        """See to the subscribers' silence now and then; called often, by who publishes."""
+        if time.monotonic() - self.looked_s > _UNWATCHED_S / 2:
+            self.check_silence()
 
     def end(self, error: BaseException | None = None) -> None:
         """Note that no more frames come."""
@@ -272,7 +290,9 @@ class Flow:
         if not self.ended:
             self.ended = True
             for party in self.parties:
-                party.sign()
+                if self._waits(party):
+                    # For the others time runs already: they have frames to handle.
+                    party.sign()
 
     def acknowledge(self, party: Party, stop: int, digest: int) -> None:
         """Note that a subscriber declared frames ``[0, stop)``, which have a digest, safe.
@@ -290,11 +310,18 @@ class Flow:
         party.sign()
 
     def fail_party(self, party: Party, reason: str, state: str = "failed") -> None:
-        """Note that a subscriber failed; the stream fails with it when it wanted each frame."""
+        """Note that a subscriber failed; the stream fails with one that is necessary."""
         if party.state != "open":
             return
         party.state, party.reason = state, reason
         if party.delivery != "every" or self.error is not None:
+            return
+        if not party.necessary:
+            LOG.warning(
+                "Subscriber %r of frame stream %s was detached, and the scan goes on without it: %s. "
+                "Of %d frames published, it has had %d.",
+                party.name, self.label, reason, self.published, party.acknowledged,
+            )  # fmt: skip
             return
         kind = SubscriberSilentError if state == "silent" else SubscriberFailedError
         verb = "is silent" if state == "silent" else "failed"
@@ -302,6 +329,37 @@ class Flow:
             f"Subscriber {party.name!r} of frame stream {self.label} {verb}: {reason}. "
             f"Of {self.published} frames published, it has {party.acknowledged} safe."
         )
+
+    def hold_up(self, waited_s: float) -> None:
+        """Note that the publisher waited for a free slot; detach who may not hold it up for longer.
+
+        Parameters
+        ----------
+        waited_s : float
+            How long, in seconds.
+        """
+        blocking = [p for p in self.parties if p.paces and self._needs_all(p)]
+        if any(p.necessary for p in blocking):
+            return
+        limit_s = self.timeout_s * _HOLD_UP
+        for party in blocking:
+            party.held_up_s += min(waited_s, _LONGEST_WAIT_S)
+            if party.held_up_s > limit_s:
+                self.fail_party(
+                    party,
+                    f"it held up the camera for {limit_s:.3g} s in all, being a whole ring of "
+                    f"{self.capacity} frames behind; give it less to do, give the camera a larger "
+                    "ring_bytes, or make it necessary=True",
+                )
+
+    def _waits(self, party: Party) -> bool:
+        """Whether it has nothing to do until more frames come."""
+        if party.acknowledged == self.published:
+            return True
+        return party.waiting and party.received == self.published
+
+    def _needs_all(self, party: Party) -> bool:
+        return self.published - party.acknowledged >= self.capacity
 
     def check_silence(self) -> None:
         """Fail every subscriber that has frames to handle and gave no sign for too long.
@@ -316,10 +374,9 @@ class Flow:
                 party.last_sign_s = min(now, party.last_sign_s + unwatched_s)
             return
         for party in self.parties:
-            waiting = party.acknowledged < self.published or self.ended
-            if party.waiting and party.received == self.published and not self.ended:
+            if not self.ended and self._waits(party):
                 continue
-            if party.paces and waiting and now - party.last_sign_s > self.timeout_s:
+            if party.paces and now - party.last_sign_s > self.timeout_s:
                 self.fail_party(
                     party,
                     f"no sign of it for {now - party.last_sign_s:.1f} s "

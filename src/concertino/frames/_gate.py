@@ -43,7 +43,7 @@ if TYPE_CHECKING:
     from ._stream import FrameStream
 
 _LOG = logging.getLogger(__name__)
-_LOOK_S = 1.0
+_LOOK_S = 0.4
 _MESSAGES_AT_ONCE = 64
 #: Unless the publisher waits for it, what subscribers say is heard at most so often: each time costs more
 #: than a message.
@@ -285,7 +285,9 @@ class Gate(Endpoint):
         part = None if said is None else Part(said.number, said.of, said.by, said.at_once)
         with self._stream.changed:
             party = flow.resume(name, delivery, hello.start) if hello.resume else None
-            return flow.join(name, delivery, part) if party is None else party
+            if party is None:
+                party = flow.join(name, delivery, part, hello.necessary)
+            return party
 
     def _serve(self) -> None:
         # While this looks, a frame that comes must ring the bell, or it might be overlooked.

@@ -36,6 +36,8 @@ class Hello:
         Where it lives, if it would find frames in the publisher's memory there.
     part : Part, optional
         What it takes of the stream; all by default.
+    necessary : bool
+        Whether the stream fails with it.
     """
 
     address: str
@@ -45,6 +47,7 @@ class Hello:
     messages: int
     computer: str = ""
     part: Part | None = None
+    necessary: bool = True
 
     def say(
         self, connection: Connection, *, resume: bool, start: int | None, timeout_s: float
@@ -80,6 +83,7 @@ class Hello:
                 messages=self.messages,
                 computer=self.computer,
                 part=None if self.part is None else Parted(**asdict(self.part)),
+                necessary=self.necessary,
             )
         )
         deadline = time.monotonic() + timeout_s

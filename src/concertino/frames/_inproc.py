@@ -35,6 +35,10 @@ class InprocChannel(Channel):
         self.shape = (self._rows.stop - self._rows.start, width)
         self.dtype = stream.dtype
 
+    @property
+    def given_up(self) -> bool:
+        return self._party.turn == self._turn and self._party.state in ("failed", "silent")
+
     def receive(self, max_frames: int | None, timeout_s: float | None) -> FrameBatch | None:
         with self._stream.changed:
             deadline = None if timeout_s is None else time.monotonic() + timeout_s
@@ -199,6 +203,7 @@ class InprocTransport(Transport):
         resume: bool,
         timeout_s: float | None,
         part: Part | None = None,
+        necessary: bool = True,
     ) -> Channel:
         with self._lock:
             stream = self._streams.get(address)
@@ -210,7 +215,7 @@ class InprocTransport(Transport):
         with stream.changed:
             party = stream.flow.resume(name, delivery) if resume else None
             if party is None:
-                party = stream.flow.join(name, delivery, part)
+                party = stream.flow.join(name, delivery, part, necessary)
             else:
                 stream.changed.notify_all()
             return InprocChannel(stream, party)

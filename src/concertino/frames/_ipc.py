@@ -60,6 +60,7 @@ class IpcTransport(Transport):
         resume: bool,
         timeout_s: float | None,
         part: Part | None = None,
+        necessary: bool = True,
     ) -> Channel:
         where = parse_address(address)
         if not where.place:
@@ -67,7 +68,9 @@ class IpcTransport(Transport):
                 f"The frame stream address {address!r} has no name; use the one in the descriptor."
             )
         connection = connect_dealer(_endpoint(where), address)
-        hello = Hello(address, where.path, name, delivery, _MESSAGES_UNDER_WAY, part=part)
+        hello = Hello(
+            address, where.path, name, delivery, _MESSAGES_UNDER_WAY, part=part, necessary=necessary
+        )
         return enter(connection, hello, resume, timeout_s)
 
 

@@ -26,6 +26,8 @@ class SubscriberLedger:
         Why it failed; empty otherwise.
     part : {"", "rows", "frames"}
         What it took a part of. The digest of one that took some of the frames is of those only.
+    necessary : bool
+        Whether the stream could not do without it.
     """
 
     name: str
@@ -36,6 +38,7 @@ class SubscriberLedger:
     state: str
     reason: str = ""
     part: str = ""
+    necessary: bool = True
 
 
 @dataclass(frozen=True)
@@ -84,10 +87,10 @@ class Ledger:
 
     @property
     def acknowledged(self) -> int:
-        """Frames that every subscriber which wants each frame has declared safe."""
+        """Frames that every necessary subscriber which wants each frame has declared safe."""
         if self.missing_parts:
             return 0
-        counts = [s.acknowledged for s in self.subscribers if s.delivery == "every"]
+        counts = [s.acknowledged for s in self.subscribers if s.delivery == "every" and s.necessary]
         return min(counts, default=self.published)
 
     def differences(self) -> list[str]:
@@ -106,7 +109,7 @@ class Ledger:
             found.append(f"the camera dropped {len(self.dropped)} frames (numbers {shown})")
         found += [f"nobody took the part {name}" for name in self.missing_parts]
         for subscriber in self.subscribers:
-            if subscriber.delivery != "every":
+            if subscriber.delivery != "every" or not subscriber.necessary:
                 continue
             if subscriber.acknowledged != self.published:
                 found.append(
@@ -147,7 +150,8 @@ def ledger_records(ledger: Ledger, stream: str) -> list[dict[str, Any]]:
     -------
     list of dict
         Keys ``stream``, ``party``, ``role``, ``triggered``, ``exposed``, ``recorded``, ``frames``,
-        ``acknowledged``, ``dropped``, ``discarded``, ``digest``, ``state`` and ``reason``.
+        ``acknowledged``, ``dropped``, ``discarded``, ``digest``, ``state``, ``reason`` and
+        ``necessary``.
     """
     publisher = {
         "stream": stream,
@@ -163,6 +167,7 @@ def ledger_records(ledger: Ledger, stream: str) -> list[dict[str, Any]]:
         "digest": ledger.digest,
         "state": "failed" if ledger.reason else "finished",
         "reason": ledger.reason,
+        "necessary": True,
     }
     rows = [publisher]
     for subscriber in ledger.subscribers:
@@ -177,6 +182,7 @@ def ledger_records(ledger: Ledger, stream: str) -> list[dict[str, Any]]:
                 "digest": row["digest"],
                 "state": row["state"],
                 "reason": row["reason"],
+                "necessary": row["necessary"],
             }
         )
     return rows

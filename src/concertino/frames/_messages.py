@@ -73,6 +73,7 @@ class Hello(Message, tag="hello"):
     messages: Index
     computer: Name = ""
     part: Parted | None = None
+    necessary: bool = True
 
 
 class Credit(Message, tag="credit"):

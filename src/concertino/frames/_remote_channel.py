@@ -75,6 +75,10 @@ class RemoteChannel(Channel):
         path = None if self._ring is None else self._ring.path
         connection.attend(self.label, self._timeout_s, path)
 
+    @property
+    def given_up(self) -> bool:
+        return self._given_up
+
     def _pixel_type(self, name: str) -> np.dtype[Any]:
         try:
             return np.dtype(name)

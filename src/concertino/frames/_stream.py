@@ -132,7 +132,7 @@ class FrameStream:
 
     @property
     def acknowledged(self) -> int:
-        """Frames that all subscribers that want each frame declared safe."""
+        """Frames that all necessary subscribers that want each frame declared safe."""
         with self.changed:
             return self.flow.acknowledged
 
@@ -216,7 +216,9 @@ class FrameStream:
                         )
                     flow.wants_credit = True
                     self._endpoint.wake()
+                    began_s = time.monotonic()
                     self.changed.wait(_POLL_S)
+                    flow.hold_up(time.monotonic() - began_s)
             flow.wants_credit = False
             slots = self.ring.writable(flow.published, max(1, min(count, credit)))
             flow.reserved = len(slots)
@@ -260,6 +262,7 @@ class FrameStream:
             self._digest = self.ring.seal(start, count, timestamps, numbers, self._digest)
         with self.changed:
             flow.publish(count)
+            flow.look()
             self.changed.notify_all()
         self.ring.announce(flow.published)
         self._endpoint.wake()

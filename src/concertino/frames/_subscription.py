@@ -50,6 +50,11 @@ class Subscription:
         """Type of a pixel."""
         return self._channel.dtype
 
+    @property
+    def given_up(self) -> bool:
+        """Whether the publisher gave this subscriber up, as far as that was heard."""
+        return self._channel.given_up
+
     def read(
         self, max_frames: int | None = None, timeout_s: float | None = None
     ) -> FrameBatch | None:
@@ -169,6 +174,7 @@ def subscribe(
     resume: bool = False,
     timeout_s: float | None = None,
     part: Part | None = None,
+    necessary: bool = True,
 ) -> Subscription:
     """Connect to a frame stream.
 
@@ -194,6 +200,11 @@ def subscribe(
     part : Part, optional
         Take a part of the stream only; others of the same `name` take the other parts, and a frame is safe
         when all of them said so. The part's number is added to the name.
+    necessary : bool
+        Whether the stream must fail when this subscriber fails or falls silent. One that is not
+        necessary is detached instead: a warning and the stream's ledger say why, and publisher and
+        others go on. It also is when it is a whole ring behind and has held up the publisher for a third
+        of the stream's time-out in all.
 
     Returns
     -------
@@ -209,8 +220,9 @@ def subscribe(
     if part is not None:
         name += part.suffix
     channel = transport.connect(
-        address, name=name, delivery=delivery, resume=resume, timeout_s=timeout_s, part=part
-    )
+        address, name=name, delivery=delivery, resume=resume, timeout_s=timeout_s, part=part,
+        necessary=necessary,
+    )  # fmt: skip
     if verify is None:
         verify = channel.verifies
     subscription = Subscription(channel, address, name, delivery, verify)

@@ -85,6 +85,7 @@ class TcpTransport(Transport):
         resume: bool,
         timeout_s: float | None,
         part: Part | None = None,
+        necessary: bool = True,
     ) -> Channel:
         where = parse_address(address)
         host, port = _host_and_port(where, default_port="")
@@ -92,7 +93,7 @@ class TcpTransport(Transport):
         connection = connect_dealer(f"tcp://{host}:{port}", address, _HEARTBEAT_S, keys, where.key)
         messages = _MESSAGES_WITHIN if _is_loopback(host) else _MESSAGES_UNDER_WAY
         computer = self.computer()
-        hello = Hello(address, where.path, name, delivery, messages, computer, part)
+        hello = Hello(address, where.path, name, delivery, messages, computer, part, necessary)
         return enter(connection, hello, resume, timeout_s)
 
 

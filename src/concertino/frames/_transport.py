@@ -36,6 +36,11 @@ class Channel(ABC):
     dtype: np.dtype[Any]
     verifies = False
 
+    @property
+    @abstractmethod
+    def given_up(self) -> bool:
+        """Whether the publisher has said that it counts on this subscriber no more."""
+
     @abstractmethod
     def receive(self, max_frames: int | None, timeout_s: float | None) -> FrameBatch | None:
         """Return the next frames, or None when the stream ended and all were taken.
@@ -126,6 +131,7 @@ class Transport(ABC):
         resume: bool,
         timeout_s: float | None,
         part: Part | None = None,
+        necessary: bool = True,
     ) -> Channel:
         """Connect a subscriber.
 

@@ -65,6 +65,7 @@ class CallbackServer(Served):
         self._replay: RemoteReplay | None = None
         self._last = ""
         self._undescribed = Undescribed()
+        self._newest: tuple[tuple[str, int | None], dict[str, int]] = (("", None), {})
         self._failures: list[Exception] = []  # of documents whose answer nobody fetches
         unfinished = [run for run in find_runs(self._directories.root) if run.stop is None]
         for run in unfinished:
@@ -121,8 +122,14 @@ class CallbackServer(Served):
 
     @json_command
     def Document(self, asked: dict[str, Any]) -> Any:
-        """Give one document to the callback; the ticket's answer is the run's directory here."""
+        """Give one document to the callback; the ticket's answer is the run's directory here.
+
+        One that came before, by session and number, is one whose answer got lost.
+        """
         name, document = asked["name"], asked["document"]
+        which = (asked["session"], asked.get("number"))
+        if which[1] is not None and self._newest[0] == which:
+            return self._newest[1]
         if name == "start":
             self.lease.take(asked["session"])
         elif self.lease.holder != asked["session"]:
@@ -132,9 +139,14 @@ class CallbackServer(Served):
             )
         else:
             self.lease.renew(asked["session"])
-        if self._failures:
-            raise self._failures.pop(0)
-        return self.submit(lambda: self._take(asked["session"], name, document))
+        if name == "start":
+            self._failures.clear()  # of a run that was given up
+        failed = self._failures.pop(0) if self._failures else None
+        ticket = self.submit(lambda: self._take(asked["session"], name, document, failed))
+        self._newest = (which, ticket)
+        if failed is not None and name not in _WAITED_FOR:
+            raise failed
+        return ticket
 
     @json_command
     def Wait(self, asked: dict[str, Any]) -> Any:
@@ -186,24 +198,41 @@ class CallbackServer(Served):
         """Close the files of the run and say in its record why it ended."""
         self._give_up(f"the session was not heard of for {self.lease_seconds:g} s: {session}")
 
-    def _take(self, session: str, name: str, document: dict[str, Any]) -> Any:
+    def _take(
+        self, session: str, name: str, document: dict[str, Any], failed: Exception | None
+    ) -> Any:
+        """Give a document to the callback; then tell what failed before and was told nobody."""
         if name == "start":
             return self._begin(document)
-        run = self._run_of(name, document)
-        if name == "descriptor":
-            self._check_addresses(run, document)
+        run = ""
         try:
-            self._recorder(name, document)
-            self._undescribed(name, document)
-            self._callback(name, document)
+            run = self._run_of(name, document)
+            if name == "descriptor":
+                self._check_addresses(run, document)
+            self._give_to_all(name, document)
         except Exception as error:
             if name in _WAITED_FOR:
                 raise
             self._failures.append(error)
         finally:
-            if name == "stop":
+            if name == "stop" and run:
                 self._end(run, session)
+        if name == "stop" and failed is None and self._failures:
+            failed = self._failures.pop(0)
+        if failed is not None and name in _WAITED_FOR:
+            raise failed
         return None
+
+    def _give_to_all(self, name: str, document: dict[str, Any]) -> None:
+        """Give a document to everybody here, whatever one of them raises, and then raise it."""
+        errors: list[Exception] = []
+        for taker in (self._recorder, self._undescribed, self._callback):
+            try:
+                taker(name, document)
+            except Exception as error:
+                errors.append(error)
+        if errors:
+            raise errors[0]
 
     def _begin(self, document: dict[str, Any]) -> dict[str, Any]:
         self._error = ""
@@ -216,8 +245,13 @@ class CallbackServer(Served):
         self._owners[uid] = uid
         self.set_state(DevState.RUNNING)
         self.set_status(f"The {self.KIND} server takes {made.name}.")
-        self._recorder("start", document)
-        self._callback("start", document)
+        try:
+            self._recorder("start", document)
+            self._callback("start", document)
+        except Exception as error:
+            # The session's run does not begin: it will never say that it ended.
+            self._give_up(f"it could not begin: {error}")
+            raise
         return {"run_directory": str(made.path)}
 
     def _run_of(self, name: str, document: Mapping[str, Any]) -> str:

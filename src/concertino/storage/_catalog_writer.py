@@ -41,7 +41,7 @@ class CatalogWriter:
     Raises
     ------
     CatalogError
-        From the call with the next start document, from `flush` or `close`: what went wrong.
+        From `flush` or `close`: what went wrong. No run fails because of the catalogue.
     """
 
     def __init__(self, catalog: Catalog, *, patience_s: float = 60.0) -> None:
@@ -62,8 +62,6 @@ class CatalogWriter:
 
     def __call__(self, name: str, document: Mapping[str, Any]) -> None:
         """Take one document; from any thread."""
-        if name == "start":
-            self._raise_error()
         with self._lock:
             self._note(name, document)
 

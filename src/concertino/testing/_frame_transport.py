@@ -16,13 +16,20 @@ from ._frame_delivery import DeliveryContract
 from ._frame_end import EndContract
 from ._frame_faults import FaultContract
 from ._frame_flow import FlowContract
+from ._frame_necessity import NecessityContract
 from ._frame_parts import PartContract
 from ._frame_readers import SHAPE
 from ._frame_volume import VolumeContract
 
 
 class FrameTransportContract(
-    DeliveryContract, FlowContract, EndContract, FaultContract, PartContract, VolumeContract
+    DeliveryContract,
+    FlowContract,
+    EndContract,
+    FaultContract,
+    NecessityContract,
+    PartContract,
+    VolumeContract,
 ):
     """Tests of the semantics of frame streams, to be inherited for a transport.
 

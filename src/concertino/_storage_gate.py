@@ -1,0 +1,90 @@
+"""Tells before a scan that nothing will store its frames, and refuses it when that is not wanted."""
+
+import logging
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import bluesky.preprocessors as bpp
+from bluesky import Msg
+from bluesky.utils import MsgGenerator
+
+from concertino import SessionError
+from concertino.callbacks import stores_frames
+
+LOG = logging.getLogger(__name__)
+
+_EXPOSES = ("kickoff", "trigger")
+_WHAT_TO_DO = (
+    "Subscribe an ImageWriter(), or a RemoteImageWriter(…), with session.subscribe(…); if the frames "
+    "are only to be looked at, set session.require_storage = False."
+)
+
+
+class StorageGate:
+    """A preprocessor that looks who stores the frames of a run, before they are exposed.
+
+    Twice: before the run begins, by what is subscribed, and before the first exposure of each stream, by
+    who has claimed it.
+
+    Parameters
+    ----------
+    run_engine : bluesky.RunEngine
+        Whose callbacks are looked at.
+
+    Attributes
+    ----------
+    required : bool
+        Refuse runs whose frames nobody stores, instead of a warning.
+    """
+
+    def __init__(self, run_engine: Any) -> None:
+        self.required = False
+        self._run_engine = run_engine
+
+    def __call__(self, plan: MsgGenerator[Any]) -> MsgGenerator[Any]:
+        """Pass a plan's messages on."""
+        seen: set[str] = set()
+
+        def look(message: Msg) -> tuple[MsgGenerator[Any] | None, None]:
+            if message.command == "open_run":
+                seen.clear()
+                self._look_at_callbacks(message.kwargs)
+            elif message.command in _EXPOSES and hasattr(message.obj, "stored_by"):
+                return self._expose_if_stored(message, seen), None
+            return None, None
+
+        return (yield from bpp.plan_mutator(plan, look))
+
+    def _look_at_callbacks(self, start: Mapping[str, Any]) -> None:
+        frames = start.get("frames") or {}
+        if not frames or any(stores_frames(one) is not False for one in self._callbacks()):
+            return
+        shown = ", ".join(f"{count} {stream}" for stream, count in frames.items())
+        what = f"{start.get('plan_name', 'The plan')} is to take {shown}, and nothing stores them"
+        if self.required:
+            raise SessionError(f"{what}: nothing was moved. {_WHAT_TO_DO}")
+        LOG.warning("%s: they will be lost. %s", what, _WHAT_TO_DO)
+
+    def _expose_if_stored(self, message: Msg, seen: set[str]) -> MsgGenerator[Any]:
+        camera: Any = message.obj
+        # A camera that has its frames stored by itself says so.
+        if self.required and not getattr(camera, "stores_frames", False):
+            address = yield Msg("wait_for", None, [camera.frames.get_value])
+            (told,) = address
+            if (where := told.result()) not in seen:
+                (asked,) = yield Msg("wait_for", None, [camera.stored_by])
+                if not asked.result():
+                    raise SessionError(
+                        f"Camera {camera.name} is about to expose, and nothing stores its frames. "
+                        f"{_WHAT_TO_DO}"
+                    )
+                seen.add(where)
+        return (yield message)
+
+    def _callbacks(self) -> Iterator[Any]:
+        """Yield what is subscribed to the documents that announce frames."""
+        registry = self._run_engine.dispatcher.cb_registry
+        for kind, subscribed in registry.callbacks.items():
+            if getattr(kind, "name", kind) == "descriptor":
+                for proxy in list(subscribed.values()):
+                    yield proxy.func if proxy.inst is None else proxy.inst()

@@ -1,0 +1,105 @@
+"""Contract of frame transports: subscribers that a stream can do without."""
+
+import logging
+import threading
+import time
+from collections.abc import Callable
+
+import pytest
+
+from concertino import FrameStreamError, SubscriberSilentError
+from concertino.frames import FrameStream, subscribe
+
+from ._frame_readers import Reader, drain, eventually, numbered_frames
+
+Make = Callable[..., FrameStream]
+
+
+class NecessityContract:
+    """Who only looks is detached when it fails, is silent, or holds up the publisher."""
+
+    def test_a_failing_looker_is_detached(
+        self, make: Make, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        stream = make(name="camera/flats")
+        with Reader(stream.address), caplog.at_level(logging.WARNING, "concertino"):
+            looker = subscribe(stream.address, name="looker", necessary=False)
+            stream.publish(numbered_frames(0, 3))
+            batch = looker.read(max_frames=1)
+            assert batch is not None
+            looker.acknowledge(batch.stop)
+            looker.fail(MemoryError("too large"))
+            stream.publish(numbered_frames(3, 20))
+            ledger = stream.end()
+        ledger.check()
+        assert stream.error is None
+        assert ledger.acknowledged == 23
+        row = next(row for row in ledger.subscribers if row.name == "looker")
+        assert (row.state, row.reason) == ("failed", "MemoryError: too large")
+        assert not row.necessary
+        assert (
+            "Subscriber 'looker' of frame stream camera/flats was detached, and the scan goes on "
+            "without it: MemoryError: too large."
+        ) in caplog.text
+
+    def test_a_looker_paces_no_acknowledgement(self, make: Make) -> None:
+        stream = make()
+        with Reader(stream.address):
+            looker = subscribe(stream.address, name="looker", necessary=False)
+            stream.publish(numbered_frames(0, 4))
+            eventually(lambda: stream.acknowledged == 4)
+            looker.fail("it has seen enough")
+            stream.end().check()
+
+    def test_a_silent_looker_is_detached(self, make: Make) -> None:
+        stream = make(timeout_s=0.5)
+        with Reader(stream.address):
+            looker = subscribe(stream.address, name="looker", necessary=False)
+            stream.publish(numbered_frames(0, 2))
+            ledger = stream.end()
+        ledger.check()
+        assert stream.error is None
+        row = next(row for row in ledger.subscribers if row.name == "looker")
+        assert row.state == "silent"
+        looker.close()
+
+    def test_a_looker_holds_up_the_publisher_for_a_while_only(self, make: Make) -> None:
+        stream = make(capacity=2, timeout_s=1.5)
+        with Reader(stream.address):
+            looker = subscribe(stream.address, name="looker", necessary=False)
+            begin_s = time.monotonic()
+            stop = threading.Event()
+
+            def show_signs() -> None:
+                while not stop.wait(0.05):
+                    looker.alive()
+
+            signs = threading.Thread(target=show_signs)
+            signs.start()
+            stream.publish(numbered_frames(0, 40))
+            assert time.monotonic() - begin_s > 0.4  # a third of the time-out
+            stop.set()
+            signs.join()
+            stream.end().check()
+        row = next(row for row in stream.ledger().subscribers if row.name == "looker")
+        assert row.state == "failed"
+        assert "it held up the camera for 0.5 s in all" in row.reason
+        with pytest.raises(FrameStreamError, match=r"'looker' .* was given up: it held up"):
+            drain(looker)
+        assert looker.given_up
+        looker.close()
+
+    def test_frames_before_the_end_count_as_time_to_be_silent(self, make: Make) -> None:
+        # A writer that died before the last frame is not given a time-out more.
+        stream = make(timeout_s=3.0)
+        writer = subscribe(stream.address, name="writer")
+        stream.publish(numbered_frames(0, 1))
+        begin_s = time.monotonic()
+        while (now_s := time.monotonic()) - begin_s < 2.5:
+            time.sleep(0.05)
+            assert stream.error is None or now_s - begin_s > 2.0
+        ledger = stream.end()
+        assert time.monotonic() - begin_s < 4.0
+        assert ledger.subscribers[0].state == "silent"
+        assert isinstance(stream.error, SubscriberSilentError)
+        writer.close()
