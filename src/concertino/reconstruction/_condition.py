@@ -63,7 +63,8 @@ def half_acquisition_weights(columns: int, center: float) -> NDArray[np.float32]
     """Share of each column in a full turn whose axis is near an edge.
 
     What lies nearer to the axis than the near edge is seen twice, from both sides; the two views fade
-    into one another and add up to 2. Beyond, what is seen once counts double.
+    into one another and add up to 2, and nothing is left of a view at its edge. Beyond, what is seen
+    once counts double. The fading has no kink, of which the ramp filter would make a ring.
 
     Parameters
     ----------
@@ -81,4 +82,5 @@ def half_acquisition_weights(columns: int, center: float) -> NDArray[np.float32]
     if center > (columns - 1) / 2:
         to_far_side = -to_far_side
     overlap = min(center, columns - 1 - center) + 0.5
-    return np.asarray(np.clip(1.0 + to_far_side / overlap, 0.0, 2.0), dtype=np.float32)
+    t = np.clip(0.5 + to_far_side / (2 * overlap), 0.0, 1.0)
+    return np.asarray(2 * t**4 * (35 - 84 * t + 70 * t**2 - 20 * t**3), dtype=np.float32)

@@ -249,7 +249,7 @@ class Reconstructor(Slicing):
         self._check_possible(settings, other.rows)
         kept = {row: place for place, row in enumerate(self.rows)}
         places = np.array([kept[row] for row in other.rows])
-        other._scan_angles = self._scan_angles.like(settings.overall_angle)
+        other._scan_angles = self._scan_angles.like(settings.overall_angle, settings.angular_period)
         other._rows = self._rows.subset(places)
         other._rows.arrived &= np.arange(self.num_projections) % every[1] == every[0]
         other._rows.settle()
@@ -294,6 +294,6 @@ class Reconstructor(Slicing):
             self._layout = before
             raise
         self.settings, self._held = settings, held
-        self._scan_angles.turn_by(settings.overall_angle)
+        self._scan_angles.turn_by(settings.overall_angle, settings.angular_period)
         self._engine = self._planes = None
         self._axis.forget()
