@@ -3,7 +3,10 @@
 import numpy as np
 from numpy.typing import NDArray
 
-GAP_LIMIT = 4.0  # a gap wider than so many of its neighbours is a wedge of which nothing is known
+_WEDGE = (
+    np.pi / 12
+)  # rad; a gap that is wider, and far wider than those beside it, is a missing wedge
+_FAR_WIDER = 4.0
 _NEIGHBOURS = 5  # gaps on each side that tell what is usual there
 _CLUSTER = 0.1  # angles that lie together within this share of the gaps around them count as one
 _ROUNDING = 1e-9  # rad
@@ -16,9 +19,9 @@ def angular_weights(
 
     Angles that are equal within a tenth of the gaps around them share what one of them would count
     for, so that repeated turns average their noise. A group counts for half of the gaps to its
-    neighbours, modulo the period: uneven, interlaced and lost angles are weighted properly. A gap
-    more than four times as wide as those on either side (a scan that has just begun, a missing wedge)
-    is not given to the two beside it. The weights add up to pi whatever is there, which keeps a
+    neighbours, modulo the period: uneven, interlaced and lost angles are weighted properly. A wedge of
+    more than 15 degrees (a scan that has just begun, frames that were never taken) is not given to the
+    two beside it, unless gaps are that wide there anyway. The weights add up to pi whatever is there, which keeps a
     partial reconstruction on scale.
 
     Parameters
@@ -73,7 +76,7 @@ def _cluster_ends(ahead: NDArray[np.float64]) -> NDArray[np.bool_]:
         return ends
     limit = widest / 4
     while limit > _ROUNDING:
-        apart = np.flatnonzero((ahead > limit))
+        apart = np.flatnonzero(ahead > limit)
         # each chain goes from behind one such gap to the next
         before = np.roll(apart, 1)
         total = np.concatenate([[0.0], np.cumsum(ahead)])
@@ -102,5 +105,10 @@ def _gap_shares(middles: NDArray[np.float64], period: float) -> NDArray[np.float
     around = np.stack([np.roll(ahead, -shift) for shift in range(1, reach + 1)])
     behind = np.median(around, axis=0)
     usual = np.maximum(before, behind)
-    ahead = np.where(ahead > GAP_LIMIT * usual + _ROUNDING, usual, ahead)
+    ahead = np.where(is_wedge(ahead, usual), usual, ahead)
     return np.asarray(0.5 * (ahead + np.roll(ahead, 1)))
+
+
+def is_wedge(gap: NDArray[np.float64], usual: NDArray[np.float64]) -> NDArray[np.bool_]:
+    """Whether nothing is known of gaps between angles, given the usual one there; all in radians."""
+    return np.asarray(gap > np.maximum(_WEDGE, _FAR_WIDER * usual))

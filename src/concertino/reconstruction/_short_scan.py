@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from concertino._errors import ParameterError
 
-from ._angles import GAP_LIMIT
+from ._angles import is_wedge
 from ._settings import ReconstructionSettings
 
 _TOLERANCE = np.deg2rad(1.0)  # of the fan that may be missing: less than what the edges fade over
@@ -87,7 +87,7 @@ def short_scan(
     places = np.unique(np.round(np.mod(angles, 2 * np.pi), 9))
     ahead = np.diff(places, append=places[0] + 2 * np.pi)
     widest, usual = int(np.argmax(ahead)), float(np.median(ahead))
-    if len(places) < 3 or ahead[widest] <= GAP_LIMIT * usual + 1e-9:
+    if len(places) < 3 or not is_wedge(ahead[widest], np.float64(usual)):
         return None
     arc = float(2 * np.pi - ahead[widest] + usual)
     start = float(places[(widest + 1) % len(places)] - usual / 2)
