@@ -15,7 +15,12 @@ from ._metrics import Metric, slice_metric
 from ._reconstructor import Reconstructor
 from ._reference import reference_slice
 from ._resolution import Resolution, fourier_correlation
-from ._result import AxisEstimate, OrthogonalPlanes, ReconstructionResult
+from ._result import (
+    AxisEstimate,
+    OrthogonalPlanes,
+    ReconstructionResult,
+    UncertainAxisWarning,
+)
 from ._scan import find_axis, find_parameter, reconstruct
 from ._search import ParameterEstimate
 from ._series import TomogramSeries
@@ -39,6 +44,7 @@ __all__ = [
     "Reconstructor",
     "Resolution",
     "TomogramSeries",
+    "UncertainAxisWarning",
     "axis_from_opposite",
     "axis_rows",
     "axis_tilt",
