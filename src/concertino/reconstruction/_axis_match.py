@@ -20,9 +20,7 @@ _APART = 8  # px; a likeness farther away is another answer
 _SURE = 0.1  # px; no answer is taken for more exact
 _JOINED = 6  # views, at most, on each side of the joint that are continued to it
 _STRAIGHT_PX = 8.0  # over which an edge may move among them
-_COARSE_PX = (
-    2.5  # step of an edge from one view to the next, from which on they are not continued well
-)
+_COARSE_PX = 2.0  # step of an edge between views, from which on they are not continued well
 
 
 def match_views(
