@@ -122,7 +122,7 @@ def peers_error(situation: Situation, lines: Array) -> float | None:
         return None
     try:
         if situation.turns == 0.5:
-            return float(peer.find_center_vo(lines, 3, WIDTH - 4)) - situation.center
+            return float(peer.find_center_vo(lines, 60, 196)) - situation.center
         return float(peer.find_center_360(lines, 10)[0]) - situation.center
     except Exception:
         return float("nan")

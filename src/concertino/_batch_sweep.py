@@ -42,7 +42,7 @@ def sweep_run(
     region: tuple[float, float, float],
     *,
     row: int | None = None,
-    metric: Metric = "negativity",
+    metric: Metric = "std",
     settings: ReconstructionSettings | None = None,
     directory: str | Path | None = None,
     progress: Progress | None = None,

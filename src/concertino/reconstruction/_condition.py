@@ -32,6 +32,8 @@ def conditioned(
     center
         Column of the rotation axis.
     """
+    from ._prepare import mend_transmission
+
     present = np.flatnonzero(rows.present)
     result = ProjectionRows(len(rows.present), wanted, rows.columns)
     data = np.zeros((len(rows.present), len(wanted), rows.columns), np.float32)
@@ -40,9 +42,12 @@ def conditioned(
     if settings.phase_method != "none":
         everything = np.arange(rows.row_count)
         bright = FlatField(flat_field.offset, flat_field.gain, flat_field.gain_after, False)
+        as_it_is = settings.updated(fix_nonfinite=False)
         for first in range(0, len(present), _AT_ONCE):
             some = present[first : first + _AT_ONCE]
-            frames = attenuation_rows(rows, some, bright, settings, everything)
+            frames = attenuation_rows(rows, some, bright, as_it_is, everything)
+            if settings.fix_nonfinite:  # what is not known must not count as opaque
+                mend_transmission(frames)
             lines = retrieve(frames, settings, settings.minimum_transmission, threads)
             data[some] = lines[:, wanted]
     else:

@@ -108,7 +108,7 @@ def find_parameter(
     *,
     parameter: str,
     region: Interval,
-    metric: Metric = "negativity",
+    metric: Metric = "std",
     darks: NDArray[np.generic] | None = None,
     flats: NDArray[np.generic] | None = None,
     settings: ReconstructionSettings | None = None,

@@ -310,11 +310,17 @@ class Slicing(ScanInput):
 
     def _bytes_held(self) -> int:
         """Memory for kept rows, treated ones and the result."""
-        columns = self.frame_shape[1]
+        columns, itemsize = self.frame_shape[1], self._rows.itemsize
         more = self._rows.row_count - len(self._layout.kept)
-        return self._layout.bytes(self.num_projections, columns) + (
-            2 * more * self.num_projections * columns
+        return self._layout.bytes(self.num_projections, columns, itemsize) + (
+            itemsize * more * self.num_projections * columns
         )
+
+    def _expect(self, dtype: np.dtype[np.generic]) -> None:
+        self._rows.expect(dtype)
+        held = self._bytes_held()
+        check_memory(held, self._budget, self._layout.slices, self.num_projections)
+        self._held = held
 
     def _needed_places(self) -> NDArray[np.int64]:
         """Places among the kept rows of those that the settings need."""
