@@ -208,3 +208,19 @@ def test_a_ball_in_a_laminography_keeps_the_share_of_directions_that_were_measur
     settings = ReconstructionSettings(center=47.5, axis_angle_x=pitch, region=(36, 60, 1))
     volume = reconstruct(lines, angles, settings=settings)
     assert _ball_found(volume, ball) == pytest.approx(MU * np.cos(pitch), rel=0.01)
+
+
+def test_pixels_without_light_are_told_and_mended(caplog: pytest.LogCaptureFixture) -> None:
+    """A flat one count brighter than its dark says nothing; a column in a hundred is like that."""
+    angles = np.arange(300) * np.pi / 300
+    lines = disc_lines(100, angles, 49.5, [(0.0, 0.0, 40.0, MU)])
+    flats, darks = np.full((1, 1, 100), 50100.0), np.full((1, 1, 100), 100.0)
+    flats[..., 33] = 101
+    counts = np.exp(-lines) * (flats - darks)[0] + darks[0]
+    counts[..., 33] = np.random.default_rng(0).integers(90, 110, 300)[:, None]
+    image = reconstruct(
+        counts, angles, darks=darks, flats=flats, settings=ReconstructionSettings(center=49.5)
+    )[0]
+    assert "1 % of the detector's pixels are unknown" in caplog.text
+    y, x = np.mgrid[:100, :100] - 49.5
+    assert image[np.hypot(x, y) < 36].mean() == pytest.approx(MU, rel=0.01)

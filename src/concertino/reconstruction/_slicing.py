@@ -17,6 +17,7 @@ from ._blocks import complete_blocks, corrections, goes_on, next_blocks
 from ._checks import (
     check_memory,
     checked_frame_shape,
+    look_at,
     memory_budget,
     usable_cores,
 )
@@ -240,6 +241,7 @@ class Slicing(ScanInput):
             axis = self.axis()
             volume = self._volume(axis.center_px, last=True)
             self._rest()
+            look_at(volume, self.slice_rows, self._field().gain, self.settings)
             return ReconstructionResult(
                 volume,
                 axis.center_px,
