@@ -10,6 +10,7 @@ from ._alignment import (
 )
 from ._axis_rows import axis_rows
 from ._backends import Backend, backends
+from ._geometry import GeometrySettings
 from ._grating import Contrasts, Fringes, PhaseStepping, grating_contrasts
 from ._metrics import Metric, slice_metric
 from ._reconstructor import Reconstructor
@@ -34,6 +35,7 @@ __all__ = [
     "Backend",
     "Contrasts",
     "Fringes",
+    "GeometrySettings",
     "ImageShift",
     "Metric",
     "OrthogonalPlanes",
