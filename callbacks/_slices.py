@@ -9,8 +9,8 @@ from concertino.documents import TomoBlock
 from concertino.reconstruction import AxisEstimate, ReconstructionResult, ReconstructionSettings
 
 
-def slice_rows(settings: ReconstructionSettings, height: int) -> tuple[int, ...]:
-    """Return the detector rows that become slices, in order.
+def slice_rows(settings: ReconstructionSettings, height: int) -> tuple[float, ...]:
+    """Return the detector rows that become slices, in order; in a general geometry also between rows.
 
     Parameters
     ----------
@@ -22,7 +22,8 @@ def slice_rows(settings: ReconstructionSettings, height: int) -> tuple[int, ...]
     if settings.slices is not None:
         return settings.slices
     if settings.region is not None:
-        return tuple(int(row) for row in np.arange(*settings.region))
+        rows = np.arange(*settings.region).tolist()
+        return tuple(rows) if settings.general else tuple(round(row) for row in rows)
     return tuple(range(height))
 
 

@@ -17,7 +17,7 @@ from concertino.reconstruction import (
 from concertino.storage import open_run
 
 Progress = Callable[[int, int], Any]
-Rows = tuple[int, ...]
+Rows = tuple[float, ...]
 
 # Slices are computed in groups; parts that hold whole groups give the bits of the whole.
 _GROUPS = (8, 4, 2)
@@ -69,7 +69,10 @@ def of_part(settings: ReconstructionSettings, rows: Rows) -> ReconstructionSetti
     """Return the settings of one part."""
     if settings.z_parameter is not None:
         return settings
-    return settings.updated(slices=rows, region=None)
+    if settings.general and settings.slices is None:
+        step = 1.0 if settings.region is None else settings.region[2]
+        return settings.updated(region=(rows[0], rows[-1] + step / 2, step))
+    return settings.updated(slices=tuple(int(row) for row in rows), region=None)
 
 
 def axis_of(
@@ -82,7 +85,8 @@ def axis_of(
             :1
         ]  # whatever becomes a slice, all rows are kept, and the axis is found from them
     else:
-        chosen = axis_rows(scan.num_projections, scan.frame_shape[1], rows)
+        whole = tuple(int(row) for row in rows)
+        chosen = axis_rows(scan.num_projections, scan.frame_shape[1], whole)
     # A few rows, 2**22 pixels at most: they need not fit with the slices, which are not computed.
     settings = of_part(settings, chosen).updated(memory_gib=None)
     reconstructor = scan.reconstructor(settings)

@@ -10,7 +10,12 @@ from concertino._batch_parts import Progress, counter
 from concertino._errors import ParameterError
 from concertino._scan_frames import ScanFrames
 from concertino.callbacks import axes_configuration, stored_processing_run
-from concertino.reconstruction import Metric, ParameterEstimate, ReconstructionSettings
+from concertino.reconstruction import (
+    GeometrySettings,
+    Metric,
+    ParameterEstimate,
+    ReconstructionSettings,
+)
 from concertino.storage import Run
 
 
@@ -42,7 +47,7 @@ def sweep_run(
     region: tuple[float, float, float],
     *,
     row: int | None = None,
-    metric: Metric = "negativity",
+    metric: Metric = "std",
     settings: ReconstructionSettings | None = None,
     directory: str | Path | None = None,
     progress: Progress | None = None,
@@ -97,7 +102,11 @@ def sweep_run(
     if not values.size:
         raise ParameterError(f"region: {region} holds no value; give from, to and step.")
     base = scan.with_known_axis(settings or ReconstructionSettings())
-    reconstructor = scan.reconstructor(base.updated(slices=(chosen,), region=None))
+    # a slice of another geometry lies across many rows
+    reconstructor = scan.reconstructor(
+        base.updated(slices=(chosen,), region=None),
+        all_rows=parameter in GeometrySettings.model_fields,
+    )
     scan.feed(reconstructor, counter(progress, scan.num_frames))
     estimate = reconstructor.find_parameter(parameter, region, metric)
     strip = reconstructor.sweep(parameter, values)

@@ -89,14 +89,17 @@ class ScanFrames:
         size = each if number > 1 and each else self.tomo.num_projections
         return slice(tomogram * size, (tomogram + 1) * size)
 
-    def reconstructor(self, settings: ReconstructionSettings) -> Reconstructor:
-        """Return a reconstructor made for the scan, without its frames."""
+    def reconstructor(
+        self, settings: ReconstructionSettings, *, all_rows: bool = False
+    ) -> Reconstructor:
+        """Return a reconstructor made for the scan, without its frames; it may keep all their rows."""
         chosen = self._chosen
         reconstructor = Reconstructor(
             settings,
             num_projections=chosen.stop - chosen.start,
             frame_shape=self.frame_shape,
             angles=self.tomo.angles_rad()[chosen],
+            keep_rows="all" if all_rows else "needed",
         )
         if self.angles.expected:
             reconstructor.set_angles(self.angles.all_rad()[chosen], self.angles.known[chosen])

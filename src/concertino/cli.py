@@ -238,7 +238,7 @@ def sweep(
     region: Annotated[str, typer.Option(help="Its values: FROM,TO,STEP, TO excluded.")],
     directory: Directory = DEFAULT_DIRECTORY,
     row: Annotated[int | None, typer.Option(help="Detector row; the middle one.")] = None,
-    metric: Annotated[str, typer.Option(help="What makes a slice good.")] = "negativity",
+    metric: Annotated[str, typer.Option(help="What makes a slice good.")] = "std",
     settings: SettingsFile = None,
     change: Changes = None,
     output: Output = None,

@@ -1,15 +1,17 @@
 """The rotation axis: exact on clean data, robust on noisy data, honest on data that cannot tell."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from concertino.reconstruction import find_axis
+from concertino.reconstruction import UncertainAxisWarning, find_axis, reconstruct
 from concertino.reconstruction._reference import reference_slice
 from concertino.simulation import Beam, BeamlineState, Detector, Twin, ellipsoid_foam
 
+from .analytic import disc_lines
 from .phantoms import ellipse_sinogram, inside
 
 COLUMNS, COUNT = 160, 240
@@ -150,3 +152,63 @@ def test_the_tooth_agrees_with_a_sweep_of_the_reference() -> None:
     assert found.center_px == pytest.approx(sharpest, abs=0.25)
     assert found.center_px == pytest.approx(296, abs=0.5)
     assert found.confidence > 0.9
+
+
+def _foam(
+    columns: int, angles: NDArray[np.float64], center: float, radius: float, seed: int
+) -> Any:
+    random = np.random.default_rng(seed)
+    strength = 0.5 / radius
+    discs = [(0.0, 0.0, radius, strength)]
+    for _ in range(200):
+        x, y = random.uniform(-0.7, 0.7, 2) * radius
+        discs.append((x, y, random.uniform(2, 7), random.choice([-1.0, 1.0]) * strength))
+    lines = disc_lines(columns, angles, center, discs, oversample=1)[:, 0].astype(float)
+    counts = random.poisson(np.exp(-lines) * 1e4) / 1e4
+    return -np.log(counts).astype(np.float32)[:, None]
+
+
+HALF_TURN, WHOLE_TURN = np.arange(400) * np.pi / 400, np.arange(800) * np.pi / 400
+
+
+@pytest.mark.parametrize("center", [128.0, 118.0, 101.3])
+@pytest.mark.parametrize("radius", [120, 140, 160, 220])
+def test_a_sample_wider_than_the_view_does_not_draw_the_axis(center: float, radius: float) -> None:
+    found = find_axis(_foam(256, HALF_TURN, center, radius, 1), HALF_TURN)
+    assert found.center_px == pytest.approx(center, abs=0.3) or found.confidence < 0.3
+    assert found.confidence > 0.5 or radius == 220
+
+
+def test_a_coarse_scan_of_a_sample_wider_than_the_view_is_not_sure() -> None:
+    angles = np.arange(100) * np.pi / 100
+    for seed in range(4):
+        found = find_axis(_foam(256, angles, 118.0, 160, seed), angles)
+        assert abs(found.center_px - 118) < 0.5 or found.confidence < 0.5
+
+
+@pytest.mark.parametrize("stripes", [0.05, 0.3])
+@pytest.mark.parametrize(("center", "radius"), [(118.4, 90), (25.0, 220)])
+def test_stripes_that_stand_still_do_not_draw_the_axis_of_a_turn(
+    stripes: float, center: float, radius: float
+) -> None:
+    for seed in range(2):
+        lines = _foam(256, WHOLE_TURN, center, radius, seed)
+        lines += np.random.default_rng(seed).normal(0, stripes, 256).astype(np.float32)
+        found = find_axis(lines, WHOLE_TURN)
+        assert found.center_px == pytest.approx(center, abs=0.3)
+        assert found.confidence > 0.9
+
+
+@pytest.mark.parametrize("stripes", [0.0, 0.05])
+@pytest.mark.parametrize("angles", [HALF_TURN, WHOLE_TURN], ids=["half", "whole"])
+def test_an_empty_field_has_no_axis(stripes: float, angles: NDArray[np.float64]) -> None:
+    for seed in range(3):
+        random = np.random.default_rng(seed)
+        lines = random.normal(0, 0.02, (len(angles), 1, 256)) + random.normal(0, stripes, 256)
+        assert find_axis(lines.astype(np.float32), angles).confidence < 0.3
+
+
+def test_a_slice_of_an_axis_that_nobody_knows_warns() -> None:
+    lines = np.random.default_rng(1).normal(0, 0.02, (400, 1, 64)).astype(np.float32)
+    with pytest.warns(UncertainAxisWarning, match=r"column .* confidence of 0\.0.*center=.*sweep"):
+        reconstruct(lines, HALF_TURN)

@@ -7,6 +7,7 @@ from numpy.typing import NDArray
 from concertino import ParameterError
 from concertino.reconstruction import ReconstructionSettings, Reconstructor, reconstruct
 
+from .analytic import ball_lines, disc_lines
 from .phantoms import blob_image, blob_sinogram, inside, rms
 
 COLUMNS, COUNT = 128, 200
@@ -49,6 +50,49 @@ def test_rings_fade_and_the_sample_stays(lines: NDArray[np.float64], method: str
     assert rms(calm - TRUTH, mask) < 0.5 * rms(ringed - TRUTH, mask)
     untouched = reconstruct(lines.astype(np.float32)[:, None], HALF, settings=settings)[0]
     assert rms(untouched - TRUTH, mask) < 0.25 * rms(TRUTH, mask)
+
+
+@pytest.mark.parametrize("method", ["normalisation", "fourier-wavelet", "sorting"])
+def test_a_clean_sample_keeps_its_mean(method: str) -> None:
+    """A disc off centre with bubbles: no method may take more than 2 % of its mean by default."""
+    random = np.random.default_rng(5)
+    discs = [(40.0, 20.0, 70.0, 0.02)]
+    for _ in range(60):
+        x, y = random.uniform(-0.6, 0.6, 2) * 70 + (40, 20)
+        discs.append((x, y, random.uniform(3, 8), -0.01))
+    angles = np.arange(400) * np.pi / 400
+    clean = disc_lines(256, angles, 127.5, discs)
+    settings = ReconstructionSettings(center=127.5)
+    plain = reconstruct(clean, angles, settings=settings)[0]
+    calm = reconstruct(clean, angles, settings=settings.updated(stripe_removal=method))[0]
+    y, x = np.mgrid[:256, :256] - 127.5
+    sample = np.hypot(x - 40, -y - 20) < 68
+    assert calm[sample].mean() == pytest.approx(plain[sample].mean(), rel=0.02)
+
+
+@pytest.mark.parametrize("spoilt", ["slit", "dead row", "nothing"])
+def test_what_is_not_known_is_not_opaque_to_phase_retrieval(spoilt: str) -> None:
+    angles = np.arange(60) * np.pi / 60
+    lines = ball_lines((40, 64), angles, [(8.0, -4.0, 0.5, 6.0, 0.02)])
+    settings = ReconstructionSettings(
+        center=31.5, phase_method="tie", energy_kev=20, propagation_distance_mm=50, pixel_size_um=1,
+        slices=(20,),
+    )  # fmt: skip
+    lit = np.ones((40, 64))
+    if spoilt == "slit":
+        lit[:10] = 0
+    elif spoilt == "dead row":
+        lit[12] = 0
+    counts, flats = np.exp(-lines) * lit * 5e4 + 100, lit[None] * 5e4 + 100
+    darks = np.full((1, 40, 64), 100.0)
+    if spoilt == "nothing":
+        counts[7] = np.nan
+    y, x = np.mgrid[:64, :64] - 31.5
+    empty = (np.hypot(x - 8, -y + 4) > 14) & (np.hypot(x, y) < 30)
+    image = reconstruct(
+        counts.astype(np.float32), angles, darks=darks, flats=flats, settings=settings
+    )
+    assert abs(image[0][empty].mean()) < 0.01 * 0.02
 
 
 def test_stripes_go_with_lost_and_late_projections(lines: NDArray[np.float64]) -> None:

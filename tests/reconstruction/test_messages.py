@@ -62,6 +62,29 @@ CASES: dict[str, tuple[Callable[[], object], type[Exception], str]] = {
         "row 2 is asked for, but the frames have rows 0 to 1",
     ),
     "one projection": (lambda: _job(num_projections=1), ParameterError, "at least 2 projections"),
+    "degrees": (
+        lambda: _job(num_projections=181, angles=np.arange(181)),
+        ParameterError,
+        "go from 0 to 180 in even steps, which looks like degrees; give radians",
+    ),
+    "degrees, end excluded": (
+        lambda: find_axis(np.ones((90, 1, 16), np.float32), np.arange(90) * 4.0),
+        ParameterError,
+        "go from 0 to 356 in even steps, which looks like degrees",
+    ),
+    "eV": (
+        _settings(energy_kev=20000),
+        ParameterError,
+        "energy_kev: 20000 keV is no energy of X-ray imaging; if it was meant in eV, give 20",
+    ),
+    "wide pixels": (
+        lambda: _job(
+            num_projections=400, frame_shape=(200, 512),
+            settings=ReconstructionSettings(memory_gib=0.09, center=255.5),
+        ).add_projections(np.ones((2, 200, 512), np.float32), 0),
+        ReconstructionError,
+        "slices of 400 projections need",
+    ),
     "nan angle": (
         lambda: _job(angles=[0, 1, np.nan, 3, 4, 5, 6, 7]),
         ParameterError,

@@ -38,7 +38,7 @@ def test_a_sweep_gives_one_slice_for_each_value(lines: NDArray[np.float32]) -> N
     np.testing.assert_array_equal(strip[2], alone[0])
 
 
-@pytest.mark.parametrize("metric", ["tenengrad", "sag", "negativity", "entropy"])
+@pytest.mark.parametrize("metric", ["std", "tenengrad", "sag", "negativity", "entropy"])
 def test_the_axis_by_the_sharpest_slice(lines: NDArray[np.float32], metric: Metric) -> None:
     found = find_parameter(
         lines, ANGLES, parameter="center", region=(56.0, 65.0, 1.0), metric=metric
@@ -47,6 +47,22 @@ def test_the_axis_by_the_sharpest_slice(lines: NDArray[np.float32], metric: Metr
     assert found.confidence > 0.7
     assert len(found.values) == len(found.metrics) > 9
     assert (np.diff(found.values) > 0).all()
+
+
+@pytest.mark.parametrize("turns", [0.5, 1.0])
+def test_the_axis_of_half_and_full_turns_by_default(turns: float) -> None:
+    angles = np.arange(int(2 * turns * COUNT)) * np.pi / COUNT
+    true = ellipse_sinogram(COLUMNS, angles, CENTER, 50.0)
+    lines = (true + np.random.default_rng(1).normal(0, 2, true.shape)).astype(np.float32)[:, None]
+    found = find_parameter(lines, angles, parameter="center", region=(55.0, 66.0, 1.0))
+    assert found.value == pytest.approx(CENTER, abs=0.2)
+    assert found.confidence > 0.3
+
+
+def test_a_best_value_at_the_edge_is_not_in_the_region(lines: NDArray[np.float32]) -> None:
+    words = "center: of the values 62 to 70 the last one, 62,.*not in the region. Move the region"
+    with pytest.raises(ReconstructionError, match=words):
+        find_parameter(lines, ANGLES, parameter="center", region=(62.0, 71.0, 1.0))
 
 
 def test_noise_has_no_best_value() -> None:

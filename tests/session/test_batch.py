@@ -279,6 +279,26 @@ def test_sweeping_the_tooth_finds_its_axis(
         assert image.size[::-1] == stored.frames("slices").shape[1:]
 
 
+@pytest.mark.parametrize("parameter", ["axis_angle_y", "axis_angle_x", "detector_angle_y"])
+def test_a_sweep_of_the_geometry_finds_that_the_twin_is_upright(
+    run: Run, parameter: str, tmp_path: Path
+) -> None:
+    found = sweep_run(run, parameter, (-0.02, 0.03, 0.01), directory=tmp_path)
+    assert found.estimate.value == pytest.approx(0, abs=1e-3)
+
+
+def test_heights_between_rows_lie_between_those_of_the_rows(run: Run, tmp_path: Path) -> None:
+    settings = ReconstructionSettings(center=31.5, axis_angle_y=1e-6, region=(5.5, 12.5, 0.5))
+    result = reconstruct_run(run, settings, directory=tmp_path)
+    assert result.rows == tuple(np.arange(5.5, 12.5, 0.5))
+    halves = open_run(result.directory).frames("slices").read()
+    whole = reconstruct_run(run, settings.updated(region=(6.0, 13.0, 1.0)), directory=tmp_path)
+    rows = open_run(whole.directory).frames("slices").read()
+    np.testing.assert_allclose(halves[1::2], rows, atol=1e-5)
+    # between two rows the back projection is linear
+    np.testing.assert_allclose(halves[2::2], (rows[:-1] + rows[1:]) / 2, atol=1e-4)
+
+
 def test_a_sweep_refuses_in_a_sentence(run: Run) -> None:
     with pytest.raises(ParameterError, match="the rows 0 to 23"):
         sweep_run(run, "center", (30, 33, 1), row=24)

@@ -10,12 +10,18 @@ from ._alignment import (
 )
 from ._axis_rows import axis_rows
 from ._backends import Backend, backends
+from ._geometry import GeometrySettings
 from ._grating import Contrasts, Fringes, PhaseStepping, grating_contrasts
 from ._metrics import Metric, slice_metric
 from ._reconstructor import Reconstructor
 from ._reference import reference_slice
 from ._resolution import Resolution, fourier_correlation
-from ._result import AxisEstimate, OrthogonalPlanes, ReconstructionResult
+from ._result import (
+    AxisEstimate,
+    OrthogonalPlanes,
+    ReconstructionResult,
+    UncertainAxisWarning,
+)
 from ._scan import find_axis, find_parameter, reconstruct
 from ._search import ParameterEstimate
 from ._series import TomogramSeries
@@ -29,6 +35,7 @@ __all__ = [
     "Backend",
     "Contrasts",
     "Fringes",
+    "GeometrySettings",
     "ImageShift",
     "Metric",
     "OrthogonalPlanes",
@@ -39,6 +46,7 @@ __all__ = [
     "Reconstructor",
     "Resolution",
     "TomogramSeries",
+    "UncertainAxisWarning",
     "axis_from_opposite",
     "axis_rows",
     "axis_tilt",

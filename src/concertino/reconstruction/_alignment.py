@@ -90,7 +90,7 @@ def axis_from_opposite(first: NDArray[np.floating], second: NDArray[np.floating]
     ParameterError
         They are not two images of one shape.
     """
-    from ._axis import opposite_views
+    from ._axis_match import match_views
 
     one, other = np.asarray(first, np.float32), np.asarray(second, np.float32)
     if one.ndim != 2 or one.shape != other.shape:
@@ -98,7 +98,7 @@ def axis_from_opposite(first: NDArray[np.floating], second: NDArray[np.floating]
             f"first, second: arrays of shape {one.shape} and {other.shape} were given; give two "
             "images (row, column) of one shape."
         )
-    found = opposite_views(one[None], other[None])
+    found = match_views(one[None], other[None], 1.0, "opposite views")
     return AxisEstimate(found.center_px, found.confidence, "two projections half a turn apart")
 
 

@@ -15,18 +15,23 @@ N. T. Vo, M. Drakopoulos, R. C. Atwood and C. Reinhard, Reliable method for calc
 of rotation in parallel-beam tomography, doi:10.1364/OE.22.019078
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import scipy.fft
 import scipy.ndimage
 from numpy.typing import NDArray
 
+from ._axis_match import match_full_turn, match_joint, vertex
 from ._result import AxisEstimate
 
 _LOWEST_FREQUENCY = 2  # below, a drift of the beam outweighs the sample
 _MARGIN = 2  # harmonics that leak over the border because the turn is sampled
 _FINENESS = 8  # places tried per half pixel
+_NOTHING = 0.04  # of the strongest attenuation, below which a projection ends at nothing
+_DISAGREE_PX = 0.75
+_STRIPE_PX = 2.0  # standard deviation
+_MANY_STRIPES = 0.06  # of the strongest attenuation: they halve the confidence
 _WIDEST_GAP = 4.0  # usual steps between angles that may be interpolated over
 
 
@@ -65,7 +70,7 @@ class MirrorEvidence:
         energy = scipy.fft.ifft(padded).real[: 2 * self.columns * _FINENESS] * size
         energy = energy[: (self.columns - 1) * 2 * _FINENESS + 1]
         best = int(np.argmin(energy))
-        place = best + (_vertex(energy[best - 1 : best + 2]) if 0 < best < len(energy) - 1 else 0.0)
+        place = best + (vertex(energy[best - 1 : best + 2]) if 0 < best < len(energy) - 1 else 0.0)
         explained = -2.0 * float(energy[best]) / self.total
         return AxisEstimate(place / (2 * _FINENESS), float(np.clip(explained, 0.0, 1.0)), method)
 
@@ -133,43 +138,6 @@ def mirror_evidence(sinogram: NDArray[np.float32], radius: float | None = None) 
     )
 
 
-def opposite_views(first: NDArray[np.float32], second: NDArray[np.float32]) -> AxisEstimate:
-    """Axis from a full turn: each projection against the one from behind, where both see.
-
-    Nothing is assumed about what lies outside of the view, so the axis may be near an edge.
-
-    Parameters
-    ----------
-    first, second
-        float32, (angle, row, column): the same angles, half a turn apart.
-    """
-    columns = first.shape[2]
-    one, other = (_edges(part).reshape(-1, columns - 1) for part in (first, second[:, :, ::-1]))
-    width = 2 * columns
-    matched = scipy.fft.irfft(
-        (scipy.fft.rfft(one, width) * np.conj(scipy.fft.rfft(other, width))).sum(axis=0), width
-    )
-    sums = [np.concatenate([[0.0], np.cumsum((part**2).sum(axis=0))]) for part in (one, other)]
-    shifts = np.arange(-(columns - 2), columns - 1)
-    size = columns - 1
-    low, high = np.maximum(shifts, 0), size + np.minimum(shifts, 0)
-    energy = (sums[0][high] - sums[0][low]) * (sums[1][high - shifts] - sums[1][low - shifts])
-    wide = size - np.abs(shifts) >= max(8, columns // 16)
-    usable = wide & (energy > 1e-6 * energy.max())
-    likeness = np.where(usable, matched[shifts] / np.sqrt(np.maximum(energy, 1e-300)), -1.0)
-    best = int(np.argmax(likeness))
-    bend = _vertex(-likeness[best - 1 : best + 2]) if 0 < best < len(shifts) - 1 else 0.0
-    center = (float(shifts[best]) + bend + columns - 1) / 2
-    confidence = float(np.clip(likeness[best], 0.0, 1.0))
-    return AxisEstimate(center, confidence, "opposite views of a full turn")
-
-
-def _edges(part: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Smoothed differences of neighbouring columns: a constant must not match anything."""
-    kernel = np.array([1.0, 4.0, 6.0, 4.0, 1.0], dtype=np.float32) / 16
-    return np.diff(scipy.ndimage.convolve1d(part, kernel, axis=2, mode="nearest"), axis=2)
-
-
 def _levelled(sinogram: NDArray[np.float32]) -> NDArray[np.float32]:
     """Subtract the line through both ends of each projection.
 
@@ -184,6 +152,19 @@ def _levelled(sinogram: NDArray[np.float32]) -> NDArray[np.float32]:
     return np.asarray(sinogram - left * (1.0 - share) - right * share, dtype=np.float32)
 
 
+def _stripes(views: NDArray[np.float32]) -> float:
+    """How strong is what is sharp and the same at all angles: stripes of the detector, hardly any sample.
+
+    Returns
+    -------
+    float
+        Its standard deviation, as a share of the strongest attenuation.
+    """
+    always = views.mean(axis=0, dtype=np.float64)
+    sharp = always - scipy.ndimage.gaussian_filter1d(always, _STRIPE_PX, axis=-1, mode="nearest")
+    return float(sharp.std() / max(np.percentile(np.abs(views), 99), 1e-30))
+
+
 def _signal_share(spectra: NDArray[np.complexfloating]) -> NDArray[np.float64]:
     """Share of each frequency's power that stands above the noise."""
     squares = spectra.real**2 + spectra.imag**2
@@ -192,11 +173,13 @@ def _signal_share(spectra: NDArray[np.complexfloating]) -> NDArray[np.float64]:
     return np.asarray(np.clip(1.0 - noise / np.maximum(power, 1e-300), 0.0, 1.0))
 
 
-def _vertex(values: NDArray[np.floating]) -> float:
-    """Offset of a parabola's lowest point through three values."""
-    left, middle, right = (float(value) for value in values)
-    curve = left - 2.0 * middle + right
-    return 0.0 if curve <= 0 else float(np.clip(0.5 * (left - right) / curve, -0.5, 0.5))
+def _overflows(sinograms: NDArray[np.floating]) -> bool:
+    """Whether the sample is wider than the view: projections do not end at nothing."""
+    end = max(1, sinograms.shape[2] // 64)
+    ends = np.stack([sinograms[..., :end].mean(axis=-1), sinograms[..., -end:].mean(axis=-1)])
+    parts = np.array_split(ends, min(16, len(sinograms)), axis=1)  # noise must not count
+    level = np.percentile([part.mean(axis=1).max() for part in parts], 90)
+    return bool(level > _NOTHING * np.percentile(np.abs(sinograms), 99))
 
 
 def estimate_axis(sinograms: NDArray[np.floating], angles: NDArray[np.float64]) -> AxisEstimate:
@@ -237,16 +220,35 @@ def estimate_axis(sinograms: NDArray[np.floating], angles: NDArray[np.float64]) 
             )
             for indices, places in turns
         ]
-        return opposite_views(views[0], views[1])
-    parts = [
-        _resampled(sinograms[indices, row], places)
-        for indices, places in turns
-        for row in range(sinograms.shape[1])
-    ]
+        return match_full_turn(views[0], views[1])
+    indices, places = turns[0]
+    views = np.stack(
+        [_resampled(sinograms[indices, row], places) for row in range(sinograms.shape[1])], axis=1
+    )
+    return _of_half_turn(views)
+
+
+def _of_half_turn(views: NDArray[np.float32]) -> AxisEstimate:
+    """Find the axis in half a turn, (angle, row, column), of equal steps, its end excluded."""
+    doubt = 1 + (_stripes(views) / _MANY_STRIPES) ** 2
+    joint = match_joint(views)
+    joint = replace(joint, confidence=joint.confidence / doubt)
+    columns, parts = views.shape[2], [views[:, row] for row in range(views.shape[1])]
     empty = MirrorEvidence(columns, np.zeros(1, np.complex128), 0.0)
     plain = sum((mirror_evidence(part) for part in parts), empty)
     levelled = sum((mirror_evidence(_levelled(part)) for part in parts), empty)
-    return max(plain.axis(), levelled.axis(), key=lambda found: found.confidence)
+    found = max(plain.axis(), levelled.axis(), key=lambda found: found.confidence)
+    found = replace(found, confidence=found.confidence / doubt)
+    overflows = _overflows(views)
+    apart = abs(joint.center_px - found.center_px)
+    if joint.confidence >= (0.5 if overflows else 0.9) and (overflows or apart > _DISAGREE_PX):
+        return joint
+    if overflows:  # what lies beyond the view speaks for its middle
+        unsure = min(found.confidence, 0.29)
+        return AxisEstimate(
+            found.center_px, unsure, f"{found.method}, of a sample that is wider than the view"
+        )
+    return found
 
 
 def estimate_tilt(

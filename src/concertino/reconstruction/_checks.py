@@ -1,7 +1,9 @@
 """Refusals before anything is computed, each saying what to do."""
 
+import logging
 import math
 import os
+from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -10,6 +12,8 @@ from concertino._errors import ParameterError, ReconstructionError
 
 from ._geometry import DESCRIBED_BY
 from ._settings import Interval, ReconstructionSettings, positions
+
+LOG = logging.getLogger("concertino.reconstruction")
 
 
 def checked_angles(
@@ -31,7 +35,23 @@ def checked_angles(
             f"angle {int(bad[0])} is {values[bad[0]]} ({len(bad)} of {count} are not finite); "
             "give every projection's angle in radians"
         )
+    _refuse_degrees(values)
     return values + offset
+
+
+def _refuse_degrees(values: NDArray[np.float64]) -> None:
+    """Refuse even steps over 180 or 360, which nobody turns to by accident, in radians."""
+    span, count = float(np.ptp(values)), len(values)
+    if count < 8 or not np.allclose(np.diff(np.sort(values)), span / (count - 1), rtol=1e-3):
+        return
+    for whole in (180.0, 360.0):
+        if np.isclose(span, whole, rtol=1e-4) or np.isclose(
+            span * count / (count - 1), whole, rtol=1e-4
+        ):
+            raise ParameterError(
+                f"angles: they go from {values.min():g} to {values.max():g} in even steps, which looks like "
+                "degrees; give radians, such as np.deg2rad(angles)"
+            )
 
 
 def checked_frame_shape(frame_shape: tuple[int, int]) -> tuple[int, int]:
@@ -139,4 +159,48 @@ def check_memory(needed: int, budget: int, rows: int, count: int) -> None:
             f"{budget / 2**30:.3g} GiB are allowed; "
             f"take about {max(1, math.floor(rows * budget / needed))} slices at a time, "
             "or raise `memory_gib`"
+        )
+
+
+def look_at(
+    volume: NDArray[np.float32],
+    rows: Sequence[float],
+    gain: NDArray[np.float32],
+    settings: ReconstructionSettings,
+) -> None:
+    """Look at a result before it is handed over, and say what share of the detector told nothing.
+
+    Parameters
+    ----------
+    volume
+        float32, (slice, y, x).
+    rows
+        Detector row of each slice.
+    gain
+        float32, (row, column): NaN where a pixel tells nothing.
+    settings
+        Whether what is not finite should have been mended.
+
+    Raises
+    ------
+    ReconstructionError
+        A slice has values that are no numbers, though they were to be mended.
+    """
+    dead = float(np.mean(np.isnan(gain)))
+    if dead > 0:
+        LOG.warning(
+            "%.2g %% of the detector's pixels are unknown, as their flats are not brighter than their darks; "
+            "their neighbours stand in for them",
+            100 * dead,
+        )
+    if not settings.fix_nonfinite:
+        return
+    with np.errstate(over="ignore", invalid="ignore"):
+        wrong = np.flatnonzero(~np.isfinite(volume.sum(axis=(1, 2), dtype=np.float64)))
+    if len(wrong):
+        share = float(np.mean(~np.isfinite(volume[wrong[0]])))
+        raise ReconstructionError(
+            f"{len(wrong)} of {len(volume)} slices have values that are no numbers, the first of row "
+            f"{rows[int(wrong[0])]:g} in {100 * share:.3g} % of its pixels. Look at the projections, "
+            "darks and flats."
         )

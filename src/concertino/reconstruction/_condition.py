@@ -32,6 +32,8 @@ def conditioned(
     center
         Column of the rotation axis.
     """
+    from ._prepare import mend_transmission
+
     present = np.flatnonzero(rows.present)
     result = ProjectionRows(len(rows.present), wanted, rows.columns)
     data = np.zeros((len(rows.present), len(wanted), rows.columns), np.float32)
@@ -40,9 +42,12 @@ def conditioned(
     if settings.phase_method != "none":
         everything = np.arange(rows.row_count)
         bright = FlatField(flat_field.offset, flat_field.gain, flat_field.gain_after, False)
+        as_it_is = settings.updated(fix_nonfinite=False)
         for first in range(0, len(present), _AT_ONCE):
             some = present[first : first + _AT_ONCE]
-            frames = attenuation_rows(rows, some, bright, settings, everything)
+            frames = attenuation_rows(rows, some, bright, as_it_is, everything)
+            if settings.fix_nonfinite:  # what is not known must not count as opaque
+                mend_transmission(frames)
             lines = retrieve(frames, settings, settings.minimum_transmission, threads)
             data[some] = lines[:, wanted]
     else:
@@ -63,7 +68,8 @@ def half_acquisition_weights(columns: int, center: float) -> NDArray[np.float32]
     """Share of each column in a full turn whose axis is near an edge.
 
     What lies nearer to the axis than the near edge is seen twice, from both sides; the two views fade
-    into one another and add up to 2. Beyond, what is seen once counts double.
+    into one another and add up to 2, and nothing is left of a view at its edge. Beyond, what is seen
+    once counts double. The fading has no kink, of which the ramp filter would make a ring.
 
     Parameters
     ----------
@@ -81,4 +87,5 @@ def half_acquisition_weights(columns: int, center: float) -> NDArray[np.float32]
     if center > (columns - 1) / 2:
         to_far_side = -to_far_side
     overlap = min(center, columns - 1 - center) + 0.5
-    return np.asarray(np.clip(1.0 + to_far_side / overlap, 0.0, 2.0), dtype=np.float32)
+    t = np.clip(0.5 + to_far_side / (2 * overlap), 0.0, 1.0)
+    return np.asarray(2 * t**4 * (35 - 84 * t + 70 * t**2 - 20 * t**3), dtype=np.float32)

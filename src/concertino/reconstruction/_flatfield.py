@@ -8,6 +8,8 @@ from concertino._errors import ReconstructionError
 from ._correct import FlatField
 from ._settings import Combination, ReconstructionSettings
 
+_DEAD = 1e-3  # of the usual light, below which a pixel tells nothing
+
 
 class FrameMean:
     """Average, median or first of the frames added, on the wanted rows only.
@@ -142,7 +144,8 @@ def correction(
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     """Offset and gain with which transmission is (counts - offset) * gain.
 
-    Pixels where the flat is not brighter than the dark get a NaN gain: their values are unknown.
+    Pixels where the flat is hardly brighter than the dark (a thousandth of what is usual) get a NaN gain:
+    their values are unknown.
 
     Parameters
     ----------
@@ -174,5 +177,5 @@ def correction(
             "or set absorptivity=False and give none"
         )
     with np.errstate(divide="ignore", invalid="ignore"):
-        gain = np.where(light > 0, 1.0 / light, np.nan)
+        gain = np.where(light > _DEAD * np.median(light[light > 0]), 1.0 / light, np.nan)
     return offset.astype(np.float32), gain.astype(np.float32)

@@ -37,7 +37,9 @@ class GeometrySettings(BaseModel):
     detector_distance: float = Field(0.0, description="From rotation axis to detector.")
     detector_x: Varying = Field(0.0, description="Detector to the right of its place.")
     detector_z: Varying = Field(
-        0.0, description="Detector above its place; helical scans: minus the sample's height."
+        0.0,
+        description="Detector above its place; helical scans: minus the sample's height, and "
+        "`source_z` the same in a cone beam.",
     )
     detector_angle_x: Varying = Field(0.0, description="Detector turned about x (pitch).")
     detector_angle_y: Varying = Field(0.0, description="Detector turned about the beam (roll).")
@@ -56,6 +58,16 @@ class GeometrySettings(BaseModel):
         """Whether slices need more than their own detector row."""
         defaults = type(self).model_fields
         return any(getattr(self, name) != defaults[name].default for name in DESCRIBED_BY)
+
+    @property
+    def opposite_views_differ(self) -> bool:
+        """Whether a view half a turn later is more than this one's mirror image."""
+        return self.source_distance is not None or bool(np.any(np.asarray(self.axis_angle_x)))
+
+    @property
+    def helical(self) -> bool:
+        """Whether the sample rises while it turns, so that each height is seen by some projections."""
+        return any(np.ptp(np.asarray(at)) > 0 for at in (self.source_z, self.detector_z))
 
 
 def turn(about: str, angle: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -45,10 +45,10 @@ class Layout:
         """Number of slices."""
         return len(self.sliced) if self.heights is None else len(self.heights)
 
-    def bytes(self, projections: int, columns: int) -> int:
-        """Memory for the kept rows, the conditioned ones and the result."""
+    def bytes(self, projections: int, columns: int, itemsize: int = 2) -> int:
+        """Memory for the kept rows, of so many bytes a pixel, the conditioned ones and the result."""
         pixels = len(positions(self.x)) * len(positions(self.y))
-        rows = len(self.kept) * 2 + (len(self.sliced) * 4 if self.conditioned else 0)
+        rows = len(self.kept) * itemsize + (len(self.sliced) * 4 if self.conditioned else 0)
         volume = pixels * 4 * self.slices
         return projections * columns * rows + volume
 

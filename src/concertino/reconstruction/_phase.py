@@ -15,11 +15,13 @@ from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, Field, field_validator
 
 from concertino._errors import ParameterError
 
 KEV_UM = 1.2398419843320026e-3  # Planck's constant times the speed of light
+
+_HIGHEST_KEV = 1000.0
 
 PhaseMethod = Literal["none", "tie", "ctf", "qp", "qp2"]
 
@@ -46,6 +48,15 @@ class PhaseSettings(BaseModel):
     delta: float | None = Field(
         None, gt=0, description="Refractive decrement: 'ctf', 'qp' and 'qp2' then give its share."
     )
+
+    @field_validator("energy_kev")
+    @classmethod
+    def _is_in_kev(cls, energy: float | None) -> float | None:
+        if energy is not None and energy > _HIGHEST_KEV:
+            raise ValueError(
+                f"{energy:g} keV is no energy of X-ray imaging; if it was meant in eV, give {energy / 1e3:g}"
+            )
+        return energy
 
     def phase_parameters_missing(self) -> list[str]:
         """Names of settings that the method needs and that are not given."""

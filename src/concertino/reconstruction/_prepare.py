@@ -64,6 +64,35 @@ def _mend(line):  # type: ignore[no-untyped-def]
 
 
 @njit(nogil=True, cache=True, error_model="numpy")
+def mend_transmission(frames):  # type: ignore[no-untyped-def]
+    """Replace what is not finite in (frame, row, column): along rows, then whole rows by the nearest ones.
+
+    A frame of which nothing is known becomes 1, as if nothing had been in the beam.
+    """
+    rows = frames.shape[1]
+    for frame in frames:
+        known = np.zeros(rows, np.bool_)
+        for row in range(rows):
+            finite = np.isfinite(frame[row])
+            known[row] = finite.any()
+            if known[row] and not finite.all():
+                _mend(frame[row])
+        if not known.any():
+            frame[:] = np.float32(1.0)
+            continue
+        for row in range(rows):
+            if known[row]:
+                continue
+            apart = 1
+            while not (
+                (row >= apart and known[row - apart]) or (row + apart < rows and known[row + apart])
+            ):
+                apart += 1
+            nearest = row - apart if row >= apart and known[row - apart] else row + apart
+            frame[row] = frame[nearest]
+
+
+@njit(nogil=True, cache=True, error_model="numpy")
 def _log(value):  # type: ignore[no-untyped-def]
     """Natural logarithm of a positive float32, written so that it vectorises.
 

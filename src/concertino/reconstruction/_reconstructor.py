@@ -152,7 +152,7 @@ class Reconstructor(Slicing):
             return np.stack([self._slice_with({parameter: value}) for value in values])
 
     def find_parameter(
-        self, parameter: str, region: Interval, metric: Metric = "negativity", **how: Any
+        self, parameter: str, region: Interval, metric: Metric = "std", **how: Any
     ) -> ParameterEstimate:
         """Find the value of a setting that makes the best slice.
 
@@ -169,12 +169,12 @@ class Reconstructor(Slicing):
             place's surroundings are tried with a quarter of the step.
         """
         with self._lock:
-            return search(self._slice_with, parameter, region, metric, **how)
+            return self._judged(search(self._slice_with, parameter, region, metric, **how), {})
 
     def find_parameters(
         self,
         regions: Mapping[str, Interval],
-        metric: Metric = "negativity",
+        metric: Metric = "std",
         *,
         iterations: int = 2,
         together: bool = False,
@@ -214,13 +214,23 @@ class Reconstructor(Slicing):
                     if together:
                         found[name] = replace(found[name], value=best[name])
                     best[name] = found[name].value
-            return found
+            return {name: self._judged(one, best) for name, one in found.items()}
 
-    def _slice_with(self, changes: Mapping[str, float]) -> NDArray[np.float32]:
+    def _judged(self, found: ParameterEstimate, others: Mapping[str, float]) -> ParameterEstimate:
+        """Trust an estimate as far as slices of the odd and of the even projections show the same."""
+        changes = {**others, found.parameter: found.value}
+        odd, even = (self._slice_with(changes, (part, 2)).ravel() for part in (0, 1))
+        alike = float(np.corrcoef(odd, even)[0, 1]) if odd.std() > 0 < even.std() else 0.0
+        whole = max(0.0, 2 * alike / (1 + alike))  # of all projections (Spearman and Brown)
+        return replace(found, confidence=found.confidence * whole)
+
+    def _slice_with(
+        self, changes: Mapping[str, float], every: tuple[int, int] = (0, 1)
+    ) -> NDArray[np.float32]:
         base = self.settings.updated(z_parameter=None, region=None, slices=self._first_row())
         if base.center is None and "center" not in changes:
             changes = {**changes, "center": self.axis().center_px}
-        other = self._like_this(base.updated(**changes))
+        other = self._like_this(base.updated(**changes), every)
         one: NDArray[np.float32] = other._volume(other.axis().center_px, last=True)[0]
         return one
 
@@ -249,7 +259,7 @@ class Reconstructor(Slicing):
         self._check_possible(settings, other.rows)
         kept = {row: place for place, row in enumerate(self.rows)}
         places = np.array([kept[row] for row in other.rows])
-        other._scan_angles = self._scan_angles.like(settings.overall_angle)
+        other._scan_angles = self._scan_angles.like(settings.overall_angle, settings.angular_period)
         other._rows = self._rows.subset(places)
         other._rows.arrived &= np.arange(self.num_projections) % every[1] == every[0]
         other._rows.settle()
@@ -294,6 +304,6 @@ class Reconstructor(Slicing):
             self._layout = before
             raise
         self.settings, self._held = settings, held
-        self._scan_angles.turn_by(settings.overall_angle)
+        self._scan_angles.turn_by(settings.overall_angle, settings.angular_period)
         self._engine = self._planes = None
         self._axis.forget()

@@ -9,6 +9,10 @@ from ._resolution import Resolution
 from ._settings import ReconstructionSettings
 
 
+class UncertainAxisWarning(UserWarning):
+    """The rotation axis that slices were made with was found, but not surely."""
+
+
 @dataclass(frozen=True)
 class AxisEstimate:
     """Where the rotation axis is, and how sure that is.

@@ -119,6 +119,7 @@ class ProjectionRows:
         self.data: NDArray[np.generic] | None = None
         self.frame_dtype: np.dtype[np.generic] | None = None
         self.replaced = 0
+        self.itemsize = 2  # bytes a pixel; cameras count in 16 bit until they say otherwise
         self._lent = False  # the data is somebody else's
 
     @property
@@ -130,6 +131,10 @@ class ProjectionRows:
     def row_count(self) -> int:
         """Number of rows that are kept of each frame."""
         return len(self._rows)
+
+    def expect(self, dtype: np.dtype[np.generic]) -> None:
+        """Know the type of the frames that are about to come."""
+        self.itemsize = kept_dtype(dtype).itemsize
 
     @property
     def counts(self) -> bool:

@@ -1,5 +1,7 @@
 """Whole scans that are in memory."""
 
+import warnings
+
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
@@ -7,9 +9,11 @@ from concertino._errors import ReconstructionError
 
 from ._metrics import Metric
 from ._reconstructor import Reconstructor
-from ._result import AxisEstimate
+from ._result import AxisEstimate, UncertainAxisWarning
 from ._search import ParameterEstimate
 from ._settings import Interval, ReconstructionSettings
+
+_UNSURE = 0.3  # confidence below which it is said
 
 
 def reconstruct(
@@ -46,6 +50,11 @@ def reconstruct(
     ParameterError, ReconstructionError
         As `Reconstructor`.
 
+    Warns
+    -----
+    UncertainAxisWarning
+        The rotation axis was looked for, and it is not sure where it is: the confidence is below 0.3.
+
     Examples
     --------
     >>> import numpy as np
@@ -53,7 +62,16 @@ def reconstruct(
     (1, 64, 64)
     """
     chosen = settings or ReconstructionSettings()
-    return _fed(projections, angles, darks, flats, chosen).finish().volume
+    result = _fed(projections, angles, darks, flats, chosen).finish()
+    if result.confidence < _UNSURE:
+        warnings.warn(
+            f"The rotation axis was taken at column {result.center_px:.2f}, with a confidence of "
+            f"{result.confidence:.2f} only. Give the column where you know it as center=, or look for it "
+            "with a sweep over center, or with find_axis and more rows.",
+            UncertainAxisWarning,
+            stacklevel=2,
+        )
+    return result.volume
 
 
 def find_axis(
@@ -90,7 +108,7 @@ def find_parameter(
     *,
     parameter: str,
     region: Interval,
-    metric: Metric = "negativity",
+    metric: Metric = "std",
     darks: NDArray[np.generic] | None = None,
     flats: NDArray[np.generic] | None = None,
     settings: ReconstructionSettings | None = None,

@@ -24,6 +24,8 @@ class ScanAngles:
         Number of projections.
     turn
         What is added to all, in radians.
+    period
+        As for `angular_weights`, in radians.
 
     Attributes
     ----------
@@ -39,28 +41,34 @@ class ScanAngles:
         How often some were told.
     """
 
-    def __init__(self, planned: ArrayLike | None, number: int, turn: float) -> None:
+    def __init__(self, planned: ArrayLike | None, number: int, turn: float, period: float) -> None:
         self.scan = self.planned = checked_angles(planned, number)
         self.turned = self.scan + turn
-        self.weights = angular_weights(self.turned)
+        self.weights = angular_weights(self.turned, period)
         self.known = np.ones(number, bool)
         self.times_told = 0
-        self._turn = turn
+        self._turn, self._period = turn, period
         self._told: tuple[NDArray[np.float64], NDArray[np.bool_]] | None = None
         self._telling = threading.Lock()
 
-    def turn_by(self, turn: float) -> None:
-        """Have another angle added to all."""
-        self._turn = turn
+    def turn_by(self, turn: float, period: float) -> None:
+        """Have another angle added to all, and views repeat after another turn."""
+        self._turn, self._period = turn, period
         self.turned = self.scan + turn
-        self.weights = angular_weights(self.planned + turn)
+        self.weights = angular_weights(self.planned + turn, period)
 
-    def like(self, turn: float) -> "ScanAngles":
-        """Return the same with another angle added to all."""
-        other = ScanAngles(self.scan, len(self.scan), turn)
+    def like(self, turn: float, period: float) -> "ScanAngles":
+        """Return the same with another angle added to all, and another period."""
+        other = ScanAngles(self.scan, len(self.scan), turn, period)
         other.planned = self.planned
-        other.turn_by(turn)
+        other.turn_by(turn, period)
         return other
+
+    def weights_of(self, present: NDArray[np.int64]) -> NDArray[np.float64]:
+        """What each of these projections counts for when there are no others, in radians."""
+        if len(present) == len(self.scan):
+            return self.weights
+        return angular_weights(self.turned[present], self._period)
 
     def tell(self, angles: ArrayLike, known: ArrayLike) -> None:
         """Take note of other angles, to be adopted; from any thread.

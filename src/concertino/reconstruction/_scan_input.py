@@ -150,8 +150,14 @@ class ScanInput:
                 f"the scan has 0 to {self.num_projections - 1}"
             )
         with self._storing, self._timed("copying rows"):
+            if self._rows.data is None:
+                self._expect(stack.dtype)
             store(stack, start)
         self._catch_up_if_idle()
+
+    @abstractmethod
+    def _expect(self, dtype: np.dtype[np.generic]) -> None:
+        """Refuse frames whose rows take more memory than is allowed; they may be wider than counts."""
 
     @abstractmethod
     def _catch_up_if_idle(self) -> None:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from concertino._errors import ParameterError
+from concertino._errors import ParameterError, ReconstructionError
 
 from ._metrics import LARGEST_IS_BEST, Metric, slice_metric
 from ._settings import Interval, positions
@@ -26,7 +26,7 @@ class ParameterEstimate:
     value
         The best value, between the places that were tried.
     confidence
-        0 (a curve without a clear extremum) to 1.
+        0 (a curve without a clear extremum, or slices of nothing but noise) to 1.
     values, metrics
         float64: places tried, in order, and the slice metric there.
     """
@@ -71,6 +71,8 @@ def search(
     ------
     ParameterError
         The region has fewer than three places.
+    ReconstructionError
+        Slices get better towards an edge of the region: the best value is not in it.
     """
     places = positions(region)
     if len(places) < 3:
@@ -90,6 +92,12 @@ def search(
     curve = _smoothed(sign * tried(places), smoothing)
     confidence = _clarity(curve)
     best = places[int(np.argmin(curve))]
+    if best in (places[0], places[-1]):
+        raise ReconstructionError(
+            f"{parameter}: of the values {places[0]:g} to {places[-1]:g} the last one, {best:g}, makes the "
+            f"best slice by {metric!r}, so the best value is not in the region. Move the region, or make it "
+            "wider."
+        )
     step = region[2]
     for _ in range(refinements):
         step /= 4.0

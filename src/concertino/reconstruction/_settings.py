@@ -194,6 +194,14 @@ class ReconstructionSettings(GeometrySettings, PhaseSettings):
             raise ValueError("`slices` and `region` both choose rows; give one of them")
         return self
 
+    @property
+    def angular_period(self) -> float:
+        """Turn in radians after which a view says the same again: half a turn, a turn; never in a helix."""
+        if self.helical:
+            return math.inf
+        differ = self.half_acquisition or self.opposite_views_differ
+        return 2 * math.pi if differ else math.pi
+
     def updated(self, **changes: Any) -> "ReconstructionSettings":
         """Return a copy with some fields changed, validated as a whole.
 

@@ -11,13 +11,13 @@ from numpy.typing import ArrayLike, NDArray
 
 from concertino._errors import ParameterError, ReconstructionError
 
-from ._angles import angular_weights
 from ._axis_keeper import AxisKeeper
 from ._backends import chosen_backend
 from ._blocks import complete_blocks, corrections, goes_on, next_blocks
 from ._checks import (
     check_memory,
     checked_frame_shape,
+    look_at,
     memory_budget,
     usable_cores,
 )
@@ -30,6 +30,7 @@ from ._rows import ChosenRows, ProjectionRows, places_among, stored_rows
 from ._scan_angles import ScanAngles
 from ._scan_input import ScanInput
 from ._settings import ReconstructionSettings, positions
+from ._short_scan import short_scan
 
 if TYPE_CHECKING:  # heavy: loaded with the first projections
     from ._engine_choice import AnyEngine
@@ -64,10 +65,11 @@ class Slicing(ScanInput):
         kept = stored_rows(self._layout.kept, keep_rows, shape)
         super().__init__(
             shape,
-            ScanAngles(angles, number, settings.overall_angle),
+            ScanAngles(angles, number, settings.overall_angle, settings.angular_period),
             ProjectionRows(number, kept, shape[1]),
             FlatFrames(kept, settings),
         )
+        short_scan(settings, self._scan_angles.scan, shape[1], (shape[1] - 1) / 2)
         self._budget = memory_budget(settings)
         self._held = self._bytes_held()
         check_memory(self._held, self._budget, self._layout.slices, self.num_projections)
@@ -239,6 +241,7 @@ class Slicing(ScanInput):
             axis = self.axis()
             volume = self._volume(axis.center_px, last=True)
             self._rest()
+            look_at(volume, self.slice_rows, self._field().gain, self.settings)
             return ReconstructionResult(
                 volume,
                 axis.center_px,
@@ -309,11 +312,17 @@ class Slicing(ScanInput):
 
     def _bytes_held(self) -> int:
         """Memory for kept rows, treated ones and the result."""
-        columns = self.frame_shape[1]
+        columns, itemsize = self.frame_shape[1], self._rows.itemsize
         more = self._rows.row_count - len(self._layout.kept)
-        return self._layout.bytes(self.num_projections, columns) + (
-            2 * more * self.num_projections * columns
+        return self._layout.bytes(self.num_projections, columns, itemsize) + (
+            itemsize * more * self.num_projections * columns
         )
+
+    def _expect(self, dtype: np.dtype[np.generic]) -> None:
+        self._rows.expect(dtype)
+        held = self._bytes_held()
+        check_memory(held, self._budget, self._layout.slices, self.num_projections)
+        self._held = held
 
     def _needed_places(self) -> NDArray[np.int64]:
         """Places among the kept rows of those that the settings need."""
@@ -337,9 +346,7 @@ class Slicing(ScanInput):
         engine = self._catch_up(center, final=True)
         with self._timed("slices"):
             present = np.flatnonzero(self._rows.present)
-            weights = self._scan_angles.weights
-            complete = len(present) == self.num_projections
-            true = weights[present] if complete else angular_weights(self.angles[present])
+            weights, true = self._scan_angles.weights, self._scan_angles.weights_of(present)
             size = self.settings.projections_per_block
             scale, rest = corrections(present, engine.spread_blocks, size, weights, true)
             volume = engine.slices(rest, scale, last=last, only=only)

@@ -30,11 +30,11 @@ def remove_stripes(
     sinogram
         float32, (angle, column), attenuation.
     method
-        'normalisation': what is left of the mean over all angles after smoothing; 'fourier-wavelet':
-        the lowest vertical frequencies of the vertical details, on all scales; 'sorting': median over
+        'normalisation': what sticks out of the running median of the mean over all angles;
+        'fourier-wavelet': the lowest vertical frequencies of the vertical details, on all scales; 'sorting': median over
         columns of each column's sorted values, which finds stripes of any strength.
     size
-        Width in px of the widest stripe.
+        Window in px, as algotom's: stripes up to about half as wide are removed.
 
     Returns
     -------
@@ -43,7 +43,8 @@ def remove_stripes(
     """
     if method == "normalisation":
         mean = sinogram.mean(axis=0, dtype=np.float64)
-        smooth = scipy.ndimage.gaussian_filter1d(mean, size, mode="nearest")
+        # a median leaves edges and slopes of the sample where they are, which a smooth mean does not
+        smooth = scipy.ndimage.median_filter(mean, 2 * (size // 2) + 1, mode="nearest")
         return np.asarray(sinogram - (mean - smooth), dtype=np.float32)
     if method == "sorting":
         order = np.argsort(sinogram, axis=0, kind="stable")

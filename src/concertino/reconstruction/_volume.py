@@ -19,11 +19,13 @@ import scipy.fft
 from numpy.typing import NDArray
 
 from ._correct import FlatField, fill_padded
+from ._coverage import Coverage
 from ._filters import factor, filter_response, is_odd
 from ._geometry import projection_matrices
 from ._gridding import Lattice, aligned_zeros, filter_width
 from ._rows import Rows
 from ._settings import ReconstructionSettings
+from ._short_scan import fan_angles, short_scan
 
 _PIECE_BYTES = 2**27  # of filtered projections that are held at a time
 _TALL = 16  # planes from which on lines along z are longer than their overhead
@@ -69,6 +71,8 @@ class VolumeEngine:
     ) -> None:
         self._rows, self._flat_field, self._settings = rows, flat_field, settings
         self._weights, self._pool, self._threads = weights, pool, threads
+        self._angles = angles
+        self._short = short_scan(settings, angles, rows.columns, center)
         self._columns, self._center = rows.columns, center
         self._width = filter_width(rows.columns, center, x, y)
         step = float(z[1] - z[0]) if len(z) > 1 else 1.0
@@ -83,6 +87,7 @@ class VolumeEngine:
         height = rows.row_count
         matrices = projection_matrices(settings, angles, center, height) @ to_world
         matrices[:, :2] += matrices[:, 2:]  # in memory the measured elements begin at 1
+        self._matrices = matrices
         self._shape = (len(z), y.count, x.count)
         self._tall = len(z) >= _TALL
         self._slabs = _slabs(self._shape, self._tall, matrices)
@@ -119,7 +124,9 @@ class VolumeEngine:
         Some slices alone are made of whole blocks, as soon as there is one.
         """
         if only is not None and self.spread_blocks:
-            return self._chosen(only) * np.float32(scale)
+            chosen = self._chosen(only) * np.float32(scale)
+            self._level(chosen, [], scale, only)
+            return chosen
         todo = list(rest)
         volume = self._volume if last or not todo else self._volume.copy()
         for indices, weights in todo:
@@ -131,7 +138,29 @@ class VolumeEngine:
             for slab in self._slabs:
                 slab.turn_upright(volume)
         whole = volume.reshape(self._shape)
+        self._level(whole, todo, scale, None)
         return whole if only is None else whole[only]
+
+    def _level(
+        self,
+        volume: NDArray[np.float32],
+        rest: Iterable[tuple[NDArray[np.int64], NDArray[np.float64]]],
+        scale: float,
+        only: NDArray[np.int64] | None,
+    ) -> None:
+        """Make up for what the projections of a helix did not see, of all slices or of some."""
+        if not self._settings.helical:
+            return
+        size, counted = self._settings.projections_per_block, np.zeros(len(self._weights))
+        for block in self.spread_blocks:
+            indices = slice(block * size, (block + 1) * size)
+            counted[indices] = self._weights[indices]
+        for some, weights in rest:
+            counted[some] += weights
+        covered = Coverage(
+            self._matrices, counted * scale, self._angles, self._shape, self._rows.row_count
+        )
+        covered.level(volume, range(self._shape[0]) if only is None else only)
 
     def _chosen(self, only: NDArray[np.int64]) -> NDArray[np.float32]:
         """Slices of what has been added, in whatever order it lies in memory."""
@@ -189,6 +218,9 @@ class VolumeEngine:
         obliquity = self._obliquity()
         if obliquity is not None:
             padded[:, :columns, :height] *= obliquity
+        if self._short is not None:
+            fan = fan_angles(self._settings, columns, self._center)
+            padded[:, :columns] *= self._short.shares(self._angles[indices], fan)[:, :, None]
         spectra = scipy.fft.fft(
             padded.view(np.complex64), axis=1, overwrite_x=True, workers=self._threads
         )
