@@ -25,6 +25,7 @@ LOG = logging.getLogger(__name__)
 _PROGRAM = "concertino.callbacks._child_main"
 _STARTED_S = 60.0
 _ENDED_S = 30.0
+_HUNG_S = 2.0  # for one that has not answered in time
 _WAITED_FOR = ("start", "descriptor", "stop")
 
 DocumentCallback = Callable[[str, Mapping[str, Any]], Any]
@@ -78,6 +79,7 @@ class ChildProcess:
         self._lock = threading.Lock()
         self._number = 0
         self._closed = False
+        self._hangs = False
         pickled = self._pickled(callback)
         self._process, self._socket = _start(self.name)
         self._connection: Connection[Any, Any] = Connection(os.dup(self._socket.fileno()))
@@ -167,10 +169,13 @@ class ChildProcess:
                 self._socket.shutdown(socket.SHUT_RDWR)
             self._socket.close()
         try:
-            self._process.wait(_ENDED_S)
+            self._process.wait(_HUNG_S if self._hangs else _ENDED_S)
         except subprocess.TimeoutExpired:
             self._process.send_signal(signal.SIGKILL)
-            self._process.wait()
+            try:
+                self._process.wait(_ENDED_S)
+            except subprocess.TimeoutExpired:
+                LOG.warning("%s (process %d) does not end, not even killed.", self.name, self.pid)
 
     def __enter__(self) -> Self:
         return self
@@ -223,6 +228,7 @@ class ChildProcess:
         try:
             return answer.result(timeout_s)
         except FutureTimeoutError:
+            self._hangs = True
             raise ConcertinoError(
                 f"{self.name} (process {self.pid}) has not answered {asked} within {timeout_s:g} s."
             ) from None

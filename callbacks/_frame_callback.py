@@ -86,6 +86,7 @@ class FrameCallback:
         self._streams = streams
         self._starts: dict[str, Mapping[str, Any]] = {}
         self._threads: list[tuple[threading.Thread, threading.Event]] = []
+        self._subscriptions: list[Subscription] = []
         self._errors: list[BaseException] = []
 
     def __call__(self, name: str, document: Mapping[str, Any]) -> None:
@@ -152,8 +153,20 @@ class FrameCallback:
         for thread, _ in self._threads:
             thread.join(max(0.0, until_s - time.monotonic()))
 
+    def abandon(self, reason: str) -> None:
+        """Leave all streams at the next frame: what has come is stored, and their runs fail.
+
+        Parameters
+        ----------
+        reason : str
+            Told to the publishers.
+        """
+        for subscription in list(self._subscriptions):
+            subscription.abandon(reason)
+
     def _read_in_thread(self, stream: AnnouncedStream, subscription: Subscription) -> None:
         taken = threading.Event()
+        self._subscriptions.append(subscription)
 
         def run() -> None:
             try:
@@ -166,6 +179,8 @@ class FrameCallback:
             except BaseException as error:
                 # The subscription has told the publisher, whose run fails with it.
                 LOG.debug("%s failed on stream %s", self.name, stream.name, exc_info=error)
+            finally:
+                self._subscriptions.remove(subscription)
 
         thread = threading.Thread(target=run, name=f"{self.name} {stream.name}", daemon=True)
         self._threads.append((thread, taken))

@@ -8,7 +8,7 @@ import socket
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from functools import cache
 from types import FrameType, TracebackType
@@ -51,6 +51,7 @@ class _Ending:
         self.number: int | None = None
         self.sessions: WeakSet[Any] = WeakSet()
         self.closing = 0
+        self.instead: Callable[[int], object] | None = None
         self._inside = 0  # calls of a RunEngine in the main thread
         self._told = False
         self._blocks = 0
@@ -166,6 +167,9 @@ class _Ending:
         self.leave()
 
     def _note(self, number: int) -> bool:
+        if self.instead is not None:
+            self.instead(number)
+            return True
         if self.number is not None:
             return False
         self.number = number
@@ -266,10 +270,20 @@ def ended() -> bool:
 
 
 @contextmanager
-def ending_signals() -> Iterator[None]:
-    """Have SIGTERM and SIGHUP end the block as an exception: what it opened is closed."""
+def ending_signals(instead: Callable[[int], object] | None = None) -> Iterator[None]:
+    """Have SIGTERM and SIGHUP end the block as an exception: what it opened is closed.
+
+    Parameters
+    ----------
+    instead : callable, optional
+        Takes the signal's number and ends the process itself, in any thread.
+    """
     with _ENDING.block():
-        yield
+        _ENDING.instead = instead
+        try:
+            yield
+        finally:
+            _ENDING.instead = None
 
 
 @contextmanager

@@ -61,7 +61,10 @@ def command(directory: Path, case: dict[str, Any]) -> None:
 
 def session(directory: Path, case: dict[str, Any]) -> None:
     beamline = SimulatedBeamline(
-        shape=(16, 16), exposure=0.0, frame_rate=100.0, stream_address=case.get("stream_address", "")
+        shape=(16, 16),
+        exposure=0.0,
+        frame_rate=100.0,
+        stream_address=case.get("stream_address", ""),
     )
     with open_session(directory, progress=False, catalog=False) as opened:
         opened.subscribe(ChildProcess(ImageWriter()) if case["kind"] == "child" else ImageWriter())

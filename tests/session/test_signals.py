@@ -100,9 +100,7 @@ class Case:
         self.phase = case["phase"]
         projections = 3 if self.phase == "clean-up" else 2000
         directory.mkdir(exist_ok=True)
-        self.pid = programs.start(
-            {"projections": projections, "directory": str(directory), **case}
-        )
+        self.pid = programs.start({"projections": projections, "directory": str(directory), **case})
         self.ended = False
 
     def send_in_phase(self, number: int) -> None:
@@ -112,7 +110,9 @@ class Case:
 
         def begun() -> bool:
             said = record.read_text() if record.exists() else ""
-            return words in (said.partition('"name":"projections"')[2] if words == '["event"' else said)
+            return words in (
+                said.partition('"name":"projections"')[2] if words == '["event"' else said
+            )
 
         self.until(begun)
         time.sleep(more_s)
