@@ -304,7 +304,8 @@ def leave() -> None:
 @cache
 def _close_at_exit() -> None:
     # Before Python's own threads end, which write documents: atexit is too late for that.
-    getattr(threading, "_register_atexit", atexit.register)(_close_all)
+    with suppress(RuntimeError):  # The main thread has ended; this is the work of another.
+        getattr(threading, "_register_atexit", atexit.register)(_close_all)
 
 
 def _close_all() -> None:

@@ -4,10 +4,12 @@ A line of JSON on standard input starts one; lines of JSON on standard output te
 exit code, negative for a signal that killed it. The programs are what a user would run.
 """
 
+import hashlib
 import importlib
 import json
 import os
 import select
+import signal
 import sys
 import threading
 import time
@@ -17,7 +19,7 @@ from typing import Any
 
 from concertino.callbacks import ChildProcess, ImageWriter
 from concertino.cli import main
-from concertino.devices import SimulatedBeamline, _beam
+from concertino.devices import SimulatedBeamline, SimulatedShutter, _beam
 from concertino.plans import radiography
 from concertino.session import Session, open_session
 
@@ -66,30 +68,35 @@ def session(directory: Path, case: dict[str, Any]) -> None:
         frame_rate=100.0,
         stream_address=case.get("stream_address", ""),
     )
+    if case.get("slow_beam_s"):
+        beamline.beam = SimulatedShutter(case["slow_beam_s"], "shutter")
+    plan = scan(beamline, case["projections"])
+    if case.get("forgotten"):
+        forget(directory, plan)
     with open_session(directory, progress=False, catalog=False) as opened:
         opened.subscribe(ChildProcess(ImageWriter()) if case["kind"] == "child" else ImageWriter())
         if case["phase"] == "paused":
             opened.subscribe(lambda name, document: pause_soon(opened, document), "descriptor")
-        run(opened, directory, scan(beamline, case["projections"]), case)
+        if case["phase"] == "clean-up":
+            opened.subscribe(
+                lambda name, document: time.sleep(0.5), "event_page"
+            )  # a slow listener
+        if case.get("deaf"):
+            threading.Thread(target=opened.RE, args=(plan,), daemon=True).start()
+            hashlib.pbkdf2_hmac("sha256", b"", b"", 10**9)  # minutes in C, which no signal ends
+        opened.RE(plan)
     print("closed", opened.RE.state, flush=True)
 
 
-def run(opened: Session, directory: Path, plan: Any, case: dict[str, Any]) -> None:
-    if not case.get("thread"):
-        opened.RE(plan)
-        return
-    # The main thread is somewhere else, and hears nothing: in C code, which gives no signal to Python.
+def forget(directory: Path, plan: Any) -> None:
+    """Make a mistake in a script while a scan goes on, whose session nobody closes."""
+    opened = open_session(directory, progress=False, catalog=False)
+    opened.subscribe(ImageWriter())
     threading.Thread(target=opened.RE, args=(plan,), daemon=True).start()
-    select_without_python(case["deaf_s"])
-
-
-def select_without_python(seconds: float) -> None:
-    import ctypes
-
-    libc = ctypes.CDLL(None)
-    until_s = time.monotonic() + seconds
-    while (left_s := until_s - time.monotonic()) > 0:  # a signal ends a sleep, also in C
-        libc.usleep(int(min(left_s, 0.9) * 1e6))
+    sys.stdin.close()
+    while not (directory / "go").exists():
+        time.sleep(0.01)
+    raise ValueError("the script's mistake")
 
 
 def pause_soon(opened: Session, document: Any) -> None:
@@ -121,11 +128,21 @@ def serve() -> dict[str, Any] | None:
     return None
 
 
-if (case := serve()) is not None:
+def become(case: dict[str, Any], directory: Path) -> None:
+    """Be a process of one's own, in a terminal or without one."""
     os.setsid()
-    directory = Path(case["directory"])
-    out = os.open(directory / "out.txt", os.O_WRONLY | os.O_CREAT)
+    if case.get("nohup"):
+        signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    if case.get("terminal"):
+        out = os.open(case["terminal"], os.O_RDWR)  # it controls the process from now on
+    else:
+        out = os.open(directory / "out.txt", os.O_WRONLY | os.O_CREAT)
     os.dup2(out, 1)
     os.dup2(out, 2)
+
+
+if (case := serve()) is not None:
+    directory = Path(case["directory"])
+    become(case, directory)
     log_beam(directory / "beam.log")
     (command if case["kind"] == "command" else session)(directory / "data", case)

@@ -27,7 +27,7 @@ PHASES = {
     "flats": ('"name":"flats"', 0.1),
     "projections": ('"name":"projections"', 0.2),
     "paused": ('"name":"pauses"', 0.3),
-    "clean-up": ('["event"', 0.0),  # the account of the frames, after the projections
+    "clean-up": ('["event_page"', 0.0),  # the account of the frames, after the projections
 }
 
 
@@ -111,7 +111,7 @@ class Case:
         def begun() -> bool:
             said = record.read_text() if record.exists() else ""
             return words in (
-                said.partition('"name":"projections"')[2] if words == '["event"' else said
+                said.partition('"name":"projections"')[2] if words == '["event_page"' else said
             )
 
         self.until(begun)
@@ -129,6 +129,10 @@ class Case:
     def send(self, number: int) -> None:
         """Send a signal."""
         os.kill(self.pid, number)
+
+    def off(self) -> bool:
+        """Whether the run has ended with the beam off."""
+        return self.beam[-1] == "OFF" and self.run.stop is not None
 
     def wait(self) -> int:
         """Return the exit code."""
@@ -169,7 +173,8 @@ CASES = [
     pytest.param(kind, phase, id=f"{kind}-{phase}")
     for kind in ("command", "session")
     for phase in PHASES
-    if (kind, phase) != ("command", "paused")  # nobody is there to pause it
+    # Nobody is there to pause a command, and nothing makes its clean-up long.
+    if kind == "session" or phase not in ("paused", "clean-up")
 ]
 
 
@@ -188,3 +193,88 @@ def test_a_signal_ends_the_run_with_the_beam_off(
         expected = -number if (kind, number) == ("session", signal.SIGINT) else 128 + number
         assert code == expected, case.out
         case.check(number, 128 + number)
+
+
+def test_more_signals_do_not_hurry_the_clean_up_away(programs: Programs, tmp_path: Path) -> None:
+    case = Case(programs, tmp_path, kind="session", phase="projections", slow_beam_s=1.0)
+    case.send_in_phase(signal.SIGTERM)
+    for number in (*SIGNALS, *SIGNALS):
+        time.sleep(0.1)
+        case.send(number)
+    assert case.wait() == 143
+    case.check(signal.SIGTERM, 143)
+
+
+def test_a_main_thread_in_c_code_does_not_keep_the_beam_on(
+    programs: Programs, tmp_path: Path
+) -> None:
+    case = Case(programs, tmp_path, kind="session", phase="projections", deaf=True)
+    case.send_in_phase(signal.SIGTERM)
+    case.until(case.off)
+    case.send(signal.SIGKILL)
+    assert case.wait() == -signal.SIGKILL
+    case.check(signal.SIGTERM, 143)
+
+
+def test_under_nohup_a_closed_terminal_ends_nothing(programs: Programs, tmp_path: Path) -> None:
+    case = Case(programs, tmp_path, kind="session", phase="projections", nohup=True)
+    case.send_in_phase(signal.SIGHUP)
+    time.sleep(0.5)
+    assert case.beam[-1] == "ON"
+    case.send(signal.SIGTERM)
+    assert case.wait() == 143
+    case.check(signal.SIGTERM, 143)
+
+
+def test_a_lost_terminal_ends_the_run_though_nothing_can_be_printed(
+    programs: Programs, tmp_path: Path
+) -> None:
+    ours, theirs = os.openpty()
+    case = Case(
+        programs, tmp_path, kind="session", phase="projections", terminal=os.ttyname(theirs)
+    )
+    (tmp_path / "out.txt").touch()
+    os.close(theirs)
+    words, more_s = PHASES["projections"]
+    record = tmp_path / "data" / "scan_0001" / "documents.jsonl"
+    case.until(lambda: record.exists() and words in record.read_text())
+    time.sleep(more_s)
+    os.close(ours)  # as when the window is closed, or ssh lost
+    assert case.wait() == 129
+    case.check(signal.SIGHUP, 129)
+
+
+def test_a_session_that_nobody_closes_ends_its_run_at_exit(
+    programs: Programs, tmp_path: Path
+) -> None:
+    case = Case(programs, tmp_path, kind="session", phase="projections", forgotten=True)
+    case.send_in_phase(0)
+    (tmp_path / "data" / "go").touch()
+    assert case.wait() == 1
+    assert "the script's mistake" in case.out
+    assert case.off()
+    assert case.run.stop is not None
+    assert case.run.stop["reason"] == "the session was closed while the plan was running"
+
+
+def test_a_service_that_stops_loses_no_frame_of_a_writer_in_a_process(
+    programs: Programs, tmp_path: Path
+) -> None:
+    case = Case(programs, tmp_path, kind="child", phase="projections", stream_address="ipc://")
+    case.send_in_phase(0)
+    (child,) = (
+        int(pid) for pid in Path(f"/proc/{case.pid}/task/{case.pid}/children").read_text().split()
+    )
+    for number in SIGNALS:
+        os.kill(child, number)
+    time.sleep(0.3)
+    assert case.beam[-1] == "ON"  # it is for the plan to end
+    case.send(signal.SIGTERM)
+    assert case.wait() == 143
+    case.check(signal.SIGTERM, 143)
+    (row,) = (
+        row for row in case.run.ledger()
+        if row["stream"] == "projections" and row["role"] == "every"
+    )  # fmt: skip
+    assert len(case.run.frames("projections").read()) == row["acknowledged"] > 0
+    assert not Path(f"/proc/{child}").exists()
