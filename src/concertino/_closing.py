@@ -137,7 +137,7 @@ def uninterrupted(close: Closing) -> Iterator[None]:
         with closing():
             yield
     finally:
-        if takes:
+        if takes and not ended():
             signal.signal(signal.SIGINT, previous)
 
 

@@ -119,6 +119,7 @@ class _Ending:
             return
         if not self._told:
             self._told = True
+            signal.signal(signal.SIGINT, self._handle)  # Nor does Ctrl-C hurry what follows.
             raise EndedBySignal(number)
 
     def check(self) -> None:
@@ -162,6 +163,7 @@ class _Ending:
                         self._note(number)
 
     def _handle(self, number: int, frame: FrameType | None) -> None:
+        """Take a signal in the main thread."""
         if not self._note(number):
             say("The clean-up goes on; it cannot be hurried.")
         self.leave()

@@ -8,7 +8,7 @@ from typing import Any, Self
 
 from bluesky.utils import SigintHandler
 
-from ._ending import LeaveWhenEnded, say
+from ._ending import LeaveWhenEnded, ended, say
 from ._plan_end import end_plan
 
 
@@ -43,6 +43,8 @@ class AbortOnInterrupt:
         trace: TracebackType | None,
     ) -> None:
         self._over.set()
+        if ended():
+            return  # The process ends with another signal, and Ctrl-C does not hurry it.
         if self._main:
             signal.signal(signal.SIGINT, self._previous)
         if self._interrupted and str(self._run_engine.state) != "paused":

@@ -52,10 +52,16 @@ def in_own_thread(run_engine: Any) -> bool:
 async def _abort(run_engine: Any, reason: str) -> None:
     import asyncio
 
+    from bluesky.utils import RequestAbort
+
     state = str(run_engine.state)
     if state in ("running", "paused"):
         # Nothing happens between these two in the RunEngine's loop: it cannot come to pause.
         await run_engine._abort_coro(reason)
+        with run_engine._state_lock:
+            # Its cancellation gets lost in an await that ends at that moment (asyncio.wait_for does so
+            # before Python 3.12), and the plan would go on: the next message gets it for certain.
+            run_engine._exception = run_engine._exception or RequestAbort()
         run_engine._run_permit.set()
     elif state not in _ENDING:
         await asyncio.sleep(_LOOK_S)  # It is about to pause, or to be idle.

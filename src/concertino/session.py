@@ -103,7 +103,7 @@ class Session:
             self.guard,
         )
         if progress:
-            self.RE.waiting_hook = ProgressBarManager()
+            self.RE.waiting_hook = ProgressBarManager()  # type: ignore[assignment]
         self.recorder = Recorder(self._directories)
         # A plan is over when its documents are on the disk; its loop does not wait for that.
         self._borrowed.after_plan(self.recorder.flush)

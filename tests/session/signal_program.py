@@ -41,7 +41,7 @@ def log_beam(path: Path) -> None:
         note(history, on)
         os.write(file, b"ON\n" if on else b"OFF\n")
 
-    _beam._History.note = note_and_write  # type: ignore[method-assign]
+    _beam._History.note = note_and_write  # type: ignore[assignment, method-assign]
 
 
 def scan(beamline: SimulatedBeamline, num_projections: int) -> Any:

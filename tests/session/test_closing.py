@@ -12,7 +12,6 @@ from typing import Any
 
 import pytest
 from bluesky import RunEngine
-from bluesky.callbacks import CallbackBase
 from bluesky.utils import RunEngineInterrupted
 
 from concertino import SessionError
@@ -101,14 +100,13 @@ def test_a_run_engine_has_one_session(tmp_path: Path) -> None:
     opened(tmp_path / "other", run_engine=run_engine).close()
 
 
-class Failing(CallbackBase):
+class Failing:
     """Raises at one kind of document."""
 
     def __init__(self, kind: str, error: Exception) -> None:
-        super().__init__()
         self.kind, self.error = kind, error
 
-    def __call__(self, name: str, doc: Mapping[str, Any], *, validate: bool = False) -> Any:
+    def __call__(self, name: str, document: Mapping[str, Any]) -> None:
         if name == self.kind:
             raise self.error
 
@@ -139,15 +137,17 @@ def test_a_callback_that_raises_at_stop_keeps_it_from_nobody(
     assert reconstruction.result is not None
 
 
-class Hanging(CallbackBase):
+class Hanging:
     """Is busy for ever, or as long as the test wants."""
 
     name = "thinker"
     busy = True
 
     def __init__(self) -> None:
-        super().__init__()
         self.closed = threading.Event()
+
+    def __call__(self, name: str, document: Mapping[str, Any]) -> None:
+        pass
 
     def wait(self, timeout_s: float | None = None) -> None:
         threading.Event().wait()
@@ -156,8 +156,11 @@ class Hanging(CallbackBase):
         self.closed.set()
 
 
-class Stubborn(CallbackBase):
+class Stubborn:
     """Cannot be closed."""
+
+    def __call__(self, name: str, document: Mapping[str, Any]) -> None:
+        pass
 
     def close(self) -> None:
         raise OSError("no")
@@ -169,8 +172,9 @@ def test_what_hangs_or_fails_keeps_nothing_else_from_being_closed(
     monkeypatch.setattr("concertino._closing._MORE_S", 0.1)
     session = opened(tmp_path)
     hanging = Hanging()
-    for callback in (Stubborn(), hanging, ImageWriter()):
-        session.subscribe(callback)
+    session.subscribe(Stubborn())
+    session.subscribe(hanging)
+    session.subscribe(ImageWriter())
     session.RE(small_scan(beamline))
     with pytest.raises(SessionError, match=r"The thinker did not end within 0\.3 s") as raised:
         session.close(timeout_s=0.2)
