@@ -52,6 +52,8 @@ class _Ending:
         self.sessions: WeakSet[Any] = WeakSet()
         self.closing = 0
         self.instead: Callable[[int], object] | None = None
+        self.interrupted: Callable[[], object] | None = None
+        self._handled = False
         self._inside = 0  # calls of a RunEngine in the main thread
         self._told = False
         self._blocks = 0
@@ -112,7 +114,7 @@ class _Ending:
             return
         number, known = self.number, self._previous.get(self.number)
         if callable(known) and known is not signal.default_int_handler:
-            self.number, self._told = None, False
+            self.number, self._told, self._handled = None, False, False
             known(
                 number, None
             )  # Whoever took the signal before decides what becomes of the process.
@@ -152,20 +154,25 @@ class _Ending:
         ).start()
 
     def _take_signals(self, ours: socket.socket, others: int) -> None:
-        # The main thread may be in C code for long, and runs no handler meanwhile.
+        # The main thread may be in C code for long, or wait while another got the signal; it runs no
+        # handler meanwhile.
         with ours:
             while said := ours.recv(64):
                 if others >= 0:
                     with suppress(OSError):
                         os.write(others, said)
                 for number in said:
-                    if number in self._previous:
-                        self._note(number)
+                    if number in self._previous and self._note(number):
+                        signal.pthread_kill(int(threading.main_thread().ident or 0), number)
+                    if number == signal.SIGINT and (interrupted := self.interrupted) is not None:
+                        interrupted()
 
     def _handle(self, number: int, frame: FrameType | None) -> None:
         """Take a signal in the main thread."""
-        if not self._note(number):
+        self._note(number)
+        if self._handled and self.instead is None:
             say("The clean-up goes on; it cannot be hurried.")
+        self._handled = True
         self.leave()
 
     def _note(self, number: int) -> bool:
@@ -286,6 +293,16 @@ def ending_signals(instead: Callable[[int], object] | None = None) -> Iterator[N
             yield
         finally:
             _ENDING.instead = None
+
+
+@contextmanager
+def on_interrupt(function: Callable[[], object]) -> Iterator[None]:
+    """Call a function, in another thread, when there is a SIGINT that the main thread may not hear."""
+    known, _ENDING.interrupted = _ENDING.interrupted, function
+    try:
+        yield
+    finally:
+        _ENDING.interrupted = known
 
 
 @contextmanager

@@ -8,7 +8,7 @@ from typing import Any, Self
 
 from bluesky.utils import SigintHandler
 
-from ._ending import LeaveWhenEnded, ended, say
+from ._ending import LeaveWhenEnded, ended, on_interrupt, say
 from ._plan_end import end_plan
 
 
@@ -29,11 +29,14 @@ class AbortOnInterrupt:
         self._previous: Any = None
         self._main = threading.current_thread() is threading.main_thread()
         self._interrupted = False
+        self._first = threading.Lock()
+        self._heard = on_interrupt(self._end_soon)
         self._over = threading.Event()
 
     def __enter__(self) -> Self:
         if self._main:
             self._previous = signal.signal(signal.SIGINT, self._interrupt)
+            self._heard.__enter__()
         return self
 
     def __exit__(
@@ -43,6 +46,8 @@ class AbortOnInterrupt:
         trace: TracebackType | None,
     ) -> None:
         self._over.set()
+        if self._main:
+            self._heard.__exit__(None, None, None)
         if ended():
             return  # The process ends with another signal, and Ctrl-C does not hurry it.
         if self._main:
@@ -51,8 +56,11 @@ class AbortOnInterrupt:
             raise KeyboardInterrupt
 
     def _interrupt(self, number: int, frame: FrameType | None) -> None:
-        first, self._interrupted = not self._interrupted, True
-        if first:
+        self._end_soon()
+
+    def _end_soon(self) -> None:
+        self._interrupted = True
+        if self._first.acquire(blocking=False):
             say("\nInterrupted: the beam goes off, then the run ends.")
             # It waits for the RunEngine's loop, which a signal handler must not do.
             threading.Thread(target=self._end_plan, daemon=True).start()
