@@ -43,18 +43,20 @@ class Programs:
         self._started: queue.Queue[int] = queue.Queue()
         self._codes: dict[int, int] = {}
         self._told = threading.Condition()
-        threading.Thread(target=self._listen, daemon=True).start()
+        self._listener = threading.Thread(target=self._listen, daemon=True)
+        self._listener.start()
 
     def _listen(self) -> None:
         assert self._process.stdout is not None
-        for line in self._process.stdout:
-            said = json.loads(line)
-            if "started" in said:
-                self._started.put(said["started"])
-            else:
-                with self._told:
-                    self._codes[said["pid"]] = said["code"]
-                    self._told.notify_all()
+        with self._process.stdout as lines:
+            for line in lines:
+                said = json.loads(line)
+                if "started" in said:
+                    self._started.put(said["started"])
+                else:
+                    with self._told:
+                        self._codes[said["pid"]] = said["code"]
+                        self._told.notify_all()
 
     def start(self, case: dict[str, Any]) -> int:
         """Start a program; return the number of its process."""
@@ -82,6 +84,7 @@ class Programs:
         except subprocess.TimeoutExpired:
             self._process.kill()
             self._process.wait()
+        self._listener.join(WAIT_S)
 
 
 @pytest.fixture(scope="module")
