@@ -345,6 +345,7 @@ class Session:
             try:
                 close_plan(closing, self.RE, self.directory)
                 closing.do("The guard", self.guard.close, _LEAVE_S)
+                closing.do("Leaving the suspenders", self._gate.close, _LEAVE_S)
                 close_callbacks(closing, list(self._callbacks.values()), timeout_s)
                 close_storage(
                     closing, self.recorder, self._catalog_writer, self._catalog, timeout_s
