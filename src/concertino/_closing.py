@@ -161,7 +161,7 @@ def close_callbacks(close: Closing, callbacks: Sequence[Any], timeout_s: float) 
     for callback in callbacks:
 
         def wait(callback: Any = callback) -> None:
-            if callback.busy:
+            if getattr(callback, "busy", False):  # of a process, not every callback in it has one
                 callback.wait(timeout_s)
 
         if hasattr(type(callback), "busy"):
