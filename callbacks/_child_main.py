@@ -87,8 +87,10 @@ class _Host:
 
 def main() -> None:
     """Serve until the session hangs up."""
-    # Ctrl-C in the terminal is for the plan; this process ends when the session has.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    # Ctrl-C in the terminal, its end, and the stop of a service are for the plan, whose frames are still
+    # to be stored; this process ends when the session has.
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, signal.SIG_IGN)
     _Host(Connection(int(sys.argv[1]))).run()
 
 

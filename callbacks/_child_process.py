@@ -26,8 +26,8 @@ LOG = logging.getLogger(__name__)
 _PROGRAM = "concertino.callbacks._child_main"
 _STARTED_S = 60.0
 _ENDED_S = 30.0
-_DETACHED_ENDED_S = 5.0
 _MARGIN_S = 2.0
+_HUNG_S = 2.0  # for one that has not answered in time
 _WAITED_FOR = ("start", "descriptor", "stop")
 
 DocumentCallback = Callable[[str, Mapping[str, Any]], Any]
@@ -99,6 +99,7 @@ class ChildProcess(Consumer):
         self._calling = threading.Lock()
         self._number = 0
         self._closed = False
+        self._hangs = False
         pickled = self._pickled(callback)
         self._process, self._socket = _start(self.name)
         self._connection: Connection[Any, Any] = Connection(os.dup(self._socket.fileno()))
@@ -189,10 +190,14 @@ class ChildProcess(Consumer):
                 self._socket.shutdown(socket.SHUT_RDWR)
             self._socket.close()
         try:
-            self._process.wait(_ENDED_S if self.error is None else _DETACHED_ENDED_S)
+            late = self._hangs or self.error is not None
+            self._process.wait(_HUNG_S if late else _ENDED_S)
         except subprocess.TimeoutExpired:
             self._process.send_signal(signal.SIGKILL)
-            self._process.wait()
+            try:
+                self._process.wait(_ENDED_S)
+            except subprocess.TimeoutExpired:
+                LOG.warning("%s (process %d) does not end, not even killed.", self.name, self.pid)
 
     def __enter__(self) -> Self:
         return self
@@ -245,6 +250,7 @@ class ChildProcess(Consumer):
         try:
             return answer.result(timeout_s)
         except FutureTimeoutError:
+            self._hangs = True
             raise ConcertinoError(
                 f"{self.name} (process {self.pid}) has not answered {asked} within {timeout_s:g} s."
             ) from None

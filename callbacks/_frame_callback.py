@@ -104,6 +104,7 @@ class FrameCallback(Consumer):
         self._streams = streams
         self._starts: dict[str, Mapping[str, Any]] = {}
         self._readings: list[_Reading] = []
+        self._subscriptions: list[Subscription] = []
         self._frame_error: BaseException | None = None
 
     @property
@@ -195,8 +196,20 @@ class FrameCallback(Consumer):
         for reading in self._readings:
             reading.thread.join(max(0.0, until_s - time.monotonic()))
 
+    def abandon(self, reason: str) -> None:
+        """Leave all streams at the next frame: what has come is stored, and their runs fail.
+
+        Parameters
+        ----------
+        reason : str
+            Told to the publishers.
+        """
+        for subscription in list(self._subscriptions):
+            subscription.abandon(reason)
+
     def _read_in_thread(self, stream: AnnouncedStream, subscription: Subscription) -> None:
         taken = threading.Event()
+        self._subscriptions.append(subscription)
 
         def run() -> None:
             try:
@@ -210,6 +223,8 @@ class FrameCallback(Consumer):
                 # The subscription has told the publisher, whose run fails with it if it must.
                 self._frame_error = self._frame_error or error
                 LOG.debug("%s failed on stream %s", self.name, stream.name, exc_info=error)
+            finally:
+                self._subscriptions.remove(subscription)
 
         thread = threading.Thread(target=run, name=f"{self.name} {stream.name}", daemon=True)
         self._readings.append(_Reading(stream, thread, taken, subscription.delivery == "every"))

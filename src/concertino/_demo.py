@@ -15,7 +15,6 @@ from concertino.reconstruction import ReconstructionResult, ReconstructionSettin
 from concertino.session import Session, open_session
 from concertino.storage import Run, open_run, open_scan, replay, sample_path
 
-from ._interrupts import AbortOnInterrupt
 from ._pictures import save_slices
 
 _SHARED = Path("../shared/data/tooth.h5")
@@ -42,7 +41,6 @@ def run_demo(directory: Path, *, progress: bool = True) -> None:
     """
     beamline = SimulatedBeamline(shape=_SHAPE, exposure=_EXPOSURE_S, frame_rate=_FRAME_RATE_HZ)
     with open_session(directory, progress=progress) as session:
-        session.RE.context_managers = [AbortOnInterrupt]
         session.subscribe(ImageWriter())
         _title("1. A real scan: the tooth, served by the file camera and reconstructed live")
         tooth, live = _tooth(session, beamline)

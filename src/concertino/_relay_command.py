@@ -11,7 +11,7 @@ from concertino.frames import Relay
 
 
 def relay_streams(publisher: str, address: str) -> None:
-    """Relay until SIGINT or SIGTERM."""
+    """Relay until SIGINT, SIGTERM or SIGHUP."""
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
     ended = threading.Event()
 
@@ -20,6 +20,8 @@ def relay_streams(publisher: str, address: str) -> None:
 
     signal.signal(signal.SIGINT, end)
     signal.signal(signal.SIGTERM, end)
+    if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # as it is under nohup
+        signal.signal(signal.SIGHUP, end)
     with Relay(publisher, address) as relay:
         typer.echo(f"Streams of {publisher} are reached at {relay.address}; Ctrl-C ends it.")
         ended.wait()

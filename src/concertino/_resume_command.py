@@ -11,7 +11,6 @@ from concertino.reconstruction import ReconstructionSettings
 from concertino.session import open_session
 from concertino.storage import Run, StoredScan, open_run
 
-from ._interrupts import AbortOnInterrupt
 from ._run_command import chosen_rows, run_in
 from ._run_listing import choose_run
 
@@ -38,7 +37,6 @@ def resume_run(
     with open_session(
         directory, baseline=beamline.baseline, progress=progress, catalog=False
     ) as session:
-        session.RE.context_managers = [AbortOnInterrupt]
         session.require_storage = True
         session.subscribe(ImageWriter())
         plan = _plans.resume(

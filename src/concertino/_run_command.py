@@ -14,11 +14,11 @@ from concertino.callbacks import ImageWriter, LiveView, OnlineReconstruction
 from concertino.devices import FileCamera, SimulatedBeamline
 from concertino.reconstruction import ReconstructionSettings
 from concertino.session import Session, open_session
-from concertino.storage import Run, open_run
+from concertino.storage import Run, find_runs, open_run
 from concertino.storage import replay as replay_documents
 from concertino.units import convert
 
-from ._interrupts import AbortOnInterrupt
+from ._ending import EndedBySignal, say
 from ._pictures import save_slices
 from ._run_listing import choose_run
 
@@ -81,7 +81,6 @@ def run_plan(
     with open_session(
         directory, baseline=prepared.beamline.baseline, progress=progress, catalog=False
     ) as session:
-        session.RE.context_managers = [AbortOnInterrupt]
         session.require_storage = True
         session.subscribe(ImageWriter(durability="synced" if synced else "written"))
         reconstruction = _reconstruction(slices, device.frame_shape[0], live_view := _live(live))
@@ -144,12 +143,21 @@ def run_in(session: Session, plan: Any, name: str) -> None:
 
     try:
         session.RE(plan)
+    except (KeyboardInterrupt, EndedBySignal) as error:
+        how = f"ended by {error.name}" if isinstance(error, EndedBySignal) else "interrupted"
+        say(f"concertino: {name} was {how}; {_beam_after(session)}.")
+        raise
     except RunEngineInterrupted as error:
-        if session.RE.state == "paused":
-            session.RE.abort()
-        raise SessionError(f"{name} was interrupted; the beam is off.") from error
+        raise SessionError(f"{name} was interrupted; {_beam_after(session)}.") from error
     except FailedStatus as error:
         raise error.__cause__ or error from None
+
+
+def _beam_after(session: Session) -> str:
+    """Return what the newest run says of the beam."""
+    runs = find_runs(session.directory)
+    reason = max(runs, key=lambda run: float(run.start["time"])).reason if runs else ""
+    return "THE BEAM MAY BE ON" if "MAY BE ON" in (reason or "") else "the beam is off"
 
 
 def replay_run(directory: Path, name: str, *, speed: float, slices: str, live: bool) -> None:

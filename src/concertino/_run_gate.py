@@ -55,6 +55,11 @@ class RunGate:
         self._suspenders.remove(suspender)
         asyncio.run_coroutine_threadsafe(uninstall(), self._keeper.loop).result()
 
+    def close(self) -> None:
+        """Watch no suspender any more."""
+        for suspender in list(self._suspenders):
+            self.remove(suspender)
+
     def __call__(self, plan: MsgGenerator[Any]) -> MsgGenerator[Any]:
         """Pass a plan's messages on; before a run is opened, wait."""
 

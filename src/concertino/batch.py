@@ -58,7 +58,7 @@ class BatchReconstruction:
     """
 
     directory: Path
-    rows: tuple[int, ...]
+    rows: tuple[float, ...]
     center_px: float
     confidence: float
     missing: tuple[int, ...]

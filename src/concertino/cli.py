@@ -7,6 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
+from concertino._ending import ending_signals
 from concertino._errors import ConcertinoError, ParameterError
 from concertino._keys_command import keys
 from concertino._tango_command import tango
@@ -328,11 +329,15 @@ def queueserver(
 
 
 def main(arguments: list[str] | None = None) -> None:
-    """Run the command; an error is one sentence on standard error and exit code 1."""
+    """Run the command; an error is one sentence on standard error and exit code 1.
+
+    A signal ends it as an exception, after its clean-up, with 128 and the signal's number.
+    """
     # An error is told once, by its sentence: what libraries log about it is in the run's log.
     logging.getLogger("bluesky").addHandler(logging.NullHandler())
     try:
-        app(arguments)
+        with ending_signals():
+            app(arguments)
     except ConcertinoError as error:
         typer.echo(f"concertino: {error}", err=True)
         for note in getattr(error, "__notes__", []):

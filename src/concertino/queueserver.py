@@ -7,9 +7,11 @@ default.
 """
 
 import os
+import signal
+import threading
 from typing import Any
 
-from bluesky_queueserver import parameter_annotation_decorator
+from bluesky_queueserver import is_re_worker_active, parameter_annotation_decorator
 
 from concertino import ParameterError
 from concertino import plans as _plans
@@ -19,6 +21,9 @@ from concertino.reconstruction import ReconstructionSettings
 from concertino.reconstruction import sharpness as _sharpness
 from concertino.session import open_session
 
+if is_re_worker_active() and threading.current_thread() is threading.main_thread():
+    # The worker is forked from the server's first process, whose handler is not for it.
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
 _session = open_session(
     os.environ.get("CONCERTINO_DIRECTORY", "data"), progress=False, catalog=False
 )

@@ -1,6 +1,5 @@
 """A RunEngine made ready: recorder, catalogue, baseline, progress, units, run directories."""
 
-import threading
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from types import TracebackType
@@ -11,7 +10,18 @@ from bluesky import Msg, RunEngine
 from bluesky.utils import MsgGenerator, ProgressBarManager
 
 from concertino import ParameterError, SessionError
+from concertino._borrowed_run_engine import BorrowedRunEngine
+from concertino._closing import (
+    Closing,
+    close_callbacks,
+    close_plan,
+    close_storage,
+    uninterrupted,
+)
+from concertino._ending import end_no_more, end_safely
+from concertino._interrupts import session_context_managers
 from concertino._optional_device import OptionalDevice
+from concertino._plan_end import in_own_thread
 from concertino._run_gate import RunGate
 from concertino._session_guard import SessionGuard
 from concertino._session_run_engine import SessionRunEngine, say_who_holds
@@ -26,6 +36,9 @@ if TYPE_CHECKING:
     from concertino.storage import Catalog, CatalogWriter
 
 DocumentCallback = Callable[[str, Mapping[str, Any]], Any]
+
+_CLOSE_S = 600.0
+_LEAVE_S = 10.0
 
 
 class Session:
@@ -67,11 +80,12 @@ class Session:
     ) -> None:
         self._directories = RunDirectories(directory, pattern, separate_scans=separate_scans)
         self.directory = self._directories.root
-        self.RE: Any = run_engine or SessionRunEngine({}, **_interrupts())
-        self.RE.md.update(md or {})
+        self.RE: Any = run_engine or SessionRunEngine({})
+        self._borrowed = BorrowedRunEngine(self.RE, md or {})
         self.RE.scan_id_source = self._scan_id
         self._validated: Callable[[dict[str, Any]], None] = self.RE.md_validator
         self.RE.md_validator = self._check_metadata
+        self.RE.context_managers = session_context_managers(self.RE.context_managers)
         self._next: Mapping[str, Any] = {}
         self._baseline = bpp.SupplementalData(baseline=[_readable(d) for d in baseline])
         self._storage = StorageGate(self.RE)
@@ -85,35 +99,37 @@ class Session:
             automatic=guard is True,
             at=guard_at,
         )
-        self.RE.preprocessors.extend(
-            [
-                self._baseline,
-                self._in_own_directory,
-                UnitGuard(),
-                self._gate,
-                self._storage,
-                self._with_hold,
-                self.guard,
-            ]
+        self._borrowed.preprocess(
+            self._baseline,
+            self._in_own_directory,
+            UnitGuard(),
+            self._gate,
+            self._storage,
+            self._with_hold,
+            self.guard,
         )
         if progress:
             self.RE.waiting_hook = ProgressBarManager()  # type: ignore[assignment]
         self.recorder = Recorder(self._directories)
-        if isinstance(self.RE, SessionRunEngine):
-            # A plan is over when its documents are on the disk; its loop does not wait for that.
-            self.RE.after_plan.append(self.recorder.flush)
+        # A plan is over when its documents are on the disk; its loop does not wait for that.
+        self._borrowed.after_plan(self.recorder.flush)
         self._log = RunLog()
         self._callbacks: dict[int, DocumentCallback] = {}
-        self._tokens = [
-            self.RE.subscribe(taker) for taker in (self.recorder, self._log, self.guard.note)
-        ]
+        self._borrowed.subscribe(self.recorder)
+        self._borrowed.subscribe(self._log)
+        self._borrowed.subscribe(self.guard.note)
         self._catalog: Catalog | None = None
         self._catalog_writer: CatalogWriter | None = None
         if catalog:
-            self._open_catalog()
+            try:
+                self._open_catalog()
+            except BaseException:
+                self._borrowed.give_back()
+                raise
         self._open = True
         if guard is not None and not isinstance(guard, bool):
             self.guard_beam(guard)
+        end_safely(self)
 
     @property
     def catalog(self) -> "Catalog":
@@ -165,10 +181,11 @@ class Session:
         if isinstance(callback, Consumer):
             if necessary is not None:
                 callback.necessary = necessary
-            token = int(self.RE.subscribe(callback, name))
+            token = self._borrowed.subscribe(callback, name)
         else:
             told = bool(getattr(callback, "necessary", False) if necessary is None else necessary)
-            token = int(self.RE.subscribe(DocumentConsumer(callback, name, necessary=told)))
+            consumer = DocumentConsumer(callback, name, necessary=told)
+            token = self._borrowed.subscribe(consumer, name)
         self._callbacks[token] = callback
         self._watch(callback)
         if hasattr(callback, "add_callback") and self._catalog_writer is not None:
@@ -177,7 +194,7 @@ class Session:
 
     def unsubscribe(self, token: int) -> None:
         """Give no more documents to a callback."""
-        self.RE.unsubscribe(token)
+        self._borrowed.unsubscribe(token)
         callback = self._callbacks.pop(token, None)
         for signal in getattr(callback, "monitors", ()):
             self._baseline.monitors.remove(signal)
@@ -324,27 +341,51 @@ class Session:
         if self._catalog_writer is not None:
             self._catalog_writer.flush(timeout_s)
 
-    def close(self) -> None:
-        """Wait for what is going on, then let go of files, threads and callbacks; idempotent."""
+    def close(self, timeout_s: float = _CLOSE_S) -> None:
+        """End what is going on, then let go of files, threads, callbacks and RunEngine; idempotent.
+
+        A plan that runs or is paused is aborted, beam off first. A reconstruction is waited for; Ctrl-C or
+        a signal gives that up, and nothing else. What fails keeps nothing else from being closed, and a
+        RunEngine that was given is as it was.
+
+        Parameters
+        ----------
+        timeout_s : float
+            How long to wait for reconstructions, and for the catalogue, in seconds.
+
+        Raises
+        ------
+        SessionError
+            If something did not end in time, or this is called from inside of a plan.
+        ConcertinoError
+            What went wrong in a callback.
+        """
+        self._close(timeout_s, None)
+
+    def _close(self, timeout_s: float, pending: BaseException | None) -> None:
         if not self._open:
             return
+        if in_own_thread(self.RE):
+            raise SessionError(
+                "session.close() was called inside of a plan or callback, for whose end it would wait; "
+                "call it after RE(plan)."
+            )
         self._open = False
-        try:
-            self.wait()
-        finally:
-            self.guard.close()
-            self.RE.md_validator = self._validated
-            for token in [*self._callbacks, *self._tokens]:
-                self.RE.unsubscribe(token)
-            for callback in self._callbacks.values():
-                if hasattr(callback, "close"):
-                    callback.close()
-            self._callbacks.clear()
-            self.recorder.close()
-            if self._catalog_writer is not None:
-                self._catalog_writer.close()
-            if self._catalog is not None:
-                self._catalog.close()
+        closing = Closing()
+        with uninterrupted(closing):
+            try:
+                close_plan(closing, self.RE, self.directory)
+                closing.do("The guard", self.guard.close, _LEAVE_S)
+                closing.do("Leaving the suspenders", self._gate.close, _LEAVE_S)
+                close_callbacks(closing, list(self._callbacks.values()), timeout_s)
+                close_storage(
+                    closing, self.recorder, self._catalog_writer, self._catalog, timeout_s
+                )
+            finally:
+                self._callbacks.clear()
+                self._borrowed.give_back()
+                end_no_more(self)
+        closing.finish(pending)
 
     def __enter__(self) -> Self:
         return self
@@ -355,7 +396,7 @@ class Session:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        self.close()
+        self._close(_CLOSE_S, error)
 
     def __repr__(self) -> str:
         return f"<Session in {self.directory}, {self.RE.state}>"
@@ -371,9 +412,7 @@ class Session:
 
         self._catalog = Catalog.open(self.directory)
         self._catalog_writer = CatalogWriter(self._catalog)
-        self._tokens.append(
-            self.RE.subscribe(DocumentConsumer(self._catalog_writer, name="catalogue"))
-        )
+        self._borrowed.subscribe(DocumentConsumer(self._catalog_writer, name="catalogue"))
 
     def _with_hold(self, plan: MsgGenerator[Any]) -> MsgGenerator[Any]:
         return with_hold(plan, self.hold)
@@ -417,12 +456,6 @@ class Session:
 def _readable(device: Any) -> Any:
     """Return what a baseline reads of a device: of a camera its settings, and no frames."""
     return getattr(device, "settings_readout", device)
-
-
-def _interrupts() -> dict[str, Any]:
-    # Only the main thread can take Ctrl-C; elsewhere the RunEngine must not try.
-    main = threading.current_thread() is threading.main_thread()
-    return {} if main else {"context_managers": []}
 
 
 def open_session(

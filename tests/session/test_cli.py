@@ -153,7 +153,7 @@ def test_one_interrupt_ends_the_run_with_the_beam_off(tmp_path: Path) -> None:
         time.sleep(0.1)
     process.send_signal(signal.SIGINT)
     out, _ = process.communicate(timeout=60)
-    assert process.returncode == 1, out
+    assert process.returncode == 130, out
     assert "radiography was interrupted; the beam is off." in out
     shown = concertino("show", "1", cwd=tmp_path)
     assert re.search(r"^status +abort", shown, re.MULTILINE)

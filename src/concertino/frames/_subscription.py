@@ -36,6 +36,7 @@ class Subscription:
         self._open = True
         self._ended = False
         self._stream_failed = False
+        self._abandoned = ""
         self.address = address
         self.name = name
         self.delivery = delivery
@@ -79,6 +80,10 @@ class Subscription:
             raise FrameStreamError(
                 f"Subscriber {self.name!r} of frame stream {self.address} has left it; subscribe "
                 "again to read on."
+            )
+        if self._abandoned:
+            raise FrameStreamError(
+                f"{self.name} left frame stream {self.address}: {self._abandoned}."
             )
         if max_frames is not None and max_frames < 1:
             raise ParameterError(f"max_frames: {max_frames} was given; give 1 or more, or None.")
@@ -131,6 +136,10 @@ class Subscription:
         reason = error if isinstance(error, str) else f"{type(error).__name__}: {error}"
         self._open = False
         self._channel.fail(reason)
+
+    def abandon(self, reason: str) -> None:
+        """Have the next `read` fail with a reason, and with it this subscriber; from any thread."""
+        self._abandoned = reason
 
     def finish(self) -> None:
         """Say that all frames were read and all work on them is done."""

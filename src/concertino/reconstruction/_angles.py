@@ -45,7 +45,7 @@ def angular_weights(
     order = np.argsort(turned, kind="stable")
     in_turn = turned[order]
     # equal steps stay exactly equal: rounding of the angles must not show in the weights
-    ahead = np.round(np.diff(in_turn, append=in_turn[0] + period), 9)
+    ahead = np.asarray(np.round(np.diff(in_turn, append=in_turn[0] + period), 9), np.float64)
     ends = _cluster_ends(ahead)
     group_of = np.concatenate([[0], np.cumsum(ends[:-1])])
     if not ends[-1]:  # the last ones lie together with the first

@@ -222,10 +222,8 @@ def estimate_axis(sinograms: NDArray[np.floating], angles: NDArray[np.float64]) 
         ]
         return match_full_turn(views[0], views[1])
     indices, places = turns[0]
-    views = np.stack(
-        [_resampled(sinograms[indices, row], places) for row in range(sinograms.shape[1])], axis=1
-    )
-    return _of_half_turn(views)
+    rows = [_resampled(sinograms[indices, row], places) for row in range(sinograms.shape[1])]
+    return _of_half_turn(np.stack(rows, axis=1))
 
 
 def _of_half_turn(views: NDArray[np.float32]) -> AxisEstimate:

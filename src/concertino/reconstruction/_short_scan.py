@@ -85,9 +85,9 @@ def short_scan(
     if settings.source_distance is None or settings.helical or len(angles) < 3:
         return None
     places = np.unique(np.round(np.mod(angles, 2 * np.pi), 9))
-    ahead = np.diff(places, append=places[0] + 2 * np.pi)
+    ahead = np.asarray(np.diff(places, append=places[0] + 2 * np.pi), np.float64)
     widest, usual = int(np.argmax(ahead)), float(np.median(ahead))
-    if len(places) < 3 or not is_wedge(ahead[widest], np.float64(usual)):
+    if len(places) < 3 or not is_wedge(ahead[widest : widest + 1], np.array([usual])).all():
         return None
     arc = float(2 * np.pi - ahead[widest] + usual)
     start = float(places[(widest + 1) % len(places)] - usual / 2)

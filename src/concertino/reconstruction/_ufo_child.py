@@ -10,6 +10,7 @@ import json
 import mmap
 import os
 import queue
+import signal
 import socket
 import sys
 import threading
@@ -169,6 +170,8 @@ def introduction() -> tuple[Ufo | None, dict[str, Any]]:
 
 def main() -> None:
     """Serve until the other end is closed."""
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):  # they are for the parent
+        signal.signal(number, signal.SIG_IGN)
     os.dup2(2, 1)  # libraries print where they like; answers do not go there
     channel = socket.socket(fileno=int(sys.argv[1]))
     requests: queue.SimpleQueue[tuple[Any, int]] = queue.SimpleQueue()

@@ -198,6 +198,15 @@ class CallbackServer(Served):
         """Close the files of the run and say in its record why it ended."""
         self._give_up(f"the session was not heard of for {self.lease_seconds:g} s: {session}")
 
+    def hurry(self, reason: str) -> None:
+        """Have the callback leave its streams: their publishers are told, and their runs fail."""
+        if hasattr(self._callback, "abandon"):
+            self._callback.abandon(reason)
+
+    def ended(self, reason: str) -> None:
+        """Close the files of the run and say in its record why it ended."""
+        self._give_up(reason)
+
     def _take(
         self, session: str, name: str, document: dict[str, Any], failed: Exception | None
     ) -> Any:

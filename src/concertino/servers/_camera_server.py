@@ -141,13 +141,13 @@ class CameraServer(Served):
 
     def session_lost(self, session: str) -> None:
         """Stop exposing and fail the stream."""
+        self.ended(f"the session was not heard of for {self.lease_seconds:g} s: {session}")
+
+    def ended(self, reason: str) -> None:
+        """Stop exposing and fail the stream."""
         acquisition = self._acquisition
         if acquisition is not None and not acquisition.done.is_set():
-            acquisition.stream.fail(
-                SessionError(
-                    f"the session was not heard of for {self.lease_seconds:g} s: {session}"
-                )
-            )
+            acquisition.stream.fail(SessionError(reason))
             asyncio.run(acquisition.stop())
         self.set_state(DevState.STANDBY)
 

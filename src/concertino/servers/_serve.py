@@ -1,6 +1,8 @@
 """Starts a device server without a Tango database."""
 
 import logging
+import os
+import signal
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -8,6 +10,7 @@ from typing import Any
 from tango.server import run
 
 from concertino import ParameterError
+from concertino._ending import ending_signals
 from concertino.devices import FrameSource
 from concertino.storage import check_directory
 
@@ -90,4 +93,12 @@ def _serve(served: Any, port: int, host: str, log: Path | None) -> None:
     name = f"concertino/{served.KIND}/1"
     print(f"{served.KIND:14} tango://{host}:{port}/{name}#dbase=no", flush=True)
     arguments = [served.KIND, "1", "-nodb", "-host", host, "-port", str(port), "-dlist", name]
-    run((served,), args=arguments)
+
+    def end(number: int) -> None:
+        if number != signal.SIGHUP:
+            os._exit(128 + number)  # Tango has not begun yet: later it takes these itself.
+        served.hung_up = True
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    with ending_signals(instead=end):
+        run((served,), args=arguments)

@@ -3,6 +3,7 @@
 import json
 import logging
 import queue
+import signal
 import threading
 from collections.abc import Callable
 from functools import wraps
@@ -17,6 +18,7 @@ from ._lease import Lease
 
 LOG = logging.getLogger(__name__)
 _KEPT_ANSWERS = 1000
+_END_S = 20.0
 _SESSION_CHARACTERS = 500
 
 JsonCommand = Callable[[Any, dict[str, Any]], Any]
@@ -54,6 +56,7 @@ class Served(Device):
     """A device that serves one session at a time and does what takes long in a thread."""
 
     KIND: ClassVar[str] = "device"
+    hung_up: ClassVar[bool] = False
     lease_seconds = device_property(
         dtype=float, default_value=10.0, doc="How long a session may be silent, in s."
     )
@@ -65,12 +68,46 @@ class Served(Device):
         self._work: queue.SimpleQueue[tuple[int, Callable[[], Any]]] = queue.SimpleQueue()
         self._ticket = 0
         self._error = ""
+        if not hasattr(self, "_ended_by"):  # not at a later Init
+            self._ended_by = ""
+            for number in (signal.SIGTERM, signal.SIGINT):
+                self.register_signal(number)
+            if threading.current_thread() is threading.main_thread():
+                # Tango takes SIGHUP, too, and makes nothing of it.
+                signal.signal(signal.SIGHUP, signal.getsignal(signal.SIGHUP))
         self.lease = Lease(
             f"The {self.KIND} server {self.get_name()}", self.lease_seconds, self._session_lost
         )
         threading.Thread(target=self._do_work, name=f"{self.KIND} work", daemon=True).start()
         self.set_state(DevState.STANDBY)
         self.set_status(f"The {self.KIND} server is ready.")
+
+    def signal_handler(self, signo: int) -> None:
+        """Note which signal ends the server; Tango calls it before `delete_device`."""
+        hung_up = type(self).hung_up
+        self._ended_by = f"by {'SIGHUP' if hung_up else signal.Signals(signo).name}"
+
+    def delete_device(self) -> None:
+        """End what goes on; Tango calls it when the server is ended."""
+        done = threading.Event()
+
+        def end() -> None:
+            try:
+                self.ended(f"the server was ended {self._ended_by}".strip())
+            finally:
+                done.set()
+
+        self.hurry(f"the server was ended {self._ended_by}".strip())
+        self.submit(end)
+        if not done.wait(_END_S):
+            LOG.error("%s: what went on did not end within %g s", self.get_name(), _END_S)
+        super().delete_device()
+
+    def hurry(self, reason: str) -> None:
+        """Have the work that goes on end soon."""
+
+    def ended(self, reason: str) -> None:
+        """End what goes on, in the working thread."""
 
     @attribute(dtype=str, access=AttrWriteType.READ, doc="The session that is served, if any.")
     def session(self) -> str:

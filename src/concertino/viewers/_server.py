@@ -35,7 +35,8 @@ def main(arguments: str) -> None:
         if isinstance(value, list):
             given["settings"][name] = tuple(value)
     settings = PageSettings(**given["settings"])
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):  # they are for the scan's process
+        signal.signal(number, signal.SIG_IGN)
     _give_way()
     logging.getLogger("bokeh").setLevel(logging.ERROR)
     listener = socket.socket(fileno=given["listener"])

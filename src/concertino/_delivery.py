@@ -1,0 +1,50 @@
+"""Gives each document to all callbacks, whatever one of them raises."""
+
+from collections.abc import Mapping
+from typing import Any
+
+
+class Delivery:
+    """Has a RunEngine give each document to everybody before an error of one of them is raised.
+
+    bluesky's dispatcher raises at the first error: who was subscribed later never hears of a run's end, and
+    waits for it. Here the first error is raised after all have had the document; the others are notes
+    of it. Who asked bluesky to ignore errors (``RE.ignore_callback_exceptions``) has them ignored.
+
+    Parameters
+    ----------
+    run_engine : bluesky.RunEngine
+        Its dispatcher; `undo` gives it back.
+    """
+
+    def __init__(self, run_engine: Any) -> None:
+        self._dispatcher = run_engine.dispatcher
+        self._original = self._dispatcher.process
+        self._dispatcher.process = self
+
+    def __call__(self, name: Any, document: Mapping[str, Any]) -> None:
+        """Give a document to all who subscribed to its kind, in the order of their subscription."""
+        if self._dispatcher.ignore_exceptions:
+            self._original(name, document)
+            return
+        registry = self._dispatcher.cb_registry
+        errors: list[Exception] = []
+        for callback in list(registry.callbacks.get(name, {}).values()):
+            try:
+                callback(name.name, document)
+            except ReferenceError:
+                registry._remove_proxy(callback)  # a method whose object is gone
+            except Exception as error:
+                errors.append(error)
+        if errors:
+            for later in errors[1:]:
+                errors[0].add_note(
+                    f"Another callback failed at the same {name.name} document: "
+                    f"{type(later).__name__}: {later}"
+                )
+            raise errors[0]
+
+    def undo(self) -> None:
+        """Have the dispatcher work as before."""
+        if vars(self._dispatcher).get("process") is self:
+            del self._dispatcher.process

@@ -1,0 +1,67 @@
+"""End the plan of a RunEngine from outside of it: safely, in any state, and only once."""
+
+import threading
+import time
+from typing import Any
+
+#: How long a plan may take to clean up before it is said that it does not, in seconds.
+PLAN_END_S = 120.0
+_LOOK_S = 0.02
+_ENDING = ("aborting", "stopping", "halting")
+
+
+def end_plan(run_engine: Any, reason: str, timeout_s: float = PLAN_END_S) -> bool:
+    """Abort what runs or is paused, and wait until it has cleaned up: beam off first.
+
+    A plan that is ending already is left to it: another abort would break off the clean-up's waits.
+    May be called from any thread but the RunEngine's own.
+
+    Parameters
+    ----------
+    run_engine : RunEngine
+        Runs the plan, or nothing.
+    reason : str
+        Stands in the run's stop document.
+    timeout_s : float
+        How long to wait, in seconds.
+
+    Returns
+    -------
+    bool
+        Whether the RunEngine is idle now.
+    """
+    import asyncio  # Commands that run no plan do without.
+
+    until_s = time.monotonic() + timeout_s
+    asked = None
+    while (state := str(run_engine.state)) != "idle":
+        if state == "panicked" or time.monotonic() > until_s:
+            return False
+        if asked is None or asked.done():
+            # Not RE.abort(): it has no deadline, and enters context managers for the main thread only.
+            asked = asyncio.run_coroutine_threadsafe(_abort(run_engine, reason), run_engine.loop)
+        time.sleep(_LOOK_S)
+    return True
+
+
+def in_own_thread(run_engine: Any) -> bool:
+    """Whether this is the thread in which a RunEngine runs plans and calls callbacks."""
+    return threading.current_thread() is getattr(run_engine, "_th", None)
+
+
+async def _abort(run_engine: Any, reason: str) -> None:
+    import asyncio
+
+    from bluesky.utils import RequestAbort
+
+    state = str(run_engine.state)
+    if state in ("running", "paused"):
+        # Nothing happens between these two in the RunEngine's loop: it cannot come to pause.
+        await run_engine._abort_coro(reason)
+        with run_engine._state_lock:
+            # Its cancellation gets lost in an await that ends at that moment (asyncio.wait_for does so
+            # before Python 3.12), and the plan would go on: the next message gets it for certain.
+            run_engine._exception = run_engine._exception or RequestAbort()
+        run_engine._run_permit.set()
+    elif state not in _ENDING:
+        await asyncio.sleep(_LOOK_S)  # It is about to pause, or to be idle.
