@@ -30,8 +30,8 @@ class MotorRecord(PVGroup):  # type: ignore[misc]
         self._target: float | None = None
         self._told = asyncio.Event()
 
-    @motor.startup
-    async def motor(self, instance: Any, async_lib: Any) -> None:  # type: ignore[no-redef]
+    @motor.startup  # type: ignore[no-redef]
+    async def motor(self, instance: Any, async_lib: Any) -> None:
         record, given = instance.field_inst, self._fields
         low, high = given["limits"]
         await instance.write_metadata(
