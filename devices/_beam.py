@@ -105,6 +105,7 @@ class SimulatedShutter(StandardReadable):
     """
 
     ends_with_session = True
+    is_beam = True
 
     def __init__(self, delay_s: float = 0.0, name: str = "") -> None:
         self._delay_s = delay_s
@@ -151,6 +152,7 @@ class SimulatedTube(StandardReadable):
     """
 
     ends_with_session = True
+    is_beam = True
 
     def __init__(self, ramp_s: float = 0.0, name: str = "") -> None:
         self._ramp_s = ramp_s
@@ -245,6 +247,7 @@ class BeamSwitch:
     """
 
     parent = None
+    is_beam = True
 
     def __init__(self, device: Any, *, on: Any, off: Any) -> None:
         self.device = device

@@ -1,6 +1,7 @@
 """A PandA as trigger device: its sequencer gives pulses at positions of an encoder, or at times."""
 
 import asyncio
+import itertools
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -12,6 +13,7 @@ from concertino.frames import PulseTrain
 
 _LONGEST_TABLE = 4096
 _TICKS_PER_S = 1_000_000
+_COUNTS = 2**31
 
 
 @dataclass(frozen=True)
@@ -81,6 +83,16 @@ class PandaTrigger:
         """Name of the PandA."""
         return str(self._panda.name)
 
+    def check_train(self, value: PulseTrain) -> None:
+        """Raise `DeviceError` if the box cannot give some pulses; nothing is written to it."""
+        if value.positions:
+            self._counts(value)
+        elif value.period_s and round(value.period_s * _TICKS_PER_S) <= self._width:
+            raise DeviceError(
+                f"Trigger device {self.name} was asked for a pulse each {value.period_s:g} s; one lasts "
+                f"{self._width / _TICKS_PER_S:g} s. Take fewer frames a second, or give PandaTrigger a shorter width_s."
+            )
+
     @AsyncStatus.wrap
     async def prepare(self, value: PulseTrain) -> None:
         """Write the sequencer's table.
@@ -88,10 +100,11 @@ class PandaTrigger:
         Raises
         ------
         DeviceError
-            If it has too few rows, or the axis is not connected.
+            As `check_train`.
         """
         from ophyd_async.fastcs.panda import PandaPosMux, PandaTimeUnits
 
+        self.check_train(value)
         table, repeats = self._table(value)
         self._single = not value.positions and not value.period_s
         seq = self._panda.seq[self._number]
@@ -141,18 +154,7 @@ class PandaTrigger:
             rest = max(1, round(train.period_s * _TICKS_PER_S) - self._width)
             row = SeqTable.row(time1=self._width, outa1=True, time2=rest)
             return row, train.count if train.period_s else 1
-        axis = self.axes.get(train.axis)
-        if axis is None:
-            raise DeviceError(
-                f"Trigger device {self.name} was asked for pulses at positions of {train.axis!r}; it knows "
-                f"{', '.join(self.axes) or 'none'}. Give PandaTrigger its axes."
-            )
-        if len(train.positions) > _LONGEST_TABLE:
-            raise DeviceError(
-                f"Trigger device {self.name} was asked for pulses at {len(train.positions)} positions; its "
-                f"sequencer has {_LONGEST_TABLE} rows. Take fewer projections a run, or give pulses at times."
-            )
-        counts = [axis.counts(position) for position in train.positions]
+        counts = self._counts(train)
         up = counts[-1] >= counts[0]
         table = SeqTable.empty()
         for count in counts:
@@ -161,3 +163,35 @@ class PandaTrigger:
                 time1=self._width, outa1=True, time2=1,
             )  # fmt: skip
         return table, 1
+
+    def _counts(self, train: PulseTrain) -> list[int]:
+        """Return the encoder's counts at the positions, as the sequencer can compare them."""
+        axis, asked = (
+            self.axes.get(train.axis),
+            f"Trigger device {self.name} was asked for pulses at",
+        )
+        if axis is None:
+            raise DeviceError(
+                f"{asked} positions of {train.axis!r}; it knows {', '.join(self.axes) or 'none'}. Give "
+                "PandaTrigger its axes."
+            )
+        if len(train.positions) > _LONGEST_TABLE:
+            raise DeviceError(
+                f"{asked} {len(train.positions)} positions; its sequencer has {_LONGEST_TABLE} rows. Take fewer "
+                "projections a run, or give pulses at times."
+            )
+        counts = [axis.counts(position) for position in train.positions]
+        for position, count in zip(train.positions, counts, strict=True):
+            if not -_COUNTS <= count < _COUNTS:
+                raise DeviceError(
+                    f"{asked} {train.axis} = {position:g}, which are {count} counts; it compares 32 bits, {-_COUNTS} to "
+                    f"{_COUNTS - 1}. Set the encoder's zero nearer to the scan, or check counts_per_unit."
+                )
+        steps = [after - before for before, after in itertools.pairwise(counts)]
+        if steps and not (min(steps) > 0 or max(steps) < 0):
+            raise DeviceError(
+                f"{asked} {len(counts)} positions from {train.positions[0]:g} to {train.positions[-1]:g} of {train.axis}, "
+                f"and some are the same encoder count or go back: it counts {abs(axis.counts_per_unit):g} a unit. Take "
+                "fewer projections or a larger range, in one direction, or give pulses at times."
+            )
+        return counts

@@ -76,7 +76,12 @@ class SimulatedTriggerBox(Movable[bool], Preparable, Stoppable, Triggerable):
         DeviceError
             If the positions are not those of an axis that is connected, or not passed in one direction.
         """
+        self.check_train(value)
         await self.stop()
+        self._train, self._captured, self._given = value, [], 0
+
+    def check_train(self, value: PulseTrain) -> None:
+        """Raise `DeviceError` if the box cannot give some pulses."""
         if value.positions:
             if value.axis not in self.axes:
                 raise DeviceError(
@@ -89,7 +94,6 @@ class SimulatedTriggerBox(Movable[bool], Preparable, Stoppable, Triggerable):
                     f"Trigger box {self.name} was asked for {value.count} pulses at "
                     f"{len(value.positions)} positions; give one for each, all in one direction."
                 )
-        self._train, self._captured, self._given = value, [], 0
 
     def set(self, value: bool) -> AsyncStatus[None]:
         """Give pulses from now on (True), or no more (False).

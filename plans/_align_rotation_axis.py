@@ -157,7 +157,7 @@ def align_rotation_axis(
         yield from check_limits(axis, angle * degree, "angular_range")
     tilts = []
     for name, stage in stages.items():
-        tilts.append(_TiltStage(name, stage, (yield from per_degree(stage))))
+        tilts.append(_TiltStage(name, stage, (yield from per_degree(stage, name))))
     look = _Look(AxisViews(asked, axis, degree), _FEATURES[feature], angles)
     ends: list[LoopResult] = []
 

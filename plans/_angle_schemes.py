@@ -2,8 +2,8 @@
 
 import itertools
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, fields, is_dataclass
 from typing import Any, ClassVar, Protocol, runtime_checkable
 
 from concertino import ParameterError
@@ -227,6 +227,61 @@ def angle_scheme(value: Any) -> AngleScheme:
         f"scheme: {value!r} was given; give {', '.join(map(repr, _NAMED))}, a scheme such as "
         "Timbir(rounds=4), or a list of angles in deg."
     )
+
+
+@dataclass(frozen=True)
+class RecordedAngles:
+    """The angles of a run, under the name that its scheme had.
+
+    Parameters
+    ----------
+    name : str
+        Of the scheme.
+    listed : tuple of float
+        Of all projections, in deg.
+    """
+
+    name: str
+    listed: tuple[float, ...]
+
+    def angles(self, number: int, start_deg: float, range_deg: float) -> list[float]:
+        """Return the first of them, in deg; start and range are not looked at."""
+        return list(self.listed[:number])
+
+    passed = angles
+
+
+def scheme_record(scheme: AngleScheme) -> dict[str, Any]:
+    """Return a scheme as ``plan_args`` has it: its name, and its parameters if that is not all.
+
+    Examples
+    --------
+    >>> from concertino.plans._angle_schemes import scheme_record
+    >>> scheme_record(MultiTurn(turns=3))
+    {'scheme': 'multi_turn', 'scheme_parameters': {'turns': 3}}
+    """
+    parameters = asdict(scheme) if type(scheme) in map(type, _NAMED.values()) else {}  # type: ignore[call-overload]
+    return {"scheme": scheme.name, **({"scheme_parameters": parameters} if parameters else {})}
+
+
+def recorded_scheme(
+    name: str, parameters: Mapping[str, Any] | None, angles_deg: Sequence[float]
+) -> Any:
+    """Return the scheme of a run from what its start document has.
+
+    Parameters
+    ----------
+    name : str
+        Of the scheme.
+    parameters : mapping or None
+        As `scheme_record` gives them; a run of before they were recorded has none.
+    angles_deg : sequence of float
+        The angles of all projections.
+    """
+    known = _NAMED.get(name)
+    if known is None or (is_dataclass(known) and fields(known) and parameters is None):
+        return RecordedAngles(name, tuple(angles_deg))
+    return type(known)(**(parameters or {}))
 
 
 @dataclass(frozen=True)

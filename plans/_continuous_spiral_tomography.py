@@ -137,6 +137,7 @@ def continuous_spiral_tomography(
     )
     if "projections" in frames:
         frames["projections"] = spiral.total
+    blur_px = limit_of_blur(max_blur)
     rate = yield from common_frame_rate(asked.cameras)
     velocity = continuous_velocity(rate, spiral.range_deg, spiral.projections)
     lift = continuous_velocity(rate, spiral.shift_mm, spiral.projections)
@@ -176,11 +177,12 @@ def continuous_spiral_tomography(
         motors={"rotation": rotation, "vertical_stage": vertical_stage},
         plan_args={
             **spiral.plan_args(),
+            **({} if blur_px is None else {"max_blur": quantity(blur_px, "px")}),
             "velocity": quantity(velocity, "deg/s"),
             "vertical_velocity": quantity(lift, "mm/s"),
             "frame_rate": quantity(rate, "Hz"),
         },
         restore=restored(sweeps, angles),
-        max_blur_px=limit_of_blur(max_blur),
+        max_blur_px=blur_px,
     )
     return (yield from imaging_plan(asked, frames, projections))

@@ -8,10 +8,10 @@ from bluesky.utils import MsgGenerator
 
 from concertino.units import QuantityLike, convert, convert_count
 
-from ._angle_schemes import angle_scheme, passed_angles
+from ._angle_schemes import angle_scheme, passed_angles, scheme_record
 from ._cameras import Cameras, OnLost, Readout, common_frame_rate
 from ._formulas import continuous_velocity
-from ._half_acquisition import axis_fields, turn_deg
+from ._half_acquisition import axis_fields, axis_record, turn_deg
 from ._imaging import (
     DEFAULT_ORDER,
     Imaging,
@@ -146,8 +146,10 @@ def continuous_tomography(
     sweep = turn_deg(angular_range, half_acquisition)
     axis_at = axis_fields(asked.camera, rotation_axis, half_acquisition)
     start = convert(start_angle, "deg", parameter="start_angle")
+    blur_px = limit_of_blur(max_blur)
     rate = yield from common_frame_rate(asked.cameras)
-    passed = passed_angles(angle_scheme(scheme), each, start, sweep, tomograms)
+    rule = angle_scheme(scheme)
+    passed = passed_angles(rule, each, start, sweep, tomograms)
     velocity = continuous_velocity(rate, passed.step, 1)
     degree = yield from per_degree(axis)
     sweeps = yield from plan_sweeps(
@@ -193,13 +195,15 @@ def continuous_tomography(
             "num_tomograms": tomograms,
             "angular_range": quantity(sweep, "deg"),
             "start_angle": quantity(start, "deg"),
-            "scheme": passed.scheme,
+            **scheme_record(rule),
+            **axis_record(rotation_axis, half_acquisition),
+            **({} if blur_px is None else {"max_blur": quantity(blur_px, "px")}),
             "trigger": trigger if isinstance(trigger, str) else trigger.name,
             "velocity": quantity(velocity, "deg/s"),
             "frame_rate": quantity(rate, "Hz"),
         },
         restore=restored(sweeps, angles, by),
         trigger=by.request,
-        max_blur_px=limit_of_blur(max_blur),
+        max_blur_px=blur_px,
     )
     return (yield from imaging_plan(asked, frames, projections))

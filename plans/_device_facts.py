@@ -1,6 +1,5 @@
 """What devices tell of themselves that decides how long things take."""
 
-import inspect
 import math
 from dataclasses import dataclass
 from typing import Any
@@ -8,10 +7,8 @@ from typing import Any
 from concertino import ParameterError
 from concertino.units import convert
 
+from ._motor_facts import ramp_s, unit_of
 from ._questions import number
-
-_RAMPS = ("acceleration_time", "acceleration")
-_UNITS = ("unit", "egu", "units")
 
 
 @dataclass(frozen=True)
@@ -77,12 +74,8 @@ class CameraFacts:
 async def axis_facts(device: Any) -> AxisFacts:
     """Ask an axis; what it does not tell is left open."""
     speed = await number(device.velocity) if hasattr(device, "velocity") else None
-    ramp_s = 0.0
-    for attribute in _RAMPS:
-        if speed is not None and hasattr(device, attribute):
-            ramp_s = await number(getattr(device, attribute)) or 0.0
-            break
-    return AxisFacts(await _unit(device), await number(device), speed, max(0.0, ramp_s))
+    gains_s = 0.0 if speed is None else await ramp_s(device, speed)
+    return AxisFacts(await unit_of(device), await number(device), speed, gains_s)
 
 
 async def camera_facts(camera: Any) -> CameraFacts:
@@ -140,17 +133,3 @@ def pixels_per_second(axis: AxisFacts, speed: float, camera: CameraFacts, lever_
     except ParameterError:
         return 0.0
     return abs(length) / camera.pixel_size_um if camera.pixel_size_um else 0.0
-
-
-async def _unit(device: Any) -> str:
-    for attribute in _UNITS:
-        unit = getattr(device, attribute, None)
-        if isinstance(unit, str) and unit:
-            return unit
-    try:
-        description = device.describe()
-        description = await description if inspect.isawaitable(description) else description
-        key: Any = description.get(device.name) or next(iter(description.values()), {})
-        return str(key.get("units") or "")
-    except Exception:
-        return ""

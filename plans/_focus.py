@@ -16,6 +16,7 @@ from concertino.reconstruction import sharpness
 from concertino.units import QuantityLike, convert, convert_count
 
 from ._figures import Figures
+from ._frames import move_together
 from ._image_measure import ImageMeasure
 from ._measuring import Measuring
 from ._metadata import quantity
@@ -178,7 +179,7 @@ class _Search:
         return str(self.measuring.measures[0].name)
 
     def at(self, position: float) -> MsgGenerator[float]:
-        yield from bps.mv(self.stage, float(position))
+        yield from move_together((self.stage, float(position)))
         return (yield from self.here(float(position)))
 
     def here(self, position: float) -> MsgGenerator[float]:
@@ -215,7 +216,7 @@ class _Search:
         self, places: Sequence[float] | NDArray[np.float64]
     ) -> MsgGenerator[tuple[float, float]]:
         for place in places:
-            yield from bps.mv(self.stage, float(place))
+            yield from move_together((self.stage, float(place)))
             for _ in range(_REPEATS):
                 yield from self.here(float(place))
         pairs = np.reshape(self.values, (-1, _REPEATS))

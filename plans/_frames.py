@@ -1,5 +1,6 @@
 """Building blocks: take the frames of one stream."""
 
+import itertools
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
@@ -12,6 +13,7 @@ from bluesky.utils import MsgGenerator, short_uid
 from concertino import CameraError
 from concertino.frames import PulseTrain
 
+from ._arrival import Arrival, Steps
 from ._cameras import (
     CameraSet,
     OnLost,
@@ -26,6 +28,7 @@ from ._cameras import (
 from ._hold import Hold
 from ._parameters import read_number
 from ._protocols import Beam, FrameCamera, Rotation, Stage, TriggerDevice
+from ._questions import awaited
 from ._safety import beam_off, beam_on
 
 _FLUSH_S = 0.25
@@ -223,8 +226,11 @@ def take_stepped_frames(
             yield Msg("set", axis, position, group=arrived)
 
     yield from move_to(points[0])
-    for following in [*points[1:], None]:
+    steps = Steps(axes, points)
+    yield from awaited(steps.learn)
+    for point, following in itertools.zip_longest(points, points[1:]):
         yield Msg("wait", None, group=arrived)
+        arrived_s = time.time()
         if hold is not None and can_end and hold.due:
             early = yield from _end_early(first, interrupted)
             break
@@ -235,9 +241,7 @@ def take_stepped_frames(
             yield from _await_pulse(cameras, exposed, stream)
         else:
             yield Msg("wait", None, group=exposed)
-        yield Msg("create", None, name=stream)
-        for axis in axes:
-            yield Msg("read", axis)
+        yield from steps.read(point, stream, arrived_s)
         if following is not None:
             yield from move_to(following)
         yield Msg("read", first)
@@ -324,7 +328,7 @@ def take_flats(
     bool
         Whether all were taken.
     """
-    yield from bps.mv(sample_stage, flat_position)
+    yield from move_together((sample_stage, flat_position))
     return (yield from take_with_beam(camera, beam, count, stream, on_lost=on_lost, hold=hold))
 
 
@@ -361,11 +365,13 @@ def take_with_beam(
 
 
 def move_together(*moves: tuple[Any, float]) -> MsgGenerator[None]:
-    """Move several axes at once and wait for all."""
-    group = short_uid("together")
+    """Move several axes at once, wait for all, and check that they are where they were sent."""
+    group, arrival = short_uid("together"), Arrival(moves)
+    yield from awaited(arrival.set_out)
     for axis, position in moves:
         yield Msg("set", axis, position, group=group)
     yield Msg("wait", None, group=group)
+    yield from awaited(arrival.check)
 
 
 def observed_streams(plan: MsgGenerator[Any], seen: dict[str, Any]) -> MsgGenerator[Any]:

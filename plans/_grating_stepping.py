@@ -117,7 +117,7 @@ def grating_stepping(
     frames = checked_counts(asked)
     motor: Any = stepping
     check_motor(motor, "stepping")
-    per_um = yield from in_motor_unit(motor, "um")
+    per_um = yield from in_motor_unit(motor, "um", "stepping")
     start = yield from motor_position(motor, stepping_start_position, "stepping_start_position")
     period = convert(grating_period, "um", parameter="grating_period", positive=True)
     positions = [start + i * period / steps * per_um for i in range(periods * steps)]

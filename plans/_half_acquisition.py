@@ -5,6 +5,7 @@ from typing import Any
 from concertino import ParameterError
 from concertino.units import QuantityLike, convert
 
+from ._metadata import quantity
 from ._parameters import angular_range_deg
 from ._protocols import FrameCamera
 
@@ -78,3 +79,13 @@ def axis_fields(
             "of one. Move the rotation axis, or leave half_acquisition out."
         )
     return {**fields, "rotation_axis_px": axis}
+
+
+def axis_record(rotation_axis: QuantityLike | None, half_acquisition: bool) -> dict[str, Any]:
+    """Return the parameters of the rotation axis that were given, for ``plan_args``."""
+    record: dict[str, Any] = {"half_acquisition": True} if half_acquisition else {}
+    if rotation_axis is not None:
+        record["rotation_axis"] = quantity(
+            convert(rotation_axis, "px", parameter="rotation_axis"), "px"
+        )
+    return record

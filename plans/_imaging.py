@@ -19,6 +19,7 @@ from ._metadata import imaging_metadata, quantity
 from ._parameters import check_devices, motor_position, motor_unit
 from ._pieces import Piece, Take, Work
 from ._preflight import checked_run
+from ._roles import check_roles
 from ._run import imaging_run, ordered
 from ._safety import Cleanup
 from ._sample_use import SampleToTheEnd
@@ -259,6 +260,8 @@ def acquisitions_plan(
         The run's uid.
     """
     beam, stage = asked.beam, asked.sample_stage
+    motors = {"sample_stage": stage, **acquisitions.motors}
+    yield from check_roles(beam, motors)
     scan = yield from scan_so_far()
     if scan.missing is not None:
         asked.check_one_camera("a scan of several cannot be resumed")
@@ -279,7 +282,7 @@ def acquisitions_plan(
         acquisitions.plan_name,
         asked.cameras,
         beam,
-        {"sample_stage": stage, **acquisitions.motors},
+        motors,
         {
             "radio_position": quantity(radio, unit),
             "flat_position": quantity(flat, unit),

@@ -14,8 +14,8 @@ from concertino.frames import FrameRequest
 from ._cameras import camera_set, collect_ledgers
 from ._image_measure import ImageMeasure, check_measures
 from ._parameters import check_motor, check_request
-from ._protocols import Beam
 from ._questions import OfARun, outcome
+from ._roles import check_beam, check_roles
 from ._run import Block, imaging_run
 from ._safety import Cleanup, beam_off, beam_on
 
@@ -48,11 +48,8 @@ class Measuring:
         self.measures = check_measures(self.measures)
         for motor in self.motors:
             check_motor(motor, "motor")
-        if self.beam is not None and not isinstance(self.beam, Beam):
-            raise ParameterError(
-                f"beam: {self.beam!r} cannot be switched. Give a shutter or tube that takes True and "
-                "False, or wrap yours in concertino.devices.BeamSwitch."
-            )
+        if self.beam is not None:
+            check_beam(self.beam)
         for measure in self.measures:
             if isinstance(measure, ImageMeasure):
                 self.camera, self.exposures = measure.camera, measure.frames
@@ -63,13 +60,16 @@ class Measuring:
         return self.camera is None and self.beam is None
 
     def check(self) -> MsgGenerator[None]:
-        """Ask the camera whether it can do it.
+        """Ask the devices whether they can do it.
 
         Raises
         ------
+        ParameterError
+            If the beam is none, or a motor.
         CameraError
             If it cannot.
         """
+        yield from check_roles(self.beam, {f"motor {motor.name}": motor for motor in self.motors})
         if self.camera is not None:
             yield from check_request(self.camera, FrameRequest(None, FRAMES, trigger="software"))
 

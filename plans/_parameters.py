@@ -1,32 +1,31 @@
 """Parameters of plans, checked and converted before anything moves."""
 
-import inspect
-from collections.abc import Mapping
+from collections.abc import Callable
 from functools import partial
 from typing import Any
 
 import bluesky.plan_stubs as bps
 from bluesky.utils import MsgGenerator
 
-from concertino import ParameterError
+from concertino import DeviceError, ParameterError
 from concertino.frames import FrameRequest
-from concertino.units import QuantityLike, convert
+from concertino.units import QuantityLike, convert, is_unit
 
-from ._protocols import Beam, FrameCamera
+from ._clocks import answered
+from ._motor_facts import greatest_velocity, position_limits, stated_unit, unit_of
+from ._protocols import FrameCamera
 from ._questions import PresentNumber, asked, outcome, present_number
+from ._roles import check_beam
+
+_ROUNDING = 1e-9
 
 
 def motor_unit(motor: Any) -> MsgGenerator[str]:
     """Return the unit of a motor's position, as the motor itself tells; empty when it does not."""
-    for attribute in ("unit", "egu", "units"):
-        unit = getattr(motor, attribute, None)
-        if isinstance(unit, str) and unit:
-            return unit
-    if not hasattr(motor, "describe"):
-        return ""
-    description: Mapping[str, Any] = yield from asked(motor.describe)
-    key: Mapping[str, Any] = description.get(motor.name) or next(iter(description.values()), {})
-    return str(key.get("units") or "")
+    unit = stated_unit(motor)
+    if not unit and hasattr(motor, "describe"):
+        unit = yield from asked(lambda: unit_of(motor))
+    return unit
 
 
 def motor_position(motor: Any, value: QuantityLike, parameter: str) -> MsgGenerator[float]:
@@ -52,14 +51,25 @@ def motor_position(motor: Any, value: QuantityLike, parameter: str) -> MsgGenera
     return position
 
 
-def per_degree(rotation: Any) -> MsgGenerator[float]:
-    """Return what one degree is in the rotation's unit; 1 when that is no angle that is known."""
-    return (yield from in_motor_unit(rotation, "deg"))
+def per_degree(rotation: Any, parameter: str = "rotation") -> MsgGenerator[float]:
+    """Return what one degree is in the rotation's unit; 1 when that is of another kind, or none."""
+    return (yield from in_motor_unit(rotation, "deg", parameter))
 
 
-def in_motor_unit(motor: Any, unit: str) -> MsgGenerator[float]:
-    """Return what one `unit` is in the motor's unit; 1 when that is of another kind or unknown."""
+def in_motor_unit(motor: Any, unit: str, parameter: str) -> MsgGenerator[float]:
+    """Return what one `unit` is in the motor's unit; 1 when that is of another kind, or none.
+
+    Raises
+    ------
+    ParameterError
+        If the motor states a unit that nobody knows.
+    """
     own = yield from motor_unit(motor)
+    if not is_unit(own):
+        raise ParameterError(
+            f"{parameter}: {motor.name} states {own!r} as the unit of its position, which is not known, so that "
+            f"nobody can say what 1 {unit} is. Have it state its unit, such as {unit!r} (in EPICS its EGU), or none."
+        )
     try:
         return convert({"value": 1.0, "unit": unit}, own, parameter=motor.name)
     except ParameterError:
@@ -67,21 +77,41 @@ def in_motor_unit(motor: Any, unit: str) -> MsgGenerator[float]:
 
 
 def check_limits(motor: Any, position: float, parameter: str) -> MsgGenerator[None]:
-    """Ask a motor whether it accepts a position, if it can say.
+    """Ask a motor whether it accepts a position, as far as it can say.
 
     Raises
     ------
     ParameterError
         If it does not.
     """
-    if not hasattr(motor, "check_value"):
-        return
+
+    async def ask() -> None:
+        low, high = await position_limits(motor)
+        slack = _ROUNDING * abs(position)
+        if not low - slack <= position <= high + slack:
+            unit = await unit_of(motor)
+            raise DeviceError(
+                f"Motor {motor.name} was asked to move to {position:g} {unit}; its limits are {low:g} to "
+                f"{high:g} {unit}."
+            )
+        if hasattr(motor, "check_value"):
+            await answered(motor.check_value(position))
+
+    yield from check_accepted(ask, parameter)
+
+
+def check_accepted(question: Callable[[], Any], parameter: str) -> MsgGenerator[None]:
+    """Ask a device something that it answers with an error if it does not accept it.
+
+    Raises
+    ------
+    ParameterError
+        If it does not.
+    """
 
     async def ask() -> Exception | None:
         try:
-            answer = motor.check_value(position)
-            if inspect.isawaitable(answer):
-                await answer
+            await answered(question())
         except Exception as error:
             return error
         return None
@@ -99,11 +129,7 @@ def check_devices(beam: Any, sample_stage: Any) -> None:
     ParameterError
         If one was given that cannot, for instance a name instead of a device.
     """
-    if not isinstance(beam, Beam):
-        raise ParameterError(
-            f"beam: {beam!r} cannot be switched. Give a shutter or tube that takes True and False, "
-            "or wrap yours in concertino.devices.BeamSwitch."
-        )
+    check_beam(beam)
     check_motor(sample_stage, "sample_stage")
 
 
@@ -135,8 +161,8 @@ def check_motor(motor: Any, parameter: str, *, velocity: bool = False) -> None:
         )
 
 
-def check_velocity(motor: Any, velocity: float, parameters: str) -> None:
-    """Ask a motor whether it accepts a velocity, if it can say.
+def check_velocity(motor: Any, velocity: float, parameters: str) -> MsgGenerator[None]:
+    """Ask a motor whether it accepts a velocity, as far as it can say.
 
     Parameters
     ----------
@@ -152,12 +178,19 @@ def check_velocity(motor: Any, velocity: float, parameters: str) -> None:
     ParameterError
         If it does not.
     """
-    if not hasattr(motor, "check_velocity"):
-        return
-    try:
-        motor.check_velocity(velocity)
-    except Exception as error:
-        raise ParameterError(f"{parameters}: {error}") from error
+
+    async def ask() -> None:
+        if hasattr(motor, "check_velocity"):
+            await answered(motor.check_velocity(velocity))
+        greatest = await greatest_velocity(motor)
+        if velocity > greatest * (1 + _ROUNDING):
+            unit = await unit_of(motor)
+            raise DeviceError(
+                f"Motor {motor.name} was asked to move at {velocity:g} {unit}/s; it takes at most {greatest:g} "
+                f"{unit}/s. Take more projections, a smaller range, or a lower frame rate."
+            )
+
+    yield from check_accepted(ask, parameters)
 
 
 def angular_range_deg(value: QuantityLike) -> float:

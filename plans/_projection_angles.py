@@ -1,5 +1,6 @@
 """The angle of each projection of a sweep: from an encoder, or computed from time and velocity."""
 
+import asyncio
 import math
 import time
 from collections.abc import AsyncIterator, Callable, Mapping
@@ -14,6 +15,7 @@ from concertino import DeviceError
 
 from ._clocks import ClockRelation, answered
 from ._protocols import PositionEncoder
+from ._readback import Place, Readback
 
 _KEYS: Mapping[str, tuple[Any, str, str]] = {
     "projection": ("integer", "<i8", ""),
@@ -21,8 +23,10 @@ _KEYS: Mapping[str, tuple[Any, str, str]] = {
     "uncertainty": ("number", "<f8", "deg"),
     "source": ("string", "<U16", ""),
 }
-_TIMESTAMP_TRUST_S = 5.0
 _TRIES = 5
+#: A read-back that does not change for so long, in s, belongs to an axis that is at rest.
+_CHANGES_S = 2.0
+_PAUSE_S = 0.002
 
 
 class SweepAngles(EventPageCollectable):
@@ -58,7 +62,7 @@ class SweepAngles(EventPageCollectable):
         self._encoder_clock = ClockRelation(None if self.encoder is None else self.encoder.clock)
         self._done = 0
         self._times, self._positions = np.empty(0), np.empty(0)
-        self._anchor: tuple[float, float, float] | None = None
+        self._anchor: Place | None = None
 
     def of_piece(self, first: int, trigger: Any = None) -> "SweepAngles":
         """Return what collects the angles of another sweep of the axis, from a projection on."""
@@ -79,12 +83,27 @@ class SweepAngles(EventPageCollectable):
         if self.encoder is not None:
             await _asked(self._axis, self.encoder.start_recording)
 
-    async def started(self) -> None:
-        """Note where the axis is, now that the camera exposes."""
+    async def started(self, anchor: Place | None = None) -> None:
+        """Note where the axis is, now that the camera exposes.
+
+        Parameters
+        ----------
+        anchor : Place, optional
+            Where it was seen at speed, if it tells too seldom to be asked again.
+        """
         await self._look()
         if self.encoder is None:
-            tries = [await read_position(self._axis) for _ in range(_TRIES)]
-            self._anchor = min(tries, key=lambda read: read[2])
+            self._anchor = anchor or await self._read()
+
+    async def _read(self) -> Place:
+        """Return where the axis is: its read-back changes while it moves."""
+        readback, until_s = Readback(self._axis), time.time() + _CHANGES_S
+        while len(readback.changes) < _TRIES and time.time() < until_s:
+            if not await readback.look() and readback.repeats:
+                if readback.changes:
+                    break
+                await asyncio.sleep(_PAUSE_S)
+        return min(readback.changes, key=lambda place: place.half_s, default=readback.here())
 
     async def end(self) -> None:
         """Have the encoder record no more."""
@@ -142,9 +161,9 @@ class SweepAngles(EventPageCollectable):
     ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         if self._anchor is None:
             raise DeviceError(f"The angles of {self._axis.name} were asked for before its start.")
-        when_s, position, half_s = self._anchor
-        spread = abs(self._velocity) * np.hypot(half_s / math.sqrt(3), spread_s)
-        return position + self._velocity * (host_s - when_s), spread
+        anchor = self._anchor
+        spread = abs(self._velocity) * np.hypot(anchor.half_s / math.sqrt(3), spread_s)
+        return anchor.position + self._velocity * (host_s - anchor.when_s), spread
 
     async def _interpolated(
         self,
@@ -184,28 +203,6 @@ def encoder_of(axis: Any) -> PositionEncoder | None:
 def tells_exposures(camera: Any) -> bool:
     """Whether a camera can say when each frame was exposed."""
     return callable(getattr(camera, "exposures", None))
-
-
-async def read_position(axis: Any) -> tuple[float, float, float]:
-    """Read an axis.
-
-    Returns
-    -------
-    when_s, position, half_s : float
-        The computer's time, the position in the axis' unit, and how far off the time may be.
-    """
-    before = time.time()
-    reading: Mapping[str, Any] = await answered(axis.read())
-    after = time.time()
-    value = reading.get(axis.name) or next(iter(reading.values()))
-    stamp = float(value["timestamp"])
-    if before <= stamp <= after:  # it was read, and then stamped
-        when, half = (before + stamp) / 2, (stamp - before) / 2 + 1e-5
-    elif abs(stamp - after) < _TIMESTAMP_TRUST_S:
-        when, half = stamp, (after - before) / 2 + 1e-3
-    else:  # by another clock, or none
-        when, half = (before + after) / 2, (after - before) / 2
-    return when, float(value["value"]), half
 
 
 async def _asked(axis: Any, question: Callable[[], Any]) -> Any:

@@ -92,7 +92,8 @@ class TriggerDevice(Protocol):
     Notes
     -----
     A method ``captured(since)``, which may be awaitable, is optional: the positions that the box noted at its pulses,
-    in the axis' unit. An attribute ``resolution`` is their uncertainty.
+    in the axis' unit. An attribute ``resolution`` is their uncertainty. So is a method ``check_train(value)``, which
+    may be awaitable: it raises if the box cannot give some pulses, and is asked before anything moves.
     """
 
     axes: Any
@@ -121,7 +122,13 @@ class TriggerDevice(Protocol):
 
 @runtime_checkable
 class Beam(Protocol):
-    """Anything that can be switched: ``set(True)`` gives beam, ``set(False)`` none."""
+    """Anything that can be switched: ``set(True)`` gives beam, ``set(False)`` none.
+
+    Notes
+    -----
+    It reads as true or false, as one of named states, or as text. A device that does not has an attribute
+    ``is_beam = True``, so that no motor passes for a beam.
+    """
 
     @property
     def name(self) -> str:

@@ -3,14 +3,13 @@
 from collections.abc import Sequence
 from typing import Any
 
-import bluesky.plan_stubs as bps
 from bluesky.protocols import Movable
 from bluesky.utils import MsgGenerator
 
 from concertino.units import QuantityLike
 
 from ._cameras import Cameras, OnLost, Readout
-from ._frames import take_with_beam
+from ._frames import move_together, take_with_beam
 from ._imaging import (
     DEFAULT_ORDER,
     Imaging,
@@ -89,7 +88,7 @@ def radiography(
     frames = checked_counts(asked)
 
     def take(radio: float, piece: Piece) -> MsgGenerator[bool]:
-        yield from bps.mv(sample_stage, radio)
+        yield from move_together((sample_stage, radio))
         return (
             yield from take_with_beam(
                 asked.camera, asked.beam, piece.count, piece.stream,

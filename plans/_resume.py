@@ -4,7 +4,7 @@ import asyncio
 import inspect
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -15,6 +15,7 @@ from concertino import ParameterError
 from concertino.documents import TomoBlock
 from concertino.storage import Run, StoredScan, open_run
 
+from ._angle_schemes import recorded_scheme
 from ._continuous_spiral_tomography import continuous_spiral_tomography
 from ._continuous_tomography import continuous_tomography
 from ._grating_stepping import grating_stepping
@@ -35,23 +36,14 @@ _PLANS: Mapping[str, Callable[..., MsgGenerator[str]]] = {
 }
 #: Streams of which a part is of no use: the fringes drift between two times.
 _WHOLE = {"grating_stepping": ("reference_stepping", "object_stepping")}
+#: Who starts exposures without being a device.
+_NO_DEVICES = ("software", "edge")
 #: What is known of each run anew.
 _OF_THE_RUN = frozenset({
     "uid", "time", "scan_id", "scan_name", "run_directory", "plan_type", "plan_name", "plan_args",
     "detectors", "motors", "hints", "frames", "frame_shape", "frame_bytes", "tomo", "grating",
     "versions", "resumes",
 })  # fmt: skip
-
-
-@dataclass(frozen=True)
-class _RecordedScheme:
-    """The angles of a run, under the name that its scheme had."""
-
-    name: str
-    listed: tuple[float, ...]
-
-    def angles(self, number: int, start_deg: float, range_deg: float) -> list[float]:
-        return list(self.listed)
 
 
 def resume(
@@ -63,6 +55,7 @@ def resume(
     *,
     vertical_stage: Movable[Any] | None = None,
     stepping: Movable[Any] | None = None,
+    trigger: Any = None,
     unmoved: Sequence[Any] = (),
     verify: bool = True,
     root: str | None = None,
@@ -81,6 +74,8 @@ def resume(
         The run, or what `concertino.storage.open_run` takes.
     camera, beam, sample_stage, rotation, vertical_stage, stepping : device
         The devices of the plan, as then.
+    trigger : TriggerDevice, optional
+        What gave the pulses, if a device did.
     unmoved : sequence of Readable
         Devices of the run's baseline that must be where they were, such as the vertical stage.
     verify : bool
@@ -129,7 +124,7 @@ def resume(
         )
     devices = {
         "camera": camera, "beam": beam, "sample_stage": sample_stage, "rotation": rotation,
-        "vertical_stage": vertical_stage, "stepping": stepping,
+        "vertical_stage": vertical_stage, "stepping": stepping, "trigger": trigger,
     }  # fmt: skip
     given = _arguments(first, _PLANS[name], devices)
     carried = {key: value for key, value in last.start.items() if key not in _OF_THE_RUN}
@@ -186,6 +181,8 @@ def _arguments(run: Run, plan: Callable[..., Any], devices: Mapping[str, Any]) -
     wrong = []
     for part, device in devices.items():
         wanted = recorded.get(part)
+        if part == "trigger" and wanted in _NO_DEVICES and device is None:
+            continue
         if wanted is None or device is None:
             if wanted is not None or device is not None:
                 wrong.append(
@@ -196,11 +193,16 @@ def _arguments(run: Run, plan: Callable[..., Any], devices: Mapping[str, Any]) -
     differences(run, wrong, "Give the devices that it was taken with")
     given = {part: device for part, device in devices.items() if part in recorded}
     for parameter, value in recorded.items():
-        if parameter in known and parameter not in devices:
+        if parameter in known and given.get(parameter) is None:
             given[parameter] = _plain(value)
-    tomo = TomoBlock.from_start(run.start)
-    if "scheme" in known and tomo.angles_deg is not None:
-        given["scheme"] = _RecordedScheme(tomo.scheme, tuple(tomo.angles_deg))
+    if "scheme" in known:
+        tomo = TomoBlock.from_start(run.start)
+        angles = tomo.angles_deg or []
+        if not angles and tomo.num_projections:
+            angles = np.rad2deg(tomo.direction * tomo.angles_rad()).tolist()
+        given["scheme"] = recorded_scheme(
+            str(recorded["scheme"]), recorded.get("scheme_parameters"), angles
+        )
     return given
 
 

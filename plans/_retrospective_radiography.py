@@ -12,6 +12,7 @@ from concertino.frames import FrameRequest, RecordingTrigger, Retrospective
 from concertino.units import QuantityLike, convert, convert_count
 
 from ._cameras import OnLost
+from ._frames import move_together
 from ._imaging import (
     DEFAULT_ORDER,
     Imaging,
@@ -142,7 +143,7 @@ def retrospective_radiography(
         yield from check_request(asked.camera, request)
 
     def take(radio: float, piece: Piece) -> MsgGenerator[bool]:
-        yield from bps.mv(sample_stage, radio)
+        yield from move_together((sample_stage, radio))
         yield from beam_on(asked.beam)
         yield from take_retrospective_frames(
             asked.camera, request, watched=watched, max_wait_s=wait_s, on_timeout=on_timeout

@@ -13,8 +13,10 @@ from bluesky.utils import MsgGenerator
 from concertino import ParameterError
 from concertino.units import QuantityLike, convert, convert_count
 
+from ._arrival import Arrival
 from ._measuring import Measuring
 from ._parameters import check_limits, check_motor, motor_position, motor_unit, read_number
+from ._questions import awaited
 from ._safety import Cleanup
 
 _DROPPED = ("stage", "unstage", "close_run")
@@ -183,7 +185,10 @@ def _run(
     yield from measuring.check()
 
     def per_step(detectors: Any, step: Any, pos_cache: Any) -> MsgGenerator[None]:
+        arrival = Arrival(list(step.items()))
+        yield from awaited(arrival.set_out)
         yield from bps.move_per_step(step, pos_cache)
+        yield from awaited(arrival.check)
         yield from measuring.take()
 
     messages = iter(plan(per_step=per_step))

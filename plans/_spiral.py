@@ -128,7 +128,7 @@ def checked_spiral(
     start = yield from motor_position(
         vertical_stage, start_position_vertical, "start_position_vertical"
     )
-    per_mm = yield from in_motor_unit(vertical_stage, "mm")
+    per_mm = yield from in_motor_unit(vertical_stage, "mm", "vertical_stage")
     shift = convert(vertical_shift_per_tomogram, "mm", parameter="vertical_shift_per_tomogram")
     if shift == 0:
         raise ParameterError(

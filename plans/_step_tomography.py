@@ -8,12 +8,13 @@ from bluesky.protocols import Movable
 from bluesky.utils import MsgGenerator
 
 from concertino import ParameterError
+from concertino.frames import PulseTrain
 from concertino.units import QuantityLike, convert
 
-from ._angle_schemes import angle_scheme
+from ._angle_schemes import angle_scheme, scheme_record
 from ._cameras import Cameras, OnLost
 from ._frames import move_together, take_stepped_frames
-from ._half_acquisition import axis_fields, turn_deg
+from ._half_acquisition import axis_fields, axis_record, turn_deg
 from ._imaging import (
     DEFAULT_ORDER,
     Imaging,
@@ -26,7 +27,7 @@ from ._metadata import quantity
 from ._parameters import check_limits, check_motor, per_degree
 from ._pieces import Piece
 from ._safety import beam_off, beam_on, motor_off
-from ._triggers import check_trigger
+from ._triggers import check_train, check_trigger
 
 
 def step_tomography(
@@ -132,6 +133,8 @@ def step_tomography(
         )
     pulses = None if isinstance(who, str) else who
     number = frames.get("projections", 1)
+    if pulses is not None:
+        yield from check_train(pulses, PulseTrain(number))
     angles = rule.angles(number, start, sweep)
     degree = yield from per_degree(axis)
     for angle, parameter in (
@@ -173,7 +176,8 @@ def step_tomography(
             "trigger": "software" if pulses is None else pulses.name,
             "angular_range": quantity(sweep, "deg"),
             "start_angle": quantity(start, "deg"),
-            "scheme": rule.name,
+            **scheme_record(rule),
+            **axis_record(rotation_axis, half_acquisition),
         },
     )
     return (yield from imaging_plan(asked, frames, projections))

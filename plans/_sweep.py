@@ -15,13 +15,14 @@ from concertino.documents import PROJECTION_ANGLES
 from ._cameras import CameraSet, OnLost, camera_set
 from ._frames import move_together, take_frames
 from ._hold import Hold
+from ._motor_facts import ramp_s
 from ._parameters import check_limits, check_velocity, read_number
 from ._pieces import Piece
 from ._projection_angles import SweepAngles, tells_exposures
 from ._protocols import FrameCamera
-from ._questions import awaited
+from ._questions import asked, awaited
 from ._safety import Cleanup, beam_off, beam_on, motor_off
-from ._speed import SETTLE_S, SMOOTH, reach_speed
+from ._speed import SETTLE_S, SMOOTH, SpeedWatch
 from ._steady_move import SteadyMove
 from ._triggers import CAMERA_PACE, PulseAngles, SweepTrigger
 
@@ -102,16 +103,13 @@ def plan_sweeps(
         Time of all frames, in seconds.
     """
     ramps, before = [], []
-    for axis, _, _ in moves:
-        ramp_s = 0.0
-        if hasattr(axis, "acceleration_time"):
-            ramp_s = yield from read_number(axis.acceleration_time)
-        ramps.append(ramp_s)
+    for axis, _, velocity in moves:
+        ramps.append((yield from asked(partial(ramp_s, axis, velocity))))
         before.append((yield from read_number(axis.velocity)))
     lead_s = max(ramps) * (1 + SMOOTH) + SETTLE_S
     return [
-        Sweep(axis, start, velocity, previous, ramp_s, lead_s, frames_s)
-        for (axis, start, velocity), previous, ramp_s in zip(moves, before, ramps, strict=True)
+        Sweep(axis, start, velocity, previous, ramp, lead_s, frames_s)
+        for (axis, start, velocity), previous, ramp in zip(moves, before, ramps, strict=True)
     ]
 
 
@@ -133,7 +131,7 @@ def check_sweep(sweep: Sweep, start: str, way: str, speed: str) -> MsgGenerator[
     yield from check_limits(sweep.axis, sweep.start, start)
     yield from check_limits(sweep.axis, sweep.first, f"{start}, less the way to gain speed")
     yield from check_limits(sweep.axis, sweep.last, f"{way}, with the way to lose speed")
-    check_velocity(sweep.axis, abs(sweep.velocity), speed)
+    yield from check_velocity(sweep.axis, abs(sweep.velocity), speed)
 
 
 def sweep_and_take(
@@ -189,6 +187,7 @@ def sweep_and_take(
     for sweep in sweeps:
         yield from bps.mv(sweep.axis.velocity, abs(sweep.velocity))
     yield from beam_on(beam)
+    speed = SpeedWatch(sweeps)
     moving, moves = short_uid("moving"), [SteadyMove(sweep.axis) for sweep in sweeps]
     if angles is not None:
         angles = angles.of_piece(piece.first, trigger)
@@ -199,9 +198,7 @@ def sweep_and_take(
         for sweep, move in zip(sweeps, moves, strict=True):
             yield Msg("set", sweep.axis if hold is None else move, sweep.last, group=moving)
         if not trigger.by_position:
-            ramp_s = max(sweep.ramp_s for sweep in sweeps)
-            yield from bps.sleep(ramp_s)
-            yield from awaited(partial(reach_speed, sweeps, set_out_s), sweeps[0].lead_s - ramp_s)
+            yield from awaited(partial(speed.reach, set_out_s), sweeps[0].lead_s)
 
     def get_ready() -> MsgGenerator[None]:
         if angles is not None:
@@ -214,8 +211,9 @@ def sweep_and_take(
         yield from trigger.start()
         if trigger.by_position:
             yield from move_steadily()
+        yield from awaited(speed.confirm)
         if angles is not None:
-            yield from awaited(angles.started)
+            yield from awaited(partial(angles.started, speed.anchor))
         yield Msg("create", None, name="motion")
         for sweep in sweeps:
             yield Msg("read", sweep.axis)

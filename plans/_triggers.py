@@ -14,7 +14,7 @@ from concertino.frames import PulseTrain
 
 from ._cameras import camera_set
 from ._clocks import answered
-from ._parameters import read_number
+from ._parameters import check_accepted, read_number
 from ._projection_angles import SweepAngles
 from ._protocols import TriggerDevice
 from ._safety import Cleanup, motor_off
@@ -110,7 +110,7 @@ class PulseAngles(SweepAngles):
             first,
         )
 
-    async def started(self) -> None:
+    async def started(self, anchor: Any = None) -> None:
         """Do nothing: the box notes where the axis is."""
 
     async def _at(
@@ -197,4 +197,18 @@ def sweep_trigger(
         train = PulseTrain(len(positions), axis.name, early)
     else:
         train = PulseTrain(len(positions), period_s=1 / rate_hz)
+    yield from check_train(who, train)
     return SweepTrigger("edge", who, train, exposure_s)
+
+
+def check_train(device: Any, train: PulseTrain) -> MsgGenerator[None]:
+    """Ask a trigger device whether it can give some pulses, if it can say.
+
+    Raises
+    ------
+    ParameterError
+        If it cannot.
+    """
+    check = getattr(device, "check_train", None)
+    if check is not None:
+        yield from check_accepted(lambda: check(train), "trigger")

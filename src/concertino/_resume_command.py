@@ -34,6 +34,8 @@ def resume_run(
     recorded = run.start.get("plan_args", {})
     parts: dict[str, Any] = {"rotation": beamline.rotation, "vertical_stage": beamline.vertical_stage,
              "stepping": beamline.grating_stage}  # fmt: skip
+    if recorded.get("trigger") == beamline.trigger_box.name:
+        parts["trigger"] = beamline.trigger_box
     with open_session(
         directory, baseline=beamline.baseline, progress=progress, catalog=False
     ) as session:

@@ -29,6 +29,7 @@ class FileBeam:
     """Tells how another process switches it off."""
 
     parent = None
+    is_beam = True
 
     def __init__(self, path: Path, function: str = "switch_off") -> None:
         self.name = "beam"

@@ -131,6 +131,7 @@ class Lamp:
 
     parent = None
     name = "lamp"
+    is_beam = True
 
     def __init__(self, shutter: Any) -> None:
         self._shutter = shutter

@@ -2,6 +2,7 @@
 
 import asyncio
 import time
+from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,7 @@ import numpy as np
 import pytest
 from bluesky.utils import FailedStatus
 from numpy.typing import NDArray
+from ophyd_async.core import WatcherUpdate, soft_signal_rw
 
 from concertino import DeviceError
 from concertino.devices import SimulatedEncoder, SimulatedMotor
@@ -153,6 +155,45 @@ def test_a_stage_that_does_not_reach_its_speed_is_told(
     ):
         scanned(laboratory, rotation=rotation)
     assert not laboratory.beam_is_on()
+
+
+class Classic(SimulatedMotor):
+    """A stage that calls its acceleration time as ophyd's `EpicsMotor` does, or gives an acceleration."""
+
+    def __init__(self, ramp_s: float, acceleration: tuple[float, str] | None = None) -> None:
+        super().__init__(
+            "deg", velocity=90.0, max_velocity=360.0, acceleration_time=ramp_s, name="rotation"
+        )
+        self._ramp = self.acceleration_time
+        del self._child_devices["acceleration_time"]
+        del self.__dict__["acceleration_time"]
+        value, unit = acceleration or (ramp_s, "s")
+        self.acceleration = soft_signal_rw(float, value, units=unit, name="acceleration")
+
+    async def _move(self, target: float, order: int) -> AsyncIterator[WatcherUpdate[float]]:
+        self.__dict__["acceleration_time"] = self._ramp
+        move = super()._move(target, order)
+        first = await anext(move, None)
+        del self.__dict__["acceleration_time"]
+        if first is not None:
+            yield first
+            async for update in move:
+                yield update
+
+
+@pytest.mark.parametrize("acceleration", [None, (120.0, "deg/s^2")], ids=["s", "per s squared"])
+def test_an_acceleration_by_another_name(
+    laboratory: Laboratory, acceleration: tuple[float, str] | None
+) -> None:
+    # 1.5 s to 180 deg/s are more than the half second that is kept behind the last frame.
+    rotation = Classic(1.5, acceleration)
+    run = scanned(laboratory, rotation=rotation)
+    speeds = [
+        rotation.velocity_at(ns * 1e-9) for ns in run.frames("projections").index["timestamp_ns"]
+    ]
+    assert speeds == pytest.approx([180.0] * 50)
+    begin = rotation.position_at(run.frames("projections").index["timestamp_ns"][0] * 1e-9)
+    assert 0 <= begin < 30
 
 
 class Tired(SimulatedMotor):

@@ -17,7 +17,7 @@ from bluesky.utils import MsgGenerator
 from concertino import ConcertinoError, DocumentError, ParameterError, StorageError
 from concertino.batch import reconstruct_run
 from concertino.devices import FileCamera
-from concertino.plans import resume
+from concertino.plans import MultiTurn, Timbir, resume
 from concertino.reconstruction import ReconstructionSettings
 from concertino.storage import StoredScan, open_run
 from concertino.testing import (
@@ -316,3 +316,62 @@ def test_a_session_that_was_killed_is_continued_in_another(
     taken = len(first.frames("projections"))
     assert 0 < taken <= at + 60
     assert list(second.start["frames"]) == [f"projections_from_{taken:05d}"]
+
+
+TURNS: dict[str, Any] = {"num_projections": 16, "angular_range": "40 deg"}
+#: What a run is taken with, and the trigger device that resuming it wants.
+GIVEN: dict[str, tuple[str, dict[str, Any], bool]] = {
+    "equidistant": ("continuous_tomography", {}, False),
+    "three turns": ("continuous_tomography", {"scheme": MultiTurn(turns=3)}, False),
+    "turns by default": ("continuous_tomography", {"scheme": "multi_turn"}, False),
+    "a box at uneven angles": ("continuous_tomography", {"scheme": Timbir(rounds=4)}, True),
+    "a box": ("continuous_tomography", {}, True),
+    "half acquisition": (
+        "continuous_tomography",
+        {"half_acquisition": True, "rotation_axis": "2 px", "angular_range": "360 deg"},
+        False,
+    ),
+    "a limit of blur": ("continuous_tomography", {"max_blur": "50 px"}, False),
+    "several tomograms": (
+        "continuous_tomography",
+        {"num_tomograms": 2, "num_projections": 8, "scheme": MultiTurn(turns=3)},
+        False,
+    ),
+    "a stepped box": ("step_tomography", {}, True),
+    "golden": ("step_tomography", {"scheme": "golden_ratio"}, False),
+    "interlaced": ("step_tomography", {"scheme": Timbir(rounds=4)}, False),
+    "stepped turns": ("step_tomography", {"scheme": MultiTurn(turns=3)}, False),
+    "a list": ("step_tomography", {"scheme": [float(i * i % 97) for i in range(16)]}, False),
+    "half acquisition in steps": (
+        "step_tomography", {"half_acquisition": True, "angular_range": "360 deg"}, False,
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("what", GIVEN)
+def test_what_is_recorded_of_a_run_is_complete(laboratory: Laboratory, what: str) -> None:
+    name, parameters, boxed = GIVEN[what]
+    box = laboratory.beamline.trigger_box
+    trigger = {"trigger": box} if boxed else {}
+    directory = broken(laboratory, name, 4, **(TURNS | parameters | trigger))
+    first = open_run(directory)
+    assert StoredScan(first).missing("projections")
+    laboratory.documents.clear()
+    laboratory.RE(resumed(laboratory, name, first, **trigger))
+    start = laboratory.documents[0][1]
+    assert start["plan_args"] == first.start["plan_args"]
+    assert start["tomo"] == first.start["tomo"]
+    scan = StoredScan(open_run(start["run_directory"]))
+    assert not scan.missing("projections")
+
+
+def test_the_trigger_device_is_the_one_of_then(laboratory: Laboratory) -> None:
+    name = "continuous_tomography"
+    box = laboratory.beamline.trigger_box
+    run = open_run(broken(laboratory, name, 4, trigger=box))
+    assert refusal(laboratory, resumed(laboratory, name, run)) == (
+        f"resume: of {run.name}, trigger was trigger_box and is none. Give the devices that it was taken with."
+    )
+    run = open_run(broken(laboratory, name, 4))
+    said = refusal(laboratory, resumed(laboratory, name, run, trigger=box))
+    assert "trigger was software and is trigger_box" in said

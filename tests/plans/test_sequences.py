@@ -71,7 +71,7 @@ STEPS = [
 RUN_UP = 0.5 + 200 * (SETTLE_S + 0.005 * SMOOTH)
 TURN = [
     "sample_stage to 0", f"rotation to {-RUN_UP:g}", "rotation-velocity to 200", "beam on",
-    "3 projections by internal trigger", f"rotation to {3.5 + 200 * _MARGIN_S:g}", "sleep", "kickoff", "complete",
+    "3 projections by internal trigger", f"rotation to {3.5 + 200 * _MARGIN_S:g}", "kickoff", "complete",
     "beam off", "rotation-velocity to 360", "rotation to 0",
 ]  # fmt: skip
 ENDS = {

@@ -9,9 +9,12 @@ import bluesky.plan_stubs as bps
 import numpy as np
 import pytest
 from bluesky.utils import FailedStatus
+from ophyd_async.core import Device, DeviceVector, soft_signal_rw
+from ophyd_async.fastcs.panda import PandaTimeUnits, SeqTable
 
 from concertino import CameraError, DeviceError, ParameterError
 from concertino.batch import reconstruct_run
+from concertino.devices import PandaAxis, PandaTrigger
 from concertino.documents import validate_run
 from concertino.frames import PulseTrain
 from concertino.plans import (
@@ -20,6 +23,7 @@ from concertino.plans import (
     MultiTurn,
     Timbir,
     continuous_tomography,
+    preflight,
     step_tomography,
 )
 from concertino.reconstruction import ReconstructionSettings
@@ -231,3 +235,76 @@ def test_every_end_with_a_trigger_device_is_safe(
         outcome = run_with_fault(bench, PlanFault(position, kind))
         check_safe_end(outcome)
     plan_messages(bench)
+
+
+def test_the_frames_of_pulses_are_counted_once(laboratory: Laboratory) -> None:
+    box = laboratory.beamline.trigger_box
+    for name in ("step_tomography", "continuous_tomography"):
+        figures = preflight(laboratory.plan(name, **(SCAN | {"trigger": box})))
+        assert [(stream.stream, stream.frames) for stream in figures.streams] == [
+            ("darks", 2), ("flats", 2), ("projections", 96),
+        ]  # fmt: skip
+
+
+class Sequencer(Device):
+    """The signals of a PandA's sequencer."""
+
+    def __init__(self) -> None:
+        self.table = soft_signal_rw(SeqTable)
+        self.repeats = soft_signal_rw(int)
+        self.prescale = soft_signal_rw(float)
+        self.prescale_units = soft_signal_rw(PandaTimeUnits, PandaTimeUnits.S)
+        self.enable = soft_signal_rw(str, "ZERO")
+        self.posa = soft_signal_rw(str, "ZERO")
+        super().__init__()
+
+
+class Box(Device):
+    def __init__(self) -> None:
+        self.seq = DeviceVector({1: Sequencer()})
+        super().__init__("panda")
+
+
+@pytest.mark.parametrize(
+    ("counts", "parameters", "said"),
+    [
+        (
+            1000.0,
+            {"num_projections": 5000},
+            "trigger: Trigger device panda was asked for pulses at 5000 positions; its sequencer has 4096 rows. "
+            "Take fewer projections a run, or give pulses at times.",
+        ),
+        (
+            1.0,
+            {"num_projections": 1000},
+            "trigger: Trigger device panda was asked for pulses at 1000 positions from ",
+        ),
+        (
+            1e8,
+            {"num_projections": 10},
+            "trigger: Trigger device panda was asked for pulses at rotation = ",
+        ),
+    ],
+    ids=["too many", "within one count", "beyond 32 bits"],
+)
+def test_what_a_panda_cannot_do_is_told_before_anything_moves(
+    laboratory: Laboratory, counts: float, parameters: dict[str, Any], said: str
+) -> None:
+    b = laboratory.beamline
+    trigger = PandaTrigger(Box(), {"rotation": PandaAxis("INENC1.VAL", counts)})
+    given = SCAN | parameters | {"trigger": trigger, "angular_range": "180 deg"}
+    since_s = time.time()
+    for run in (laboratory.RE, preflight):
+        laboratory.documents.clear()
+        with pytest.raises(ParameterError) as caught:
+            run(laboratory.plan("continuous_tomography", **given))
+        assert str(caught.value).startswith(said)
+    assert laboratory.documents == []
+    assert all(motor._trajectory.last.start_s < since_s for motor in (b.rotation, b.sample_stage))
+
+
+def test_a_panda_is_given_pulses_at_times_as_often_as_it_likes(laboratory: Laboratory) -> None:
+    trigger = PandaTrigger(Box())
+    trigger.check_train(PulseTrain(70_000, period_s=1e-3))
+    with pytest.raises(DeviceError, match=r"a pulse each 1e-05 s; one lasts 1e-05 s\."):
+        trigger.check_train(PulseTrain(10, period_s=1e-5))

@@ -1,0 +1,124 @@
+"""A control system in one process and plans with its motors in another, on ports of their own."""
+
+import json
+import os
+import select
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+HERE = Path(__file__).parent
+_BEGINS_S = 120.0
+_SCANS_S = 180.0
+
+
+def free_port() -> int:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        return int(taken.getsockname()[1])
+
+
+class Scans:
+    """Runs plans with motors of a control system."""
+
+    def __init__(self, kind: str, process: "subprocess.Popen[str]", truth: Path, log: Path) -> None:
+        self.kind = kind
+        self._process, self._truth, self._log = process, truth, log
+
+    def answer(self, within_s: float) -> Any:
+        assert self._process.stdout is not None
+        until_s = time.monotonic() + within_s
+        while time.monotonic() < until_s:
+            if select.select([self._process.stdout], [], [], 1.0)[0]:
+                line = self._process.stdout.readline()
+                assert line, self._log.read_text()
+                if line.startswith(("{", '"ready')):
+                    return json.loads(line)
+        raise AssertionError(f"no answer within {within_s} s: {self._log.read_text()}")
+
+    def run(self, plan: str, **parameters: Any) -> dict[str, Any]:
+        assert self._process.stdin is not None
+        self._process.stdin.write(json.dumps([plan, parameters]) + "\n")
+        self._process.stdin.flush()
+        found: dict[str, Any] = self.answer(_SCANS_S)
+        return found
+
+    def position(self, when_s: float) -> float:
+        """Return where the rotation truly was, in deg, as the control system's program noted its moves."""
+        position = 0.0
+        for line in self._truth.read_text().splitlines():
+            name, begin_s, begin, sign, way, peak, gains_s = json.loads(line)
+            if not name.endswith("rot") or begin_s > when_s or not way:
+                continue
+            since_s, left_s = when_s - begin_s, begin_s + gains_s + way / peak - when_s
+            gone = peak * (since_s - gains_s / 2)
+            if left_s <= 0:
+                gone = way
+            elif since_s < gains_s:
+                gone = peak * since_s**2 / gains_s / 2
+            elif left_s < gains_s:
+                gone = way - peak * left_s**2 / gains_s / 2
+            position = begin + sign * gone
+        return position
+
+
+@contextmanager
+def beamline(
+    kind: str, directory: Path, readback_hz: float = 50.0, egu: str = "deg"
+) -> Iterator[Scans]:
+    """Start a control system and a program that scans with its motors."""
+    port, truth, log = free_port(), directory / "truth", directory / "log"
+    truth.touch()
+    environment = {
+        **os.environ,
+        "PYTHONPATH": os.pathsep.join(filter(None, sys.path)),
+        "TRUTH": str(truth),
+        "EPICS_CA_ADDR_LIST": "127.0.0.1",
+        "EPICS_CA_AUTO_ADDR_LIST": "NO",
+        "EPICS_CAS_INTF_ADDR_LIST": "127.0.0.1",
+        "EPICS_CA_SERVER_PORT": str(port),
+        "EPICS_CA_REPEATER_PORT": str(free_port()),
+    }
+    prefix = f"p{port}:"
+    server = ["motor_ioc.py", prefix, str(readback_hz), egu]
+    if kind == "tango":
+        server = ["motor_server.py", str(port), str(readback_hz)]
+    target = str(port) if kind == "tango" else prefix
+    processes: list[subprocess.Popen[str]] = []
+    with log.open("w") as said:
+
+        def begin(*command: str, **pipes: Any) -> "subprocess.Popen[str]":
+            process = subprocess.Popen(
+                [sys.executable, str(HERE / command[0]), *command[1:]],
+                env=environment, stderr=said, text=True, **pipes,
+            )  # fmt: skip
+            processes.append(process)
+            return process
+
+        try:
+            begin(*server, stdout=said)
+            until_s = time.monotonic() + _BEGINS_S
+            while not _listens(port):
+                assert processes[0].poll() is None, log.read_text()
+                assert time.monotonic() < until_s, log.read_text()
+                time.sleep(0.1)
+            data = directory / "data"
+            pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
+            scans = Scans(kind, begin("scans.py", kind, str(data), target, **pipes), truth, log)
+            assert scans.answer(_BEGINS_S) == "ready"
+            yield scans
+        finally:
+            for process in reversed(processes):
+                process.kill()
+                process.communicate()
+
+
+def _listens(port: int) -> bool:
+    with socket.socket() as tried:
+        tried.settimeout(1.0)
+        return tried.connect_ex(("127.0.0.1", port)) == 0
