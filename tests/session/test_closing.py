@@ -117,8 +117,10 @@ def test_a_callback_that_raises_at_stop_keeps_it_from_nobody(
     heard: list[str] = []
     reconstruction = OnlineReconstruction(ReconstructionSettings(slices=(8,), center=12.0))
     session = opened(tmp_path)
-    session.subscribe(Failing("stop", ValueError("the first")))
-    session.subscribe(Failing("stop", KeyError("the second")))
+    # what is subscribed to the RunEngine itself has no thread of its own
+    failing = [Failing("stop", ValueError("the first")), Failing("stop", KeyError("the second"))]
+    for callback in failing:
+        session.RE.subscribe(callback)
     session.subscribe(reconstruction)
     session.subscribe(lambda name, document: heard.append(name))
     with pytest.raises(ValueError, match="the first") as raised:
@@ -217,7 +219,7 @@ def test_a_session_is_not_closed_inside_of_its_plan(
     tmp_path: Path, beamline: SimulatedBeamline
 ) -> None:
     with opened(tmp_path) as session:
-        session.subscribe(lambda name, document: session.close(), "start")
+        session.RE.subscribe(lambda name, document: session.close(), "start")
         with pytest.raises(SessionError, match=r"session.close\(\) was called inside of a plan"):
             session.RE(small_scan(beamline))
         assert session.RE.state == "idle"
