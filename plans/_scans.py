@@ -1,5 +1,7 @@
 """Scans of any motors against any measures: bluesky's, with units, measures of frames and a beam."""
 
+import itertools
+import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from typing import Any
@@ -137,8 +139,9 @@ def scan(
         low = yield from motor_position(motor, start, f"start of {motor.name}")
         high = yield from motor_position(motor, end, f"end of {motor.name}")
         positions.extend((motor, low, high, points))
+    total = math.prod(positions[3::4])
     grid = partial(bp.grid_scan, measuring.measures, *positions, snake_axes=snake)
-    return (yield from _run("scan", measuring, grid, positions, {"snake": snake}, md))
+    return (yield from _run("scan", measuring, grid, positions, total, {"snake": snake}, md))
 
 
 def _together(
@@ -168,7 +171,7 @@ def _together(
             yield from check_limits(motor, position, parameter)
             positions.append(position)
     line = partial(bp.scan, measuring.measures, *positions, num=points)
-    return (yield from _run(name, measuring, line, positions, {"num": points}, md, restore))
+    return (yield from _run(name, measuring, line, positions, points, {"num": points}, md, restore))
 
 
 def _run(
@@ -176,15 +179,18 @@ def _run(
     measuring: Measuring,
     plan: Callable[..., MsgGenerator[Any]],
     positions: Sequence[Any],
+    total: int,
     plan_args: Mapping[str, Any],
     md: Mapping[str, Any] | None,
     restore: Sequence[Cleanup] = (),
 ) -> MsgGenerator[str]:
     yield from measuring.check()
 
+    points = itertools.count(1)
+
     def per_step(detectors: Any, step: Any, pos_cache: Any) -> MsgGenerator[None]:
         yield from bps.move_per_step(step, pos_cache)
-        yield from measuring.take()
+        yield from measuring.take(last=next(points) == total)
 
     messages = iter(plan(per_step=per_step))
     # What bluesky knows about the scan stands in the message that opens its run; ours opens it.

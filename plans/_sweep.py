@@ -13,6 +13,7 @@ from bluesky.utils import MsgGenerator, short_uid
 from concertino.documents import PROJECTION_ANGLES
 
 from ._cameras import CameraSet, OnLost, camera_set
+from ._deadlines import deadlines
 from ._frames import move_together, take_frames
 from ._hold import Hold
 from ._parameters import check_limits, check_velocity, read_number
@@ -20,13 +21,12 @@ from ._pieces import Piece
 from ._projection_angles import SweepAngles, tells_exposures
 from ._protocols import FrameCamera
 from ._questions import awaited
-from ._safety import Cleanup, beam_off, beam_on, motor_off
+from ._safety import Cleanup, motor_off
 from ._speed import SETTLE_S, SMOOTH, reach_speed
 from ._steady_move import SteadyMove
 from ._triggers import CAMERA_PACE, PulseAngles, SweepTrigger
 
 _MARGIN_S = 0.5
-_PULSES_S = 10.0
 
 
 @dataclass(frozen=True)
@@ -188,11 +188,14 @@ def sweep_and_take(
     yield from move_together(radio, *((sweep.axis, sweep.first) for sweep in sweeps))
     for sweep in sweeps:
         yield from bps.mv(sweep.axis.velocity, abs(sweep.velocity))
-    yield from beam_on(beam)
     moving, moves = short_uid("moving"), [SteadyMove(sweep.axis) for sweep in sweeps]
     if angles is not None:
         angles = angles.of_piece(piece.first, trigger)
         yield from bps.declare_stream(angles, name=PROJECTION_ANGLES, collect=True)
+    cameras = camera_set(camera)
+    motion = [*(sweep.axis for sweep in sweeps), *(each.start_time for each in cameras.cameras)]
+    # Now, not when the event comes: a callback that takes its time over it must not do so with beam.
+    yield from bps.declare_stream(*motion, name="motion")
 
     def move_steadily() -> MsgGenerator[None]:
         set_out_s = time.time()
@@ -203,10 +206,12 @@ def sweep_and_take(
             yield from bps.sleep(ramp_s)
             yield from awaited(partial(reach_speed, sweeps, set_out_s), sweeps[0].lead_s - ramp_s)
 
-    def get_ready() -> MsgGenerator[None]:
+    def arm() -> MsgGenerator[None]:
         if angles is not None:
             yield from awaited(angles.begin)
         yield from trigger.arm()
+
+    def get_ready() -> MsgGenerator[None]:
         if not trigger.by_position:
             yield from move_steadily()
 
@@ -217,10 +222,8 @@ def sweep_and_take(
         if angles is not None:
             yield from awaited(angles.started)
         yield Msg("create", None, name="motion")
-        for sweep in sweeps:
-            yield Msg("read", sweep.axis)
-        for each_camera in camera_set(camera).cameras:
-            yield Msg("read", each_camera.start_time)
+        for device in motion:
+            yield Msg("read", device)
         yield Msg("save")
 
     def collect_angles() -> MsgGenerator[None]:
@@ -228,7 +231,6 @@ def sweep_and_take(
             yield Msg("collect", angles, name=PROJECTION_ANGLES, return_payload=False)
 
     def end_sweep() -> MsgGenerator[None]:
-        yield from beam_off(beam)
         for move in moves:
             move.pardon()
             yield from motor_off(move.axis)
@@ -236,7 +238,6 @@ def sweep_and_take(
             yield from end()
 
     def come_back() -> MsgGenerator[None]:
-        yield from beam_off(beam)
         if angles is not None:
             yield from awaited(angles.end)
         yield Msg("wait", None, group=moving)
@@ -244,6 +245,7 @@ def sweep_and_take(
             yield from bps.mv(sweep.axis.velocity, sweep.before)
         yield from move_together(*((sweep.axis, sweep.start) for sweep in sweeps))
 
+    limits = deadlines()
     return (
         yield from take_frames(
             camera,
@@ -251,7 +253,11 @@ def sweep_and_take(
             piece.stream,
             on_lost=on_lost,
             trigger=trigger.request,
-            within_s=None if trigger.request == "internal" else 2 * sweeps[0].frames_s + _PULSES_S,
+            within_s=None
+            if trigger.request == "internal"
+            else 2 * sweeps[0].frames_s + limits.frame_s,
+            beam=beam,
+            arming=arm,
             starting=get_ready,
             started=note_motion,
             collected=collect_angles,
