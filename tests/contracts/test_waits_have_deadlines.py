@@ -24,18 +24,14 @@ _USER = (
 _OPEN = "no deadline yet: "
 
 JUSTIFIED: dict[str, str] = {
-    "plans/_closed_loop.py::outcome_of": _USER,
     "plans/_directors.py::_iterate": _USER,
     "plans/_hold.py::Hold.wait": _USER,
     "plans/_interruptible.py::Interruptible._pause": _USER,
-    "plans/_frame_tap.py::FrameTap.listening.attach": _BOUNDED,
-    "plans/_frame_tap.py::FrameTap.taken": _BOUNDED,
-    "plans/_questions.py::Errand.__call__": _DONE,
-    "plans/_questions.py::sent": _BOUNDED,
-    "plans/_questions.py::rehearsing": _BOUNDED,
-    "plans/_questions.py::asked": _BOUNDED,
-    "plans/_rehearsal.py::_in_some_loop.ask_all": _BOUNDED,
-    "plans/_rehearsal.py::_in_some_loop": _BOUNDED,
+    "plans/_questions.py::Awaited._do": _DONE,
+    "plans/_questions.py::Awaited.result": _DONE,
+    "plans/_questions.py::Question.unasked": _DONE,
+    "plans/_questions.py::outcome": _BOUNDED,
+    "plans/_questions.py::in_some_loop": _BOUNDED,
     "plans/_steered.py::steered.figure": "the plan answers, with None at the latest when it ends",
     "devices/_file_source.py::FileSource._due": "`stop` releases it",
     "devices/_simulated_source.py::SimulatedSource._next_exposure": "`stop` releases it",
@@ -57,8 +53,6 @@ JUSTIFIED: dict[str, str] = {
     + "a suspender's install runs in the RunEngine's loop",
     "src/concertino/_run_gate.py::RunGate.remove": _OPEN + "as its install",
     "src/concertino/_run_gate.py::RunGate._wait_and": _USER,
-    "src/concertino/_unit_guard.py::_converted": _OPEN
-    + "ophyd's own time-outs end a device's description",
     "src/concertino/frames/_inproc.py::InprocChannel._copy_newest": "a lock that is held for microseconds",
     "src/concertino/frames/_relay.py::Relay._serve": "ends when its connections do",
     "src/concertino/reconstruction/_ufo_child.py::main": _WORKER,
@@ -70,8 +64,6 @@ JUSTIFIED: dict[str, str] = {
     "src/concertino/servers/_served.py::Served._do_work": _WORKER,
     "src/concertino/session.py::Session.close": _OPEN
     + "as long as reconstructions and the catalogue last",
-    "src/concertino/session.py::Session._open_in_new_directory": _OPEN
-    + "a disk that hangs: no beam yet",
     "src/concertino/storage/_catalog_tree.py::prepare_database": _COMPUTES,
     "src/concertino/storage/_catalog_writer.py::CatalogWriter.close": _COMPUTES,
     "src/concertino/storage/_catalog_writer.py::CatalogWriter._work": _WORKER,
