@@ -37,8 +37,9 @@ JUSTIFIED: dict[str, str] = {
     "devices/_file_source.py::FileSource._due": "`stop` releases it",
     "devices/_simulated_source.py::SimulatedSource._next_exposure": "`stop` releases it",
     "callbacks/_child_main.py::_Host._take": _WORKER,
-    "callbacks/_child_process.py::ChildProcess.__call__": _DONE,
-    "callbacks/_child_process.py::ChildProcess.close": _KILLED,
+    "callbacks/_child_process.py::ChildProcess.take_document": _DONE,
+    "callbacks/_consumer.py::Consumer._wait": _DONE,
+    "callbacks/_consumer.py::_Desk._work": _WORKER,
     "callbacks/_image_writer.py::_sync": _DONE,
     "callbacks/_online_reconstruction.py::OnlineReconstruction.rereconstruct": _COMPUTES,
     "callbacks/_previews.py::Previews.stop": _COMPUTES,
@@ -57,6 +58,8 @@ JUSTIFIED: dict[str, str] = {
     "src/concertino/_session_guard.py::SessionGuard._wait_and": _BOUNDED,
     "src/concertino/guard/_holder.py::Holder.so_far": _DONE,
     "src/concertino/guard/_watch.py::Watch._finished": _DONE,
+    "src/concertino/_storage_gate.py::StorageGate._expose_if_stored": _OPEN
+    + "it asks a camera of this process for what it holds",
     "src/concertino/frames/_inproc.py::InprocChannel._copy_newest": "a lock that is held for microseconds",
     "src/concertino/frames/_relay.py::Relay._serve": "ends when its connections do",
     "src/concertino/reconstruction/_ufo_child.py::main": _WORKER,
@@ -65,8 +68,6 @@ JUSTIFIED: dict[str, str] = {
     "src/concertino/servers/_served.py::Served._session_lost": _OPEN
     + "as long as the server's work lasts",
     "src/concertino/servers/_served.py::Served._do_work": _WORKER,
-    "src/concertino/session.py::Session.close": _OPEN
-    + "as long as reconstructions and the catalogue last",
     "src/concertino/storage/_catalog_tree.py::prepare_database": _COMPUTES,
     "src/concertino/storage/_catalog_writer.py::CatalogWriter.close": _COMPUTES,
     "src/concertino/storage/_catalog_writer.py::CatalogWriter._work": _WORKER,

@@ -246,7 +246,7 @@ def test_a_source_that_hangs_is_given_up(laboratory: Laboratory, hangs_in: str) 
 def test_a_camera_that_a_slow_subscriber_holds_up_is_not_silent(tmp_path: Path) -> None:
     # 24 frames of 1/50 s, each stored in 0.15 s, through a ring of 4: most of the time nothing is exposed.
     laboratory = Laboratory(tmp_path, frame_rate=50.0, ring_bytes=4 * 512)
-    laboratory.RE.subscribe(FrameConsumer(lambda *_: time.sleep(0.15), name="slow"))
+    laboratory.RE.subscribe(FrameConsumer(lambda *_: time.sleep(0.15), name="slow", necessary=True))
     laboratory.beamline.camera._frame_timeout_s = 0.3
     with patience(frame_s=0.3):
         documents = laboratory.run("radiography", order=("projections",), num_projections=24)
@@ -262,7 +262,7 @@ def lit_times(laboratory: Laboratory) -> list[tuple[float, bool]]:
 @pytest.mark.parametrize("name", ["radiography", "continuous_tomography", "step_tomography"])
 def test_the_beam_is_on_from_the_first_to_the_last_exposure(tmp_path: Path, name: str) -> None:
     laboratory = Laboratory(tmp_path, frame_rate=50.0, ring_bytes=2**20)
-    slow = FrameConsumer(lambda *_: time.sleep(0.1), name="slow")
+    slow = FrameConsumer(lambda *_: time.sleep(0.1), name="slow", necessary=True)
     laboratory.RE.subscribe(slow)
     described: list[float] = []
 
@@ -384,7 +384,7 @@ class StuckDisk:
 def test_a_disk_that_hangs_costs_the_run_but_not_the_beam(tmp_path: Path) -> None:
     laboratory, disk = Laboratory(tmp_path, ring_bytes=4 * 512), StuckDisk()
     laboratory.beamline.camera._subscriber_timeout_s = 1.0
-    laboratory.RE.subscribe(FrameConsumer(disk, name="disk"))
+    laboratory.RE.subscribe(FrameConsumer(disk, name="disk", necessary=True))
     began_s = time.monotonic()
     with pytest.raises((FailedStatus, DeviceError)) as caught:
         laboratory.run("radiography", order=("flats",), num_flats=20)
