@@ -4,7 +4,6 @@ import asyncio
 import threading
 import time
 from collections.abc import Callable
-from typing import cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,10 +11,14 @@ from numpy.typing import NDArray
 from concertino import CameraError, ConcertinoError
 from concertino.frames import FrameRequest, FrameStream, Ledger
 
-from ._frame_source import BufferedFrameSource, FrameSource
+from ._frame_source import FrameSource
 from ._hold_back import Preview, hold_until_fired
+from ._source_watch import SourceWatch
 
 _BATCH_BYTES = 4 * 2**20
+#: How late a frame may be, and how long a source may take to stop, in seconds.
+PATIENCE_S = 15.0
+_SLICE_S = 0.25
 
 
 class Acquisition:
@@ -35,6 +38,11 @@ class Acquisition:
         Called in any thread whenever a counter changed.
     preview : Preview, optional
         Shows frames while a retrospective request waits for its trigger.
+    expected_s : float
+        Time from frame to frame, or from a software trigger to its frame, in seconds.
+    patience_s : float
+        How much later than twice that a frame may come, and how long the source may take to stop,
+        in seconds.
 
     Attributes
     ----------
@@ -50,6 +58,9 @@ class Acquisition:
         request: FrameRequest,
         wake: Callable[[], None],
         preview: Preview | None = None,
+        *,
+        expected_s: float = 0.0,
+        patience_s: float = PATIENCE_S,
     ) -> None:
         self.request = request
         self.wanted = None if request.retrospective else request.count
@@ -61,6 +72,8 @@ class Acquisition:
         self.done = threading.Event()
         self._camera = camera
         self._source = source
+        self._watch = SourceWatch(source, request, expected_s)
+        self._patience_s = patience_s
         self._wake = wake
         self._times: list[tuple[NDArray[np.int64], NDArray[np.int64]]] = []
         self._preview = preview
@@ -68,6 +81,7 @@ class Acquisition:
         self._ending = threading.Event()
         self._idle = threading.Event()
         self._thread: threading.Thread | None = None
+        self._given_up = False
         stream.add_listener(wake)
         stream.triggered = self.wanted or 0
 
@@ -122,7 +136,7 @@ class Acquisition:
                 self.request_stop()
             else:
                 self.start()  # It exposes nothing, and ends the stream in good order.
-        self._source.stop()
+        self._watch.stop()
 
     @property
     def idle(self) -> bool:
@@ -130,9 +144,59 @@ class Acquisition:
         return self._idle.is_set()
 
     async def ended(self) -> None:
-        """Wait until nothing is exposed any more; frames may still become safe."""
-        if self._thread is not None:
-            await asyncio.to_thread(self._idle.wait)
+        """Wait until nothing is exposed any more; frames may still become safe.
+
+        Raises
+        ------
+        CameraError
+            If the source does not stop.
+        """
+        if not await self._let_go():
+            raise self.error or CameraError(self.hanging)
+
+    @property
+    def hangs(self) -> bool:
+        """Whether the source was given up, and still has not come back."""
+        return self._given_up and self._thread is not None and self._thread.is_alive()
+
+    @property
+    def hanging(self) -> str:
+        """What to say of a source that does not come back."""
+        return (
+            f"Camera {self._camera}: its source still hangs in {self.request.kind}, where it gave "
+            f"{self.exposed} of {self.wanted or 'any number of'} frames; it was told to stop and has not "
+            f"within {self._patience_s:g} s. Check the detector and its driver, and restart them, or "
+            "this program."
+        )
+
+    def note_trigger(self) -> None:
+        """Note that a frame was asked for by a software trigger."""
+        self._watch.note_trigger()
+
+    def check_silence(self) -> None:
+        """Fail the acquisition if a frame was due long ago and the source gave none."""
+        watch = self._watch
+        silent_s = watch.silent_s
+        if silent_s <= 2 * watch.expected_s + self._patience_s or self.done.is_set():
+            return
+        if self.error is None:
+            self.error = self._with_account(CameraError(self._silence(silent_s)))
+            self.stream.fail(self.error)
+            self.request_stop()
+            self._wake()
+
+    def _silence(self, silent_s: float) -> str:
+        wanted = "" if self.wanted is None else f" of {self.wanted}"
+        asked, check = (
+            ("was triggered", "that it takes software triggers")
+            if self.request.trigger == "software"
+            else ("was to go on at its own pace", "that nothing but itself triggers it")
+        )
+        return (
+            f"Camera {self._camera} {asked} and gave no frame for {silent_s:.3g} s, after {self.exposed}"
+            f"{wanted} frames of {self.request.kind}; one was due after {self._watch.expected_s:.3g} s. Check "
+            f"{check}, its cable, the network for lost packets, and that the detector is alive."
+        )
 
     def start(self) -> None:
         """Start the thread.
@@ -152,17 +216,46 @@ class Acquisition:
     def request_stop(self) -> None:
         """Stop exposing; the stream ends soon."""
         self._stopping.set()
-        self._source.stop()
+        self._watch.stop()
         if self._thread is None:
             self._end_preview()
             self.stream.close()
             self.done.set()
 
     async def stop(self) -> None:
-        """Stop exposing, end the stream and wait until the subscribers are done with it."""
+        """Stop exposing, end the stream and wait until the subscribers are done with it.
+
+        A source that does not stop is given up: its stream fails.
+        """
         self.request_stop()
-        if self._thread is not None:
-            await asyncio.to_thread(self._thread.join)
+        if self._thread is None or not await self._let_go():
+            return
+        # Subscribers that do nothing for longer than their time-out fail the stream, which ends this.
+        while not await happened(self.done, _SLICE_S):
+            self._wake()
+
+    async def _let_go(self) -> bool:
+        """Wait until nothing is exposed any more; give the source up, and say so, if it hangs."""
+        slice_s, stuck_s = min(_SLICE_S, self._patience_s / 4), 0.0
+        while self._thread is not None and not self._given_up:
+            if await happened(self._idle, slice_s):
+                return True
+            # A thread that waits for a slow subscriber is let; one that waits for the source is not.
+            stuck_s = stuck_s + slice_s if self._watch.busy else 0.0
+            if stuck_s >= self._patience_s:
+                self._give_up()
+        return not self._given_up
+
+    def _give_up(self) -> None:
+        """Leave the thread to a source that does not come back, and end what others wait for."""
+        self._given_up = True
+        self.error = self.error or CameraError(self.hanging)
+        self.stream.fail(self.error)
+        self._end_preview()
+        self.stream.close()
+        self.started.set()
+        self.done.set()
+        self._wake()
 
     def _run(self) -> None:
         try:
@@ -173,11 +266,14 @@ class Acquisition:
                     self._begin()
                     self._carry()
             except BaseException as error:
-                self.error = self._with_account(self._as_camera_error(error))
-                self.stream.fail(self.error)
+                if self.error is None:  # else it is known already why it was stopped
+                    self.error = self._with_account(self._as_camera_error(error))
+                    self.stream.fail(self.error)
             finally:
-                self._source.stop()
+                self._watch.end()
                 self._idle.set()
+            if self._given_up:
+                return
             self.ledger = self.stream.end()
             if self.error is None:
                 self.error = self.stream.error
@@ -192,7 +288,7 @@ class Acquisition:
             self._wake()
 
     def _begin(self) -> None:
-        self._source.start()
+        self._watch.start()
         self.start_s = time.time()
         self.started.set()
         self._wake()
@@ -201,11 +297,9 @@ class Acquisition:
 
     def _record(self) -> None:
         """Have all frames exposed into the camera's memory."""
-        source, wanted = cast(BufferedFrameSource, self._source), self.request.count or 0
-        while self.stream.recorded < wanted and not (
-            self._stopping.is_set() or self._ending.is_set()
-        ):
-            self.stream.recorded = source.record()
+        wanted = self.request.count or 0
+        while self.stream.recorded < wanted and not self._done_exposing():
+            self.stream.recorded = self._watch.record(self.stream.recorded)
             self._wake()
         if self._ending.is_set():
             self.wanted = self.stream.recorded
@@ -215,7 +309,7 @@ class Acquisition:
         at_once = max(1, min(_BATCH_BYTES // stream.ring.frame_bytes, stream.capacity // 4))
         if self.request.retrospective is not None:
             self.wanted = hold_until_fired(
-                self._camera, self._source, stream, self.request, self._stopping, self._preview
+                self._camera, self._watch, stream, self.request, self._stopping, self._preview
             )
             places = [stream.ring.place(index) for index in range(stream.published)]
             self._times.append((stream.ring.numbers[places], stream.ring.timestamps[places]))
@@ -225,7 +319,9 @@ class Acquisition:
         exposed = stream.published + len(stream.dropped)
         while (wanted is None or exposed < wanted) and not self._done_exposing():
             count = at_once if wanted is None else min(at_once, wanted - exposed)
-            grab = self._source.grab(stream.reserve(count))
+            grab = self._watch.grab(stream.reserve(count))
+            if self._given_up:
+                return
             stream.note_dropped(grab.dropped)
             stream.commit(len(grab.numbers), grab.timestamps, grab.numbers)
             if len(grab.numbers):
@@ -287,3 +383,20 @@ def started_twice(camera: str, request: FrameRequest) -> str:
         f"Camera {camera} was told to start, and was started for the {request.count or 'endless'} frames of "
         f"{request.kind} before. Yield kickoff once, and prepare the camera again for more frames."
     )
+
+
+async def happened(event: threading.Event, within_s: float) -> bool:
+    """Wait for an event of another thread, in slices: what waits for ever would keep Python from ending.
+
+    Returns
+    -------
+    bool
+        Whether it happened.
+    """
+    deadline_s = time.monotonic() + within_s
+    while not event.is_set():
+        left_s = deadline_s - time.monotonic()
+        if left_s <= 0:
+            return False
+        await asyncio.to_thread(event.wait, min(left_s, _SLICE_S))
+    return True

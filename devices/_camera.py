@@ -30,13 +30,16 @@ from concertino.documents import UNKNOWN_NUMBER
 from concertino.frames import FrameRequest, FrameStream, StreamAssets
 
 from ._account import StreamAccount
-from ._acquisition import Acquisition
+from ._acquisition import PATIENCE_S, Acquisition
 from ._camera_checks import check_memory, check_retrospective, check_timing, trigger_of
 from ._camera_documents import CameraDocuments
 from ._frame_source import CameraSettings, FrameSource
 from ._hold_back import Preview
+from ._source_watch import called
 
 _PROGRESS_S = 0.02
+#: A camera may take so many times its time-out to prepare: it may have to cool, or to compile.
+_PREPARES = 8
 
 
 class Camera(CameraDocuments, Triggerable, Preparable, Flyable, Stageable, Stoppable):
@@ -59,6 +62,9 @@ class Camera(CameraDocuments, Triggerable, Preparable, Flyable, Stageable, Stopp
         Memory for frames on their way to the subscribers, in bytes.
     subscriber_timeout_s : float
         How long a subscriber may be silent, in seconds.
+    frame_timeout_s : float
+        How much later than expected a frame may come before the camera counts as dead, in seconds; its
+        source may take as long to stop, and eight times as long to prepare.
     stream_address : str
         Where subscribers find the frames: ``""`` for those in this process, ``"ipc://"`` also for other
         processes of this computer, ``"tcp://host:0"`` for other computers.
@@ -74,6 +80,7 @@ class Camera(CameraDocuments, Triggerable, Preparable, Flyable, Stageable, Stopp
         frame_rate: float = 0.0,
         ring_bytes: int = 256 * 2**20,
         subscriber_timeout_s: float = 30.0,
+        frame_timeout_s: float = PATIENCE_S,
         stream_address: str = "",
         name: str = "camera",
     ) -> None:
@@ -81,6 +88,8 @@ class Camera(CameraDocuments, Triggerable, Preparable, Flyable, Stageable, Stopp
         self._stream_address = stream_address
         self._ring_bytes = ring_bytes
         self._subscriber_timeout_s = subscriber_timeout_s
+        self._frame_timeout_s = frame_timeout_s
+        self._hung: Acquisition | None = None
         self._acquisition = self._assets = None
         self._last: FrameStream | None = None
         self._preparing = asyncio.Lock()
@@ -135,6 +144,11 @@ class Camera(CameraDocuments, Triggerable, Preparable, Flyable, Stageable, Stopp
             return False
         return acquisition.exposed >= acquisition.wanted
 
+    @property
+    def num_exposed(self) -> int:
+        """Frames of the present stream that are exposed, be they safe or not."""
+        return 0 if self._acquisition is None else self._acquisition.exposed
+
     async def wait_exposed(self) -> None:
         """Wait until all frames asked for are exposed, be they read out or not.
 
@@ -144,7 +158,9 @@ class Camera(CameraDocuments, Triggerable, Preparable, Flyable, Stageable, Stopp
             If the camera was not prepared, failed, or was stopped before that.
         """
         acquisition = self._prepared("wait for its exposures")
-        await self._until(lambda: self.exposed or acquisition.done.is_set())
+        await self._until(
+            lambda: self.exposed or acquisition.error is not None or acquisition.done.is_set()
+        )
         if acquisition.error is not None:
             raise acquisition.error
 
@@ -196,8 +212,7 @@ class Camera(CameraDocuments, Triggerable, Preparable, Flyable, Stageable, Stopp
                 f"Camera {self.name} was asked to prepare {request.kind} while it still takes "
                 f"{self._acquisition.request.kind}; wait for it, or stop it."
             )
-        if self._acquisition is not None:
-            await self._acquisition.stop()
+        await self._stop()
         await self.check_request(request)
         self._changed = asyncio.Event()
         self._stepping = False
@@ -249,7 +264,11 @@ class Camera(CameraDocuments, Triggerable, Preparable, Flyable, Stageable, Stopp
         if request.retrospective is not None:
             preview = Preview(self._stream_address, stream, request.retrospective.preview_hz)
             self._set_preview(preview.address)
-        return Acquisition(self.name, self.source, stream, request, wake, preview)
+        settings = await self._settings(request)
+        return Acquisition(
+            self.name, self.source, stream, request, wake, preview,
+            expected_s=settings.expected_s(request.trigger), patience_s=self._frame_timeout_s,
+        )  # fmt: skip
 
     async def read_settings(self) -> dict[str, Reading[Any]]:
         """Return what the frames depend on: the configuration but for what a request makes of it."""
@@ -274,9 +293,22 @@ class Camera(CameraDocuments, Triggerable, Preparable, Flyable, Stageable, Stopp
         if request.retrospective is not None:
             check_retrospective(self.name, request, self.frame_bytes, self._ring_bytes)
         settings = await self._settings(request)
+        if self._hung is not None and self._hung.hangs:
+            raise CameraError(self._hung.hanging)
         if self._acquisition is None or not self._acquisition.running:
-            await asyncio.to_thread(self.source.prepare, request, settings)
+            await self._prepare_source(request, settings)
             check_memory(self.name, request, self.source)
+
+    async def _prepare_source(self, request: FrameRequest, settings: CameraSettings) -> None:
+        within_s = _PREPARES * self._frame_timeout_s
+        try:
+            await called(lambda: self.source.prepare(request, settings), within_s)
+        except TimeoutError as error:
+            raise CameraError(
+                f"Camera {self.name} was asked to prepare {request.kind} and has not done so within "
+                f"{within_s:g} s. Check the detector and its driver, or give the camera a longer "
+                "frame_timeout_s."
+            ) from error
 
     @AsyncStatus.wrap
     async def kickoff(self) -> None:
@@ -317,7 +349,7 @@ class Camera(CameraDocuments, Triggerable, Preparable, Flyable, Stageable, Stopp
                 unit="frame",
                 precision=0,
             )
-            if acquisition.done.is_set():
+            if acquisition.done.is_set() or acquisition.error is not None:
                 break
             await asyncio.sleep(_PROGRESS_S)
             await self._wait_for_change()
@@ -347,8 +379,15 @@ class Camera(CameraDocuments, Triggerable, Preparable, Flyable, Stageable, Stopp
             await self._until(acquisition.started.is_set)
         before = acquisition.exposed
         if acquisition.request.trigger == "software":
+            acquisition.note_trigger()
             await self._fire()
-        await self._until(lambda: acquisition.exposed > before or acquisition.done.is_set())
+        await self._until(
+            lambda: (
+                acquisition.exposed > before
+                or acquisition.error is not None
+                or acquisition.done.is_set()
+            )
+        )
         if acquisition.error is not None:
             raise acquisition.error
         if acquisition.exposed == before:
@@ -392,6 +431,8 @@ class Camera(CameraDocuments, Triggerable, Preparable, Flyable, Stageable, Stopp
     async def _stop(self) -> None:
         if self._acquisition is not None:
             await self._acquisition.stop()
+            if self._acquisition.hangs:
+                self._hung = self._acquisition
 
 
 def _set_soon(loop: asyncio.AbstractEventLoop, event: asyncio.Event) -> None:

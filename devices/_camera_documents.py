@@ -24,6 +24,8 @@ from ._acquisition import Acquisition
 
 LOG = logging.getLogger(__name__)
 
+_LOOK_S = 0.5
+
 
 class CameraSettingsReadout(Readable[Any]):
     """Reads a camera's settings; takes no frames.
@@ -178,8 +180,10 @@ class CameraDocuments(Device, Readable[Any], Collectable, WritesStreamAssets):
         return self._acquisition
 
     async def _wait_for_change(self) -> None:
+        if self._acquisition is not None:
+            self._acquisition.check_silence()
         try:
-            await asyncio.wait_for(self._changed.wait(), 1.0)
+            await asyncio.wait_for(self._changed.wait(), _LOOK_S)
         except TimeoutError:
             return  # Look again: silence makes no sound.
 

@@ -24,6 +24,11 @@ class CameraSettings:
     exposure_s: float
     frame_rate_hz: float
 
+    def expected_s(self, trigger: str) -> float:
+        """Return the time from frame to frame, or from a software trigger to its frame, in seconds."""
+        own_pace = trigger == "internal" and self.frame_rate_hz > 0
+        return max(self.exposure_s, 1 / self.frame_rate_hz) if own_pace else self.exposure_s
+
 
 @dataclass(frozen=True)
 class Grab:

@@ -15,7 +15,7 @@ from concertino import CameraError, FrameStreamError
 from concertino.frames import FrameRequest, FrameStream, HeldFrames, Recording
 
 from ._camera_checks import HELD_SPARE
-from ._frame_source import FrameSource
+from ._source_watch import SourceWatch
 
 _BATCH_BYTES = 4 * 2**20
 #: A camera whose clock is behind is not waited for longer than this to pass the trigger's time.
@@ -72,7 +72,7 @@ class Preview:
 
 def hold_until_fired(
     camera: str,
-    source: FrameSource,
+    source: SourceWatch,
     stream: FrameStream,
     request: FrameRequest,
     stopping: threading.Event,
@@ -84,7 +84,7 @@ def hold_until_fired(
     ----------
     camera : str
         Name of the camera in messages.
-    source : FrameSource
+    source : SourceWatch
         Exposes already.
     stream : FrameStream
         Nothing was published on it.

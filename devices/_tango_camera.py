@@ -15,7 +15,7 @@ from concertino import CameraError, ConcertinoError
 from concertino._tango_client import TangoClient, error_of
 from concertino.frames import Claim, FrameRequest, FrameStream, Ledger, SubscriberLedger
 
-from ._acquisition import Acquisition, started_twice
+from ._acquisition import Acquisition, happened, started_twice
 from ._camera import Camera
 from ._frame_source import CameraSettings, Grab
 
@@ -280,7 +280,19 @@ class RemoteAcquisition:
     async def stop(self) -> None:
         """Stop exposing, and wait until the subscribers are done with the stream."""
         self.request_stop()
-        await asyncio.to_thread(self.done.wait)
+        # The server gives up a source that hangs, and `_follow` a server that does.
+        while not await happened(self.done, _GONE_S):
+            self._wake()
+
+    #: Its server knows of sources that hang.
+    hangs = False
+    hanging = ""
+
+    def note_trigger(self) -> None:
+        """Do nothing: the server watches its source."""
+
+    def check_silence(self) -> None:
+        """Do nothing: the server's `Progress` tells."""
 
     def end(self) -> None:
         """Expose no more frames: those until now are all that the request is for."""

@@ -16,6 +16,8 @@ from concertino.frames import PulseTrain
 from ._motor import SimulatedMotor
 
 _LOOK_S = 0.002
+#: Its threads look for the end all the time.
+_JOIN_S = 5.0
 _EXACT_S = 1e-6  # seconds since the epoch are known to a quarter of that
 
 
@@ -153,7 +155,7 @@ class SimulatedTriggerBox(Movable[bool], Preparable, Stoppable, Triggerable):
         self._stopping.set()
         thread, self._thread = self._thread, None
         if thread is not None:
-            await asyncio.to_thread(thread.join)
+            await asyncio.to_thread(thread.join, _JOIN_S)
 
     def captured(self, since: int = 0) -> NDArray[np.float64]:
         """Return where the axis was at the pulses, in its unit, from pulse `since` on."""

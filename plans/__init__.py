@@ -6,6 +6,7 @@ from ._cameras import CameraSet
 from ._closed_loop import LoopResult, closed_loop, outcome_of
 from ._continuous_spiral_tomography import continuous_spiral_tomography
 from ._continuous_tomography import continuous_tomography
+from ._deadlines import Deadlines, set_deadlines
 from ._directors import change_samples, for_each, xy_scan
 from ._find_rotation_axis import find_rotation_axis
 from ._focus import FocusResult, focus
@@ -35,6 +36,7 @@ __all__ = [
     "AxisFigures",
     "Beam",
     "CameraSet",
+    "Deadlines",
     "Equidistant",
     "FocusResult",
     "FrameCamera",
@@ -75,6 +77,7 @@ __all__ = [
     "retrospective_radiography",
     "run_safely",
     "scan",
+    "set_deadlines",
     "step_spiral_tomography",
     "step_tomography",
     "take_darks",

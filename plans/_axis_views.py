@@ -10,7 +10,6 @@ from numpy.typing import NDArray
 from ._frame_tap import FrameTap
 from ._frames import move_together, take_darks, take_flats, take_stepped_frames
 from ._imaging import Imaging
-from ._safety import beam_off, beam_on
 
 
 class AxisViews:
@@ -71,11 +70,11 @@ class AxisViews:
         asked = self._asked
         angles = [angle * self._degree for angle in angles_deg]
         yield from move_together((asked.sample_stage, radio), (self._rotation, angles[0]))
-        yield from beam_on(asked.beam)
         yield from self._tap.listening(
-            take_stepped_frames(asked.camera, self._rotation, angles, stream, on_lost=asked.on_lost)
+            take_stepped_frames(
+                asked.camera, self._rotation, angles, stream, on_lost=asked.on_lost, beam=asked.beam
+            )
         )
-        yield from beam_off(asked.beam)
         frames = yield from self._tap.taken(len(angles))
         yield from move_together((self._rotation, angles[0]))
         return self._attenuation(frames)

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Literal, TypeAlias
 
 import bluesky.plan_stubs as bps
@@ -13,9 +14,11 @@ from concertino import ParameterError
 from concertino.documents import LEDGER, StreamSegment, camera_stream
 from concertino.frames import FrameRequest
 
+from ._deadlines import deadlines
+from ._device_facts import CameraFacts, camera_facts
 from ._parameters import check_request, read_number
 from ._protocols import FrameCamera
-from ._questions import UntilExposed, sent
+from ._questions import UntilExposed, asked, sent
 
 Readout = Literal["direct", "later"]
 OnLost = Literal["fail", "flag"]
@@ -212,15 +215,30 @@ def prepare_cameras(
     yield from bps.wait(group)
 
 
-def wait_exposed(cameras: CameraSet) -> MsgGenerator[None]:
+def wait_exposed(cameras: CameraSet, count: int, within_s: float | None) -> MsgGenerator[None]:
     """Wait until all frames are in the cameras' memories.
+
+    Parameters
+    ----------
+    cameras : CameraSet
+        The cameras.
+    count : int
+        Frames of each.
+    within_s : float or None
+        How long to wait, in s; by default as long as follows from the cameras' pace.
 
     Raises
     ------
     CameraError
-        If one fails before.
+        If one fails before, or has not exposed them in time.
     """
-    yield from sent(UntilExposed(cameras.cameras))
+    if within_s is None:
+        periods = []
+        for camera in cameras.cameras:
+            facts: CameraFacts = yield from asked(partial(camera_facts, camera))
+            periods.append(facts.period_s)
+        within_s = 2 * count * max(periods) + deadlines().frame_s
+    yield from sent(UntilExposed(cameras.cameras, count, within_s))
 
 
 def wait_briefly(group: str, timeout_s: float) -> MsgGenerator[bool]:

@@ -3,7 +3,6 @@
 import itertools
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from functools import partial
 from typing import Any, Literal
 
 import bluesky.plan_stubs as bps
@@ -25,15 +24,15 @@ from ._cameras import (
     wait_briefly,
     wait_exposed,
 )
+from ._deadlines import deadlines
 from ._hold import Hold
 from ._parameters import read_number
 from ._protocols import Beam, FrameCamera, Rotation, Stage, TriggerDevice
 from ._questions import awaited
 from ._safety import beam_off, beam_on
+from ._taking import Taking, can_end_early
 
 _FLUSH_S = 0.25
-_PULSE_S = 20.0
-_LOOK_S = 0.05
 
 
 def take_frames(
@@ -43,7 +42,9 @@ def take_frames(
     *,
     on_lost: OnLost = "fail",
     trigger: Literal["internal", "edge"] = "internal",
+    beam: Beam | None = None,
     within_s: float | None = None,
+    arming: Callable[[], MsgGenerator[Any]] | None = None,
     starting: Callable[[], MsgGenerator[Any]] | None = None,
     started: Callable[[], MsgGenerator[Any]] | None = None,
     collected: Callable[[], MsgGenerator[Any]] | None = None,
@@ -68,20 +69,24 @@ def take_frames(
         What lost frames do.
     trigger : {"internal", "edge"}
         Who starts an exposure.
+    beam : Beam, optional
+        Switched on when all is prepared and described, and off as soon as nothing is exposed any more:
+        before slow subscribers have stored the frames, and before they are read out of a memory.
     within_s : float, optional
-        How long to wait for all exposures, in s; for ever by default.
-    starting, started : callable, optional
-        Return messages to be run just before the cameras start, and once they expose.
+        How long to wait for all exposures, in s. A camera at its own pace is waited for as long as frames
+        come; see `Deadlines`.
+    arming, starting, started : callable, optional
+        Return messages to be run before the beam comes on, just before the cameras start, and once they
+        expose.
     collected : callable, optional
         Returns messages to be run each time that frames have been described.
     hold : Hold, optional
         Ends the stream early when it asks for a pause, if one camera is read out directly.
     interrupted : callable, optional
-        Returns messages to be run at once then, when the camera exposes no more, such as those that
-        switch the beam off.
+        Returns messages to be run at once then, when the camera exposes no more and the beam is off.
     exposed : callable, optional
-        Returns messages to be run once nothing is exposed any more, such as those that switch the beam
-        off: before the frames are read out when the cameras record them first.
+        Returns messages to be run once all frames are exposed, and safe unless the cameras record them
+        first.
 
     Returns
     -------
@@ -94,72 +99,27 @@ def take_frames(
     yield from prepare_cameras(cameras, count, stream, trigger, on_lost)
     for name, each_camera in cameras.streams(stream).items():
         yield from bps.declare_stream(each_camera, name=name)
+    if arming is not None:
+        yield from arming()
+    if beam is not None:
+        yield from beam_on(beam)
     if starting is not None:
         yield from starting()
     yield from bps.kickoff_all(*cameras.cameras)
     if started is not None:
         yield from started()
     if later:
-        yield from wait_exposed(cameras)
+        yield from wait_exposed(cameras, count, within_s)
+        if beam is not None:
+            yield from beam_off(beam)
         if exposed is not None:
             yield from exposed()
-    early = yield from _describe_while_completing(
-        cameras, stream, collected, hold, interrupted, within_s
-    )
+    taking = Taking(cameras, stream, count, within_s, None if later else beam, hold, interrupted)
+    early = yield from taking.describe(collected)
     yield from finish_streams(cameras, cameras.streams(stream))
     if exposed is not None and not later:
         yield from exposed()
     return not early
-
-
-def _end_early(
-    camera: Any, interrupted: Callable[[], MsgGenerator[Any]] | None
-) -> MsgGenerator[bool]:
-    # When it returns nothing is exposed any more: now the beam spoils no frame when it goes off.
-    yield Msg("stop", camera)
-    if interrupted is not None:
-        yield from interrupted()
-    return True
-
-
-def _can_end_early(cameras: CameraSet, hold: Hold | None) -> bool:
-    """Whether a pause may end a stream: several cameras would not agree on what is missing."""
-    alone = not cameras.others and cameras.readout == "direct"
-    return hold is not None and alone and hasattr(cameras.first, "stop")
-
-
-def _describe_while_completing(
-    cameras: CameraSet,
-    stream: str,
-    collected: Callable[[], MsgGenerator[Any]] | None,
-    hold: Hold | None,
-    interrupted: Callable[[], MsgGenerator[Any]] | None,
-    within_s: float | None,
-) -> MsgGenerator[bool]:
-    """Put into documents what has become safe, until all has; tells whether a pause came between."""
-    taken, done, early, began_s = short_uid("complete"), False, False, time.monotonic()
-    can_end = _can_end_early(cameras, hold)
-    look_s = _LOOK_S if can_end else _FLUSH_S
-    for each_camera in cameras.cameras:
-        yield Msg("complete", each_camera, group=taken)
-    while not done:
-        due_s = time.monotonic() + _FLUSH_S
-        while True:
-            done = yield from wait_briefly(taken, look_s)
-            if hold is not None and can_end and hold.due and not (early or done):
-                early = yield from _end_early(cameras.first, interrupted)
-            if done or time.monotonic() >= due_s:
-                break
-        yield from collect_streams(cameras.streams(stream))
-        if collected is not None:
-            yield from collected()
-        late = within_s is not None and time.monotonic() - began_s > within_s
-        if late and not (done or early) and not getattr(cameras.first, "exposed", True):
-            raise CameraError(
-                f"Camera {cameras.first.name} waits for pulses at its trigger input: the frames of {stream} were "
-                f"due within {within_s:g} s. Check that the pulses are given, and the cable."
-            )
-    return early
 
 
 def take_stepped_frames(
@@ -173,6 +133,7 @@ def take_stepped_frames(
     hold: Hold | None = None,
     interrupted: Callable[[], MsgGenerator[Any]] | None = None,
     pulses: TriggerDevice | None = None,
+    beam: Beam | None = None,
 ) -> MsgGenerator[bool]:
     """Take one frame at each angle, and save the rotation's read-back with it.
 
@@ -197,6 +158,8 @@ def take_stepped_frames(
         As for `take_frames`; it stops before the next angle.
     pulses : TriggerDevice, optional
         Gives a pulse to the camera's input for each frame, instead of a software trigger.
+    beam : Beam, optional
+        Switched on when all is prepared and described, and off as soon as the last frame is exposed.
 
     Returns
     -------
@@ -204,7 +167,7 @@ def take_stepped_frames(
         False if it was ended early.
     """
     cameras = camera_set(camera)
-    first, can_end = cameras.first, _can_end_early(cameras, hold)
+    first, can_end = cameras.first, can_end_early(cameras, hold)
     axes = [rotation, *(motor for motor, _ in along)]
     points = list(zip(angles, *(positions for _, positions in along), strict=True))
     trigger: Literal["software", "edge"] = "software" if pulses is None else "edge"
@@ -220,6 +183,8 @@ def take_stepped_frames(
     if pulses is not None:
         yield from bps.prepare(pulses, PulseTrain(len(points)), wait=True)
         yield from bps.kickoff_all(*cameras.cameras)
+    if beam is not None:
+        yield from beam_on(beam)
 
     def move_to(point: Sequence[float]) -> MsgGenerator[None]:
         for axis, position in zip(axes, point, strict=True):
@@ -232,7 +197,12 @@ def take_stepped_frames(
         yield Msg("wait", None, group=arrived)
         arrived_s = time.time()
         if hold is not None and can_end and hold.due:
-            early = yield from _end_early(first, interrupted)
+            early = True
+            yield Msg("stop", first)
+            for off in () if beam is None else (beam,):
+                yield from beam_off(off)
+            if interrupted is not None:
+                yield from interrupted()
             break
         for each_camera in cameras.cameras:
             yield Msg("trigger", each_camera, group=exposed)
@@ -241,6 +211,8 @@ def take_stepped_frames(
             yield from _await_pulse(cameras, exposed, stream)
         else:
             yield Msg("wait", None, group=exposed)
+        if following is None and beam is not None:
+            yield from beam_off(beam)
         yield from steps.read(point, stream, arrived_s)
         if following is not None:
             yield from move_to(following)
@@ -256,9 +228,9 @@ def take_stepped_frames(
 
 def _await_pulse(cameras: CameraSet, exposed: str, stream: str) -> MsgGenerator[None]:
     """Wait for the frame that a pulse starts; a pulse that got lost is told, not waited for."""
-    within_s = _PULSE_S
+    within_s = deadlines().frame_s
     if hasattr(cameras.first, "exposure"):
-        within_s += yield from read_number(cameras.first.exposure)
+        within_s += 2 * (yield from read_number(cameras.first.exposure))
     done = yield from wait_briefly(exposed, within_s)
     if done is False:
         raise CameraError(
@@ -341,7 +313,7 @@ def take_with_beam(
     on_lost: OnLost = "fail",
     hold: Hold | None = None,
 ) -> MsgGenerator[bool]:
-    """Switch the beam on, take frames at the camera's own pace, and switch it off.
+    """Take frames with beam at the camera's own pace; without it before and after.
 
     Parameters
     ----------
@@ -355,13 +327,7 @@ def take_with_beam(
     bool
         Whether all were taken.
     """
-    yield from beam_on(beam)
-    off = partial(beam_off, beam)
-    return (
-        yield from take_frames(
-            camera, count, stream, on_lost=on_lost, hold=hold, interrupted=off, exposed=off
-        )
-    )
+    return (yield from take_frames(camera, count, stream, on_lost=on_lost, hold=hold, beam=beam))
 
 
 def move_together(*moves: tuple[Any, float]) -> MsgGenerator[None]:

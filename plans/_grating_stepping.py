@@ -1,7 +1,6 @@
 """Grating stepping: the fringes of a grating interferometer, without and with the sample."""
 
 from collections.abc import Sequence
-from functools import partial
 from typing import Any
 
 from bluesky.protocols import Movable
@@ -22,7 +21,6 @@ from ._imaging import (
 from ._metadata import quantity
 from ._parameters import check_limits, check_motor, in_motor_unit, motor_position
 from ._pieces import Piece, Take
-from ._safety import beam_off, beam_on
 
 
 def grating_stepping(
@@ -138,12 +136,10 @@ def grating_stepping(
 
     def step(piece: Piece, sample: float) -> MsgGenerator[bool]:
         yield from move_together((sample_stage, sample), (motor, positions[piece.first]))
-        yield from beam_on(asked.beam)
         complete = yield from take_stepped_frames(
             asked.camera, motor, positions[piece.first : piece.stop], piece.stream,
-            on_lost=on_lost, hold=asked.hold, interrupted=partial(beam_off, asked.beam),
+            on_lost=on_lost, hold=asked.hold, beam=asked.beam,
         )  # fmt: skip
-        yield from beam_off(asked.beam)
         yield from move_together((motor, start))
         return complete
 

@@ -100,16 +100,19 @@ class Measuring:
             )
         )
 
-    def take(self) -> MsgGenerator[dict[str, Any]]:
+    def take(self, *, last: bool = False) -> MsgGenerator[dict[str, Any]]:
         """Read everything once, after taking the frames that it needs; return all readings.
 
         Each frame has an event with the motors in the stream ``frames``, each point one in
-        ``primary``.
+        ``primary``. After the `last` point's frames the beam goes off, if nothing but frames is measured.
         """
-        for _ in range(self.exposures):
+        frames_only = all(isinstance(measure, ImageMeasure) for measure in self.measures)
+        for number in range(1, self.exposures + 1):
             exposed = short_uid("exposed")
             yield Msg("trigger", self.camera, group=exposed)
             yield Msg("wait", None, group=exposed)
+            if last and frames_only and number == self.exposures and self.beam is not None:
+                yield from beam_off(self.beam)
             yield Msg("create", None, name=FRAMES)
             for device in (*self.motors, self.camera):
                 yield Msg("read", device)

@@ -13,6 +13,8 @@ from bluesky.utils import MsgGenerator
 
 from concertino import DeviceError
 
+from ._deadlines import CameraOverdueError, OverdueError, deadlines
+
 P = ParamSpec("P")
 T = TypeVar("T")
 
@@ -47,9 +49,31 @@ class Awaited:
             self._task = asyncio.ensure_future(self._do())
         return asyncio.shield(self._task)
 
+    @property
+    def limit_s(self) -> float | None:
+        """How long it may take, in seconds; None when what it does has a deadline of its own."""
+        return None
+
     async def _do(self) -> Any:
-        answer = self._work()
-        return await answer if inspect.isawaitable(answer) else answer
+        answer, limit_s = self._work(), self.limit_s
+        if not inspect.isawaitable(answer) or limit_s is None:
+            return await answer if inspect.isawaitable(answer) else answer
+        doing = asyncio.ensure_future(answer)
+        done, _ = await asyncio.wait([doing], timeout=limit_s)
+        if not done:
+            doing.cancel()
+            raise self.overdue(limit_s)
+        return doing.result()
+
+    def overdue(self, limit_s: float) -> Exception:
+        """Return what to raise when it takes longer."""
+        work = getattr(self._work, "func", self._work)
+        who = getattr(getattr(work, "__self__", None), "name", "")
+        what = who or getattr(work, "__qualname__", repr(work))
+        return OverdueError(
+            f"{what} was asked or told what a plan needs, and neither answered nor ended within {limit_s:g} s. "
+            "Check the devices and their connections."
+        )
 
     @property
     def begun(self) -> bool:
@@ -75,7 +99,23 @@ class Question(Awaited):
     """A function without arguments that asks a device something and changes nothing.
 
     It is asked also when nobody does what the messages say.
+
+    Parameters
+    ----------
+    work : callable
+        Gives the answer, at once or awaitable.
+    within_s : float, optional
+        How long to wait for it, in seconds; as the deadlines say by default.
     """
+
+    def __init__(self, work: Callable[[], Any], within_s: float | None = None) -> None:
+        super().__init__(work)
+        self._within_s = within_s
+
+    @property
+    def limit_s(self) -> float | None:
+        """How long it may take, in seconds."""
+        return self._within_s or deadlines().answer_s
 
     def unasked(self) -> Any:
         """Ask now, outside of a RunEngine.
@@ -162,6 +202,11 @@ class Errand(Awaited):
         super().__init__(work)
         self.takes_s = takes_s
 
+    @property
+    def limit_s(self) -> float | None:
+        """How long it may take, in seconds."""
+        return 2 * self.takes_s + deadlines().answer_s
+
 
 class UntilExposed(Errand):
     """An errand that is done when cameras have exposed all frames.
@@ -170,14 +215,42 @@ class UntilExposed(Errand):
     ----------
     cameras : iterable of FrameCamera
         Those with a memory, whose frames are read out later.
+    count : int
+        Frames of each.
+    due_s : float
+        How long their exposures may take, in seconds.
     """
 
-    def __init__(self, cameras: Iterable[Any]) -> None:
+    def __init__(self, cameras: Iterable[Any], count: int, due_s: float) -> None:
         self.cameras = tuple(cameras)
+        self._count = count
+        self._due_s = due_s
         super().__init__(self._wait)
+
+    @property
+    def limit_s(self) -> float | None:
+        """How long it may take, in seconds."""
+        return self._due_s
+
+    def overdue(self, limit_s: float) -> Exception:
+        """Return what to raise when a camera has not exposed its frames in time."""
+        late = [camera for camera in self.cameras if not getattr(camera, "exposed", False)]
+        return frames_overdue(late or self.cameras, self._count, limit_s)
 
     async def _wait(self) -> None:
         await asyncio.gather(*(camera.wait_exposed() for camera in self.cameras))
+
+
+def frames_overdue(cameras: Iterable[Any], count: int, within_s: float) -> Exception:
+    """Return what to raise when cameras have not exposed their frames in time."""
+    found = ", ".join(
+        f"{camera.name} exposed {getattr(camera, 'num_exposed', 'not all')} of {count} frames"
+        for camera in cameras
+    )
+    return CameraOverdueError(
+        f"Camera {found} within {within_s:.3g} s, in which they were due. If it waits for pulses at its "
+        "trigger input, check that they are given, and the cable; else the camera, its network and detector."
+    )
 
 
 def awaited(work: Callable[[], Awaitable[Any]], takes_s: float = 0.0) -> MsgGenerator[None]:
@@ -223,9 +296,19 @@ def rehearsing() -> MsgGenerator[Any]:
     return (yield from outcome(IsRehearsal()))
 
 
-def asked(question: Callable[[], Any | Awaitable[Any]]) -> MsgGenerator[Any]:
-    """Return a device's answer, be it immediate or awaitable; what it raises is raised here."""
-    return (yield from outcome(Question(question)))
+def asked(
+    question: Callable[[], Any | Awaitable[Any]], within_s: float | None = None
+) -> MsgGenerator[Any]:
+    """Return a device's answer, be it immediate or awaitable; what it raises is raised here.
+
+    Parameters
+    ----------
+    question : callable
+        Gives the answer.
+    within_s : float, optional
+        How long to wait for it, in seconds; as the deadlines say by default.
+    """
+    return (yield from outcome(Question(question, within_s)))
 
 
 def ends_where_only_a_run_can_tell(

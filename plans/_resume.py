@@ -34,6 +34,8 @@ _PLANS: Mapping[str, Callable[..., MsgGenerator[str]]] = {
     "continuous_spiral_tomography": continuous_spiral_tomography,
     "grating_stepping": grating_stepping,
 }
+#: To read what is stored of a scan takes as long as it takes; this is a day.
+_READING_S = 86_400.0
 #: Streams of which a part is of no use: the fringes drift between two times.
 _WHOLE = {"grating_stepping": ("reference_stepping", "object_stepping")}
 #: Who starts exposures without being a device.
@@ -115,7 +117,7 @@ def resume(
     if last.stop is None and last.is_recording:
         raise ParameterError(f"resume: {last.name} is being recorded. Wait for its end.")
     name = str(first.start["plan_name"])
-    missing = yield from asked(lambda: asyncio.to_thread(missing_frames, scan, verify))
+    missing = yield from asked(lambda: asyncio.to_thread(missing_frames, scan, verify), _READING_S)
     if not missing:
         raise ParameterError(
             f"resume: nothing is missing of {scan.name}: "

@@ -15,8 +15,9 @@ from concertino.frames import FrameRequest, RecordingTrigger
 
 from ._cameras import camera_set, wait_briefly
 from ._frames import finish_streams
-from ._protocols import FrameCamera
+from ._protocols import Beam, FrameCamera
 from ._questions import asked, rehearsing
+from ._safety import beam_off, beam_on
 
 RECORDING = "recording"
 
@@ -105,6 +106,7 @@ def take_retrospective_frames(
     watched: WatchedSignal | None = None,
     max_wait_s: float,
     on_timeout: Literal["fail", "keep"] = "fail",
+    beam: Beam | None = None,
 ) -> MsgGenerator[None]:
     """Expose until a trigger fires, and keep the frames around it.
 
@@ -122,6 +124,8 @@ def take_retrospective_frames(
         How long to wait for the trigger, in seconds.
     on_timeout : {"fail", "keep"}
         What to do then.
+    beam : Beam, optional
+        Switched on when all is prepared and described, and off as soon as nothing is exposed any more.
 
     Raises
     ------
@@ -133,6 +137,8 @@ def take_retrospective_frames(
     yield from bps.stage(camera, wait=True)
     yield from bps.prepare(camera, request, wait=True)
     yield from bps.declare_stream(camera, name=stream)
+    if beam is not None:
+        yield from beam_on(beam)
     rehearsal = yield from rehearsing()
     if rehearsal is None:
         trigger.disarm()
@@ -144,6 +150,8 @@ def take_retrospective_frames(
     if rehearsal is not None:
         rehearsal.end_here(f"it waits for its trigger, up to {max_wait_s:g} s")
         yield from bps.wait(group)
+        if beam is not None:
+            yield from beam_off(beam)
         yield from finish_streams(camera_set(camera), {stream: camera})
         return
     deadline_s = time.monotonic() + max_wait_s
@@ -156,7 +164,10 @@ def take_retrospective_frames(
         yield Msg("sleep", None, _LOOK_S)
     done = False
     while not done:
-        done = yield from wait_briefly(group, _FLUSH_S)
+        done = yield from wait_briefly(group, _FLUSH_S if beam is None else _LOOK_S)
+        if beam is not None and (done or getattr(camera, "exposed", False)):
+            yield from beam_off(beam)
+            beam = None
         yield Msg("collect", camera, name=stream)
     yield from finish_streams(camera_set(camera), {stream: camera})
     note = RecordingNote(camera.name, trigger)

@@ -25,7 +25,6 @@ from ._metadata import quantity
 from ._parameters import check_request
 from ._pieces import Piece
 from ._retrospective import WatchedSignal, take_retrospective_frames
-from ._safety import beam_off, beam_on
 
 OnTimeout = Literal["fail", "keep"]
 
@@ -144,11 +143,10 @@ def retrospective_radiography(
 
     def take(radio: float, piece: Piece) -> MsgGenerator[bool]:
         yield from move_together((sample_stage, radio))
-        yield from beam_on(asked.beam)
         yield from take_retrospective_frames(
-            asked.camera, request, watched=watched, max_wait_s=wait_s, on_timeout=on_timeout
-        )
-        yield from beam_off(asked.beam)
+            asked.camera, request, watched=watched, max_wait_s=wait_s, on_timeout=on_timeout,
+            beam=asked.beam,
+        )  # fmt: skip
         return True
 
     def disarm() -> MsgGenerator[None]:

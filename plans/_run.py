@@ -10,12 +10,13 @@ from bluesky.utils import (
     FailedPause,
     FailedStatus,
     IllegalMessageSequence,
+    InvalidCommand,
     MsgGenerator,
     RequestAbort,
     RequestStop,
 )
 
-from concertino import ParameterError
+from concertino import DeviceError, ParameterError
 
 from ._cameras import CameraSet, camera_set, collect_ledgers, collect_streams, declare_ledgers
 from ._checkpoints import checkpoints_afterwards
@@ -131,17 +132,13 @@ def imaging_run(
         if uid and cameras is not None:
             yield from collect_ledgers(cameras)
 
-    def switch_off() -> MsgGenerator[None]:
-        if guard is not None:
-            yield from beam_off(guard.beam)
-            guard.disarm()
-
     error: BaseException | None = None
     try:
         yield from run_safely(
             observed_streams(body(), current),
-            switch_off,
+            *(() if guard is None else (guard.begin_off,)),
             *(partial(motor_off, motor) for motor in motors),
+            *(() if guard is None else (guard.end_off,)),
             end_streams,
             *(partial(describe, camera) for camera in (cameras.cameras if cameras else ())),
             account,
@@ -164,18 +161,28 @@ def imaging_run(
             error = caught  # Others read devices once more before the run is closed.
         else:
             return uid
+    lit = "" if guard is None or not guard.armed else guard.warning
     if opened:
-        yield from _close(error)
+        yield from _close(error, lit)
+    if lit and isinstance(error, INTERRUPTIONS):
+        # The RunEngine shows nobody what it was interrupted with.
+        raise DeviceError(_reason(error, f"{lit} The plan was interrupted.")) from error
     raise error
 
 
-def _close(error: BaseException) -> MsgGenerator[None]:
+def _close(error: BaseException, lit: str) -> MsgGenerator[None]:
+    if isinstance(error, RequestAbort) and not lit:
+        return  # The RunEngine closes the run: it knows the user's reason.
     if isinstance(error, RequestAbort):
-        return  # The RunEngine closes the run: it knows the user's reason, and the plan does not.
-    if isinstance(error, RequestStop):
+        asked = yield from _reason_of_abort()
+        status, reason = "abort", _reason(error, f"{lit} Aborted: {asked}")
+    elif isinstance(error, RequestStop):
         status, reason = "success", "stopped on request before all frames were taken"
+        if lit:
+            status, reason = "fail", _reason(error, f"{lit} It was {reason}")
     elif isinstance(error, FailedPause):
         status, reason = "abort", "interrupted: a pause would have taken frames twice"
+        reason = _reason(error, f"{lit} It was {reason}") if lit else reason
     else:
         status = "abort" if isinstance(error, INTERRUPTIONS) else "fail"
         reason = _reason(error)
@@ -218,8 +225,17 @@ def _dropped_reading() -> MsgGenerator[bool]:
     return True
 
 
-def _reason(error: BaseException) -> str:
+def _reason_of_abort() -> MsgGenerator[str]:
+    """Return what the user gave as reason, as far as the RunEngine tells: that of a session does."""
+    try:
+        told = yield Msg("tell_reason")
+    except InvalidCommand:
+        told = ""
+    return str(told or "on request")
+
+
+def _reason(error: BaseException, said: str = "") -> str:
     # What the RunEngine wraps says less than what it wraps.
     cause = error.__cause__ if isinstance(error, FailedStatus) else None
-    said = str(cause or error) or type(error).__name__
-    return " ".join([said, *getattr(error, "__notes__", ())])
+    said = said or str(cause or error) or type(error).__name__
+    return " ".join([said, *(note for note in getattr(error, "__notes__", ()) if note not in said)])

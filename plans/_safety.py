@@ -1,20 +1,27 @@
 """Whatever happens: beam off first, then motors at rest, then settings as they were."""
 
 import asyncio
+import inspect
+import logging
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import Any
 
 import bluesky.plan_stubs as bps
 from bluesky import Msg
-from bluesky.utils import FailedPause, MsgGenerator, RunEngineControlException
+from bluesky.utils import FailedPause, MsgGenerator, RunEngineControlException, short_uid
 
 from concertino import DeviceError
 
+from ._bounded import Watched, bounded
+from ._deadlines import OverdueError, deadlines
 from ._protocols import Beam
 
+LOG = logging.getLogger(__name__)
+
 _ATTEMPTS = 3
-_OFF_S = 30.0
+#: How long moving motors wait for a beam that goes off, in seconds.
+_MOTORS_S = 3.0
 
 Cleanup = Callable[[], MsgGenerator[Any]]
 
@@ -40,6 +47,8 @@ class BeamGuard:
         self.beam = beam
         self.name = beam.name
         self._armed = False
+        self._closing: Any = None
+        self._late = ""
 
     def set(self, value: bool) -> Any:
         """Switch the beam; from now on every end of the RunEngine's plan switches it off."""
@@ -65,6 +74,28 @@ class BeamGuard:
         """Leave the beam alone from now on."""
         self._armed = False
 
+    def begin_off(self) -> MsgGenerator[None]:
+        """Switch the beam off, and wait for that, but not so long that motors would go on and on."""
+        self._late, group = "", short_uid("off")
+        self._closing = yield Msg("set", self.beam, False, group=group)
+        done = yield Msg(
+            "wait", None, group=group, error_on_timeout=False, watch=(),
+            timeout=min(_MOTORS_S, deadlines().off_s),
+        )  # fmt: skip
+        if done is False:
+            self._late = group
+        else:
+            self.disarm()
+
+    def end_off(self) -> MsgGenerator[None]:
+        """Wait for a beam that was late to go off."""
+        if not self._late:
+            return
+        yield Msg("wait", None, group=self._late)
+        if not getattr(self._closing, "success", True):
+            yield from beam_off(self.beam)
+        self.disarm()
+
     def abandon(self) -> None:
         """Begin to switch the beam off, before motors are stopped; `stop` waits for it."""
         try:
@@ -87,19 +118,34 @@ class BeamGuard:
             return
         for attempt in range(1, _ATTEMPTS + 1):
             try:
-                await _done(self.beam.set(False))
+                await _done(self.beam.set(False), await self._within_s())
             except Exception as error:
-                if attempt == _ATTEMPTS:
+                if attempt == _ATTEMPTS or isinstance(error, OverdueError):
+                    # What is raised here the RunEngine only notes.
+                    LOG.critical("%s %s", self.warning, error)
                     raise DeviceError(f"{self.warning} {error}") from error
             else:
                 return
 
+    async def _within_s(self) -> float:
+        """Return how long to wait for the beam to go off, in seconds."""
+        told = 0.0
+        with suppress(Exception):
+            answer = self.set_duration_s(False)
+            if inspect.isawaitable(answer):
+                answer = await asyncio.wait_for(answer, deadlines().off_s)
+            told = float(answer)
+        return deadlines().off_s + 2 * told
 
-async def _done(status: Any) -> None:
+
+async def _done(status: Any, within_s: float) -> None:
     """Wait for a status of any kind, and raise its failure."""
     loop, done = asyncio.get_running_loop(), asyncio.Event()
     status.add_callback(lambda _: loop.call_soon_threadsafe(done.set))
-    await asyncio.wait_for(done.wait(), _OFF_S)
+    try:
+        await asyncio.wait_for(done.wait(), within_s)
+    except TimeoutError as error:
+        raise OverdueError(f"It has not said within {within_s:.3g} s that it is off.") from error
     if not status.success:
         raise status.exception(0) or DeviceError("It gives no reason.")
 
@@ -124,7 +170,8 @@ def run_safely(plan: MsgGenerator[Any], *cleanups: Cleanup) -> MsgGenerator[Any]
     """Run a plan and then every cleanup, whatever becomes of the plan and the other cleanups.
 
     A cleanup that fails is tried again, three times in all: what failed it may have been a move
-    that an earlier cleanup stopped, or the user's impatience.
+    that an earlier cleanup stopped, or the user's impatience. One that did not end within its deadline
+    is not: those after it have waited long enough.
 
     Parameters
     ----------
@@ -143,6 +190,11 @@ def run_safely(plan: MsgGenerator[Any], *cleanups: Cleanup) -> MsgGenerator[Any]
     BaseException
         The first error; later ones are added to it as notes.
     """
+    watched = Watched()
+    return (yield from bounded(_safely(watched.explaining(plan), cleanups), watched))
+
+
+def _safely(plan: MsgGenerator[Any], cleanups: Sequence[Cleanup]) -> MsgGenerator[Any]:
     errors: list[BaseException] = []
     result = None
     try:
@@ -158,8 +210,12 @@ def run_safely(plan: MsgGenerator[Any], *cleanups: Cleanup) -> MsgGenerator[Any]
             except GeneratorExit:
                 raise
             except BaseException as error:
-                if not errors or (attempt == _ATTEMPTS and not isinstance(error, INTERRUPTIONS)):
+                overdue = isinstance(error, OverdueError)
+                last = overdue or attempt == _ATTEMPTS
+                if not errors or (last and not isinstance(error, INTERRUPTIONS)):
                     errors.append(error)
+                if overdue:
+                    break
             else:
                 break
     if errors:

@@ -1,5 +1,7 @@
 """Scans of any motors against any measures: bluesky's, with units, measures of frames and a beam."""
 
+import itertools
+import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from typing import Any
@@ -139,8 +141,9 @@ def scan(
         low = yield from motor_position(motor, start, f"start of {motor.name}")
         high = yield from motor_position(motor, end, f"end of {motor.name}")
         positions.extend((motor, low, high, points))
+    total = math.prod(positions[3::4])
     grid = partial(bp.grid_scan, measuring.measures, *positions, snake_axes=snake)
-    return (yield from _run("scan", measuring, grid, positions, {"snake": snake}, md))
+    return (yield from _run("scan", measuring, grid, positions, total, {"snake": snake}, md))
 
 
 def _together(
@@ -170,7 +173,7 @@ def _together(
             yield from check_limits(motor, position, parameter)
             positions.append(position)
     line = partial(bp.scan, measuring.measures, *positions, num=points)
-    return (yield from _run(name, measuring, line, positions, {"num": points}, md, restore))
+    return (yield from _run(name, measuring, line, positions, points, {"num": points}, md, restore))
 
 
 def _run(
@@ -178,18 +181,21 @@ def _run(
     measuring: Measuring,
     plan: Callable[..., MsgGenerator[Any]],
     positions: Sequence[Any],
+    total: int,
     plan_args: Mapping[str, Any],
     md: Mapping[str, Any] | None,
     restore: Sequence[Cleanup] = (),
 ) -> MsgGenerator[str]:
     yield from measuring.check()
 
+    points = itertools.count(1)
+
     def per_step(detectors: Any, step: Any, pos_cache: Any) -> MsgGenerator[None]:
         arrival = Arrival(list(step.items()))
         yield from awaited(arrival.set_out)
         yield from bps.move_per_step(step, pos_cache)
         yield from awaited(arrival.check)
-        yield from measuring.take()
+        yield from measuring.take(last=next(points) == total)
 
     messages = iter(plan(per_step=per_step))
     # What bluesky knows about the scan stands in the message that opens its run; ours opens it.

@@ -7,8 +7,13 @@ from typing import Any, TypeVar
 
 from bluesky.utils import MsgGenerator
 
+from ._deadlines import OverdueError, deadlines
+
 T = TypeVar("T")
 Figure = Callable[[Any], float]
+
+#: An optimiser that was given up ends with its next question, or is left alone.
+_GIVEN_UP_S = 5.0
 
 
 class _GivenUpError(Exception):
@@ -37,13 +42,15 @@ def steered(
     ------
     Exception
         What the optimiser or a message raised.
+    DeviceError
+        If the optimiser computes on and on.
     """
     asked: queue.Queue[tuple[str, Any]] = queue.Queue()
     answers: queue.Queue[float | None] = queue.Queue()
 
     def figure(point: Any) -> float:
         asked.put(("point", point))
-        answer = answers.get()
+        answer = answers.get()  # The plan answers whatever becomes of it.
         if answer is None:
             raise _GivenUpError
         return answer
@@ -60,7 +67,7 @@ def steered(
     thread.start()
     try:
         while True:
-            kind, what = asked.get()
+            kind, what = _next(asked)
             if kind == "result":
                 result: T = what
                 return result
@@ -70,4 +77,16 @@ def steered(
             answers.put(number)
     finally:
         answers.put(None)
-        thread.join()
+        thread.join(_GIVEN_UP_S)
+
+
+def _next(asked: "queue.Queue[tuple[str, Any]]") -> tuple[str, Any]:
+    """Return what the optimiser asks for next."""
+    within_s = deadlines().answer_s
+    try:
+        return asked.get(timeout=within_s)
+    except queue.Empty:
+        raise OverdueError(
+            f"The optimiser has computed for {within_s:g} s and neither asked for a value nor ended. Give it "
+            "fewer points, or a coarser tolerance."
+        ) from None

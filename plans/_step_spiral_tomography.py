@@ -1,7 +1,6 @@
 """Stepped spiral tomography: rotation and height rest while a frame is taken."""
 
 from collections.abc import Sequence
-from functools import partial
 from typing import Any
 
 from bluesky.protocols import Movable
@@ -20,7 +19,6 @@ from ._imaging import (
     imaging_plan,
 )
 from ._pieces import Piece
-from ._safety import beam_off, beam_on
 from ._spiral import checked_spiral
 
 
@@ -134,7 +132,6 @@ def step_spiral_tomography(
 
     def take(radio: float, piece: Piece) -> MsgGenerator[bool]:
         yield from move_together((sample_stage, radio), *at(piece.first))
-        yield from beam_on(asked.beam)
         complete = yield from take_stepped_frames(
             asked.camera,
             axis,
@@ -143,9 +140,8 @@ def step_spiral_tomography(
             along=[(vertical_stage, heights[piece.first : piece.stop])],
             on_lost=on_lost,
             hold=asked.hold,
-            interrupted=partial(beam_off, asked.beam),
+            beam=asked.beam,
         )
-        yield from beam_off(asked.beam)
         yield from move_together(*at(0))
         return complete
 

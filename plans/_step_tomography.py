@@ -1,7 +1,6 @@
 """Stepped tomography: the rotation rests while a frame is taken."""
 
 from collections.abc import Sequence
-from functools import partial
 from typing import Any
 
 from bluesky.protocols import Movable
@@ -26,7 +25,7 @@ from ._imaging import (
 from ._metadata import quantity
 from ._parameters import check_limits, check_motor, per_degree
 from ._pieces import Piece
-from ._safety import beam_off, beam_on, motor_off
+from ._safety import motor_off
 from ._triggers import check_train, check_trigger
 
 
@@ -147,12 +146,10 @@ def step_tomography(
 
     def take(radio: float, piece: Piece) -> MsgGenerator[bool]:
         yield from move_together((sample_stage, radio), (axis, positions[piece.first]))
-        yield from beam_on(asked.beam)
         complete = yield from take_stepped_frames(
             asked.camera, axis, positions[piece.first : piece.stop], piece.stream, pulses=pulses,
-            on_lost=on_lost, hold=asked.hold, interrupted=partial(beam_off, asked.beam),
+            on_lost=on_lost, hold=asked.hold, beam=asked.beam,
         )  # fmt: skip
-        yield from beam_off(asked.beam)
         yield from move_together((axis, positions[0]))
         return complete
 

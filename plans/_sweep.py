@@ -13,6 +13,7 @@ from bluesky.utils import MsgGenerator, short_uid
 from concertino.documents import PROJECTION_ANGLES
 
 from ._cameras import CameraSet, OnLost, camera_set
+from ._deadlines import deadlines
 from ._frames import move_together, take_frames
 from ._hold import Hold
 from ._motor_facts import ramp_s
@@ -21,13 +22,12 @@ from ._pieces import Piece
 from ._projection_angles import SweepAngles, tells_exposures
 from ._protocols import FrameCamera
 from ._questions import asked, awaited
-from ._safety import Cleanup, beam_off, beam_on, motor_off
+from ._safety import Cleanup, motor_off
 from ._speed import SETTLE_S, SMOOTH, SpeedWatch
 from ._steady_move import SteadyMove
 from ._triggers import CAMERA_PACE, PulseAngles, SweepTrigger
 
 _MARGIN_S = 0.5
-_PULSES_S = 10.0
 
 
 @dataclass(frozen=True)
@@ -186,12 +186,15 @@ def sweep_and_take(
     yield from move_together(radio, *((sweep.axis, sweep.first) for sweep in sweeps))
     for sweep in sweeps:
         yield from bps.mv(sweep.axis.velocity, abs(sweep.velocity))
-    yield from beam_on(beam)
     speed = SpeedWatch(sweeps)
     moving, moves = short_uid("moving"), [SteadyMove(sweep.axis) for sweep in sweeps]
     if angles is not None:
         angles = angles.of_piece(piece.first, trigger)
         yield from bps.declare_stream(angles, name=PROJECTION_ANGLES, collect=True)
+    cameras = camera_set(camera)
+    motion = [*(sweep.axis for sweep in sweeps), *(each.start_time for each in cameras.cameras)]
+    # Now, not when the event comes: a callback that takes its time over it must not do so with beam.
+    yield from bps.declare_stream(*motion, name="motion")
 
     def move_steadily() -> MsgGenerator[None]:
         set_out_s = time.time()
@@ -200,10 +203,12 @@ def sweep_and_take(
         if not trigger.by_position:
             yield from awaited(partial(speed.reach, set_out_s), sweeps[0].lead_s)
 
-    def get_ready() -> MsgGenerator[None]:
+    def arm() -> MsgGenerator[None]:
         if angles is not None:
             yield from awaited(angles.begin)
         yield from trigger.arm()
+
+    def get_ready() -> MsgGenerator[None]:
         if not trigger.by_position:
             yield from move_steadily()
 
@@ -215,10 +220,8 @@ def sweep_and_take(
         if angles is not None:
             yield from awaited(partial(angles.started, speed.anchor))
         yield Msg("create", None, name="motion")
-        for sweep in sweeps:
-            yield Msg("read", sweep.axis)
-        for each_camera in camera_set(camera).cameras:
-            yield Msg("read", each_camera.start_time)
+        for device in motion:
+            yield Msg("read", device)
         yield Msg("save")
 
     def collect_angles() -> MsgGenerator[None]:
@@ -226,7 +229,6 @@ def sweep_and_take(
             yield Msg("collect", angles, name=PROJECTION_ANGLES, return_payload=False)
 
     def end_sweep() -> MsgGenerator[None]:
-        yield from beam_off(beam)
         for move in moves:
             move.pardon()
             yield from motor_off(move.axis)
@@ -234,7 +236,6 @@ def sweep_and_take(
             yield from end()
 
     def come_back() -> MsgGenerator[None]:
-        yield from beam_off(beam)
         if angles is not None:
             yield from awaited(angles.end)
         yield Msg("wait", None, group=moving)
@@ -242,6 +243,7 @@ def sweep_and_take(
             yield from bps.mv(sweep.axis.velocity, sweep.before)
         yield from move_together(*((sweep.axis, sweep.start) for sweep in sweeps))
 
+    limits = deadlines()
     return (
         yield from take_frames(
             camera,
@@ -249,7 +251,11 @@ def sweep_and_take(
             piece.stream,
             on_lost=on_lost,
             trigger=trigger.request,
-            within_s=None if trigger.request == "internal" else 2 * sweeps[0].frames_s + _PULSES_S,
+            within_s=None
+            if trigger.request == "internal"
+            else 2 * sweeps[0].frames_s + limits.frame_s,
+            beam=beam,
+            arming=arm,
             starting=get_ready,
             started=note_motion,
             collected=collect_angles,

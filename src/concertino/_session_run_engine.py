@@ -65,6 +65,7 @@ class SessionRunEngine(RunEngine):
         self.register_command(  # type: ignore[no-untyped-call]
             "checkpoint", self._checkpoint_anew
         )
+        self.register_command("tell_reason", self._tell_reason)  # type: ignore[no-untyped-call]
 
     def __call__(self, *args: Any, **metadata_kw: Any) -> Any:
         """Run a plan, as bluesky's RunEngine does.
@@ -182,3 +183,7 @@ class SessionRunEngine(RunEngine):
         if msg.kwargs.get("anew") and self._msg_cache is None:
             self._msg_cache = deque()
         await self._checkpoint(msg)  # type: ignore[no-untyped-call]
+
+    async def _tell_reason(self, msg: Msg) -> str:
+        """Tell a plan the reason that the user gave for its end."""
+        return str(self._reason)

@@ -2,7 +2,8 @@
 
 import asyncio
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -12,9 +13,11 @@ from bluesky.utils import MsgGenerator
 from concertino.callbacks import ImageWriter
 from concertino.devices import SimulatedBeamline, SimulatedMotor
 from concertino.plans import (
+    Deadlines,
     continuous_spiral_tomography,
     continuous_tomography,
     radiography,
+    set_deadlines,
     step_spiral_tomography,
     step_tomography,
 )
@@ -104,6 +107,16 @@ class Laboratory:
 
     def close(self) -> None:
         self.recorder.close()
+
+
+@contextmanager
+def patience(**deadlines: float) -> Iterator[None]:
+    """Have deadlines of less than a second hold, so that a test sees them pass."""
+    before = set_deadlines(Deadlines(**deadlines))
+    try:
+        yield
+    finally:
+        set_deadlines(before)
 
 
 def actions(messages: Sequence[Msg]) -> list[str]:

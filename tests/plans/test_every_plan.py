@@ -91,23 +91,22 @@ def story(lab: Laboratory, messages: Sequence[Msg]) -> list[str]:
 OFF = ["beam off"]
 BEGIN = [
     "beam off", "beam off", "2 darks", "free-running",
-    "sample_stage to 2", "beam on", "3 flats", "free-running", "beam off",
+    "sample_stage to 2", "3 flats", "beam on", "free-running", "beam off",
 ]  # fmt: skip
 
 
 def stepped(axes: Sequence[str], count: int) -> list[str]:
     return [
-        " and ".join(["sample_stage to 0", *axes]), "beam on",
-        f"{count} projections", f"{count} triggers",
-        "beam off", " and ".join(axes),
+        " and ".join(["sample_stage to 0", *axes]), f"{count} projections",
+        "beam on", "beam off", f"{count} triggers", " and ".join(axes),
     ]  # fmt: skip
 
 
 def continuous(axes: Sequence[str], count: int) -> list[str]:
     speeds = [f"{axis}-velocity set" for axis in axes]
     return [
-        " and ".join(["sample_stage to 0", *axes]), *speeds, "beam on",
-        f"{count} projections", f"{' and '.join(axes)} under way", "free-running",
+        " and ".join(["sample_stage to 0", *axes]), *speeds,
+        f"{count} projections", "beam on", f"{' and '.join(axes)} under way", "free-running",
         "beam off", *speeds, " and ".join(axes),
     ]  # fmt: skip
 
@@ -117,7 +116,7 @@ TURNING, RISING = ("rotation",), ("rotation", "vertical_stage")
 STORIES: dict[str, tuple[dict[str, Any], list[str]]] = {
     "radiography": (
         {},
-        [*BEGIN, "sample_stage to 0", "beam on", "72 projections", "free-running", "beam off", *OFF],
+        [*BEGIN, "sample_stage to 0", "72 projections", "beam on", "free-running", "beam off", *OFF],
     ),
     "step_tomography": (TURN, [*BEGIN, *stepped(TURNING, COUNT), *OFF]),
     "continuous_tomography": (
@@ -176,8 +175,8 @@ def test_a_grating(labs: dict[str, Laboratory], source: str) -> None:
 
     def stepping(stream: str, place: int) -> list[str]:
         return [
-            f"sample_stage to {place} and grating_stage", "beam on",
-            f"8 {stream}", "8 triggers", "beam off", "grating_stage",
+            f"sample_stage to {place} and grating_stage", f"8 {stream}",
+            "beam on", "beam off", "8 triggers", "grating_stage",
         ]  # fmt: skip
 
     assert told == [

@@ -85,8 +85,8 @@ def test_sequence(lab: GratingLaboratory) -> None:
         return [
             f"sample_stage {sample:g}",
             steps[0],
-            f"{beam} True",
             f"take 6 {stream} (software)",
+            f"{beam} True",
             *moves,
             f"{beam} False",
             steps[0],

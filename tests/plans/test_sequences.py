@@ -51,27 +51,26 @@ def actions(laboratory: Laboratory, name: str, **parameters: Any) -> list[str]:
 
 DARKS = ["beam off", "2 darks by internal trigger", "kickoff", "complete"]
 FLATS = [
-    "sample_stage to 1", "beam on",
-    "2 flats by internal trigger", "kickoff", "complete",
+    "sample_stage to 1", "2 flats by internal trigger",
+    "beam on", "kickoff", "complete",
     "beam off",
 ]  # fmt: skip
 RADIOGRAPHS = [
-    "sample_stage to 0", "beam on",
-    "3 projections by internal trigger", "kickoff", "complete",
+    "sample_stage to 0", "3 projections by internal trigger",
+    "beam on", "kickoff", "complete",
     "beam off",
 ]  # fmt: skip
 STEPS = [
-    "sample_stage to 0", "rotation to 0", "beam on",
-    "3 projections by software trigger",
-    "rotation to 0", "trigger", "rotation to 1", "trigger", "rotation to 2", "trigger", "complete",
-    "beam off", "rotation to 0",
+    "sample_stage to 0", "rotation to 0", "3 projections by software trigger", "beam on",
+    "rotation to 0", "trigger", "rotation to 1", "trigger", "rotation to 2", "trigger",
+    "beam off", "complete", "rotation to 0",
 ]  # fmt: skip
 # 200 frames/s over 3 deg in 3 frames: 200 deg/s, reached after 5 ms and half a degree; and some more
 # to see that it is reached.
 RUN_UP = 0.5 + 200 * (SETTLE_S + 0.005 * SMOOTH)
 TURN = [
-    "sample_stage to 0", f"rotation to {-RUN_UP:g}", "rotation-velocity to 200", "beam on",
-    "3 projections by internal trigger", f"rotation to {3.5 + 200 * _MARGIN_S:g}", "kickoff", "complete",
+    "sample_stage to 0", f"rotation to {-RUN_UP:g}", "rotation-velocity to 200",
+    "3 projections by internal trigger", "beam on", f"rotation to {3.5 + 200 * _MARGIN_S:g}", "kickoff", "complete",
     "beam off", "rotation-velocity to 360", "rotation to 0",
 ]  # fmt: skip
 ENDS = {

@@ -63,15 +63,15 @@ def test_sequence_of_a_stepped_spiral(lab: Laboratory) -> None:
         "take 2 darks (internal)",
         "kickoff",
         "sample_stage 1",
-        f"{beam} True",
         "take 2 flats (internal)",
+        f"{beam} True",
         "kickoff",
         f"{beam} False",
         "sample_stage 0",
         "rotation 10",
         "vertical_stage 0.1",
-        f"{beam} True",
         "take 4 projections (software)",
+        f"{beam} True",
         "rotation 10",
         "vertical_stage 0.1",
         "trigger",
@@ -105,11 +105,11 @@ def test_sequence_of_a_continuous_spiral(lab: Laboratory) -> None:
         "vertical_stage-velocity 20",
     ]
     begin = said.index("take 8 projections (internal)")
-    away = [line.split()[0] for line in said[begin + 1 :]]
+    away = [line.split()[0] for line in said[begin + 2 :]]
     assert away[:3] == ["rotation", "vertical_stage", "kickoff"]
     beam = lab.beamline.beam.name
-    assert said[begin - 1] == f"{beam} True"
-    assert said[begin + 4 :][:1] == [f"{beam} False"]
+    assert said[begin + 1] == f"{beam} True"
+    assert said[begin + 5 :][:1] == [f"{beam} False"]
     assert said[-5:] == [
         "rotation 0",
         "vertical_stage 0",

@@ -36,7 +36,7 @@ from concertino.testing import (
     run_with_fault,
 )
 
-from .laboratory import POSITIONS, Laboratory
+from .laboratory import POSITIONS, Laboratory, patience
 
 SCAN: dict[str, Any] = {
     "num_darks": 2, "num_flats": 2, "num_projections": 96, "angular_range": "180 deg",
@@ -187,14 +187,21 @@ def test_pulses_that_the_camera_would_miss_are_refused(laboratory: Laboratory) -
         )  # fmt: skip
 
 
-def test_pulses_that_do_not_come_end_the_scan(
-    laboratory: Laboratory, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("concertino.plans._sweep._PULSES_S", 0.1)
-    with pytest.raises(CameraError, match=r"camera waits for pulses at its trigger input"):
-        scanned(laboratory, "continuous_tomography", trigger="edge", order=("projections",))
+@pytest.mark.parametrize("readout", ["direct", "later"])
+def test_pulses_that_do_not_come_end_the_scan(tmp_path: Path, readout: str) -> None:
+    laboratory = Laboratory(tmp_path, memory_bytes=2**20)
+    with (
+        patience(frame_s=0.3),
+        pytest.raises(
+            CameraError, match=r"camera exposed 0 of 3 frames .* check that they are given"
+        ),
+    ):
+        laboratory.run(
+            "continuous_tomography", trigger="edge", order=("projections",), readout=readout
+        )
     assert not laboratory.beam_is_on()
     assert not laboratory.moving()
+    laboratory.close()
 
 
 def test_the_box_refuses_what_it_cannot_do(laboratory: Laboratory) -> None:

@@ -102,7 +102,7 @@ class CameraServer(Served):
     @json_command
     def Trigger(self, asked: dict[str, Any]) -> None:
         """Take one frame."""
-        self._mine(asked)
+        self._mine(asked).note_trigger()
         self._source.trigger()
 
     @json_command
@@ -120,6 +120,7 @@ class CameraServer(Served):
     def Progress(self, asked: dict[str, Any]) -> dict[str, Any]:
         """Return the counters of the stream; the session shows with it that it lives."""
         acquisition = self._mine(asked)
+        acquisition.check_silence()
         stream = acquisition.stream
         error = acquisition.error or stream.error
         done = acquisition.done.is_set()
@@ -159,6 +160,8 @@ class CameraServer(Served):
                     f"Camera {asked['name']} was asked to prepare {request.kind} while it still takes "
                     f"{self._acquisition.request.kind}; wait for it, or stop it."
                 )
+            if self._acquisition.hangs:
+                raise CameraError(self._acquisition.hanging)
             asyncio.run(self._acquisition.stop())
         self._source.prepare(request, settings)
         stream = FrameStream(
@@ -172,7 +175,10 @@ class CameraServer(Served):
         )
         self._ring = stream.ring
         self._prepared_for = asked["session"]
-        self._acquisition = Acquisition(asked["name"], self._source, stream, request, lambda: None)
+        self._acquisition = Acquisition(
+            asked["name"], self._source, stream, request, lambda: None,
+            expected_s=settings.expected_s(request.trigger),
+        )  # fmt: skip
         return {"address": stream.address, **self._described()}
 
     def _described(self) -> dict[str, Any]:

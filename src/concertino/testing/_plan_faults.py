@@ -10,6 +10,8 @@ from typing import Any, ClassVar, Literal, get_args
 from bluesky import Msg, RunEngine
 from bluesky.utils import MsgGenerator, RunEngineInterrupted
 
+from ._endless import never_done
+
 FaultKind = Literal["raise before", "raise after", "abort", "stop", "halt", "pause"]
 
 _REASON = "the fault harness asked for it"
@@ -33,12 +35,17 @@ class PlanFault:
     kind : str
         ``raise before``: the message fails and is not executed. ``raise after``: it fails when it
         has been executed. ``abort``, ``stop``, ``halt``, ``pause``: the user does that when it has been.
+        ``never ends``: its device does nothing and never says that it is done; see `run_with_endless_wait`.
     """
 
     KINDS: ClassVar[tuple[FaultKind, ...]] = get_args(FaultKind)
 
     position: int
-    kind: FaultKind
+    kind: FaultKind | Literal["never ends"]
+
+    def strikes(self, message: Msg, before: Sequence[Msg]) -> bool:
+        """Whether it strikes at a message, by those before it."""
+        return len(before) == self.position
 
 
 @dataclass(frozen=True)
@@ -103,6 +110,10 @@ class PlanOutcome:
         Threads that the plan left behind.
     injected : bool
         Whether the plan came to the message of the fault.
+    took_s : float
+        How long it took, in seconds, if that was measured.
+    struck : Msg or None
+        The message of the fault, if the plan came to it.
     """
 
     fault: PlanFault | None
@@ -114,6 +125,8 @@ class PlanOutcome:
     changed: dict[str, tuple[Any, Any]] = field(default_factory=dict)
     threads: tuple[str, ...] = ()
     injected: bool = False
+    took_s: float = 0.0
+    struck: Msg | None = None
     stopped_before: bool = False
 
     @property
@@ -122,6 +135,8 @@ class PlanOutcome:
         if self.fault is None:
             return "without a fault"
         position, kind = self.fault.position, self.fault.kind
+        if self.struck is not None:
+            return f"{kind} at message {position}, {describe_message(self.struck)}"
         if position >= len(self.messages):
             return f"{kind} at message {position}, which did not come"
         return f"{kind} at message {position}, {describe_message(self.messages[position])}"
@@ -281,11 +296,13 @@ def _disturbed(plan: MsgGenerator[Any], RE: RunEngine, outcome: PlanOutcome) -> 
         except StopIteration as stop:
             return stop.value
         error = None
-        struck = fault is not None and fault.position == len(outcome.messages)
+        struck = (
+            fault is not None and not outcome.injected and fault.strikes(message, outcome.messages)
+        )
         outcome.messages.append(message)
         try:
             if struck and fault is not None:
-                outcome.injected = True
+                outcome.injected, outcome.struck = True, message
                 response = yield from _struck(message, fault.kind, RE, outcome)
             else:
                 response = yield message
@@ -293,10 +310,12 @@ def _disturbed(plan: MsgGenerator[Any], RE: RunEngine, outcome: PlanOutcome) -> 
             error = thrown
 
 
-def _struck(
-    message: Msg, kind: FaultKind, RE: RunEngine, outcome: PlanOutcome
-) -> MsgGenerator[Any]:
+def _struck(message: Msg, kind: str, RE: RunEngine, outcome: PlanOutcome) -> MsgGenerator[Any]:
     response = None
+    if kind == "never ends":
+        # Between two runs of a series there is no document that could say so.
+        outcome.stopped_before = len(outcome.find("stop")) == len(outcome.find("start")) > 0
+        return (yield message._replace(obj=never_done(message.obj, message.command)))
     if kind != "raise before":
         response = yield message
     outcome.stopped_before = bool(outcome.find("stop"))
