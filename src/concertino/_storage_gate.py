@@ -10,6 +10,7 @@ from bluesky.utils import MsgGenerator
 
 from concertino import SessionError
 from concertino.callbacks import stores_frames
+from concertino.plans import outcome_of
 
 LOG = logging.getLogger(__name__)
 
@@ -69,11 +70,9 @@ class StorageGate:
         camera: Any = message.obj
         # A camera that has its frames stored by itself says so.
         if self.required and not getattr(camera, "stores_frames", False):
-            address = yield Msg("wait_for", None, [camera.frames.get_value])
-            (told,) = address
-            if (where := told.result()) not in seen:
-                (asked,) = yield Msg("wait_for", None, [camera.stored_by])
-                if not asked.result():
+            where = yield from outcome_of(camera.frames.get_value)
+            if where not in seen:
+                if not (yield from outcome_of(camera.stored_by)):
                     raise SessionError(
                         f"Camera {camera.name} is about to expose, and nothing stores its frames. "
                         f"{_WHAT_TO_DO}"
