@@ -5,7 +5,6 @@ import math
 import time
 from typing import Any
 
-from bluesky.protocols import Reading
 from ophyd_async.core import (
     AsyncStatus,
     StandardReadable,
@@ -15,6 +14,9 @@ from ophyd_async.core import (
 )
 
 from concertino import DeviceError
+
+#: How often the current of a ring is told, in seconds.
+_RING_UPDATE_S = 1.0
 
 _WORDS = {"open": True, "on": True, "closed": False, "close": False, "off": False}
 
@@ -49,6 +51,21 @@ class _History:
             if on:
                 lit_s += max(0.0, min(until, stop_s) - max(when, start_s))
         return lit_s / (stop_s - start_s)
+
+
+class _Levels:
+    """Which value something had when, so that a camera can ask about a past exposure."""
+
+    def __init__(self, value: float) -> None:
+        self._changes = [(time.time(), value)]
+
+    def note(self, value: float) -> None:
+        self._changes = [*self._changes[-63:], (time.time(), value)]
+
+    def at(self, time_s: float) -> tuple[float, float]:
+        """Return since when it had its value of a time, in s, and that value; the first before."""
+        changes = self._changes
+        return next((c for c in reversed(changes) if c[0] <= time_s), changes[0])
 
 
 class SimulatedShutter(StandardReadable):
@@ -90,23 +107,57 @@ class SimulatedShutter(StandardReadable):
 class SimulatedTube(StandardReadable):
     """An X-ray tube: ``set(True)`` switches it on, ``set(False)`` off.
 
+    Its light is proportional to its current and to the square of its voltage, its two settings.
+
     Parameters
     ----------
     ramp_s : float
         Time that it takes to come on, in seconds; off is at once.
+    voltage : float
+        At the start, in kV.
+    current : float
+        At the start, in uA.
     name : str
         Name of the device.
     """
 
-    def __init__(self, ramp_s: float = 0.0, name: str = "") -> None:
+    def __init__(
+        self,
+        ramp_s: float = 0.0,
+        name: str = "",
+        *,
+        voltage: float = 60.0,
+        current: float = 1000.0,
+    ) -> None:
         self._ramp_s = ramp_s
         self.history = _History()
+        self._voltage, self._current = _Levels(voltage), _Levels(current)
         with self.add_children_as_readables(StandardReadableFormat.HINTED_SIGNAL):
             self.state, self._set_state = soft_signal_r_and_setter(str, "off")
         with self.add_children_as_readables(StandardReadableFormat.CONFIG_SIGNAL):
-            self.voltage = soft_signal_rw(float, 60.0, units="kV")
-            self.current = soft_signal_rw(float, 100.0, units="uA")
+            self.voltage = soft_signal_rw(
+                float, voltage, units="kV", setter=lambda v: self._note(self._voltage, v, "kV")
+            )
+            self.current = soft_signal_rw(
+                float, current, units="uA", setter=lambda v: self._note(self._current, v, "uA")
+            )
         super().__init__(name)
+
+    def _note(self, levels: _Levels, value: float, unit: str) -> None:
+        if not (math.isfinite(value) and value >= 0):
+            what = "voltage" if levels is self._voltage else "current"
+            raise DeviceError(
+                f"The {what} of tube {self.name} was set to {value} {unit}; it takes 0 {unit} or more."
+            )
+        levels.note(value)
+
+    def voltage_at(self, time_s: float) -> float:
+        """Return the voltage set at a time in seconds since the epoch, in kV."""
+        return self._voltage.at(time_s)[1]
+
+    def current_at(self, time_s: float) -> float:
+        """Return the current set at a time in seconds since the epoch, in uA."""
+        return self._current.at(time_s)[1]
 
     @property
     def is_on(self) -> bool:
@@ -130,6 +181,8 @@ class SimulatedTube(StandardReadable):
 class SimulatedStorageRing(StandardReadable):
     """A storage ring whose current decays.
 
+    Its signal ``current`` tells so by itself to whoever monitors it, once a second, as a ring's does.
+
     Parameters
     ----------
     current : float
@@ -142,26 +195,26 @@ class SimulatedStorageRing(StandardReadable):
 
     def __init__(self, current: float = 100.0, lifetime_h: float = 10.0, name: str = "") -> None:
         self._lifetime_s = lifetime_h * 3600
-        self._changes = [(time.time(), current)]
+        self._fills = _Levels(current)
         with self.add_children_as_readables(StandardReadableFormat.HINTED_SIGNAL):
-            self.current, self._set_current = soft_signal_r_and_setter(float, current, units="mA")
+            self.current, self._set_current = soft_signal_r_and_setter(
+                float,
+                current,
+                units="mA",
+                getter=lambda: self.current_at(time.time()),
+                poll_period=_RING_UPDATE_S,
+            )
         super().__init__(name)
 
     def current_at(self, time_s: float) -> float:
         """Return the current at a time in seconds since the epoch, in mA."""
-        changes = self._changes
-        since_s, current = next((c for c in reversed(changes) if c[0] <= time_s), changes[0])
+        since_s, current = self._fills.at(time_s)
         return current * math.exp(-max(0.0, time_s - since_s) / self._lifetime_s)
 
     def refill(self, current: float) -> None:
         """Have another current from now on, in mA: a refill, or a beam loss; in any thread."""
-        self._changes = [*self._changes[-63:], (time.time(), current)]
+        self._fills.note(current)
         self._set_current(current)
-
-    async def read(self) -> dict[str, Reading[Any]]:
-        """Return the current now, in mA."""
-        self._set_current(self.current_at(time.time()))
-        return await super().read()
 
 
 class BeamSwitch:
