@@ -3,7 +3,7 @@
 import asyncio
 import math
 import time
-from typing import Any
+from typing import Any, Literal
 
 from ophyd_async.core import (
     AsyncStatus,
@@ -129,6 +129,7 @@ class SimulatedTube(StandardReadable):
         voltage: float = 60.0,
         current: float = 1000.0,
     ) -> None:
+        self.source_kind: Literal["tube"] = "tube"
         self._ramp_s = ramp_s
         self.history = _History()
         self._voltage, self._current = _Levels(voltage), _Levels(current)
@@ -226,6 +227,9 @@ class BeamSwitch:
         What is set: a facility's shutter, a tube's output, a signal.
     on, off
         The device's values for beam and no beam.
+    source_kind : {"tube", "synchrotron"}, optional
+        What makes the beam; plans cover a full turn by default where opposite views differ. By default
+        what the device says of itself.
 
     Examples
     --------
@@ -238,8 +242,21 @@ class BeamSwitch:
 
     parent = None
 
-    def __init__(self, device: Any, *, on: Any, off: Any) -> None:
+    def __init__(
+        self,
+        device: Any,
+        *,
+        on: Any,
+        off: Any,
+        source_kind: Literal["tube", "synchrotron"] | None = None,
+    ) -> None:
+        if source_kind not in (None, "tube", "synchrotron"):
+            raise DeviceError(
+                f"source_kind of beam switch {device.name}: {source_kind!r} was given; give 'tube' or "
+                "'synchrotron', or leave it out."
+            )
         self.device = device
+        self.source_kind = source_kind or getattr(device, "source_kind", None)
         self._values = {True: on, False: off}
 
     @property

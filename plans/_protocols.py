@@ -121,7 +121,13 @@ class TriggerDevice(Protocol):
 
 @runtime_checkable
 class Beam(Protocol):
-    """Anything that can be switched: ``set(True)`` gives beam, ``set(False)`` none."""
+    """Anything that can be switched: ``set(True)`` gives beam, ``set(False)`` none.
+
+    Notes
+    -----
+    An attribute ``source_kind`` is optional: ``"tube"`` if it switches the cone of an X-ray tube, of which a
+    stepped tomography covers a full turn when it is not told otherwise.
+    """
 
     @property
     def name(self) -> str:

@@ -39,6 +39,7 @@ class BeamGuard:
     def __init__(self, beam: Beam) -> None:
         self.beam = beam
         self.name = beam.name
+        self.source_kind = getattr(beam, "source_kind", None)
         self._armed = False
 
     def set(self, value: bool) -> Any:
