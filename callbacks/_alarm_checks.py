@@ -36,6 +36,12 @@ class SeenFrame:
     image: NDArray[Any]
 
 
+#: Pixels pile up at the most that a camera can tell: there are so many times as many as have up to
+#: `_LITTLE` counts less.
+_PILED, _LITTLE = 2.0, 3
+#: A camera tells more than this, as 8 bits do.
+_LEAST_TOP = 255
+
 #: Work that takes long, done in a thread that holds nobody up, in the order in which it was given.
 Later: TypeAlias = Callable[[], Iterable[Alarm]]
 
@@ -107,8 +113,11 @@ class Saturation:
     share : float
         Share of a frame's pixels that may be saturated, 0 to 1.
     value : float, optional
-        From which value on a pixel is: such as 4095 for a camera of 12 bits. By default the largest
-        of the frames' type; frames of real numbers are then not looked at.
+        From which value on a pixel is. By default the largest of the frames' type, and the value at
+        which a camera of fewer bits, or one whose pixels are full, stops: the largest of a frame when
+        far more pixels have it than have a little less, and it is 255, 511, … 32767 or was the
+        largest in another such frame of the stream. Darks, and frames of real numbers, are then
+        only looked at if a value is given.
     level : {"note", "warn", "pause", "fail"}
         What the alarm does.
     """
@@ -130,13 +139,14 @@ class _Brightness(Idle):
     def __init__(self, asked: Saturation) -> None:
         self._asked = asked
         self._said: set[str] = set()
+        self._tops: dict[str, int] = {}
 
     def frame(self, frame: SeenFrame) -> Iterator[Alarm]:
-        asked, dtype = self._asked, frame.image.dtype
-        limit = asked.value
-        if limit is None and dtype.kind in "ui":
-            limit = float(np.iinfo(dtype).max)
-        if limit is None or frame.stream in self._said:
+        asked = self._asked
+        if frame.stream in self._said:
+            return
+        limit = asked.value if asked.value is not None else self._most(frame)
+        if limit is None:
             return
         share = float(np.count_nonzero(frame.image >= limit)) / frame.image.size
         if share > asked.share:
@@ -147,6 +157,27 @@ class _Brightness(Idle):
                 f"saturated (at {limit:g} or above); {100 * asked.share:.3g} % may be. Lower the "
                 "exposure or the beam.",
             )  # fmt: skip
+
+    def _most(self, frame: SeenFrame) -> float | None:
+        """Return the value that no pixel can exceed, as far as it shows."""
+        image = frame.image
+        if image.dtype.kind not in "ui":
+            return None
+        largest = int(np.iinfo(image.dtype).max)
+        if frame.kind == "dark":
+            return largest
+        top = int(image.max())
+        at_top = np.count_nonzero(image == top)
+        if at_top <= self._asked.share * image.size:
+            return largest
+        little_less = np.count_nonzero(image >= max(top - _LITTLE, 0)) - at_top
+        if at_top < _PILED * little_less:
+            return largest
+        if top < _LEAST_TOP:
+            return largest
+        again = top == self._tops.get(frame.stream)
+        self._tops[frame.stream] = top
+        return top if again or (top + 1) & top == 0 else largest
 
 
 @dataclass(frozen=True)

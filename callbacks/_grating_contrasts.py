@@ -211,6 +211,12 @@ class GratingContrasts(FrameCallback):
         ).start()
 
     def _finish(self, job: _Job) -> None:
+        if not job.darks:
+            LOG.warning(
+                "%s of run %s: there are no darks, so the camera's offset counts as light: transmission and "
+                "dark field are too near to 1, and visibilities too small. Take darks.",
+                self.name, job.start["uid"],
+            )  # fmt: skip
         try:
             job.contrasts = grating_contrasts(
                 job.fringes(OBJECT_STEPPING),

@@ -173,6 +173,34 @@ def test_the_largest_value_of_the_type_counts_as_saturated(tmp_path: Path) -> No
     assert "at 65535 or above" in alarm.message
 
 
+@pytest.mark.parametrize(
+    ("camera", "most"),
+    [
+        ({"bit_depth": 12}, 4095),
+        ({"full_well": 6000.0}, 6100),
+        ({"bit_depth": 14, "gain": 0.25}, None),
+    ],
+    ids=["12 bits", "full well", "neither"],
+)
+@pytest.mark.parametrize("noise", [True, False])
+def test_by_default_a_camera_that_stops_counting_is_saturated(
+    tmp_path: Path, camera: dict[str, Any], most: int | None, noise: bool
+) -> None:
+    usual = foam_twin((48, 64), noise=noise)
+    twin = Twin(usual.phantom, usual.beam, replace(usual.detector, **camera), noise=noise)
+    hutch = Hutch(tmp_path, twin=twin)
+    try:  # 7250 photons a pixel in 2 ms at 100 mA.
+        found = hutch.run(ScanAlarms([Saturation()]), num_projections=6)
+    finally:
+        hutch.session.close()
+    if most is None:
+        assert found == []
+        return
+    assert {alarm.stream for alarm in found} >= {"flats"}
+    for alarm in found:
+        assert f"(at {most} or above)" in alarm.message
+
+
 def test_flats_that_drift(hutch: Hutch, tmp_path: Path) -> None:
     ring = hutch.beamline.ring
     threading.Thread(

@@ -222,6 +222,22 @@ def test_the_step_that_was_lost_is_named(tmp_path: Path, lost: int) -> None:
     lab.close()
 
 
+@pytest.mark.parametrize("darks", [True, False])
+def test_without_darks_the_images_are_biased_and_it_is_said(
+    labs: dict[str, Any], caplog: pytest.LogCaptureFixture, darks: bool
+) -> None:
+    lab = labs["synchrotron"]
+    live = GratingContrasts()
+    token = lab.RE.subscribe(live)
+    order = ("darks", "reference_stepping", "object_stepping")
+    lab.RE(lab.stepping(order=order[0 if darks else 1 :]))
+    lab.RE.unsubscribe(token)
+    live.wait(20)
+    said = [r.getMessage() for r in caplog.records if "there are no darks" in r.getMessage()]
+    assert len(said) == (0 if darks else 1)
+    assert all("transmission and dark field are too near to 1" in text for text in said)
+
+
 def test_without_a_distance_there_is_no_refraction_angle(labs: dict[str, Any]) -> None:
     lab = labs["synchrotron"]
     live = GratingContrasts()
