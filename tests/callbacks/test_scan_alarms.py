@@ -264,7 +264,7 @@ def test_a_ring_that_decays_alarms_both_who_watches_it_and_who_sees_the_frames(
     ring = hutch.beamline.ring
     ring._lifetime_s = 10.0  # To 1/e of it, as if the scan took a shift.
     ring.refill(100.0)
-    checks = [BeamCurrent(ring.current, minimum=85, level="warn"), FlatDrift()]
+    checks: list[Any] = [BeamCurrent(ring.current, minimum=85, level="warn"), FlatDrift()]
     found = hutch.run(ScanAlarms(checks), num_projections=150)
     dip = next(a for a in found if a.check == "beam current")
     assert 70 < dip.value < 85
