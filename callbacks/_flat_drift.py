@@ -18,6 +18,7 @@ from ._alarm_checks import Examiner, Idle, SeenFrame
 _BLOCKS = (8, 32)
 #: Frames of a kind that make what later ones are compared with.
 _FIRST = 5
+_COVERED = " If a round and even sample covers both sides, it is the sample: give FlatDrift a region that is free."
 #: Which share of the blocks is as bright as the background or darker, in percent.
 _BRIGHT = 95.0
 
@@ -120,7 +121,8 @@ class _Drift(Idle):
             "flat drift", self._asked.level, frame.stream, frame.index, change, allowed, "",
             f"In frame {frame.index} of {frame.stream} {what} {100 * abs(change):.3g} % "
             f"{'brighter' if change > 0 else 'darker'} than {than}; "
-            f"{100 * allowed:.3g} % is allowed. Take flats again, or look at the beam.",
+            f"{100 * allowed:.3g} % is allowed. Take flats again, or look at the beam."
+            + (_COVERED if what.startswith("both sides") else ""),
         )  # fmt: skip
 
     def _light(self, mean: NDArray[np.float64] | None) -> NDArray[np.float64] | None:
