@@ -6,6 +6,7 @@ from . import _registry
 from ._convert import QuantityLike, convert, convert_count
 from ._device import to_device_unit
 from ._json import from_json, to_json
+from ._names import is_unit, meant_unit
 
 if TYPE_CHECKING:
     from pint import UnitRegistry
@@ -18,6 +19,8 @@ __all__ = [
     "convert",
     "convert_count",
     "from_json",
+    "is_unit",
+    "meant_unit",
     "q",
     "to_device_unit",
     "to_json",

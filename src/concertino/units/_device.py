@@ -2,7 +2,8 @@
 
 from concertino._errors import ParameterError
 
-from ._convert import QuantityLike, convert, quantity
+from ._convert import QuantityLike, convert
+from ._names import is_unit, meant_unit
 
 
 def to_device_unit(value: QuantityLike, unit: str, *, device: str) -> float:
@@ -13,7 +14,7 @@ def to_device_unit(value: QuantityLike, unit: str, *, device: str) -> float:
     value : float, str, mapping or pint.Quantity
         As in `convert`. A plain number is taken to be in the device's unit.
     unit : str
-        The unit, as the device states it; empty if it states none.
+        The unit, as the device states it, in any capitals (`meant_unit`); empty if it states none.
     device : str
         The name of the device, for the message.
 
@@ -38,11 +39,10 @@ def to_device_unit(value: QuantityLike, unit: str, *, device: str) -> float:
             f"{device}: '{value}' cannot be converted, as the device states no unit. Give a plain"
             " number in the unit that it uses."
         )
-    try:
-        quantity(1, unit)
-    except ParameterError as error:
+    unit = meant_unit(unit)
+    if not is_unit(unit):
         raise ParameterError(
             f"{device}: '{value}' cannot be converted, as the unit that the device states, {unit!r},"
             " is not known. Give a plain number in that unit."
-        ) from error
+        )
     return convert(value, unit, parameter=device)
