@@ -81,6 +81,7 @@ def test_nabu_reconstructs_the_export_as_it_is(
         ["nabu-config", "--dataset", "tooth.nx", "--output", "tooth.conf", "--level", "required"],
         cwd=tmp_path, env=nabu, check=True, capture_output=True, timeout=RUN_S,
     )  # fmt: skip
+    (tmp_path / "out").mkdir()
     conf = tmp_path / "tooth.conf"
     text = re.sub(r"(?m)^location = *$", "location = out", conf.read_text())
     conf.write_text(
