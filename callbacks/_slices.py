@@ -31,7 +31,7 @@ def slices_configuration(
     result: ReconstructionResult,
     axis: AxisEstimate,
     tomo: TomoBlock,
-    rows: Sequence[int],
+    rows: Sequence[float],
     *,
     series: bool = False,
 ) -> dict[str, Any]:
@@ -67,7 +67,7 @@ def axes_configuration(
     settings: ReconstructionSettings,
     tomo: TomoBlock,
     shape: tuple[int, ...],
-    rows: Sequence[int],
+    rows: Sequence[float],
     swept: tuple[str, Sequence[float]] | None = None,
 ) -> dict[str, Any]:
     """Return where slices are, as an image writer takes it from the configuration of their stream.

@@ -17,7 +17,10 @@ def block(**changed: Any) -> TomoBlock:
 
 
 def descriptor(unit: str | None, stored: list[float] | None = None) -> dict[str, Any]:
-    keys = {"camera": {"dtype": "array"}, "rotation": {"dtype": "number", "precision": 1}}
+    keys: dict[str, dict[str, Any]] = {
+        "camera": {"dtype": "array"},
+        "rotation": {"dtype": "number", "precision": 1},
+    }
     if unit is not None:
         keys["rotation"]["units"] = unit
     data = {} if stored is None else {"camera-stored_angles": stored}

@@ -134,7 +134,7 @@ def scan(directory: Path, axis_px: float, half: bool) -> NDArray[np.float32]:
     made = reconstruct_run(run, ReconstructionSettings(slices=(ROW,)))
     slices: NDArray[np.float32] = open_run(made.directory).frames("slices").read()
     assert slices.shape[1] > width if half else slices.shape[1] == width
-    return slices[0]
+    return np.asarray(slices[0])
 
 
 def correlation(one: NDArray[np.float32], other: NDArray[np.float32]) -> float:

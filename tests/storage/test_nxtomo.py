@@ -124,12 +124,13 @@ def test_heights_of_a_spiral(tmp_path: Path) -> None:
 @pytest.mark.parametrize("half", [False, True])
 def test_what_other_programs_look_for(tmp_path: Path, half: bool) -> None:
     b = beamline()
+    plan: Any = step_tomography
     turn: dict[str, Any] = {"half_acquisition": True} if half else {"angular_range": "180 deg"}
     with open_session(tmp_path, progress=False, catalog=False) as session:
         session.subscribe(ImageWriter())
         run = stored(
             session,
-            step_tomography(
+            plan(
                 *stages(b), num_projections=20, rotation_axis=5.25, **turn, **COMMON,
             ),
         )  # fmt: skip

@@ -125,11 +125,11 @@ def export_nxtomo(
                 _with_unit(entry["sample"], "rotation_angle", degrees, "degree")
                 if heights is not None:
                     _with_unit(entry["sample"], "z_translation", heights * 1e-3, "m")
-                exposures = [(piece.exposure_s, len(piece)) for piece in pieces]
-                if all(exposure for exposure, _ in exposures):
-                    _with_unit(
-                        detector, "count_time", np.repeat(*zip(*exposures, strict=True)), "s"
-                    )
+                exposures = [piece.exposure_s for piece in pieces]
+                if all(exposures):
+                    counts = [len(piece) for piece in pieces]
+                    exposed = np.repeat(np.array(exposures, np.float64), counts)
+                    _with_unit(detector, "count_time", exposed, "s")
                 _links(entry)
                 add_esrf_view(entry, tomo)
                 for batch in _batches(pieces, max(1, _BATCH_BYTES // frame_bytes)):

@@ -6,7 +6,8 @@ half acquisition and the position of the axis in tomoscan,
 https://tomotools.gitlab-pages.esrf.fr/tomoscan/
 """
 
-from typing import TYPE_CHECKING
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -18,7 +19,8 @@ if TYPE_CHECKING:
 # Of several NXtomo in a file, nabu and tomoscan take the first by name.
 _NAME = "ESRF"
 _VERSION = 2.1  # of nxtomo's names, by which tomoscan looks for everything else
-_OWN = {"instrument": {"detector": {}}, "sample": {}}  # groups that get members of their own
+# Groups that get members of their own.
+_OWN: Mapping[str, Any] = {"instrument": {"detector": {}}, "sample": {}}
 
 
 def add_esrf_view(entry: "h5py.Group", tomo: TomoBlock) -> None:
@@ -46,11 +48,11 @@ def add_esrf_view(entry: "h5py.Group", tomo: TomoBlock) -> None:
             sample[name] = detector[name]
 
 
-def _link(source: "h5py.Group", target: "h5py.Group", own: dict[str, dict[str, object]]) -> None:
+def _link(source: "h5py.Group", target: "h5py.Group", own: Mapping[str, Any]) -> None:
     for name, member in source.items():
         if name not in own:
             target[name] = member
             continue
         group = target.create_group(name)
         group.attrs["NX_class"] = member.attrs["NX_class"]
-        _link(member, group, own[name])  # type: ignore[arg-type]
+        _link(member, group, own[name])
