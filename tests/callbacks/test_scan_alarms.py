@@ -299,6 +299,19 @@ def test_a_sample_that_moves(hutch: Hutch, tmp_path: Path, angular_range: str, a
     assert again(hutch, checks, tmp_path / "again") == [alarm]
 
 
+@pytest.mark.parametrize("axis_is_known", [False, True])
+def test_a_move_amid_little_more_than_half_a_turn(hutch: Hutch, axis_is_known: bool) -> None:
+    """As the documentation says: all pairs have it between their two, so the axis must be known."""
+    twin = hutch.beamline.twin
+    hutch.when_taken("projections", 30, lambda: hutch.move_sample(4 * twin.detector.pixel_size_mm))
+    axis_px = (twin.shape[1] - 1) / 2 + twin.axis_offset_px
+    alarms = hutch.run(
+        ScanAlarms([SampleMoved(limit_px=1.5, pairs=20)]), angular_range="200 deg",
+        rotation_axis=axis_px if axis_is_known else None,
+    )  # fmt: skip
+    assert len(alarms) == axis_is_known
+
+
 def test_a_sample_that_rests_has_not_moved(hutch: Hutch) -> None:
     for angular_range in ("180 deg", "360 deg", "720 deg"):
         check = SampleMoved(limit_px=0.7)
