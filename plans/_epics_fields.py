@@ -47,9 +47,10 @@ def _is_classic(motor: Any) -> bool:
 
 
 def _connected(motor: Any, field: str) -> Any:
-    from ophyd import EpicsSignalRO
-
-    signal = EpicsSignalRO(f"{motor.prefix}.{field}", name=f"{motor.name}_{field.lower()}")
+    # Imported with the motor; plans themselves do without ophyd.
+    signal = sys.modules["ophyd.signal"].EpicsSignalRO(
+        f"{motor.prefix}.{field}", name=f"{motor.name}_{field.lower()}"
+    )
     try:
         signal.wait_for_connection(timeout=_ANSWER_S)
     except Exception:  # What a record does not have is not known.
