@@ -47,7 +47,7 @@ def _is_classic(motor: Any) -> bool:
 
 
 def _connected(motor: Any, field: str) -> Any:
-    # Of the module that the motor comes from: plans themselves import no devices.
+    # Imported with the motor; plans themselves do without ophyd.
     signal = sys.modules["ophyd.signal"].EpicsSignalRO(
         f"{motor.prefix}.{field}", name=f"{motor.name}_{field.lower()}"
     )

@@ -58,8 +58,6 @@ JUSTIFIED: dict[str, str] = {
     "src/concertino/_session_guard.py::SessionGuard._wait_and": _BOUNDED,
     "src/concertino/guard/_holder.py::Holder.so_far": _DONE,
     "src/concertino/guard/_watch.py::Watch._finished": _DONE,
-    "src/concertino/_storage_gate.py::StorageGate._expose_if_stored": _OPEN
-    + "it asks a camera of this process for what it holds",
     "src/concertino/frames/_inproc.py::InprocChannel._copy_newest": "a lock that is held for microseconds",
     "src/concertino/frames/_relay.py::Relay._serve": "ends when its connections do",
     "src/concertino/reconstruction/_ufo_child.py::main": _WORKER,

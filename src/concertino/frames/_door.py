@@ -39,6 +39,10 @@ class _Stranger:
         return 0
 
 
+def _is_connected(line: sockets.socket) -> bool:
+    return not line.getsockopt(sockets.SOL_SOCKET, sockets.SO_ACCEPTCONN)
+
+
 class Door:
     """Watches the connections to one ROUTER socket until they are admitted, and cuts those off that never are.
 
@@ -115,14 +119,33 @@ class Door:
 
     def _note(self, number: int) -> None:
         # The connection may be gone already, and its number that of anything else by now.
-        with suppress(OSError):
-            line = sockets.socket(fileno=os.dup(number))
-            if line.type == sockets.SOCK_STREAM and line.family in (
-                sockets.AF_INET, sockets.AF_INET6, sockets.AF_UNIX,
-            ):  # fmt: skip
-                self._strangers[number] = _Stranger(line, time.monotonic())
-            else:
-                line.close()
+        try:
+            copy = os.dup(number)
+        except OSError:
+            return
+        try:
+            line = sockets.socket(fileno=copy)
+        except OSError:  # no socket
+            os.close(copy)
+            return
+        if self._is_ours(line):
+            self._strangers[number] = _Stranger(line, time.monotonic())
+        else:
+            line.close()
+
+    def _is_ours(self, line: sockets.socket) -> bool:
+        """Whether a socket is a connection that was made to where this one listens."""
+        with suppress(OSError, ValueError, zmq.ZMQError):
+            if line.type != sockets.SOCK_STREAM or not _is_connected(line):
+                return False
+            endpoint = self._socket.getsockopt_string(zmq.LAST_ENDPOINT)
+            if line.family in (sockets.AF_INET, sockets.AF_INET6):
+                return int(line.getsockname()[1]) == int(endpoint.rpartition(":")[2])
+            if line.family == sockets.AF_UNIX:
+                name = line.getsockname()
+                shown = name if isinstance(name, str) else "@" + name[1:].decode(errors="replace")
+                return endpoint == f"ipc://{shown}"
+        return False
 
     def _cut(self, number: int, why: str) -> None:
         stranger = self._strangers[number]

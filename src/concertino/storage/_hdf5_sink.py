@@ -107,7 +107,7 @@ class Hdf5Sink(ImageSink):
         entry.attrs["default"] = "data"
         about = _group(entry, "about", "NXcollection")
         for name, value in metadata.items():
-            about.attrs[name] = value if isinstance(value, (str, int, float)) else str(value)
+            about.attrs[name] = value if isinstance(value, int | float) else _storable(str(value))
         data = _group(entry, "data", "NXdata")
         data.attrs["signal"] = "data"
         data.attrs["axes"] = [axis.name for axis in self._axes]
@@ -181,3 +181,8 @@ def _with_number(error: BaseException) -> OSError:
             with suppress(ValueError):
                 return OSError(number, os.strerror(number))
     return OSError(text)
+
+
+def _storable(text: str) -> str:
+    """Text without what HDF5's strings cannot hold: NUL, and halves of surrogate pairs."""
+    return text.replace("\0", "\\0").encode(errors="backslashreplace").decode()
