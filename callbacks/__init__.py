@@ -4,12 +4,13 @@ from concertino._described_settings import described_settings
 
 from ._accumulator import Accumulator
 from ._alarm import Alarm
-from ._alarm_checks import FlatDrift, LostFrames, Saturation
+from ._alarm_checks import LostFrames, Saturation
 from ._beam_current import BeamCurrent
 from ._benchmarker import Benchmarker, StreamBenchmark
 from ._change_trigger import ChangeTrigger
 from ._child_process import ChildProcess
 from ._consumer import Consumer, DocumentConsumer, stores_frames
+from ._flat_drift import FlatDrift
 from ._frame_callback import AnnouncedStream, FrameCallback, announced_streams
 from ._frame_consumer import FrameConsumer
 from ._frame_number_check import FrameNumberCheck, FrameNumberGap

@@ -36,6 +36,12 @@ class SeenFrame:
     image: NDArray[Any]
 
 
+#: Pixels pile up at the most that a camera can tell: there are so many times as many as have up to
+#: `_LITTLE` counts less.
+_PILED, _LITTLE = 2.0, 3
+#: A camera tells more than this, as 8 bits do.
+_LEAST_TOP = 255
+
 #: Work that takes long, done in a thread that holds nobody up, in the order in which it was given.
 Later: TypeAlias = Callable[[], Iterable[Alarm]]
 
@@ -107,8 +113,11 @@ class Saturation:
     share : float
         Share of a frame's pixels that may be saturated, 0 to 1.
     value : float, optional
-        From which value on a pixel is: such as 4095 for a camera of 12 bits. By default the largest
-        of the frames' type; frames of real numbers are then not looked at.
+        From which value on a pixel is. By default the largest of the frames' type, and the value at
+        which a camera of fewer bits, or one whose pixels are full, stops: the largest of a frame when
+        far more pixels have it than have a little less, and it is 255, 511, … 32767 or was the
+        largest in another such frame of the stream. Darks, and frames of real numbers, are then
+        only looked at if a value is given.
     level : {"note", "warn", "pause", "fail"}
         What the alarm does.
     """
@@ -130,13 +139,14 @@ class _Brightness(Idle):
     def __init__(self, asked: Saturation) -> None:
         self._asked = asked
         self._said: set[str] = set()
+        self._tops: dict[str, int] = {}
 
     def frame(self, frame: SeenFrame) -> Iterator[Alarm]:
-        asked, dtype = self._asked, frame.image.dtype
-        limit = asked.value
-        if limit is None and dtype.kind in "ui":
-            limit = float(np.iinfo(dtype).max)
-        if limit is None or frame.stream in self._said:
+        asked = self._asked
+        if frame.stream in self._said:
+            return
+        limit = asked.value if asked.value is not None else self._most(frame)
+        if limit is None:
             return
         share = float(np.count_nonzero(frame.image >= limit)) / frame.image.size
         if share > asked.share:
@@ -148,81 +158,26 @@ class _Brightness(Idle):
                 "exposure or the beam.",
             )  # fmt: skip
 
-
-@dataclass(frozen=True)
-class FlatDrift:
-    """Watches whether the beam is as bright as in the first flats, darks taken off.
-
-    Parameters
-    ----------
-    change : float
-        By how much the mean may differ, relative.
-    region : ((int, int), (int, int)), optional
-        Rows and columns, from and to, that the sample never covers, in px: there projections are
-        compared with the flats. Without it only flats are compared, with those taken first.
-    level : {"note", "warn", "pause", "fail"}
-        What the alarm does.
-    """
-
-    change: float = 0.05
-    region: tuple[tuple[int, int], tuple[int, int]] | None = None
-    level: Level = "warn"
-
-    def __post_init__(self) -> None:
-        check_level(self.level)
-        check_positive("change", self.change, "the relative change that is allowed")
-
-    def examiner(self, start: Mapping[str, Any], tomo: TomoBlock) -> Examiner:
-        """Return what examines a run."""
-        return _Drift(self)
-
-
-class _Drift(Idle):
-    _FIRST = 5  # flats that make the reference
-
-    def __init__(self, asked: FlatDrift) -> None:
-        self._asked = asked
-        self._dark: list[tuple[float, float]] = []
-        self._flats: list[tuple[float, float]] = []
-        self._said: set[str] = set()
-
-    def frame(self, frame: SeenFrame) -> Iterator[Alarm]:
-        both = self._means(frame.image)
+    def _most(self, frame: SeenFrame) -> float | None:
+        """Return the value that no pixel can exceed, as far as it shows."""
+        image = frame.image
+        if image.dtype.kind not in "ui":
+            return None
+        largest = int(np.iinfo(image.dtype).max)
         if frame.kind == "dark":
-            self._dark.append(both)
-        elif frame.kind == "flat" and len(self._flats) < self._FIRST:
-            self._flats.append(both)
-        elif self._flats and frame.stream not in self._said:
-            if frame.kind == "flat":
-                yield from self._compare(frame, 0, both, "the flats are")
-            elif self._asked.region is not None:
-                yield from self._compare(frame, 1, both, "the empty region is")
-
-    def _compare(
-        self, frame: SeenFrame, which: int, found: tuple[float, float], what: str
-    ) -> Iterator[Alarm]:
-        dark = float(np.mean([d[which] for d in self._dark])) if self._dark else 0.0
-        first = float(np.mean([f[which] for f in self._flats])) - dark
-        if first <= 0:
-            return
-        change = (found[which] - dark) / first - 1
-        if abs(change) > self._asked.change:
-            self._said.add(frame.stream)
-            yield Alarm(
-                "flat drift", self._asked.level, frame.stream, frame.index, change,
-                self._asked.change, "",
-                f"In frame {frame.index} of {frame.stream} {what} {100 * abs(change):.3g} % "
-                f"{'brighter' if change > 0 else 'darker'} than in the first flats; "
-                f"{100 * self._asked.change:.3g} % is allowed. Take flats again, or look at the beam.",
-            )  # fmt: skip
-
-    def _means(self, image: NDArray[Any]) -> tuple[float, float]:
-        whole = float(image[::2, ::2].mean())
-        if self._asked.region is None:
-            return whole, whole
-        (top, bottom), (left, right) = self._asked.region
-        part = image[top:bottom, left:right]
-        return whole, float(part.mean()) if part.size else whole
+            return largest
+        top = int(image.max())
+        at_top = np.count_nonzero(image == top)
+        if at_top <= self._asked.share * image.size:
+            return largest
+        little_less = np.count_nonzero(image >= max(top - _LITTLE, 0)) - at_top
+        if at_top < _PILED * little_less:
+            return largest
+        if top < _LEAST_TOP:
+            return largest
+        again = top == self._tops.get(frame.stream)
+        self._tops[frame.stream] = top
+        return top if again or (top + 1) & top == 0 else largest
 
 
 @dataclass(frozen=True)

@@ -17,6 +17,7 @@ from concertino.reconstruction import Contrasts, Fringes, PhaseStepping, grating
 from ._consumer import failed_job
 from ._frame_callback import AnnouncedStream, FrameCallback
 from ._frames_due import FramesDue
+from ._measured_angles import FramePlaces
 from ._processing_run import DocumentCallback, stored_processing_run
 
 LOG = logging.getLogger(__name__)
@@ -65,7 +66,8 @@ class GratingContrasts(FrameCallback):
     Darks are averaged and steps summed up as they come; the images are there when the last step is.
     They become a run of their own that names the raw run; each is a stream of it: ``intensity``,
     ``dark_field``, ``differential_phase`` and, when the propagation distance is known,
-    ``refraction_angle`` (both in rad).
+    ``refraction_angle`` (both in rad). Its sign follows from which grating was stepped, and which way,
+    as the run tells.
 
     Parameters
     ----------
@@ -188,14 +190,17 @@ class GratingContrasts(FrameCallback):
         segment = job.tomo.segment(stream.name)
         if not segment.first:
             job.begin_anew(segment.base)
+        # By the camera's numbers: of a frame that it lost the step is missing, and not the last.
+        places = FramePlaces(stream.descriptor, stream.data_key, segment.first, job.block.num_steps)
         for batch in subscription:
             if segment.base == "darks":
                 added = batch.frames.sum(axis=0, dtype=np.float64)
                 job.dark_sum = added if job.dark_sum is None else job.dark_sum + added
                 job.darks += len(batch)
             else:
-                for step, frame in enumerate(batch.frames, segment.first + batch.start):
-                    job.steppings[segment.base].add(frame, step)
+                for part, step in places.of(batch):
+                    for offset, frame in enumerate(batch.frames[part]):
+                        job.steppings[segment.base].add(frame, step + offset)
             job.due.came(stream.name, batch.start, batch.stop)
             subscription.acknowledge(batch.stop)
         complete = segment.base in job.steppings and not job.steppings[segment.base].missing
@@ -233,14 +238,21 @@ class GratingContrasts(FrameCallback):
         ).start()
 
     def _finish(self, job: _Job) -> None:
+        if not job.darks:
+            LOG.warning(
+                "%s of run %s: there are no darks, so the camera's offset counts as light: transmission and "
+                "dark field are too near to 1, and visibilities too small. Take darks.",
+                self.name, job.start["uid"],
+            )  # fmt: skip
         try:
             if job.failure is not None:
                 raise failed_job(job.start, job.failure) from job.failure
             job.contrasts = grating_contrasts(
                 job.fringes(OBJECT_STEPPING),
                 job.fringes(REFERENCE_STEPPING),
-                period_um=job.block.period_um,
+                period_um=job.block.fringe_period_um,
                 distance_mm=job.block.propagation_distance_mm,
+                sign=job.block.refraction_sign,
             )
             images = _named(job.contrasts)
             if self._preview is not None:

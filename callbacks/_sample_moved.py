@@ -31,7 +31,8 @@ class SampleMoved:
     The first pair half a turn apart tells where the rotation axis is, unless the run's ``tomo`` block
     does; each pair after it, and each a whole turn apart, how far the sample has moved since. In a scan
     of half a turn only the last projection is nearly opposite to the first, and only a move along the axis
-    is seen in it.
+    is seen in it. In one of a little more, a move across the axis is not seen where every pair has it between
+    its two: give the plan its ``rotation_axis``, or scan a whole turn.
 
     Parameters
     ----------

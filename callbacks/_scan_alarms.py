@@ -18,8 +18,9 @@ from concertino.documents import TomoBlock
 from concertino.frames import FrameBatch, Subscription, subscribe
 
 from ._alarm import Alarm
-from ._alarm_checks import Check, Examiner, FlatDrift, Later, LostFrames, Saturation, SeenFrame
+from ._alarm_checks import Check, Examiner, Later, LostFrames, Saturation, SeenFrame
 from ._beam_current import BeamCurrent, BeamDips
+from ._flat_drift import FlatDrift
 from ._frame_callback import AnnouncedStream, FrameCallback
 from ._processing_run import DocumentCallback, ProcessingRun, stored_processing_run
 from ._sample_moved import SampleMoved

@@ -89,9 +89,10 @@ def axes_configuration(
     -------
     dict
         Name, unit and values of the first axis, start and step of the others. z grows with the detector's
-        row; x and y count from the rotation axis.
+        row; x and y count from the rotation axis. Settings count in pixels of the detector, the block has
+        the pixel in the plane of the sample: in a cone beam they differ by the magnification.
     """
-    pixel = tomo.pixel_size_um or 1.0
+    pixel = 1.0 if tomo.pixel_size_um is None else tomo.pixel_size_um * settings.magnification
     unit = "px" if tomo.pixel_size_um is None else "um"
     if swept is None:
         name, axis_unit, values = "z", unit, [float(row) * pixel for row in rows]

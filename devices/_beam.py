@@ -5,9 +5,8 @@ import math
 import time
 from collections.abc import Callable
 from contextlib import suppress
-from typing import Any
+from typing import Any, Literal
 
-from bluesky.protocols import Reading
 from ophyd_async.core import (
     AsyncStatus,
     StandardReadable,
@@ -18,6 +17,9 @@ from ophyd_async.core import (
 
 from concertino import DeviceError
 from concertino.guard import SwitchOff, ends_with_session, switch_of_signal, switch_off_of
+
+#: How often the current of a ring is told, in seconds.
+_RING_UPDATE_S = 1.0
 
 _WORDS = {"open": True, "on": True, "closed": False, "close": False, "off": False}
 
@@ -93,6 +95,21 @@ class _Orders:
         done(False)
 
 
+class _Levels:
+    """Which value something had when, so that a camera can ask about a past exposure."""
+
+    def __init__(self, value: float) -> None:
+        self._changes = [(time.time(), value)]
+
+    def note(self, value: float) -> None:
+        self._changes = [*self._changes[-63:], (time.time(), value)]
+
+    def at(self, time_s: float) -> tuple[float, float]:
+        """Return since when it had its value of a time, in s, and that value; the first before."""
+        changes = self._changes
+        return next((c for c in reversed(changes) if c[0] <= time_s), changes[0])
+
+
 class SimulatedShutter(StandardReadable):
     """A shutter: ``set(True)`` opens it, ``set(False)`` closes it.
 
@@ -143,10 +160,16 @@ class SimulatedShutter(StandardReadable):
 class SimulatedTube(StandardReadable):
     """An X-ray tube: ``set(True)`` switches it on, ``set(False)`` off.
 
+    Its light is proportional to its current and to the square of its voltage, its two settings.
+
     Parameters
     ----------
     ramp_s : float
         Time that it takes to come on, in seconds; off is at once.
+    voltage : float
+        At the start, in kV.
+    current : float
+        At the start, in uA.
     name : str
         Name of the device.
     """
@@ -154,16 +177,45 @@ class SimulatedTube(StandardReadable):
     ends_with_session = True
     is_beam = True
 
-    def __init__(self, ramp_s: float = 0.0, name: str = "") -> None:
+    def __init__(
+        self,
+        ramp_s: float = 0.0,
+        name: str = "",
+        *,
+        voltage: float = 60.0,
+        current: float = 1000.0,
+    ) -> None:
+        self.source_kind: Literal["tube"] = "tube"
         self._ramp_s = ramp_s
         self._orders = _Orders()
         self.history = _History()
+        self._voltage, self._current = _Levels(voltage), _Levels(current)
         with self.add_children_as_readables(StandardReadableFormat.HINTED_SIGNAL):
             self.state, self._set_state = soft_signal_r_and_setter(str, "off")
         with self.add_children_as_readables(StandardReadableFormat.CONFIG_SIGNAL):
-            self.voltage = soft_signal_rw(float, 60.0, units="kV")
-            self.current = soft_signal_rw(float, 100.0, units="uA")
+            self.voltage = soft_signal_rw(
+                float, voltage, units="kV", setter=lambda v: self._note(self._voltage, v, "kV")
+            )
+            self.current = soft_signal_rw(
+                float, current, units="uA", setter=lambda v: self._note(self._current, v, "uA")
+            )
         super().__init__(name)
+
+    def _note(self, levels: _Levels, value: float, unit: str) -> None:
+        if not (math.isfinite(value) and value >= 0):
+            what = "voltage" if levels is self._voltage else "current"
+            raise DeviceError(
+                f"The {what} of tube {self.name} was set to {value} {unit}; it takes 0 {unit} or more."
+            )
+        levels.note(value)
+
+    def voltage_at(self, time_s: float) -> float:
+        """Return the voltage set at a time in seconds since the epoch, in kV."""
+        return self._voltage.at(time_s)[1]
+
+    def current_at(self, time_s: float) -> float:
+        """Return the current set at a time in seconds since the epoch, in uA."""
+        return self._current.at(time_s)[1]
 
     @property
     def is_on(self) -> bool:
@@ -193,6 +245,8 @@ class SimulatedTube(StandardReadable):
 class SimulatedStorageRing(StandardReadable):
     """A storage ring whose current decays.
 
+    Its signal ``current`` tells so by itself to whoever monitors it, once a second, as a ring's does.
+
     Parameters
     ----------
     current : float
@@ -205,26 +259,26 @@ class SimulatedStorageRing(StandardReadable):
 
     def __init__(self, current: float = 100.0, lifetime_h: float = 10.0, name: str = "") -> None:
         self._lifetime_s = lifetime_h * 3600
-        self._changes = [(time.time(), current)]
+        self._fills = _Levels(current)
         with self.add_children_as_readables(StandardReadableFormat.HINTED_SIGNAL):
-            self.current, self._set_current = soft_signal_r_and_setter(float, current, units="mA")
+            self.current, self._set_current = soft_signal_r_and_setter(
+                float,
+                current,
+                units="mA",
+                getter=lambda: self.current_at(time.time()),
+                poll_period=_RING_UPDATE_S,
+            )
         super().__init__(name)
 
     def current_at(self, time_s: float) -> float:
         """Return the current at a time in seconds since the epoch, in mA."""
-        changes = self._changes
-        since_s, current = next((c for c in reversed(changes) if c[0] <= time_s), changes[0])
+        since_s, current = self._fills.at(time_s)
         return current * math.exp(-max(0.0, time_s - since_s) / self._lifetime_s)
 
     def refill(self, current: float) -> None:
         """Have another current from now on, in mA: a refill, or a beam loss; in any thread."""
-        self._changes = [*self._changes[-63:], (time.time(), current)]
+        self._fills.note(current)
         self._set_current(current)
-
-    async def read(self) -> dict[str, Reading[Any]]:
-        """Return the current now, in mA."""
-        self._set_current(self.current_at(time.time()))
-        return await super().read()
 
 
 class BeamSwitch:
@@ -236,6 +290,9 @@ class BeamSwitch:
         What is set: a facility's shutter, a tube's output, a signal.
     on, off
         The device's values for beam and no beam.
+    source_kind : {"tube", "synchrotron"}, optional
+        What makes the beam; plans cover a full turn by default where opposite views differ. By default
+        what the device says of itself.
 
     Examples
     --------
@@ -249,8 +306,21 @@ class BeamSwitch:
     parent = None
     is_beam = True
 
-    def __init__(self, device: Any, *, on: Any, off: Any) -> None:
+    def __init__(
+        self,
+        device: Any,
+        *,
+        on: Any,
+        off: Any,
+        source_kind: Literal["tube", "synchrotron"] | None = None,
+    ) -> None:
+        if source_kind not in (None, "tube", "synchrotron"):
+            raise DeviceError(
+                f"source_kind of beam switch {device.name}: {source_kind!r} was given; give 'tube' or "
+                "'synchrotron', or leave it out."
+            )
         self.device = device
+        self.source_kind = source_kind or getattr(device, "source_kind", None)
         self._values = {True: on, False: off}
         self._coming: Any = None
 

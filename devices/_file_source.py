@@ -6,7 +6,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from bluesky.protocols import Reading
 from numpy.typing import NDArray
+from ophyd_async.core import Array1D, SignalR, soft_signal_r_and_setter
 
 from concertino import CameraError
 from concertino.frames import FrameRequest
@@ -29,12 +31,19 @@ class FileSource:
         Begin again at the end instead of failing.
     name : str
         Name of the camera in messages.
+    pixel_size_um : float
+        Of a pixel in the plane of the sample, in um; 0 when unknown.
     """
 
     first_number = 0
 
     def __init__(
-        self, images: dict[str, ImageSequence], *, loop: bool = False, name: str = "camera"
+        self,
+        images: dict[str, ImageSequence],
+        *,
+        loop: bool = False,
+        name: str = "camera",
+        pixel_size_um: float = 0.0,
     ) -> None:
         first = next(iter(images.values()))
         for kind, sequence in images.items():
@@ -48,7 +57,7 @@ class FileSource:
         self.images = images
         self.shape = (int(first.shape[1]), int(first.shape[2]))
         self.dtype: np.dtype[Any] = np.dtype(first.dtype)
-        self.pixel_size_um = 0.0
+        self.pixel_size_um = pixel_size_um
         self._loop = loop
         self._name = name
         self._stopped = threading.Event()
@@ -148,7 +157,10 @@ class FileSource:
 
 
 class FileCamera(Camera):
-    """A camera that serves stored frames.
+    """A camera that serves stored frames, and tells what their file tells of them.
+
+    The angles that the file of a whole scan has are those of a run's projections, wherever the rotation
+    stands meanwhile; its pixel size is the run's.
 
     Parameters
     ----------
@@ -190,9 +202,13 @@ class FileCamera(Camera):
         name: str = "camera",
     ) -> None:
         images: dict[str, ImageSequence] = {}
+        pixel_size_um, angles_deg = 0.0, np.empty(0)
         if path is not None:
             scan = open_scan(path, start=start, roi=roi)
             images = {"darks": scan.darks, "flats": scan.flats, "projections": scan.projections}
+            pixel_size_um = scan.pixel_size_um or 0.0
+            if scan.angles_deg is not None and projections is None:
+                angles_deg = scan.angles_deg
         given = {"darks": darks, "flats": flats, "projections": projections}
         for kind, source in given.items():
             if source is not None:
@@ -202,10 +218,24 @@ class FileCamera(Camera):
             raise CameraError(
                 f"Camera {name} was given no files; give path, or darks, flats and projections."
             )
+        self.stored_angles, _ = soft_signal_r_and_setter(
+            Array1D[np.float64], angles_deg, units="deg"
+        )
+        self._tells_angles = len(angles_deg) > 0
         super().__init__(
-            FileSource(images, loop=loop, name=name),
+            FileSource(images, loop=loop, name=name, pixel_size_um=pixel_size_um),
             exposure=0.0,
             frame_rate=frame_rate,
             stream_address=stream_address,
             name=name,
         )
+
+    async def read_settings(self) -> dict[str, Reading[Any]]:
+        """Return what the frames depend on; not their angles."""
+        settings = await super().read_settings()
+        return {name: value for name, value in settings.items() if name != self.stored_angles.name}
+
+    @property
+    def _configuration(self) -> tuple[SignalR[Any], ...]:
+        own = super()._configuration
+        return (*own, self.stored_angles) if self._tells_angles else own

@@ -20,6 +20,8 @@ from ._source_watch import SourceWatch
 _BATCH_BYTES = 4 * 2**20
 #: A camera whose clock is behind is not waited for longer than this to pass the trigger's time.
 _LATEST_S = 5.0
+#: A trigger may be fired so long before the camera exposes its first frame, in seconds.
+_SOON_S = 1.0
 
 
 class Preview:
@@ -133,7 +135,10 @@ def hold_until_fired(
     since = held.position_after(event.time_ns)
     # The oldest may have been written over in part.
     oldest = max(held.first, held.stop + at_once - stream.capacity)
-    since = max(since, oldest)
+    late_s = 0.0
+    if since <= oldest:  # Nothing before it is there: was the event before all that is?
+        since = oldest
+        late_s = _late_s(stream, since, held.stop, event.time_ns)
     first = max(oldest, since - asked.before)
     stop = min(held.stop, since + asked.after)
     held.publish(first, stop)
@@ -141,8 +146,18 @@ def hold_until_fired(
     lost_before = sum(1 for number in stream.dropped if number < _number_at(stream, before))
     wanted = before + lost_before + asked.after
     stream.triggered = max(wanted, stream.published + len(stream.dropped))
-    asked.trigger.note(camera, Recording(event, before, asked.after, stream.discarded))
+    asked.trigger.note(camera, Recording(event, before, asked.after, stream.discarded, late_s))
     return wanted
+
+
+def _late_s(stream: FrameStream, first: int, stop: int, time_ns: int) -> float:
+    """Return how long after an event the first frame was exposed that is there, in s; 0 if that is soon."""
+    if first >= stop:
+        return 0.0
+    times = stream.ring.timestamps[np.arange(first, stop)[:2] % stream.capacity]
+    late_s = float(times[0] - time_ns) * 1e-9
+    period_s = float(times[-1] - times[0]) * 1e-9
+    return late_s if late_s > max(_SOON_S, 2 * period_s) else 0.0
 
 
 def _beside(address: str) -> str:

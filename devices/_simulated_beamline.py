@@ -255,6 +255,7 @@ class SimulatedBeamline:
     def state(self, begin_s: float, end_s: float) -> BeamlineState:
         """Return what the devices did between two times in seconds since the epoch."""
         middle_s = (begin_s + end_s) / 2
+        ring = self.source == "synchrotron"
         return BeamlineState(
             time_s=begin_s - self._born_s,
             beam_on=self.beam.history.fraction(begin_s, end_s),
@@ -268,9 +269,9 @@ class SimulatedBeamline:
                 math.radians(self.axis_pitch.position_at(middle_s)),
             ),
             focus_mm=self.focus_stage.position_at(middle_s),
-            ring_current_ma=self.ring.current_at(middle_s)
-            if self.source == "synchrotron"
-            else None,
+            ring_current_ma=self.ring.current_at(middle_s) if ring else None,
+            tube_current_ma=None if ring else self.tube.current_at(middle_s) / 1000,
+            tube_voltage_kv=None if ring else self.tube.voltage_at(middle_s),
         )
 
     def _offset_mm(self, time_s: float) -> tuple[float, float]:

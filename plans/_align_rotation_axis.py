@@ -43,7 +43,7 @@ class AxisAlignment:
     roll_deg, pitch_deg : float
         What is left, in deg.
     uncertainty_deg : float
-        Standard deviation of both, in deg.
+        Both are off by less in 95 of 100 alignments, in deg.
     iterations : int
         How often they were measured.
     """
@@ -212,7 +212,7 @@ def align_rotation_axis(
     uid = yield from acquisitions_plan(asked, frames, acquisitions)
     last: AxisTilt = ends[0].values[-1]
     roll, pitch = _tilt_deg(last)
-    uncertainty = float(np.rad2deg(last.uncertainty_rad))
+    uncertainty = float(np.rad2deg(last.within_rad))
     return AxisAlignment(uid, roll, pitch, uncertainty, ends[0].iterations)
 
 
@@ -242,7 +242,7 @@ class _Look:
         tilt = axis_tilt(np.deg2rad(self._angles), columns, rows)
         roll, pitch = _tilt_deg(tilt)
         yield from self._figures.note(
-            roll=roll, pitch=pitch, uncertainty=float(np.rad2deg(tilt.uncertainty_rad))
+            roll=roll, pitch=pitch, uncertainty=float(np.rad2deg(tilt.within_rad))
         )
         return tilt
 
@@ -275,10 +275,10 @@ def _check_arrived(end: LoopResult, good_deg: float) -> None:
         return
     last: AxisTilt = end.values[-1]
     roll, pitch = _tilt_deg(last)
-    uncertainty = float(np.rad2deg(last.uncertainty_rad))
+    uncertainty = float(np.rad2deg(last.within_rad))
     advice = (
         "Take more views, expose longer, or bring the feature further from the axis."
-        if uncertainty > good_deg / 2
+        if max(abs(roll), abs(pitch)) <= good_deg + uncertainty
         else "See whether the tilt stages move, and whether the sample stands firmly."
     )
     raise DeviceError(

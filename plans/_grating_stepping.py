@@ -1,12 +1,18 @@
 """Grating stepping: the fringes of a grating interferometer, without and with the sample."""
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Literal, get_args
 
 from bluesky.protocols import Movable
 from bluesky.utils import MsgGenerator
 
-from concertino.documents import OBJECT_STEPPING, REFERENCE_STEPPING, GratingBlock
+from concertino import ParameterError
+from concertino.documents import (
+    OBJECT_STEPPING,
+    REFERENCE_STEPPING,
+    GratingBlock,
+    SteppedGrating,
+)
 from concertino.units import QuantityLike, convert, convert_count
 
 from ._cameras import Cameras, OnLost
@@ -37,6 +43,9 @@ def grating_stepping(
     num_periods: int = 1,
     num_steps_per_period: int = 16,
     propagation_distance: QuantityLike | None = None,
+    stepped_grating: SteppedGrating = "analyser",
+    stepping_direction: Literal[1, -1] = 1,
+    analyser_period: QuantityLike | None = None,
     order: Sequence[str] = ("darks", REFERENCE_STEPPING, OBJECT_STEPPING),
     on_lost: OnLost = "fail",
     md: dict[str, Any] | None = None,
@@ -72,6 +81,14 @@ def grating_stepping(
     propagation_distance : quantity, optional
         From sample to analyser grating; a plain number is in mm. With it the refraction angle is
         known in rad.
+    stepped_grating : {"analyser", "phase", "source"}
+        Which grating the motor moves. It decides the sign of the refraction angle, as does the next.
+    stepping_direction : {1, -1}
+        1 if larger positions of the motor are towards larger columns of the frame, -1 if towards
+        smaller ones. If a ball appears to refract inwards, it is the other one.
+    analyser_period : quantity, optional
+        Period of the analyser grating when another one is stepped, without which there is no
+        refraction angle then; a plain number is in um.
     order : sequence of str
         The acquisitions and their order; one that is not named is left out.
     on_lost : {"fail", "flag"}
@@ -125,6 +142,10 @@ def grating_stepping(
         distance = convert(
             propagation_distance, "mm", parameter="propagation_distance", positive=True
         )
+    analyser = None
+    if analyser_period is not None:
+        analyser = convert(analyser_period, "um", parameter="analyser_period", positive=True)
+    _check_stepped(stepped_grating, stepping_direction, period, analyser)
     block = GratingBlock(
         period_um=period,
         num_periods=periods,
@@ -132,6 +153,9 @@ def grating_stepping(
         start_um=start / per_um,
         propagation_distance_mm=distance,
         stepping=motor.name,
+        stepped=stepped_grating,
+        direction=stepping_direction,
+        analyser_period_um=analyser,
     )
 
     def step(piece: Piece, sample: float) -> MsgGenerator[bool]:
@@ -168,9 +192,31 @@ def grating_stepping(
             "num_periods": periods,
             "num_steps_per_period": steps,
             "propagation_distance": None if distance is None else quantity(distance, "mm"),
+            "stepped_grating": stepped_grating,
+            "stepping_direction": stepping_direction,
+            "analyser_period": None if analyser is None else quantity(analyser, "um"),
         },
         triggers={REFERENCE_STEPPING: "software", OBJECT_STEPPING: "software"},
         metadata={"grating": block.model_dump(mode="json")},
         whole=[REFERENCE_STEPPING, OBJECT_STEPPING],
     )
     return (yield from acquisitions_plan(asked, frames, acquisitions))
+
+
+def _check_stepped(grating: str, direction: int, period: float, analyser: float | None) -> None:
+    if grating not in get_args(SteppedGrating):
+        raise ParameterError(
+            f"stepped_grating: {grating!r} was given; give which grating the motor moves: 'analyser', "
+            "'phase' or 'source'."
+        )
+    if isinstance(direction, bool) or direction not in (1, -1):
+        raise ParameterError(
+            f"stepping_direction: {direction!r} was given; give 1 if larger positions of the motor are "
+            "towards larger columns of the frame, or -1 if towards smaller ones."
+        )
+    if grating == "analyser" and analyser is not None and analyser != period:
+        raise ParameterError(
+            f"analyser_period: {analyser:g} um was given, and the analyser itself is stepped, with a "
+            f"grating_period of {period:g} um. Leave analyser_period out, or say which grating the motor "
+            "moves: stepped_grating='phase' or 'source'."
+        )

@@ -16,7 +16,9 @@ _ROUNDING_DEG = 1e-6
 _NEAR = 1 / 3
 
 
-def turn_deg(angular_range: QuantityLike | None, half_acquisition: bool) -> float:
+def turn_deg(
+    angular_range: QuantityLike | None, half_acquisition: bool, *, cone: bool = False
+) -> float:
     """Return the angle that a tomography covers, in deg: half a turn when it is not told.
 
     Parameters
@@ -25,6 +27,8 @@ def turn_deg(angular_range: QuantityLike | None, half_acquisition: bool) -> floa
         As it was given.
     half_acquisition : bool
         Whether the axis is at the edge; a full turn is covered then, or more.
+    cone : bool
+        Whether the beam is a cone, in which opposite views differ: a full turn when it is not told.
 
     Raises
     ------
@@ -32,7 +36,7 @@ def turn_deg(angular_range: QuantityLike | None, half_acquisition: bool) -> floa
         If it is no angle, or too small for half acquisition.
     """
     if angular_range is None:
-        return FULL_TURN_DEG if half_acquisition else angular_range_deg(_HALF_TURN)
+        return FULL_TURN_DEG if half_acquisition or cone else angular_range_deg(_HALF_TURN)
     turn = angular_range_deg(angular_range)
     if half_acquisition and abs(turn) < FULL_TURN_DEG - _ROUNDING_DEG:
         raise ParameterError(

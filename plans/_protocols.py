@@ -128,6 +128,9 @@ class Beam(Protocol):
     -----
     It reads as true or false, as one of named states, or as text. A device that does not has an attribute
     ``is_beam = True``, so that no motor passes for a beam.
+
+    An attribute ``source_kind`` is optional: ``"tube"`` if it switches the cone of an X-ray tube, of which a
+    stepped tomography covers a full turn when it is not told otherwise.
     """
 
     @property

@@ -63,6 +63,7 @@ class Taken:
     exposed: int = 0
     blur_px: float = 0.0
     sweeps: dict[str, Motion] = field(default_factory=dict)
+    under_way: bool = False
 
     @property
     def period_s(self) -> float:
@@ -106,6 +107,8 @@ class Rehearsal:
         self._groups: dict[Hashable, list[tuple[float, str]]] = {}
         self._streams: dict[int, Taken] = {}
         self._beams: list[Any] = []
+        self._trains: dict[int, PulseTrain] = {}
+        self._pulsing: set[int] = set()
 
     def go_through(self, plan: MsgGenerator[Any]) -> MsgGenerator[Any]:
         """Rehearse a plan; only questions to devices are passed on.
@@ -230,6 +233,9 @@ class Rehearsal:
         device, value = message.obj, message.args[0]
         if isinstance(device, BeamGuard):
             self._beams += [device, device.beam]  # So runs say what their beam is.
+        if (train := self._trains.get(id(device))) is not None:
+            by_itself = bool(value) and bool(train.positions or train.period_s)
+            (self._pulsing.add if by_itself else self._pulsing.discard)(id(device))
         part = "beam" if any(device is beam for beam in self._beams) else "moves"
         if hasattr(device, "set_duration_s"):
             seconds = yield from asked(lambda: device.set_duration_s(value))
@@ -251,6 +257,10 @@ class Rehearsal:
             ends_s = self.now_s + seconds
             self._motions[id(device)] = Motion(device, facts, abs(speed), self.now_s, ends_s)
             self._promise(message, seconds, "moves")
+            for stream in self._streams.values() if self._pulsing else ():
+                # Pulses at positions start the exposures of cameras that were ready before.
+                if stream.under_way and self.now_s < stream.end_s:
+                    self._note_blur(stream)
         self._values[id(device)] = float(value)
         self._kept.append(device)
 
@@ -269,6 +279,9 @@ class Rehearsal:
     def _do_prepare(self, message: Msg) -> MsgGenerator[None]:
         camera, request = message.obj, message.args[0]
         if isinstance(request, PulseTrain):  # What gives the pulses takes no frames.
+            self._trains[id(camera)] = request
+            self._pulsing.discard(id(camera))
+            self._kept.append(camera)
             self._promise(message, 0.0, "overhead")
             return
         count = getattr(request, "count", getattr(request, "number_of_exposures", None))
@@ -291,6 +304,7 @@ class Rehearsal:
             self.untimed[message.obj.name] = None
         else:
             self._expose(stream, stream.count)
+            stream.under_way = True
             stream.end_s = stream.begin_s + stream.count * stream.facts.period_s
         self._promise(message, 0.0, "overhead")
         yield from ()
@@ -301,8 +315,10 @@ class Rehearsal:
             self._promise(message, 0.0, "overhead")
         else:
             self._add(self._overheads.point_s)
-            if stream.trigger != "edge" or stream.exposed < stream.count:
-                self._expose(stream, 1)  # Those that were kicked off for pulses are counted.
+            if stream.under_way:  # Counted when it was started: it waits for pulses.
+                self._note_blur(stream)
+            else:
+                self._expose(stream, 1)
             took_s = stream.facts.exposure_s + stream.facts.readout_s
             stream.end_s = self.now_s + took_s
             self._promise(message, took_s, f"frames of {stream.name}")
@@ -313,8 +329,12 @@ class Rehearsal:
             self.taken.append(stream)
             stream.begin_s = self.now_s
         stream.exposed += count
+        self._note_blur(stream)
+
+    def _note_blur(self, stream: Taken) -> None:
+        """Have a stream know how far the image moves in an exposure, by all that moves now."""
         tomo = self.starts[-1].get("tomo", {}) if self.starts else {}
-        lever_px = stream.facts.shape[1] * (1.0 if tomo.get("half_acquisition") else 0.5)
+        lever_px = _lever_px(tomo, stream)
         squares = 0.0
         for motion in self._motions.values():
             if motion.end_s > self.now_s:
@@ -329,11 +349,21 @@ class Rehearsal:
         if stream is None:
             self._promise(message, 0.0, "overhead")
             return
+        stream.under_way = False
         read_out_s = stream.end_s
         if stream.later and stream.facts.memory_rate_hz:
             read_out_s += stream.count / stream.facts.memory_rate_hz
         left_s = max(0.0, read_out_s - self.now_s)
         self._promise(message, left_s, f"frames of {stream.name}")
+
+
+def _lever_px(tomo: Mapping[str, Any], stream: Taken) -> float:
+    """Return how far from the rotation axis a sample is seen, in px: to the farther edge if it is known."""
+    width = stream.facts.shape[1]
+    axis_px = tomo.get("rotation_axis_px")
+    if axis_px is not None and stream.camera == tomo.get("camera", stream.camera):
+        return float(max(axis_px, width - 1 - axis_px))
+    return width * (1.0 if tomo.get("half_acquisition") else 0.5)
 
 
 class _Answer:

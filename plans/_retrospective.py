@@ -80,10 +80,11 @@ class RecordingNote:
             f"{RECORDING}-before": 0 if recording is None else recording.before,
             f"{RECORDING}-after": 0 if recording is None else recording.after,
             f"{RECORDING}-discarded": 0 if recording is None else recording.discarded,
+            f"{RECORDING}-late": 0.0 if recording is None else recording.late_s,
         }
 
     def read(self) -> dict[str, Any]:
-        """Return when and why, and the frames from before, after, and let go."""
+        """Return when and why, the frames from before, after, and let go, and by what they are too late."""
         return {
             key: {"value": value, "timestamp": self._time_s} for key, value in self._data.items()
         }
@@ -95,7 +96,7 @@ class RecordingNote:
             key: DataKey(source="recording trigger", shape=[], dtype=kinds[type(value)])
             for key, value in self._data.items()
         }
-        keys[f"{RECORDING}-time"]["units"] = "s"
+        keys[f"{RECORDING}-time"]["units"] = keys[f"{RECORDING}-late"]["units"] = "s"
         return keys
 
 
@@ -130,7 +131,8 @@ def take_retrospective_frames(
     Raises
     ------
     DeviceError
-        If it did not fire.
+        If it did not fire, or was heard of so late that the frames around it are gone: those that are
+        left are kept, and the run fails.
     """
     assert request.retrospective is not None
     trigger, stream = request.retrospective.trigger, request.kind
@@ -174,6 +176,14 @@ def take_retrospective_frames(
     yield from bps.create(name=RECORDING)
     yield from bps.read(note)
     yield from bps.save()
+    recording = trigger.recordings.get(camera.name)
+    if recording is not None and recording.late_s:
+        raise DeviceError(
+            f"The trigger of camera {camera.name} ({recording.event.reason}) is dated "
+            f"{recording.late_s:.3g} s before the first frame that was still there: what it tells of is "
+            "not in the frames, which are stored as they are. Fire it sooner, or give the camera a larger "
+            "ring_bytes."
+        )
 
 
 def _too_late(

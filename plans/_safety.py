@@ -46,6 +46,7 @@ class BeamGuard:
     def __init__(self, beam: Beam) -> None:
         self.beam = beam
         self.name = beam.name
+        self.source_kind = getattr(beam, "source_kind", None)
         self._armed = False
         self._closing: Any = None
         self._late = ""

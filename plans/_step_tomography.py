@@ -63,7 +63,8 @@ def step_tomography(
     rotation : device
         Rotation stage; one whose unit is no angle is taken to be in deg.
     beam : device
-        The shutter or tube: takes True for beam, False for none.
+        The shutter or tube: takes True for beam, False for none. A tube's says so by its attribute
+        ``source_kind``; ``BeamSwitch(…, source_kind="tube")`` gives one to any device.
     sample_stage : device
         Moves the sample across the beam; linear (mm) or rotary (deg).
     radio_position : quantity
@@ -73,8 +74,9 @@ def step_tomography(
     num_darks, num_flats, num_projections : int
         Number of frames without beam, without sample, and with both.
     angular_range : quantity, optional
-        Angle to cover; 180 deg by default, and 360 deg in half acquisition. A plain number is in
-        deg. An X-ray tube's cone usually wants ``"360 deg"``.
+        Angle to cover; a plain number is in deg. By default 180 deg, and 360 deg in half acquisition
+        or when the beam says that it is a tube's (``beam.source_kind == "tube"``): opposite views
+        of a cone differ.
     start_angle : quantity
         First angle; a plain number is in deg.
     scheme : AngleScheme, str or list of float
@@ -120,7 +122,8 @@ def step_tomography(
     frames = checked_counts(asked)
     axis: Any = rotation
     check_motor(axis, "rotation")
-    sweep = turn_deg(angular_range, half_acquisition)
+    cone = getattr(beam, "source_kind", None) == "tube"
+    sweep = turn_deg(angular_range, half_acquisition, cone=cone)
     axis_at = axis_fields(asked.camera, rotation_axis, half_acquisition)
     start = convert(start_angle, "deg", parameter="start_angle")
     rule = angle_scheme(scheme)

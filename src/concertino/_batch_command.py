@@ -72,7 +72,15 @@ def _say(result: BatchReconstruction, settings: ReconstructionSettings) -> None:
 
 
 def export_command(
-    directory: Path, name: str, file: Path, *, camera: str, overwrite: bool, progress: bool
+    directory: Path,
+    name: str,
+    file: Path,
+    *,
+    camera: str,
+    energy: str,
+    distance: str,
+    overwrite: bool,
+    progress: bool,
 ) -> None:
     """Write a run into one NXtomo file and say where it is.
 
@@ -83,7 +91,10 @@ def export_command(
     """
     run = choose_run(directory, name)
     with _progress("exporting", progress) as report:
-        made = export_nxtomo(run, file, camera=camera or None, overwrite=overwrite, progress=report)
+        made = export_nxtomo(
+            run, file, camera=camera or None, energy=energy or None,
+            propagation_distance=distance or None, overwrite=overwrite, progress=report,
+        )  # fmt: skip
     print(f"file       {made}: {made.stat().st_size / 1e6:.1f} MB")
 
 

@@ -263,13 +263,18 @@ def export(
     file: Annotated[Path, typer.Argument(help="The file to write, such as tooth.nx.")],
     directory: Directory = DEFAULT_DIRECTORY,
     camera: CameraName = "",
+    energy: Annotated[str, typer.Option(help="Of the photons, such as '20 keV'.")] = "",
+    distance: Annotated[str, typer.Option(help="From sample to detector, such as '5 cm'.")] = "",
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace a file.")] = False,
     quiet: Annotated[bool, typer.Option("--quiet", help="No progress bars.")] = False,
 ) -> None:
     """Write a tomography into one NXtomo file (HDF5), for the programs of others."""
     from concertino._batch_command import export_command
 
-    export_command(directory, run, file, camera=camera, overwrite=overwrite, progress=not quiet)
+    export_command(
+        directory, run, file, camera=camera, energy=energy, distance=distance,
+        overwrite=overwrite, progress=not quiet,
+    )  # fmt: skip
 
 
 @app.command(context_settings={"ignore_unknown_options": True})

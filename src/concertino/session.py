@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 import bluesky.preprocessors as bpp
 from bluesky import Msg, RunEngine
-from bluesky.utils import MsgGenerator, ProgressBarManager
+from bluesky.utils import MsgGenerator
 
 from concertino import ParameterError, SessionError
 from concertino._borrowed_run_engine import BorrowedRunEngine
@@ -22,6 +22,7 @@ from concertino._ending import end_no_more, end_safely
 from concertino._interrupts import session_context_managers
 from concertino._optional_device import OptionalDevice
 from concertino._plan_end import in_own_thread
+from concertino._progress import ProgressBars
 from concertino._run_gate import RunGate
 from concertino._session_guard import SessionGuard
 from concertino._session_run_engine import SessionRunEngine, say_who_holds
@@ -109,7 +110,7 @@ class Session:
             self.guard,
         )
         if progress:
-            self.RE.waiting_hook = ProgressBarManager()  # type: ignore[assignment]
+            self.RE.waiting_hook = ProgressBars()  # type: ignore[assignment]
         self.recorder = Recorder(self._directories)
         # A plan is over when its documents are on the disk; its loop does not wait for that.
         self._borrowed.after_plan(self.recorder.flush)

@@ -28,7 +28,7 @@ from concertino.callbacks import (
 from concertino.devices import SimulatedBeamline, foam_twin
 from concertino.plans import continuous_tomography, step_tomography
 from concertino.session import Session, open_session
-from concertino.simulation import Faults, Twin
+from concertino.simulation import Beam, Detector, Ellipsoid, Faults, Phantom, Twin
 from concertino.storage import open_run, replay
 
 NUMBERS: dict[str, Any] = {
@@ -173,17 +173,48 @@ def test_the_largest_value_of_the_type_counts_as_saturated(tmp_path: Path) -> No
     assert "at 65535 or above" in alarm.message
 
 
+@pytest.mark.parametrize(
+    ("camera", "most"),
+    [
+        ({"bit_depth": 12}, 4095),
+        ({"full_well": 6000.0}, 6100),
+        ({"bit_depth": 14, "gain": 0.25}, None),
+    ],
+    ids=["12 bits", "full well", "neither"],
+)
+@pytest.mark.parametrize("noise", [True, False])
+def test_by_default_a_camera_that_stops_counting_is_saturated(
+    tmp_path: Path, camera: dict[str, Any], most: int | None, noise: bool
+) -> None:
+    usual = foam_twin((48, 64), noise=noise)
+    twin = Twin(usual.phantom, usual.beam, replace(usual.detector, **camera), noise=noise)
+    hutch = Hutch(tmp_path, twin=twin)
+    try:  # 7250 photons a pixel in 2 ms at 100 mA.
+        found = hutch.run(ScanAlarms([Saturation()]), num_projections=6)
+    finally:
+        hutch.session.close()
+    if most is None:
+        assert found == []
+        return
+    assert {alarm.stream for alarm in found} >= {"flats"}
+    for alarm in found:
+        assert f"(at {most} or above)" in alarm.message
+
+
 def test_flats_that_drift(hutch: Hutch, tmp_path: Path) -> None:
     ring = hutch.beamline.ring
     threading.Thread(
         target=_when_flats_run, args=(hutch, lambda: ring.refill(80.0)), daemon=True
     ).start()
     checks = [FlatDrift(change=0.1)]
-    (alarm,) = hutch.run(ScanAlarms(checks), num_flats=200, num_projections=4)
-    assert (alarm.check, alarm.stream) == ("flat drift", "flats")
-    assert alarm.value == pytest.approx(-0.2, abs=0.03)
-    assert "% darker than in the first flats; 10 % is allowed." in alarm.message
-    assert again(hutch, checks, tmp_path / "again") == [alarm]
+    # The projections have the same weak beam, and the sample leaves the sides free.
+    found = hutch.run(ScanAlarms(checks), num_flats=200, num_projections=4)
+    assert [alarm.stream for alarm in found] == ["flats", "projections"]
+    for alarm in found:
+        assert alarm.check == "flat drift"
+        assert alarm.value == pytest.approx(-0.2, abs=0.03)
+        assert "% darker than in the first flats; 10 % is allowed." in alarm.message
+    assert again(hutch, checks, tmp_path / "again") == found
 
 
 def _when_flats_run(hutch: Hutch, act: Callable[[], Any]) -> None:
@@ -212,6 +243,49 @@ def test_an_empty_region_of_projections_against_the_flats(hutch: Hutch, tmp_path
     assert again(hutch, checks, tmp_path / "again") == [alarm]
 
 
+@pytest.mark.parametrize(("current", "change"), [(40.0, -0.6), (115.0, 0.15)])
+@pytest.mark.parametrize("when", ["before the projections", "in mid-scan"])
+def test_by_default_the_beam_is_looked_at_beside_the_sample(
+    hutch: Hutch, tmp_path: Path, current: float, change: float, when: str
+) -> None:
+    ring = hutch.beamline.ring
+    early = when == "before the projections"
+    hutch.when_taken("projections", 1 if early else 20, lambda: ring.refill(current))
+    found = hutch.run(ScanAlarms())
+    alarm = next(a for a in found if (a.check, a.stream) == ("flat drift", "projections"))
+    assert alarm.value == pytest.approx(change, abs=0.05)
+    assert alarm.frame <= (12 if early else 24)  # A quarter of 40 projections, and the first.
+    assert "Take flats again, or look at the beam." in alarm.message
+
+
+def test_a_ring_that_decays_alarms_both_who_watches_it_and_who_sees_the_frames(
+    hutch: Hutch,
+) -> None:
+    ring = hutch.beamline.ring
+    ring._lifetime_s = 10.0  # To 1/e of it, as if the scan took a shift.
+    ring.refill(100.0)
+    checks: list[Any] = [BeamCurrent(ring.current, minimum=85, level="warn"), FlatDrift()]
+    found = hutch.run(ScanAlarms(checks), num_projections=150)
+    dip = next(a for a in found if a.check == "beam current")
+    assert 70 < dip.value < 85
+    assert any(a.check == "flat drift" and a.stream == "projections" for a in found)
+
+
+@pytest.mark.parametrize("offset_mm", [0.0, 0.15], ids=["centred", "partly out of the field"])
+@pytest.mark.parametrize("length", [1.0, 6.0], ids=["round", "plate"])
+def test_a_sample_of_any_shape_is_not_taken_for_the_beam(
+    tmp_path: Path, offset_mm: float, length: float
+) -> None:
+    plate = Phantom((Ellipsoid((offset_mm, 0.0, 0.0), (0.05 * length, 0.05, 1.0), 6.0),))
+    twin = Twin(plate, detector=Detector(shape=(48, 64)), beam=Beam(flux=6e6))
+    hutch = Hutch(tmp_path, twin=twin)
+    try:
+        found = hutch.run(ScanAlarms([FlatDrift()]), angular_range="360 deg", num_projections=72)
+    finally:
+        hutch.session.close()
+    assert found == []
+
+
 @pytest.mark.parametrize(("angular_range", "at"), [("360 deg", 30), ("540 deg", 30)])
 def test_a_sample_that_moves(hutch: Hutch, tmp_path: Path, angular_range: str, at: int) -> None:
     pixel_mm = hutch.beamline.twin.detector.pixel_size_mm
@@ -223,6 +297,19 @@ def test_a_sample_that_moves(hutch: Hutch, tmp_path: Path, angular_range: str, a
     assert alarm.unit == "px"
     assert alarm.confidence > 0.5
     assert again(hutch, checks, tmp_path / "again") == [alarm]
+
+
+@pytest.mark.parametrize("axis_is_known", [False, True])
+def test_a_move_amid_little_more_than_half_a_turn(hutch: Hutch, axis_is_known: bool) -> None:
+    """As the documentation says: all pairs have it between their two, so the axis must be known."""
+    twin = hutch.beamline.twin
+    hutch.when_taken("projections", 30, lambda: hutch.move_sample(4 * twin.detector.pixel_size_mm))
+    axis_px = (twin.shape[1] - 1) / 2 + twin.axis_offset_px
+    alarms = hutch.run(
+        ScanAlarms([SampleMoved(limit_px=1.5, pairs=20)]), angular_range="200 deg",
+        rotation_axis=axis_px if axis_is_known else None,
+    )  # fmt: skip
+    assert len(alarms) == axis_is_known
 
 
 def test_a_sample_that_rests_has_not_moved(hutch: Hutch) -> None:

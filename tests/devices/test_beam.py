@@ -1,16 +1,20 @@
 """What switches the beam: shutter, tube, and anything else by a BeamSwitch."""
 
 import asyncio
+import math
 import time
+from pathlib import Path
 from typing import Any
 
 import bluesky.plan_stubs as bps
+import numpy as np
 import pytest
 from bluesky import RunEngine
 from ophyd.sim import SynAxis
 from ophyd_async.core import soft_signal_rw
 
 from concertino import DeviceError, ParameterError
+from concertino.callbacks import ImageWriter
 from concertino.devices import (
     BeamSwitch,
     SimulatedBeamline,
@@ -18,6 +22,9 @@ from concertino.devices import (
     SimulatedStorageRing,
     SimulatedTube,
 )
+from concertino.plans import radiography
+from concertino.session import open_session
+from concertino.storage import open_run
 
 pytestmark = pytest.mark.anyio
 
@@ -135,3 +142,70 @@ def test_the_state_of_a_beamline_follows_its_devices(source: str, baseline: int)
     RE(bps.mv(b.beam, False))
     now = time.time()
     assert b.state(now, now + 0.01).beam_on == 0
+
+
+def mean_flat(root: Path, **tube: float) -> float:
+    """Return the mean of the flats of a scan at such a tube, darks taken off, in counts."""
+    b = SimulatedBeamline(shape=(32, 64), source="tube", exposure=0.002, frame_rate=200.0)
+    session = open_session(root, progress=False, catalog=False)
+    session.subscribe(ImageWriter())
+    try:
+        session.RE(
+            bps.mv(*[a for name, value in tube.items() for a in (getattr(b.tube, name), value)])
+        )
+        session.RE(
+            radiography(
+                b.camera, b.beam, b.sample_stage, radio_position=0, flat_position=10,
+                num_darks=10, num_flats=10, num_projections=1,
+            )
+        )  # fmt: skip
+        run = open_run(1, session.directory)
+        stored = [np.asarray(run.frames(kind)[:], float).mean() for kind in ("flats", "darks")]
+        return float(stored[0] - stored[1])
+    finally:
+        session.close()
+
+
+@pytest.mark.parametrize(
+    ("voltage", "current", "factor"),
+    [(60.0, 1000.0, 1.0), (30.0, 1000.0, 0.25), (60.0, 500.0, 0.5), (40.0, 1500.0, 1.5 * 4 / 9)],
+)
+def test_the_light_of_a_tube_is_its_current_times_its_voltage_squared(
+    tmp_path: Path, voltage: float, current: float, factor: float
+) -> None:
+    nominal = mean_flat(tmp_path / "nominal", voltage=60.0, current=1000.0)
+    found = mean_flat(tmp_path / "other", voltage=voltage, current=current)
+    # The beam drifts by at most 1 % over minutes.
+    assert found / nominal == pytest.approx(factor, rel=0.01)
+
+
+@pytest.mark.parametrize("wrong", [-1.0, float("nan"), float("inf")])
+async def test_a_tube_refuses_what_is_no_voltage(wrong: float) -> None:
+    tube = SimulatedTube(name="tube")
+    with pytest.raises(
+        DeviceError, match=r"voltage of tube tube was set to .* kV; it takes 0 kV or"
+    ):
+        await tube.voltage.set(wrong)
+    with pytest.raises(
+        DeviceError, match=r"current of tube tube was set to .* uA; it takes 0 uA or"
+    ):
+        await tube.current.set(wrong)
+    assert (tube.voltage_at(time.time()), tube.current_at(time.time())) == (60.0, 1000.0)
+
+
+async def test_a_ring_tells_by_itself_that_it_decays() -> None:
+    ring = SimulatedStorageRing(current=200.0, lifetime_h=2 / 3600, name="ring")
+    told: list[tuple[float, float]] = []
+
+    def note(reading: dict[str, Any]) -> None:
+        told.append((reading["ring-current"]["timestamp"], reading["ring-current"]["value"]))
+
+    ring.current.subscribe(note)
+    deadline = time.monotonic() + 60
+    while len(told) < 4 and time.monotonic() < deadline:
+        await asyncio.sleep(0.05)
+    ring.current.clear_sub(note)
+    (first_s, first), *rest = told
+    assert len(rest) >= 3
+    for time_s, value in rest:  # It falls to 1/e in two seconds.
+        assert value / first == pytest.approx(math.exp(-(time_s - first_s) / 2), rel=0.02)

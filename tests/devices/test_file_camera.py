@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import Any
 
+import h5py
 import numpy as np
 import pytest
 import tifffile
@@ -11,8 +12,9 @@ from bluesky import RunEngine
 from concertino import CameraError, StorageError
 from concertino.callbacks import ImageWriter
 from concertino.devices import FileCamera, SimulatedBeamline
-from concertino.plans import radiography
-from concertino.storage import open_scan, sample_path
+from concertino.plans import continuous_tomography, radiography, step_tomography
+from concertino.session import open_session
+from concertino.storage import StoredScan, open_run, open_scan, run_angles, sample_path
 
 
 def stack(directory: Path, name: str, count: int, shape: tuple[int, int] = (6, 8)) -> Path:
@@ -134,3 +136,48 @@ def test_past_the_end_it_fails_clearly(tmp_path: Path) -> None:
     source.grab(np.empty((2, 6, 8), np.uint16))
     with pytest.raises(CameraError, match=r"past the end of its files: frame 2 .*they hold 2"):
         source.grab(np.empty((1, 6, 8), np.uint16))
+
+
+@pytest.mark.parametrize("plan", [step_tomography, continuous_tomography])
+def test_what_the_file_tells_of_the_scan_goes_on(tmp_path: Path, plan: Any) -> None:
+    # Both ends are taken, and the step in the middle is wide: no rule of a plan makes these angles.
+    angles = np.r_[np.linspace(0, 80, 12), np.linspace(100, 180, 12)]
+    path, keys = tmp_path / "theirs.nx", [2, 2, 1, 1, *[0] * 24, -1]
+    with h5py.File(path, "w") as file:
+        file["entry/definition"] = "NXtomo"
+        detector = file.create_group("entry/instrument/detector")
+        detector["data"] = np.full((29, 8, 32), 500, np.uint16)
+        detector["image_key"], detector["image_key_control"] = np.maximum(keys, 0), keys
+        detector["x_pixel_size"] = detector["y_pixel_size"] = 6.5e-6
+        file["entry/sample/rotation_angle"] = np.r_[[0.0] * 4, angles, 90]
+    b = SimulatedBeamline(shape=(8, 32))
+    with open_session(tmp_path / "data", progress=False, catalog=False) as session:
+        session.subscribe(ImageWriter())
+        (uid,) = session.RE(
+            plan(
+                FileCamera(path, frame_rate=50), b.rotation, b.beam, b.sample_stage,
+                radio_position="0 mm", flat_position="1 mm", num_darks=2, num_flats=2,
+                num_projections=24,
+            )
+        )  # fmt: skip
+    run = open_run(uid, tmp_path / "data")
+    assert run_angles(run).angles_deg == pytest.approx(angles)
+    assert run_angles(run).source == "file"
+    assert run.start["tomo"]["pixel_size_um"] == pytest.approx(6.5)
+    assert np.rad2deg(StoredScan(run).angles().all_rad()) == pytest.approx(angles)
+
+
+def test_the_angles_follow_the_start_index(tmp_path: Path) -> None:
+    scan = open_scan(sample_path())
+    assert scan.angles_deg is not None
+    b = SimulatedBeamline(shape=(8, 8))
+    with open_session(tmp_path, progress=False, catalog=False) as session:
+        session.subscribe(ImageWriter())
+        (uid,) = session.RE(
+            step_tomography(
+                FileCamera(sample_path(), start=20), b.rotation, b.beam, b.sample_stage,
+                radio_position=0, flat_position=1, num_darks=2, num_flats=2, num_projections=10,
+            )
+        )  # fmt: skip
+    angles = run_angles(open_run(uid, tmp_path)).angles_deg
+    assert angles == pytest.approx(scan.angles_deg[20:30])

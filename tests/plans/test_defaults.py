@@ -6,8 +6,10 @@ from typing import Any
 
 import pytest
 from bluesky.utils import MsgGenerator
+from ophyd_async.core import soft_signal_rw
 
-from concertino import plans
+from concertino import DeviceError, plans
+from concertino.devices import BeamSwitch, SimulatedTube
 from concertino.plans import Overheads
 from concertino.plans._rehearsal import Rehearsal, answered
 
@@ -60,6 +62,45 @@ def test_half_a_turn_unless_the_axis_is_at_the_edge(
     assert start["tomo"]["angular_range_deg"] == range_deg
     assert start["plan_args"]["angular_range"] == {"value": range_deg, "unit": "deg"}
     assert start["tomo"].get("half_acquisition", False) is half
+
+
+@pytest.mark.parametrize(
+    ("name", "range_deg"), [("step_tomography", 360.0), ("continuous_tomography", 180.0)]
+)
+def test_a_whole_turn_in_steps_at_a_tube(
+    laboratory: Laboratory, name: str, range_deg: float
+) -> None:
+    # parity.md 2: "angular_range 180 deg (stepped tomography at a tube: 360 deg)".
+    plan = laboratory.plan(
+        name,
+        beam=SimulatedTube(name="t"),
+        num_projections=1000,
+        angular_range=None,
+        order=["projections"],
+    )
+    assert preflight_start(plan)["tomo"]["angular_range_deg"] == range_deg
+
+
+@pytest.mark.parametrize("kind", ["tube", "synchrotron", None])
+def test_any_beam_may_say_that_it_is_a_tubes(laboratory: Laboratory, kind: Any) -> None:
+    output = soft_signal_rw(int, 0, name="x_tube_of_a_shutter")  # The name says nothing.
+    beam = BeamSwitch(output, on=1, off=0, source_kind=kind)
+    for given, expected in ((None, 360.0 if kind == "tube" else 180.0), ("90 deg", 90.0)):
+        plan = laboratory.plan(
+            "step_tomography",
+            beam=beam,
+            num_projections=1000,
+            angular_range=given,
+            order=["projections"],
+        )
+        assert preflight_start(plan)["tomo"]["angular_range_deg"] == expected
+
+
+def test_a_source_that_is_none() -> None:
+    with pytest.raises(
+        DeviceError, match=r"source_kind of beam switch b: 'lamp' was given; give 'tube'"
+    ):
+        BeamSwitch(soft_signal_rw(int, 0, name="b"), on=1, off=0, source_kind="lamp")  # type: ignore[arg-type]
 
 
 def test_gratings() -> None:

@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -16,7 +17,16 @@ from concertino.devices import SimulatedMotor
 from concertino.documents import GratingBlock
 from concertino.plans import grating_stepping
 from concertino.reconstruction import Contrasts
-from concertino.simulation import Beam, BeamlineState, Detector, Ellipsoid, Grating, Phantom, Twin
+from concertino.simulation import (
+    Beam,
+    BeamlineState,
+    Detector,
+    Ellipsoid,
+    Faults,
+    Grating,
+    Phantom,
+    Twin,
+)
 from concertino.storage import open_run, replay
 from concertino.testing import (
     PlanFault,
@@ -48,8 +58,8 @@ def grating_twin() -> Twin:
 
 
 class GratingLaboratory(Laboratory):
-    def __init__(self, root: Path, source: str = "synchrotron") -> None:
-        super().__init__(root, source, twin=grating_twin(), exposure=0.002)
+    def __init__(self, root: Path, source: str = "synchrotron", **more: Any) -> None:
+        super().__init__(root, source, **{"twin": grating_twin(), "exposure": 0.002, **more})
 
     def stepping(self, **parameters: Any) -> MsgGenerator[Any]:
         b = self.beamline
@@ -155,6 +165,79 @@ def check_truth(found: Contrasts) -> None:
     np.testing.assert_allclose(found.refraction_angle, refraction, atol=0.01 * refraction.max())
 
 
+@pytest.mark.parametrize("stepped", ["analyser", "phase", "source"])
+@pytest.mark.parametrize("direction", [1, -1])
+def test_a_ball_refracts_outwards(tmp_path: Path, stepped: Any, direction: Any) -> None:
+    twin = grating_twin()
+    twin.grating = replace(GRATING, stepped=stepped, direction=direction)
+    lab = GratingLaboratory(tmp_path, twin=twin)
+    live = GratingContrasts()
+    lab.RE.subscribe(live)
+    more = {} if stepped == "analyser" else {"analyser_period": "2.4 um"}
+    lab.RE(
+        lab.stepping(
+            propagation_distance="150 mm",
+            stepped_grating=stepped,
+            stepping_direction=direction,
+            **more,
+        )
+    )
+    found = live.wait(20)
+    lab.close()
+    start = next(doc for kind, doc in lab.documents if kind == "start")
+    assert (start["grating"]["stepped"], start["grating"]["direction"]) == (stepped, direction)
+    assert found.refraction_angle is not None
+    # The ellipsoid's chord along the beam in the middle row, in mm, is 0.08 sqrt(1 - (x / 0.06)^2);
+    # delta is 5 per mm times 0.0003 um. Light is refracted by minus the slope of their product.
+    x = (np.arange(SHAPE[1]) - (SHAPE[1] - 1) / 2) * twin.detector.pixel_size_mm
+    inside = np.abs(x) < 0.045
+    delta = 5 * 0.0003e-3
+    middle = 0.5 * twin.detector.pixel_size_mm / 0.05  # The row beside the middle, in semi-axes.
+    slope = -0.08 * x[inside] / 0.06**2 / np.sqrt(1 - (x[inside] / 0.06) ** 2 - middle**2)
+    angle = found.refraction_angle[SHAPE[0] // 2, inside]
+    np.testing.assert_allclose(angle, -delta * slope, atol=0.05 * np.abs(delta * slope).max())
+    assert angle[-1] > 0 > angle[0]
+
+
+def test_another_grating_has_no_refraction_angle_without_the_analysers_period() -> None:
+    block = GratingBlock(
+        period_um=4.0, num_steps_per_period=4, start_um=0.0, stepping="g0", stepped="source"
+    )
+    assert block.fringe_period_um is None
+    assert block.model_copy(update={"analyser_period_um": 2.4}).fringe_period_um == 2.4
+
+
+@pytest.mark.parametrize("lost", [0, 2, 7])
+def test_the_step_that_was_lost_is_named(tmp_path: Path, lost: int) -> None:
+    lab = GratingLaboratory(tmp_path, faults=Faults(drop_frames=[lost]))
+    live = GratingContrasts()
+    lab.RE.subscribe(live)
+    lab.RE(
+        lab.stepping(
+            num_steps_per_period=8, on_lost="flag", order=("reference_stepping", "object_stepping")
+        )
+    )
+    with pytest.raises(ReconstructionError, match=rf"^Steps {lost} of 8 are missing"):
+        live.wait(20)
+    lab.close()
+
+
+@pytest.mark.parametrize("darks", [True, False])
+def test_without_darks_the_images_are_biased_and_it_is_said(
+    labs: dict[str, Any], caplog: pytest.LogCaptureFixture, darks: bool
+) -> None:
+    lab = labs["synchrotron"]
+    live = GratingContrasts()
+    token = lab.RE.subscribe(live)
+    order = ("darks", "reference_stepping", "object_stepping")
+    lab.RE(lab.stepping(order=order[0 if darks else 1 :]))
+    lab.RE.unsubscribe(token)
+    live.wait(20)
+    said = [r.getMessage() for r in caplog.records if "there are no darks" in r.getMessage()]
+    assert len(said) == (0 if darks else 1)
+    assert all("transmission and dark field are too near to 1" in text for text in said)
+
+
 def test_without_a_distance_there_is_no_refraction_angle(labs: dict[str, Any]) -> None:
     lab = labs["synchrotron"]
     live = GratingContrasts()
@@ -219,6 +302,21 @@ def test_every_end_is_safe(labs: dict[str, GratingLaboratory], kind: Any) -> Non
         (
             {"propagation_distance": -1},
             "propagation_distance: -1 is not positive. Give more than 0 mm.",
+        ),
+        (
+            {"stepped_grating": "G1"},
+            "stepped_grating: 'G1' was given; give which grating the motor moves: 'analyser', 'phase' or "
+            "'source'.",
+        ),
+        (
+            {"stepping_direction": 0},
+            "stepping_direction: 0 was given; give 1 if larger positions of the motor are towards larger "
+            "columns of the frame, or -1 if towards smaller ones.",
+        ),
+        (
+            {"analyser_period": "4.8 um"},
+            "analyser_period: 4.8 um was given, and the analyser itself is stepped, with a "
+            "grating_period of 2.4 um.",
         ),
         (
             {"order": ("darks", "flats")},

@@ -22,7 +22,9 @@ from concertino.devices import SimulatedBeamline, SimulatedShutter, SimulatedTub
 from concertino.devices._trajectory import Move
 from concertino.frames import RecordingTrigger
 from concertino.plans import (
+    MultiTurn,
     Preflight,
+    Timbir,
     find_rotation_axis,
     for_each,
     imaging_run,
@@ -189,6 +191,46 @@ def test_blur_is_warned_about_or_refused(tmp_path: Path) -> None:
         assert figures.refusals == (text("0.5", "0.00149"),)
     lab.run("continuous_tomography", max_blur=2, **fast)
     lab.close()
+
+
+@pytest.mark.parametrize("trigger", ["software", "edge", "box"])
+@pytest.mark.parametrize(
+    ("scheme", "turned_deg"),
+    [("equidistant", 180), (Timbir(rounds=4), 540), (MultiTurn(turns=3), 540)],
+    ids=["equidistant", "timbir", "several turns"],
+)
+def test_the_image_moves_whoever_starts_the_exposures(
+    tmp_path: Path, scheme: Any, turned_deg: float, trigger: str
+) -> None:
+    lab = Laboratory(tmp_path, exposure=0.004, frame_rate=100.0, shape=(16, 128))
+    by: Any = lab.beamline.trigger_box if trigger == "box" else trigger
+    if isinstance(scheme, Timbir) and trigger != "box":
+        pytest.skip("the rounds are at uneven distances")
+    # 180 deg at 100 Hz, or three times that in as many frames.
+    number = 65 if isinstance(scheme, MultiTurn) else 64
+    speed = turned_deg / number * 100
+    given: dict[str, Any] = {
+        "num_projections": number, "angular_range": "180 deg", "scheme": scheme, "trigger": by,
+    }  # fmt: skip
+    moved_px = math.radians(speed) * 0.004
+    for more, lever in (({}, 64), ({"rotation_axis": 20}, 107), ({"rotation_axis": 75}, 75)):
+        figures = unmoved(lab, lab.plan("continuous_tomography", **given, **more))
+        projections = figures.streams[-1]
+        assert projections.blur_px == pytest.approx(moved_px * lever, rel=1e-6)
+        (turn,) = figures.axes
+        assert turn.speed == pytest.approx(speed)
+        assert figures.warnings[0].startswith("blur: the image of projections moves by ")
+    with pytest.raises(ParameterError, match="blur: the image of projections moves by"):
+        lab.RE(lab.plan("continuous_tomography", max_blur="0.5 px", **given))
+    lab.close()
+
+
+def test_nothing_moves_while_pulses_come_one_by_one(lab: Laboratory) -> None:
+    plan = lab.plan("step_tomography", num_projections=6, trigger=lab.beamline.trigger_box)
+    figures = unmoved(lab, plan)
+    projections = figures.streams[-1]
+    assert (projections.stream, projections.trigger) == ("projections", "edge")
+    assert (projections.frames, projections.blur_px) == (6, 0)
 
 
 @pytest.mark.parametrize(

@@ -139,7 +139,12 @@ def test_frames_around_the_trigger_with_their_true_times_and_numbers(hutch: Hutc
 
 
 def test_a_trigger_that_comes_too_soon_keeps_what_there_is(hutch: Hutch) -> None:
-    hutch.when_exposed(3, lambda: hutch.trigger.fire("at once", time_ns=1))
+    def began_ns() -> int:  # Just before the first frame.
+        acquisition = hutch.beamline.camera._acquisition
+        assert acquisition is not None
+        return int(acquisition.stream.ring.timestamps[0]) - 5_000_000
+
+    hutch.when_exposed(3, lambda: hutch.trigger.fire("at once", time_ns=began_ns()))
     run = hutch.run()
     event = hutch.event()
     assert event["recording-before"] == 0
@@ -159,6 +164,28 @@ def test_a_trigger_heard_of_late_counts_from_its_time(hutch: Hutch) -> None:
     times = run.frames("projections").index["timestamp_ns"]
     assert (event["recording-before"], len(times)) == (20, 35)
     assert np.searchsorted(times, event["recording-time"] * 1e9) == 20
+
+
+@pytest.mark.parametrize("exposed", [3, 300], ids=["before the camera began", "written over"])
+def test_a_trigger_of_a_minute_ago_is_no_success(hutch: Hutch, exposed: int) -> None:
+    fired: list[int] = []
+
+    def fire() -> None:
+        fired.append(time.time_ns() - int(60e9))
+        hutch.trigger.fire("a minute ago", time_ns=fired[0])
+
+    hutch.when_exposed(exposed, fire)
+    with pytest.raises(
+        DeviceError, match=r"\(a minute ago\) is dated (5\d\.?\d?|60) s before the first frame"
+    ):
+        hutch.run()
+    run = open_run(int(hutch.session.RE.md["scan_id"]), hutch.session.directory)
+    times = run.frames("projections").index["timestamp_ns"]
+    assert len(times) == 15  # What is there is stored.
+    assert hutch.event()["recording-late"] == pytest.approx((times[0] - fired[0]) * 1e-9)
+    assert run.stop is not None
+    assert run.stop["exit_status"] == "fail"
+    assert "what it tells of is not in the frames" in run.stop["reason"]
 
 
 def test_it_is_replayed_like_any_run(hutch: Hutch) -> None:

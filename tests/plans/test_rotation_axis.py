@@ -83,7 +83,8 @@ def test_the_axis_is_brought_upright(
     assert abs(pitch) < 0.02
     assert found.iterations <= 5
     assert max(abs(found.roll_deg), abs(found.pitch_deg)) <= 0.01
-    assert abs(roll - found.roll_deg) < 5 * found.uncertainty_deg
+    assert abs(roll - found.roll_deg) < found.uncertainty_deg
+    assert abs(pitch - found.pitch_deg) < found.uncertainty_deg
     assert not lab.beam_is_on()
     looks = lab.events("axis_tilt")
     assert len(looks) == found.iterations

@@ -10,13 +10,22 @@ from numpy.typing import NDArray
 
 from concertino import ParameterError, ReconstructionError
 from concertino.reconstruction import (
+    AxisTilt,
     axis_from_opposite,
     axis_tilt,
     needle_tip,
     sharpness,
     sphere_centre,
 )
-from concertino.simulation import ellipsoid_foam, needle, sphere
+from concertino.simulation import (
+    Beam,
+    BeamlineState,
+    Detector,
+    Twin,
+    ellipsoid_foam,
+    needle,
+    sphere,
+)
 
 SHAPE = (96, 128)
 PIXEL = 0.01
@@ -80,6 +89,54 @@ def test_half_a_turn_is_enough_and_the_uncertainty_is_honest() -> None:
         assert half.pitch_rad == pytest.approx(0.01, abs=0.012)
     assert abs(np.mean(pulls)) < 0.3
     assert 0.8 < np.std(pulls) < 1.3
+
+
+def aligned(phantom: Any, find: Any, tilt_rad: Any, seed: int) -> AxisTilt:
+    """Return what an alignment finds of a twin with noise, uneven pixels and a beam that wanders."""
+    rng = np.random.default_rng(seed)
+    made = Twin(
+        phantom, Beam(flux=6e6, seed=seed), Detector((96, 192), seed=seed), seed=seed,
+        axis_offset_px=rng.uniform(-4, 4), axis_tilt_rad=tuple(tilt_rad),
+    )  # fmt: skip
+    frame = np.empty(made.shape, np.uint16)
+
+    def exposed(kind: str, index: int, **state: Any) -> NDArray[Any]:
+        at = BeamlineState(time_s=0.01 * index, **state)
+        made.expose(at, 0.005, frame, index, kind=kind)
+        return frame.astype(np.float64)
+
+    dark = np.mean([exposed("darks", i, beam_on=0.0) for i in range(5)], axis=0)
+    flat = np.mean([exposed("flats", i, sample_offset_mm=(5.0, 0.0)) for i in range(10)], axis=0)
+    angles = np.arange(40) * 2 * np.pi / 40
+    places = []
+    for i, angle in enumerate(angles):
+        view = exposed("views", i, angle_start_rad=float(angle))
+        places.append(find(-np.log(np.maximum(view - dark, 1) / np.maximum(flat - dark, 1))))
+    columns, rows = np.array(places).T
+    return axis_tilt(angles, columns, rows)
+
+
+@pytest.mark.parametrize(
+    ("phantom", "find"),
+    [
+        (needle(0.5, radius_mm=0.06, distance_mm=0.35), needle_tip),
+        (needle(1.0, radius_mm=0.05, distance_mm=0.2), needle_tip),
+        (sphere(0.05, distance_mm=0.35), sphere_centre),
+    ],
+    ids=["blunt needle", "needle", "sphere"],
+)
+def test_ninety_five_of_a_hundred_alignments_are_within_their_uncertainty(
+    phantom: Any, find: Any
+) -> None:
+    inside, wide = 0, []
+    for seed in range(100):
+        tilt_rad = np.deg2rad(np.random.default_rng(1000 + seed).uniform(-0.02, 0.02, 2))
+        found = aligned(phantom, find, tilt_rad, seed)
+        off = np.abs(np.array([found.roll_rad, found.pitch_rad]) - tilt_rad)
+        inside += bool((off <= found.within_rad).all())
+        wide.append(found.within_rad / max(off.max(), 1e-9))
+    assert inside >= 95
+    assert np.median(wide) < 12  # It must not hold by saying nothing.
 
 
 @pytest.mark.parametrize("offset_px", [-11.3, 0.0, 6.25])

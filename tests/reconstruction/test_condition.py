@@ -76,7 +76,7 @@ def test_what_is_not_known_is_not_opaque_to_phase_retrieval(spoilt: str) -> None
     lines = ball_lines((40, 64), angles, [(8.0, -4.0, 0.5, 6.0, 0.02)])
     settings = ReconstructionSettings(
         center=31.5, phase_method="tie", energy_kev=20, propagation_distance_mm=50, pixel_size_um=1,
-        slices=(20,),
+        delta_beta=100, slices=(20,),
     )  # fmt: skip
     lit = np.ones((40, 64))
     if spoilt == "slit":
@@ -134,7 +134,7 @@ def test_one_material_is_found_by_tie() -> None:
         energy_kev=20,
         propagation_distance_mm=60,
         pixel_size_um=1,
-        regularization_rate=float(np.log10(ratio)),
+        delta_beta=ratio,
         slices=(20,),
         absorptivity=True,
     )
@@ -155,7 +155,6 @@ def test_a_weak_phase_is_found(method: str) -> None:
         energy_kev=20,
         propagation_distance_mm=300,
         pixel_size_um=1,
-        regularization_rate=4.0,
         slices=(20,),
     )
     found = reconstruct(images, HALF, settings=settings)[0]
@@ -166,9 +165,41 @@ def test_a_weak_phase_is_found(method: str) -> None:
     assert rms(difference, mask) < 0.25 * rms(truth, mask)
 
 
+# A ball's diameter in px, and the distance: its Fresnel number d² / (λ z) is 21, 258 and 2629.
+@pytest.mark.parametrize(("diameter", "mm"), [(20, 300), (40, 100), (70, 30)])
+@pytest.mark.parametrize("method", ["ctf", "qp", "qp2", "tie"])
+def test_the_phase_of_a_ball_is_its_refraction(method: str, diameter: int, mm: float) -> None:
+    size, fine, off, per_px = 192, 4, 25.0, 0.002
+    ratio, angles = 100.0, np.arange(240) * np.pi / 240
+    place = (np.arange(size * fine) + 0.5) / fine - size / 2
+    chord = 2 * np.sqrt(np.maximum(diameter**2 / 4 - place[:, None] ** 2 - place**2, 0))
+    absorbed = 2 * per_px / ratio * chord if method == "tie" else 0 * chord
+    image = _propagated(-per_px * chord[None], absorbed[None], 20.0, mm, 1 / fine)[0]
+    image = image.reshape(size, fine, size, fine).mean((1, 3))
+    spectrum = np.fft.fft2(image - 1)  # the ball turns about an axis beside it
+    waves = np.exp(-2j * np.pi * np.fft.fftfreq(size) * off * np.cos(angles)[:, None, None])
+    images = (1 + np.fft.ifft2(spectrum * waves).real).astype(np.float32)
+    settings = ReconstructionSettings(
+        center=(size - 1) / 2, slices=(size // 2,), phase_method=method, energy_kev=20,
+        propagation_distance_mm=mm, pixel_size_um=1, delta_beta=ratio,
+    )  # fmt: skip
+    found = reconstruct(images, angles, settings=settings)[0]
+    x, y = np.meshgrid(*2 * [np.arange(size) - (size - 1) / 2])
+    apart = np.hypot(x - off, y)
+    inside_of_it = found[apart < diameter / 2 - 3].mean()
+    around = found[(apart > diameter / 2 + 4) & (apart < diameter / 2 + 10)].mean()
+    truth = 2 * per_px / ratio if method == "tie" else per_px
+    assert inside_of_it == pytest.approx(truth, rel=0.05)
+    assert inside_of_it - around == pytest.approx(truth, rel=0.03)
+
+
 def test_phase_says_what_it_needs() -> None:
-    with pytest.raises(ParameterError, match="'tie' needs energy_kev, pixel_size_um"):
+    with pytest.raises(ParameterError, match="'tie' needs energy_kev, pixel_size_um, delta_beta"):
         ReconstructionSettings(phase_method="tie", propagation_distance_mm=100)
+    with pytest.raises(
+        ParameterError, match=r"regularization_rate was given, 2\.5, .* give delta_beta"
+    ):
+        ReconstructionSettings(regularization_rate=2.5)
 
 
 @pytest.mark.parametrize("center", [14.5, 110.25])

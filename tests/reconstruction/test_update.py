@@ -48,7 +48,7 @@ CHANGES: dict[str, dict[str, Any]] = {
     "region of the image": {"x_region": (-10.0, 10.0, 0.5)},
     "rings": {"stripe_removal": "sorting"},
     "phase": {
-        "phase_method": "tie", "energy_kev": 20.0, "propagation_distance_mm": 100.0,
+        "phase_method": "tie", "delta_beta": 100.0, "energy_kev": 20.0, "propagation_distance_mm": 100.0,
         "pixel_size_um": 1.0,
     },
     "general geometry": {"axis_angle_y": 0.02},

@@ -243,6 +243,48 @@ def write_nxtomo(path: Path, keys: list[int], angles: NDArray[Any], unit: str = 
 KEYS = [2, 2, 1, 0, 0, 1, 0, 3, 0, 2]
 
 
+def test_frames_for_alignment_are_no_projections(tmp_path: Path) -> None:
+    path = tmp_path / "n.nxs"
+    write_nxtomo(path, KEYS, np.radians(np.arange(10.0)) * 1e3, "mrad")
+    with h5py.File(path, "a") as file:
+        control = np.array(KEYS)
+        control[[6, 8]] = -1  # as ESRF's writers note them; in image_key they are projections
+        file["scan/tomo/instrument/detector/image_key_control"] = control
+    scan = open_scan(path)
+    np.testing.assert_array_equal(scan.projections.read(), STACK[[3, 4]])
+    assert scan.angles_deg == pytest.approx([3, 4])
+    assert scan.darks.shape[0] == 3
+
+
+@pytest.mark.parametrize(
+    ("sizes", "expected"),
+    [
+        ({"instrument/detector/x_pixel_size": (6.5e-6, "m")}, 6.5),
+        ({"instrument/detector/x_pixel_size": (6.5, "um"), "sample/x_pixel_size": (650, "nm")}, 0.65),
+        ({"sample/x_pixel_size": (1e-6, "m"), "sample/y_pixel_size": (2e-6, "m")}, None),
+        ({}, None),
+    ],
+)  # fmt: skip
+def test_the_pixel_of_an_nxtomo(
+    tmp_path: Path, sizes: dict[str, tuple[float, str]], expected: float | None
+) -> None:
+    path = tmp_path / "n.nxs"
+    write_nxtomo(path, KEYS, np.arange(10.0))
+    with h5py.File(path, "a") as file:
+        for name, (value, unit) in sizes.items():
+            file[f"scan/tomo/{name}"] = value
+            file[f"scan/tomo/{name}"].attrs["units"] = unit
+    assert open_scan(path).pixel_size_um == (expected and pytest.approx(expected))
+
+
+def test_units_that_fit_no_angle_are_told(tmp_path: Path) -> None:
+    write_nxtomo(tmp_path / "n.nxs", KEYS, np.arange(10.0), "mm")
+    with pytest.raises(
+        StorageError, match=r"rotation_angle is in 'mm', which cannot be read as deg"
+    ):
+        open_scan(tmp_path / "n.nxs")
+
+
 def test_nxtomo_is_sorted_by_image_key(tmp_path: Path) -> None:
     write_nxtomo(tmp_path / "n.nxs", KEYS, np.arange(10.0))
     scan = open_scan(tmp_path / "n.nxs")
@@ -462,7 +504,7 @@ def test_errors_for_scans_that_do_not_fit(tmp_path: Path) -> None:
     with pytest.raises(StorageError, match=r"rotation_angle has 9 values for 10 frames"):
         open_scan(tmp_path / "a.nxs")
     write_nxtomo(tmp_path / "b.nxs", [1, 2], np.arange(2.0))
-    with pytest.raises(StorageError, match=r"NXtomo without projections \(image_key 0\)"):
+    with pytest.raises(StorageError, match=r"NXtomo without projections \(image_key_control, or"):
         open_scan(tmp_path / "b.nxs")
     with h5py.File(tmp_path / "c.nxs", "w") as file:
         file["entry/definition"] = "NXtomo"

@@ -121,6 +121,47 @@ def test_heights_of_a_spiral(tmp_path: Path) -> None:
         assert height[keys == 0] == pytest.approx(StoredScan(run).tomo.vertical_mm() / 1e3)
 
 
+@pytest.mark.parametrize("half", [False, True])
+def test_what_other_programs_look_for(tmp_path: Path, half: bool) -> None:
+    b = beamline()
+    plan: Any = step_tomography
+    turn: dict[str, Any] = {"half_acquisition": True} if half else {"angular_range": "180 deg"}
+    with open_session(tmp_path, progress=False, catalog=False) as session:
+        session.subscribe(ImageWriter())
+        run = stored(
+            session,
+            plan(
+                *stages(b), num_projections=20, rotation_axis=5.25, **turn, **COMMON,
+            ),
+        )  # fmt: skip
+    path = export_nxtomo(run, tmp_path / "scan.nx", energy="20000 eV", propagation_distance="12 cm")
+    with h5py.File(path) as file:
+        assert list(file) == ["ESRF", "entry"]  # nabu takes the first
+        for entry in file.values():
+            detector = entry["instrument/detector"]
+            # tomoscan counts from the middle of a frame: the 24 columns have theirs at 11.5
+            assert detector["x_rotation_axis_pixel_position"][()] == 5.25 - 11.5
+            assert detector["distance"][()] == pytest.approx(0.12)
+            assert detector["count_time"][()] == pytest.approx(0.002)
+            assert detector["count_time"].shape == (27,)
+            energy = entry["instrument/beam/incident_energy"]
+            assert (energy[()], energy.attrs["units"]) == (pytest.approx(20), "keV")
+        theirs, standard = (file[name]["instrument/detector"] for name in ("ESRF", "entry"))
+        assert theirs["field_of_view"][()] == (b"Half" if half else b"Full")
+        assert bool(theirs["half_acquisition"][()]) == half
+        control = theirs["image_key_control"]
+        assert control[()].tolist() == standard["image_key"][()].tolist()
+        assert theirs["data"] == standard["data"]  # not stored twice
+        pixel_m = standard["x_pixel_size"][()]
+        assert file["ESRF/sample/x_pixel_size"][()] == pixel_m
+        # validators accept nothing that NXtomo does not define
+        assert not {"field_of_view", "half_acquisition", "image_key_control"} & set(standard)
+        assert not {"x_pixel_size"} & set(file["entry/sample"])
+    scan = open_scan(path)
+    assert scan.projections.shape == (20, 12, 24)
+    assert scan.pixel_size_um == pytest.approx(run.start["tomo"]["pixel_size_um"])
+
+
 def test_what_cannot_be_exported(tmp_path: Path) -> None:
     b = beamline()
     with open_session(tmp_path, progress=False, catalog=False) as session:

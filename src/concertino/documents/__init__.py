@@ -9,7 +9,7 @@ from ._angles import (
     frame_places,
 )
 from ._cameras import CameraBlock, announced_bytes, camera_stream
-from ._grating import OBJECT_STEPPING, REFERENCE_STEPPING, GratingBlock
+from ._grating import OBJECT_STEPPING, REFERENCE_STEPPING, GratingBlock, SteppedGrating
 from ._segments import StreamSegment, free_segment
 from ._streams import (
     BASELINE,
@@ -48,6 +48,7 @@ __all__ = [
     "GratingBlock",
     "ImageKind",
     "ProjectionAngles",
+    "SteppedGrating",
     "StreamSegment",
     "TomoBlock",
     "announced_bytes",

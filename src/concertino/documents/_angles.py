@@ -1,11 +1,15 @@
 """The angle of each projection, as the documents of a run tell it."""
 
 import itertools
+import warnings
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
+
+from concertino._errors import ParameterError
+from concertino.units import convert, meant_unit
 
 from ._tomo import TomoBlock
 
@@ -13,6 +17,9 @@ PROJECTION_ANGLES = "projection_angles"
 #: Where a descriptor's configuration says that it is not known which number a camera begins with.
 UNKNOWN_NUMBER = -1
 PROJECTION, ANGLE, UNCERTAINTY, SOURCE = "projection", "angle", "uncertainty", "source"
+#: In a camera's configuration: the angles that the file has whose frames it serves.
+STORED_ANGLES = "stored_angles"
+_ALWAYS = np.iinfo(np.int32).max
 
 
 class ProjectionAngles(NamedTuple):
@@ -28,7 +35,8 @@ class ProjectionAngles(NamedTuple):
         or nothing is said.
     source
         ``"encoder"``, ``"computed"`` (from time and velocity), ``"readback"``, or several joined by
-        ``" and "``; ``"nominal"`` when nothing was measured.
+        ``" and "``; ``"file"`` when the frames came from one that tells them; ``"nominal"`` when nothing was
+        measured.
     """
 
     angles_deg: NDArray[np.float64]
@@ -40,7 +48,8 @@ class AngleRecord:
     """Gathers the angles of the projections from a run's documents while they come.
 
     They stand in the stream ``projection_angles`` (a continuous scan), or are the rotation's read-back in the events
-    of the projections (a stepped one).
+    of the projections (a stepped one), in any unit of an angle. A camera that serves the frames of a file may have
+    their angles in its configuration: then these count, as its frames do not see the rotation.
 
     Parameters
     ----------
@@ -50,7 +59,7 @@ class AngleRecord:
     Attributes
     ----------
     told : ndarray of int64, shape (num_projections,)
-        How often each angle was told: again when a projection was taken again.
+        How often each angle was told: again when a projection was taken again, and for good by a file.
 
     Examples
     --------
@@ -70,7 +79,8 @@ class AngleRecord:
         self._angles = self.nominal_deg.copy()
         self._uncertainty = np.full(tomo.num_projections, np.nan)
         self._sources: list[str] = []
-        self._tables: set[str] = set()  # descriptors of streams of angles
+        self._from_file = False
+        self._tables: dict[str, float] = {}  # descriptors of streams of angles: deg per unit
         self._steps: dict[str, tuple[int, float, float]] = {}  # first projection, deg per unit, sd
 
     @property
@@ -81,15 +91,15 @@ class AngleRecord:
     @property
     def expected(self) -> bool:
         """Whether a stream that tells angles has been described."""
-        return bool(self._tables or self._steps)
+        return bool(self._from_file or self._tables or self._steps)
 
     def take(self, name: str, document: Mapping[str, Any]) -> NDArray[np.int64]:
         """Take a document of the run; return the projections whose angle it told, (n,) int64."""
         if name == "descriptor":
-            self._describe(document)
-        elif name in ("event", "event_page"):
+            return self._describe(document)
+        if name in ("event", "event_page") and not self._from_file:
             if document["descriptor"] in self._tables:
-                return self._take_table(document["data"])
+                return self._take_table(document)
             if document["descriptor"] in self._steps:
                 return self._take_steps(document)
         return np.empty(0, np.int64)
@@ -112,23 +122,39 @@ class AngleRecord:
         """Return the same as a reconstruction takes it: in rad, counter-clockwise in the slice."""
         return np.deg2rad(self.tomo.direction * self.all_deg())
 
-    def _describe(self, descriptor: Mapping[str, Any]) -> None:
+    def _describe(self, descriptor: Mapping[str, Any]) -> NDArray[np.int64]:
         stream, keys = descriptor.get("name", "primary"), descriptor["data_keys"]
         if stream.startswith(PROJECTION_ANGLES) and {PROJECTION, ANGLE} <= set(keys):
-            self._tables.add(descriptor["uid"])
+            self._tables[descriptor["uid"]] = _degrees_per(keys[ANGLE].get("units"), ANGLE) or 1.0
+        if self.tomo.kind(stream) != "projection":
+            return np.empty(0, np.int64)
+        stored = _camera_data(descriptor, self.tomo.camera, STORED_ANGLES)
+        if stored is not None and len(stored):
+            return self._take_stored(np.asarray(stored, np.float64))
         key = keys.get(self.tomo.rotation or "")
-        stepped = self.tomo.acquisition == "stepped"
-        if stepped and key is not None and self.tomo.kind(stream) == "projection":
-            per_unit = 180 / np.pi if key.get("units") == "rad" else 1.0
-            digits = key.get("precision")
-            spread = np.nan if digits is None else 10.0**-digits / np.sqrt(12)
-            first = self.tomo.segment(stream).first
-            self._steps[descriptor["uid"]] = (first, per_unit, spread * per_unit)
+        if self.tomo.acquisition == "stepped" and key is not None:
+            per_unit = _degrees_per(key.get("units"), str(self.tomo.rotation))
+            if per_unit is not None:
+                digits = key.get("precision")
+                spread = np.nan if digits is None else 10.0**-digits / np.sqrt(12)
+                first = self.tomo.segment(stream).first
+                self._steps[descriptor["uid"]] = (first, per_unit, spread * per_unit)
+        return np.empty(0, np.int64)
 
-    def _take_table(self, data: Mapping[str, Any]) -> NDArray[np.int64]:
+    def _take_stored(self, angles_deg: NDArray[np.float64]) -> NDArray[np.int64]:
+        """Take a file's angles, counter-clockwise in the slice; a camera that loops begins again."""
+        count = len(self.told)
+        self._angles = self.tomo.direction * np.resize(angles_deg, count)
+        self._uncertainty[:] = np.nan
+        self._sources, self._from_file = ["file"], True
+        self.told[:] = _ALWAYS
+        return np.arange(count)
+
+    def _take_table(self, document: Mapping[str, Any]) -> NDArray[np.int64]:
+        data, per_unit = document["data"], self._tables[document["descriptor"]]
         where = np.atleast_1d(np.asarray(data[PROJECTION], np.int64))
-        angles = np.atleast_1d(np.asarray(data[ANGLE], np.float64))
-        spread = np.atleast_1d(np.asarray(data.get(UNCERTAINTY, np.nan), np.float64))
+        angles = np.atleast_1d(np.asarray(data[ANGLE], np.float64)) * per_unit
+        spread = np.atleast_1d(np.asarray(data.get(UNCERTAINTY, np.nan), np.float64)) * per_unit
         told = data.get(SOURCE, "computed")
         self._note([told] if isinstance(told, str) else told)
         return self._set(where, angles, np.broadcast_to(spread, where.shape))
@@ -173,8 +199,27 @@ def first_number(descriptor: Mapping[str, Any], camera: str) -> int:
     int
         `UNKNOWN_NUMBER` if the descriptor does not say.
     """
+    number = _camera_data(descriptor, camera, "first_number")
+    return UNKNOWN_NUMBER if number is None else int(number)
+
+
+def _camera_data(descriptor: Mapping[str, Any], camera: str, name: str) -> Any:
+    """Return what a camera's configuration says of one thing; None if nothing."""
     data = descriptor.get("configuration", {}).get(camera, {}).get("data", {})
-    return int(data.get(f"{camera}-first_number", UNKNOWN_NUMBER))
+    return data.get(f"{camera}-{name}")
+
+
+def _degrees_per(unit: str | None, device: str) -> float | None:
+    """Return how many degrees one of a unit is; without a unit it is degrees, None if it is no angle's."""
+    try:
+        return convert({"value": 1.0, "unit": meant_unit(unit or "deg")}, "deg", parameter=device)
+    except ParameterError:
+        warnings.warn(
+            f"{device} was read in {unit!r}, which is no unit of an angle: these angles are not used, those of "
+            "the plan are. Give the device a unit such as 'deg'.",
+            stacklevel=4,
+        )
+        return None
 
 
 def frame_places(

@@ -1,7 +1,7 @@
 """The ``grating`` block of a start document: how the fringes were stepped."""
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Literal, TypeAlias
 
 from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, PositiveFloat, ValidationError
 
@@ -9,6 +9,8 @@ from concertino._errors import DocumentError
 
 REFERENCE_STEPPING = "reference_stepping"
 OBJECT_STEPPING = "object_stepping"
+
+SteppedGrating: TypeAlias = Literal["analyser", "phase", "source"]
 
 
 class GratingBlock(BaseModel):
@@ -30,6 +32,14 @@ class GratingBlock(BaseModel):
         From sample to analyser grating, in mm.
     stepping : str
         Name of the stepping motor.
+    stepped : {"analyser", "phase", "source"}
+        Which grating was stepped.
+    direction : {1, -1}
+        1 if larger positions of the motor are towards larger columns of the frame, -1 if towards
+        smaller ones.
+    analyser_period_um : float, optional
+        Period of the analyser grating, which is that of the fringes there, in um; `period_um` when the
+        analyser was stepped.
 
     Examples
     --------
@@ -47,6 +57,25 @@ class GratingBlock(BaseModel):
     start_um: FiniteFloat
     propagation_distance_mm: PositiveFloat | None = None
     stepping: str
+    stepped: SteppedGrating = "analyser"
+    direction: Literal[1, -1] = 1
+    analyser_period_um: PositiveFloat | None = None
+
+    @property
+    def refraction_sign(self) -> int:
+        """1 if light that is refracted towards larger columns increases the phase, -1 if it lowers it.
+
+        The fringes move with the light. Stepping the phase grating moves them, too; the analyser is
+        stepped after them, and the source grating moves them the other way.
+        """
+        return self.direction * (1 if self.stepped == "phase" else -1)
+
+    @property
+    def fringe_period_um(self) -> float | None:
+        """Period of the fringes at the analyser, in um; None when it is not known."""
+        if self.stepped == "analyser":
+            return self.period_um
+        return self.analyser_period_um
 
     @property
     def num_steps(self) -> int:

@@ -40,12 +40,16 @@ class Recording:
         before when it fired too soon after the start, or was heard of too late.
     discarded : int
         Frames exposed before those, and let go.
+    late_s : float
+        How long after the event the first of them was exposed, in seconds, when the frames around it were
+        gone already or never exposed; 0 when they are kept.
     """
 
     event: TriggerEvent
     before: int
     after: int
     discarded: int
+    late_s: float = 0.0
 
 
 class RecordingTrigger:

@@ -60,6 +60,17 @@ class GeometrySettings(BaseModel):
         return any(getattr(self, name) != defaults[name].default for name in DESCRIBED_BY)
 
     @property
+    def magnification(self) -> float:
+        """How much larger the detector shows what is at the rotation axis; 1 in a parallel beam.
+
+        A voxel, as all lengths here, is as wide as a pixel of the detector: this times a pixel in the plane
+        of the sample.
+        """
+        if self.source_distance is None:
+            return 1.0
+        return (self.source_distance + self.detector_distance) / self.source_distance
+
+    @property
     def opposite_views_differ(self) -> bool:
         """Whether a view half a turn later is more than this one's mirror image."""
         return self.source_distance is not None or bool(np.any(np.asarray(self.axis_angle_x)))

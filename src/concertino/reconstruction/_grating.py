@@ -49,8 +49,8 @@ class Contrasts:
     differential_phase
         Shift of the fringes' phase, in rad, -pi to pi.
     refraction_angle
-        In rad: ``differential_phase * period / (2 pi distance)``; None when the distance is not
-        known.
+        Towards larger columns, in rad: ``sign * differential_phase * period / (2 pi distance)``; None
+        when the distance or the period is not known. A ball refracts outwards.
     """
 
     intensity: NDArray[np.float32]
@@ -157,6 +157,7 @@ def grating_contrasts(
     *,
     period_um: float | None = None,
     distance_mm: float | None = None,
+    sign: int = -1,
 ) -> Contrasts:
     """Return what the sample did to the fringes.
 
@@ -165,9 +166,13 @@ def grating_contrasts(
     sample, reference
         With and without the sample.
     period_um
-        Of the grating, in um.
+        Of the analyser grating, in um; None: no refraction angle.
     distance_mm
         From sample to analyser grating, in mm; None: no refraction angle.
+    sign
+        1 if light that is refracted towards larger columns increases the phase, as when the phase
+        grating is stepped that way; -1 if it lowers it, as when the analyser is. A run's is
+        `GratingBlock.refraction_sign`.
 
     Examples
     --------
@@ -184,7 +189,7 @@ def grating_contrasts(
     shift = np.angle(np.exp(1j * (sample.phase.astype(np.float64) - reference.phase)))
     refraction = None
     if period_um is not None and distance_mm:
-        refraction = (shift * period_um / (2 * pi * distance_mm * 1000)).astype(np.float32)
+        refraction = (sign * shift * period_um / (2 * pi * distance_mm * 1000)).astype(np.float32)
     return Contrasts(
         _ratio(sample.intensity, reference.intensity),
         _ratio(sample.visibility, reference.visibility),

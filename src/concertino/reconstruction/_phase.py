@@ -11,11 +11,12 @@ J. Moosmann et al., Nonlinear phase retrieval from single-distance radiograph,
 doi:10.1364/OE.18.025771
 """
 
-from typing import Literal
+from collections.abc import Mapping
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import BaseModel, Field, field_validator
+from pydantic import BaseModel, Field, field_validator, model_validator
 
 from concertino._errors import ParameterError
 
@@ -39,8 +40,14 @@ class PhaseSettings(BaseModel):
         None, gt=0, description="From sample to detector in mm."
     )
     pixel_size_um: float | None = Field(None, gt=0, description="Detector pixel in um.")
-    regularization_rate: float = Field(
-        2.0, description="log10 of delta / beta ('tie'), or of the strongest amplification."
+    delta_beta: float | None = Field(
+        None, gt=0, description="'tie': refractive decrement over absorption index of the material."
+    )
+    amplification: float = Field(
+        1e4,
+        gt=1,
+        description="'ctf', 'qp', 'qp2': how much frequencies that the image hardly shows, the low ones among "
+        "them, are amplified at most. Less gives less noise, and too low values of what is large.",
     )
     thresholding_rate: float = Field(
         0.01, gt=0, lt=1, description="'qp', 'qp2': |sin| below which a frequency counts as lost."
@@ -48,6 +55,17 @@ class PhaseSettings(BaseModel):
     delta: float | None = Field(
         None, gt=0, description="Refractive decrement: 'ctf', 'qp' and 'qp2' then give its share."
     )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _regularization_has_a_name(cls, values: Any) -> Any:
+        if isinstance(values, Mapping) and "regularization_rate" in values:
+            rate = values["regularization_rate"]
+            raise ValueError(
+                f"regularization_rate was given, {rate!r}, which meant one thing or the other; give "
+                "delta_beta, 10 to the power of it, for 'tie', or amplification for the other methods"
+            )
+        return values
 
     @field_validator("energy_kev")
     @classmethod
@@ -62,7 +80,9 @@ class PhaseSettings(BaseModel):
         """Names of settings that the method needs and that are not given."""
         if self.phase_method == "none":
             return []
-        needed = ("energy_kev", "propagation_distance_mm", "pixel_size_um")
+        needed = ["energy_kev", "propagation_distance_mm", "pixel_size_um"]
+        if self.phase_method == "tie":
+            needed.append("delta_beta")
         return [name for name in needed if getattr(self, name) is None]
 
 
@@ -86,7 +106,7 @@ def phase_filter(shape: tuple[int, int], settings: PhaseSettings) -> NDArray[np.
 
     energy, pixel = settings.energy_kev, settings.pixel_size_um
     distance = settings.propagation_distance_mm
-    if energy is None or pixel is None or distance is None:
+    if energy is None or pixel is None or distance is None or settings.phase_parameters_missing():
         raise ParameterError(
             f"phase retrieval needs {', '.join(settings.phase_parameters_missing())}"
         )
@@ -94,17 +114,17 @@ def phase_filter(shape: tuple[int, int], settings: PhaseSettings) -> NDArray[np.
     down = scipy.fft.fftfreq(shape[0], pixel)[:, None]
     across = scipy.fft.rfftfreq(shape[1], pixel)[None]
     chi = np.pi * wavelength_um * distance_um * (down**2 + across**2)
-    strongest = 10.0**settings.regularization_rate
     if settings.phase_method == "tie":
-        return np.asarray(1.0 / (1.0 + strongest * chi), dtype=np.float32)
+        return np.asarray(1.0 / (1.0 + (settings.delta_beta or 1.0) * chi), dtype=np.float32)
     wave = np.sin(chi)
-    signs = np.where(wave < 0, -1.0, 1.0)
-    response = -0.5 * signs / (np.abs(wave) + 1.0 / strongest)
+    # Tikhonov's: 1 / (2 sin) as it should be down to near the floor, where it turns towards 0.
+    floor = 0.5 / settings.amplification
+    response = -0.5 * wave / (wave**2 + floor**2)
     if settings.phase_method != "ctf":
         lost = (chi > np.pi / 2) & (np.abs(wave) < settings.thresholding_rate)
         instead = 0.0
         if settings.phase_method == "qp2":
-            instead = -0.5 * signs[lost] / (settings.thresholding_rate + 1.0 / strongest)
+            instead = -0.5 * np.sign(wave[lost]) / settings.thresholding_rate
         response[lost] = instead
     if settings.delta is not None:
         response /= 2.0 * np.pi / wavelength_um * settings.delta * pixel

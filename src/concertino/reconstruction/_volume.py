@@ -96,7 +96,7 @@ class VolumeEngine:
             settings.filter, self._width, settings.cutoff, settings.butterworth_order
         )
         scale = factor(settings.filter) * (
-            1.0 if is_odd(settings.filter) else self._magnification()
+            1.0 if is_odd(settings.filter) else settings.magnification
         )
         self._response = (response * scale).astype(np.complex64)
         # of what an oblique axis sweeps, only this share is new
@@ -175,12 +175,6 @@ class VolumeEngine:
                     chosen[place] = lines[:, :, wanted - first]
             first += slab.extent[2]
         return chosen
-
-    def _magnification(self) -> float:
-        distance = self._settings.source_distance
-        if distance is None:
-            return 1.0
-        return (distance + self._settings.detector_distance) / distance
 
     def _obliquity(self) -> NDArray[np.float32] | None:
         """Cosine of each ray with the beam's axis, float32, (column, row); None: parallel beam."""

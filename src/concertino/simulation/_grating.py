@@ -2,6 +2,7 @@
 
 import math
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,15 +14,21 @@ from concertino import ParameterError
 class Grating:
     """A grating interferometer of known visibility, and what a sample does to its fringes.
 
-    With the grating at the position x_g the intensity in each pixel is that without gratings times
-    ``1 + visibility * d * cos(2 pi x_g / period + p + s)``, where p is the phase of the empty
-    interferometer, s the shift by the refraction in the sample and d the blur by its small-angle
-    scattering.
+    With the grating at the position x_g, counted to the right, the intensity in each pixel is that
+    without gratings times ``1 + visibility * d * cos(2 pi x_g / period + p + s)``, where p is the phase
+    of the empty interferometer, s the shift by the refraction in the sample and d the blur by its
+    small-angle scattering.
+
+    A sample refracts X-rays by ``-d/dx`` of the integral of delta along the beam, positive to the right:
+    a ball outwards, as delta is positive. The fringes move with the light: a phase grating that is
+    stepped to the right moves them, too (s has the sign of the angle); the analyser must be stepped
+    after them, and a source grating that is stepped to the right moves them to the left (s has the
+    opposite sign).
 
     Parameters
     ----------
     period_um : float
-        Of the grating that is stepped, in um.
+        Of the grating that is stepped, in um; taken for that of the fringes at the analyser, too.
     visibility : float
         Of the fringes without sample, 0 to 1.
     distance_mm : float
@@ -33,6 +40,10 @@ class Grating:
         Decrement of the refractive index over the attenuation coefficient, delta / mu, in um.
     scattering : float
         The fringes' amplitude falls with exp(-scattering * line integral of the attenuation).
+    stepped : {"analyser", "phase", "source"}
+        Which grating is stepped.
+    direction : {1, -1}
+        1 if larger positions of it are farther to the right, -1 if they are farther to the left.
 
     Examples
     --------
@@ -47,6 +58,8 @@ class Grating:
     moire_px: float = 64.0
     refraction_um: float = 0.002
     scattering: float = 0.3
+    stepped: Literal["analyser", "phase", "source"] = "analyser"
+    direction: Literal[1, -1] = 1
 
     def __post_init__(self) -> None:
         for name in ("period_um", "distance_mm", "moire_px"):
@@ -56,6 +69,11 @@ class Grating:
             raise ParameterError(f"visibility must be 0 to 1, and got {self.visibility}")
         if not (math.isfinite(self.scattering) and self.scattering >= 0):
             raise ParameterError(f"scattering must be 0 or more, and got {self.scattering}")
+        if self.stepped not in ("analyser", "phase", "source") or self.direction not in (1, -1):
+            raise ParameterError(
+                "stepped is 'analyser', 'phase' or 'source', and direction 1 or -1, and got "
+                f"{self.stepped!r} and {self.direction!r}"
+            )
 
     def empty_phase(self, shape: tuple[int, int]) -> NDArray[np.float64]:
         """Return the phase of the fringes without sample (height, width), in rad."""
@@ -65,24 +83,28 @@ class Grating:
     def refraction_angle(
         self, lines: NDArray[np.floating], pixel_size_mm: float
     ) -> NDArray[np.float64]:
-        """Return by what angle the sample refracts, in rad, from its line integrals of attenuation.
+        """Return by what angle the sample refracts to the right, in rad, from its line integrals.
 
         Parameters
         ----------
         lines : ndarray, shape (height, width)
-            Dimensionless line integrals.
+            Dimensionless line integrals of the attenuation.
         pixel_size_mm : float
             In mm.
         """
         if lines.shape[1] < 2:
             return np.zeros(lines.shape)
         path_mm = lines.astype(np.float64) * self.refraction_um / 1000
-        return np.asarray(np.gradient(path_mm, pixel_size_mm, axis=1))
+        return np.asarray(-np.gradient(path_mm, pixel_size_mm, axis=1))
 
     def phase_shift(self, lines: NDArray[np.floating], pixel_size_mm: float) -> NDArray[np.float64]:
-        """Return by how much the sample shifts the fringes' phase, in rad (not wrapped)."""
+        """Return by how much the sample shifts the phase, were larger positions to the right, in rad.
+
+        It is not wrapped.
+        """
         shift_um = self.refraction_angle(lines, pixel_size_mm) * self.distance_mm * 1000
-        return np.asarray(2 * np.pi * shift_um / self.period_um)
+        sign = 1 if self.stepped == "phase" else -1
+        return np.asarray(sign * 2 * np.pi * shift_um / self.period_um)
 
     def dark_field(self, lines: NDArray[np.floating]) -> NDArray[np.float64]:
         """Return the visibility behind the sample over that without it, 0 to 1."""
@@ -108,7 +130,7 @@ class Grating:
         pixel_size_mm : float
             In mm.
         """
-        phase = 2 * np.pi * position_um / self.period_um + self.empty_phase(shape)
+        phase = self.direction * 2 * np.pi * position_um / self.period_um + self.empty_phase(shape)
         amplitude: NDArray[np.float64] | float = self.visibility
         if lines is not None:
             phase = phase + self.phase_shift(lines, pixel_size_mm)

@@ -149,6 +149,9 @@ def needle(
 ) -> Phantom:
     """Return a slim ellipsoid beside the rotation axis that points up, as a needle does.
 
+    Its tip may be smaller than a pixel: a twin with ``supersampling=4`` sees it as a camera does, one without
+    only where the middle of a pixel is on it.
+
     Parameters
     ----------
     length_mm, radius_mm : float

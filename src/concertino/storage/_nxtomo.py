@@ -16,8 +16,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from concertino._errors import StorageError
-from concertino.documents import ImageKind
+from concertino.documents import ImageKind, TomoBlock
+from concertino.units import QuantityLike, convert
 
+from ._nxtomo_esrf import add_esrf_view
 from ._reserve import reserve_space
 from ._run import Run
 from ._stored_scan import ScanPiece, StoredScan
@@ -36,6 +38,8 @@ def export_nxtomo(
     path: str | Path,
     *,
     camera: str | None = None,
+    energy: QuantityLike | None = None,
+    propagation_distance: QuantityLike | None = None,
     overwrite: bool = False,
     progress: Callable[[int, int], Any] | None = None,
 ) -> Path:
@@ -52,6 +56,8 @@ def export_nxtomo(
         The file; it appears when it is whole.
     camera
         Name of the camera whose frames are written; the first of the run's by default.
+    energy, propagation_distance
+        Of the photons, in keV, and from sample to detector, in mm, where the run does not tell them.
     overwrite
         Take the place of a file that is there.
     progress
@@ -66,6 +72,8 @@ def export_nxtomo(
     ------
     DocumentError
         If it is no tomography, or has no such camera.
+    ParameterError
+        If energy or distance are none.
     StorageError
         If no projections are stored or frames are damaged, or the file is there already or cannot be
         written.
@@ -75,7 +83,8 @@ def export_nxtomo(
     ``/entry/instrument/detector`` has ``data`` (frame, row, column), ``image_key`` (0 projection, 1 flat,
     2 dark) and the pixel sizes in the plane of the sample, in m;
     ``/entry/sample`` has ``rotation_angle`` in degrees, counter-clockwise in the slice, and of a spiral
-    ``z_translation`` in m.
+    ``z_translation`` in m. ``/ESRF`` is the same scan with the same frames, not stored again, as ESRF's
+    programs (nabu, tomoscan) want it: with members that NXtomo does not have.
 
     Examples
     --------
@@ -89,6 +98,7 @@ def export_nxtomo(
     if path.exists() and not overwrite:
         raise StorageError(f"{path} is there already; choose another file, or overwrite it")
     scan = StoredScan(run, camera)
+    tomo = _completed(scan.tomo, energy, propagation_distance)
     angles = scan.angles()
     pieces = scan.pieces
     frames = sum(map(len, pieces))
@@ -106,7 +116,7 @@ def export_nxtomo(
             reserve_space(room.fileno(), 0, size)
             with h5py.File(part, "w") as file:
                 reserve_space(room.fileno(), 0, size)  # it began anew
-                entry = _groups(file, scan, run)
+                entry = _groups(file, scan, tomo, run)
                 detector = entry["instrument/detector"]
                 data = detector.create_dataset(
                     "data", (frames, *first.shape[1:]), first.dtype, chunks=(1, *first.shape[1:])
@@ -115,7 +125,13 @@ def export_nxtomo(
                 _with_unit(entry["sample"], "rotation_angle", degrees, "degree")
                 if heights is not None:
                     _with_unit(entry["sample"], "z_translation", heights * 1e-3, "m")
+                exposures = [piece.exposure_s for piece in pieces]
+                if all(exposures):
+                    counts = [len(piece) for piece in pieces]
+                    exposed = np.repeat(np.array(exposures, np.float64), counts)
+                    _with_unit(detector, "count_time", exposed, "s")
                 _links(entry)
+                add_esrf_view(entry, tomo)
                 for batch in _batches(pieces, max(1, _BATCH_BYTES // frame_bytes)):
                     data[done : done + len(batch)] = batch
                     done += len(batch)
@@ -137,6 +153,20 @@ def export_nxtomo(
         with contextlib.suppress(OSError):
             part.unlink()
     return path
+
+
+def _completed(
+    tomo: TomoBlock, energy: QuantityLike | None, distance: QuantityLike | None
+) -> TomoBlock:
+    """Return the block with what is known besides."""
+    more: dict[str, float] = {}
+    if energy is not None:
+        more["energy_kev"] = convert(energy, "keV", parameter="energy", positive=True)
+    if distance is not None:
+        more["propagation_distance_mm"] = convert(
+            distance, "mm", parameter="propagation_distance", minimum=0
+        )
+    return tomo.model_copy(update=more)
 
 
 def _batches(pieces: Sequence[ScanPiece], at_once: int) -> Iterator[NDArray[Any]]:
@@ -167,7 +197,7 @@ def _per_frame(
     return np.concatenate(keys), angles_deg[number], heights
 
 
-def _groups(file: "h5py.File", scan: StoredScan, run: Run) -> "h5py.Group":
+def _groups(file: "h5py.File", scan: StoredScan, tomo: TomoBlock, run: Run) -> "h5py.Group":
     """Make the groups that NXtomo wants, with what the documents tell."""
     file.attrs["default"] = "entry"
     entry = _group(file, "entry", "NXentry")
@@ -185,7 +215,6 @@ def _groups(file: "h5py.File", scan: StoredScan, run: Run) -> "h5py.Group":
     source["probe"] = "x-ray"
     beam = _group(instrument, "beam", "NXbeam")
     detector = _group(instrument, "detector", "NXdetector")
-    tomo = scan.tomo
     detector["local_name"] = tomo.camera
     if tomo.pixel_size_um is not None:
         for name in ("x_pixel_size", "y_pixel_size"):
@@ -193,7 +222,9 @@ def _groups(file: "h5py.File", scan: StoredScan, run: Run) -> "h5py.Group":
     if tomo.propagation_distance_mm is not None:
         _with_unit(detector, "distance", tomo.propagation_distance_mm * 1e-3, "m")
     if tomo.rotation_axis_px is not None:
-        _with_unit(detector, "x_rotation_axis_pixel_position", tomo.rotation_axis_px, "pixel")
+        width = scan.pieces[0].frames.shape[2]
+        from_middle = tomo.rotation_axis_px - (width - 1) / 2
+        _with_unit(detector, "x_rotation_axis_pixel_position", from_middle, "pixel")
     if tomo.energy_kev is not None:
         _with_unit(beam, "incident_energy", tomo.energy_kev, "keV")
     sample = _group(entry, "sample", "NXsample")

@@ -26,6 +26,8 @@ class ScanImages:
         Angle of each projection, in degrees; None if the file does not tell.
     layout : str
         ``"DXfile"`` or ``"NXtomo"``.
+    pixel_size_um : float, or None
+        Of a pixel in the plane of the sample, in um; None if the file does not tell.
     """
 
     darks: ImageSequence
@@ -33,6 +35,7 @@ class ScanImages:
     projections: ImageSequence
     angles_deg: NDArray[np.float64] | None
     layout: str
+    pixel_size_um: float | None = None
 
 
 def open_scan(path: str | Path, *, start: int = 0, roi: Region | None = None) -> ScanImages:
@@ -91,11 +94,14 @@ def open_scan(path: str | Path, *, start: int = 0, roi: Region | None = None) ->
 
     projections = sequence(layout.projections, start)
     if len(projections) == 0:
-        raise StorageError(f"{path} is an NXtomo without projections (image_key 0)")
+        raise StorageError(
+            f"{path} is an NXtomo without projections (image_key_control, or image_key, 0)"
+        )
     return ScanImages(
         darks=sequence(layout.darks),
         flats=sequence(layout.flats),
         projections=projections,
         angles_deg=None if layout.angles_deg is None else layout.angles_deg[start:],
         layout=layout.name,
+        pixel_size_um=layout.pixel_size_um,
     )

@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from concertino import StorageError
+from concertino import ParameterError, StorageError
+from concertino.units import convert, meant_unit
 
 if TYPE_CHECKING:
     import h5py
@@ -25,6 +26,7 @@ class ScanLayout:
     flats: Selection | None
     darks: Selection | None
     angles_deg: NDArray[np.float64] | None
+    pixel_size_um: float | None = None
 
 
 def find_layout(file: "h5py.File") -> ScanLayout | None:
@@ -66,8 +68,10 @@ def _nxtomo(file: "h5py.File", entry: "h5py.Group") -> ScanLayout:
             "and image_key in it"
         )
     data = detector["data"]
-    keys = np.asarray(detector["image_key"][()]).ravel()
-    _check_length(file, f"{detector.name}/image_key", len(keys), data.shape[0])
+    # ESRF's image_key_control tells frames for alignment (-1) from projections; to image_key they are alike.
+    name = "image_key_control" if "image_key_control" in detector else "image_key"
+    keys = np.asarray(detector[name][()]).ravel()
+    _check_length(file, f"{detector.name}/{name}", len(keys), data.shape[0])
 
     def frames(key: int) -> Selection:
         return data.name, np.flatnonzero(keys == key).astype(np.int64)
@@ -78,7 +82,14 @@ def _nxtomo(file: "h5py.File", entry: "h5py.Group") -> ScanLayout:
         every = _degrees(rotation)
         _check_length(file, rotation.name, len(every), data.shape[0])
         angles = every[keys == _PROJECTION]
-    return ScanLayout("NXtomo", frames(_PROJECTION), frames(_FLAT), frames(_DARK), angles)
+    return ScanLayout(
+        "NXtomo",
+        frames(_PROJECTION),
+        frames(_FLAT),
+        frames(_DARK),
+        angles,
+        _pixel_size_um(entry, detector),
+    )
 
 
 def _tomo_entry(file: "h5py.File") -> "h5py.Group | None":
@@ -112,9 +123,40 @@ def _detector(entry: "h5py.Group") -> "h5py.Group | None":
 
 
 def _degrees(dataset: "h5py.Dataset") -> NDArray[np.float64]:
-    angles = np.asarray(dataset[()], np.float64).ravel()
-    unit = _text(dataset.attrs.get("units", "degree"))
-    return np.rad2deg(angles) if unit.lower().startswith("rad") else angles
+    """Return angles in degrees, which is what they are in when no unit stands there."""
+    return np.asarray(dataset[()], np.float64).ravel() * _per_unit(dataset, "degree", "deg")
+
+
+def _pixel_size_um(entry: "h5py.Group", detector: "h5py.Group") -> float | None:
+    """Return the pixel size in the plane of the sample in um; None if there is none, or it is not square."""
+    sample = entry.get("sample")
+    for group in (sample, detector):
+        sizes = [
+            float(np.ravel(group[name][()])[0]) * _per_unit(group[name], "m", "um")
+            for name in ("x_pixel_size", "y_pixel_size")
+            if group is not None and name in group
+        ]
+        if sizes and sizes[0] > 0 and np.allclose(sizes, sizes[0], rtol=1e-6):
+            return sizes[0]
+    return None
+
+
+def _per_unit(dataset: "h5py.Dataset", default: str, wanted: str) -> float:
+    """Return how many of the wanted unit one of a data set's is.
+
+    Raises
+    ------
+    StorageError
+        Nobody knows the unit, or it is of another kind.
+    """
+    unit = _text(dataset.attrs.get("units", default)).strip() or default
+    try:
+        return convert({"value": 1.0, "unit": meant_unit(unit)}, wanted, parameter=unit)
+    except ParameterError as error:
+        raise StorageError(
+            f"{dataset.file.filename}:{dataset.name} is in {unit!r}, which cannot be read as {wanted}; "
+            "mend the attribute 'units' of the data set"
+        ) from error
 
 
 def _text(value: Any) -> str:

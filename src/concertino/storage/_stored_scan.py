@@ -1,7 +1,7 @@
 """The frames of a scan that came in several streams, or in several runs, each frame once."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -39,6 +39,8 @@ class ScanPiece:
         All frames of the run's stream.
     start, stop
         Which of them, the last one excluded.
+    exposure_s
+        Exposure time in s, when the camera told it.
     """
 
     stream: str
@@ -47,6 +49,7 @@ class ScanPiece:
     frames: StoredFrames
     start: int
     stop: int
+    exposure_s: float | None = None
 
     def __len__(self) -> int:
         return self.stop - self.start
@@ -93,12 +96,14 @@ class StoredScan:
         for name, stored, kind in streams:
             key = self._key(stored, name)
             frames = stored.frames(name, key)
+            exposure = stored[name].configuration.get(f"{key}-exposure")
+            whole = ScanPiece(name, kind, 0, frames, 0, len(frames), exposure or None)
             if kind == "projection":
                 number = first_number(stored[name].descriptors[0], key)
                 for start, stop, place in _exposures(frames, number):
-                    self._cover(name, frames, kind, start, stop, place)
+                    self._cover(replace(whole, start=start, stop=stop), place)
             else:
-                self._cover(name, frames, kind, 0, len(frames), 0)
+                self._cover(whole, 0)
 
     @property
     def name(self) -> str:
@@ -206,21 +211,19 @@ class StoredScan:
         """
         return angle_record(*self.runs)
 
-    def _cover(
-        self, name: str, frames: StoredFrames, kind: ImageKind, begin: int, end: int, place: int
-    ) -> None:
+    def _cover(self, taken: ScanPiece, place: int) -> None:
         """Add frames of a stream, at a place in it, and leave out what they replace."""
-        segment = self.tomo.segment(name)
+        segment = self.tomo.segment(taken.stream)
         base, first = segment.base, segment.first + place
-        stop = first + end - begin
+        stop = first + len(taken)
         if first == stop:
             return
-        if kind != "projection" and not first:
+        if taken.kind != "projection" and not first:
             stop = 2**62  # Darks and flats are taken on, or all anew: they are averaged.
         kept: list[ScanPiece] = []
         for piece in self._pieces:
             kept += [piece] if piece.stream != base else _without(piece, first, stop)
-        new = ScanPiece(base, kind, first, frames, begin, end)
+        new = replace(taken, stream=base, first=first)
         self._check_alike(new)
         self._pieces = [*kept, new]
 
@@ -281,7 +284,7 @@ def _without(piece: ScanPiece, start: int, stop: int) -> list[ScanPiece]:
     left = [(piece.first, min(start, piece.first + len(piece))),
             (max(stop, piece.first), piece.first + len(piece))]  # fmt: skip
     return [
-        ScanPiece(piece.stream, piece.kind, low, piece.frames, low + shift, high + shift)
+        replace(piece, first=low, start=low + shift, stop=high + shift)
         for low, high in left
         if low < high
     ]

@@ -1,4 +1,4 @@
-"""The one pint registry, built at its first use."""
+"""The one pint registry, built at its first use, beside that of any other program in the process."""
 
 from pathlib import Path
 from threading import Lock
@@ -22,13 +22,14 @@ _built: "list[UnitRegistry[Any]]" = []
 
 
 def registry() -> "UnitRegistry[Any]":
-    """Return the registry; the first call builds it and makes it pint's application registry.
+    """Return the registry; the first call builds it.
 
     Returns
     -------
     pint.UnitRegistry
         The same object at each call. Importing pint and reading its definitions takes about
-        0.7 s, which is why it waits for the first quantity.
+        0.7 s, which is why it waits for the first quantity. Pint's application registry, which other
+        packages use, stays what it is.
     """
     if _built:
         return _built[0]
@@ -49,5 +50,25 @@ def _build() -> "UnitRegistry[Any]":
     ureg.load_definitions(Path(pint.__file__).parent / "default_en.txt")
     ureg.load_definitions(DEFINITIONS)
     ureg.default_system = "mks"
-    pint.application_registry.set(ureg)
+    # Pint reads what was pickled into the application registry, where a pixel is 1/96 inch. These two
+    # classes are this registry's alone.
+    kinds: Any = (ureg.Quantity, ureg.Unit)
+    for kind, reduce in zip(kinds, (_reduced_quantity, _reduced_unit), strict=True):
+        kind.__reduce__ = reduce
     return ureg
+
+
+def _reduced_quantity(value: Any) -> tuple[Any, ...]:
+    return _quantity, (value.magnitude, str(value.units))
+
+
+def _reduced_unit(value: Any) -> tuple[Any, ...]:
+    return _unit, (str(value),)
+
+
+def _quantity(magnitude: Any, unit: str) -> Any:
+    return registry().Quantity(magnitude, unit)
+
+
+def _unit(unit: str) -> Any:
+    return registry().Unit(unit)
