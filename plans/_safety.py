@@ -16,6 +16,7 @@ from concertino import DeviceError
 from ._bounded import Watched, bounded
 from ._deadlines import OverdueError, deadlines
 from ._protocols import Beam
+from ._stopping import have_run_engines_stop_in_time
 
 LOG = logging.getLogger(__name__)
 
@@ -24,6 +25,8 @@ _ATTEMPTS = 3
 _MOTORS_S = 3.0
 
 Cleanup = Callable[[], MsgGenerator[Any]]
+
+have_run_engines_stop_in_time()
 
 #: What the user does to a plan, as opposed to what goes wrong in it.
 INTERRUPTIONS = (RunEngineControlException, FailedPause, asyncio.CancelledError)
