@@ -176,8 +176,9 @@ def _switch(one: _Pending, limits: Deadlines) -> MsgGenerator[None]:
         return
     if one.value:
         raise OverdueError(
-            f"{one.name} was to switch on and has not said within {within_s:.3g} s that it is. Check it, or "
-            "give it a method set_duration_s(value) if it takes so long."
+            f"{one.name} was to switch on and has not said within {within_s:.3g} s that it is. It may still "
+            "come on: THE BEAM MAY BE ON then if that is what it switches. Check it, or give it a method "
+            "set_duration_s(value) if it takes so long."
         )
     raise OverdueError(
         f"{one.name} was to switch off and has not said within {within_s:.3g} s that it is: THE BEAM MAY "

@@ -128,6 +128,10 @@ class Beam(Protocol):
     -----
     It reads as true or false, as one of named states, or as text. A device that does not has an attribute
     ``is_beam = True``, so that no motor passes for a beam.
+
+    After each switch it is read: true and false, and the words open, on, closed, close and off, must tell what it
+    was switched to, or the run fails. One that means something else by these has a method ``state_of(value)``,
+    which returns whether there is beam when it reads so, or None when that does not tell.
     """
 
     @property
