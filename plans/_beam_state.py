@@ -4,6 +4,7 @@ import asyncio
 import inspect
 import time
 from contextlib import suppress
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -41,23 +42,29 @@ async def beam_reads(beam: Any) -> bool | None:
     return _STATES.get(value.lower()) if isinstance(value, str) else None
 
 
-async def comes_to_read(beam: Any, on: bool, within_s: float) -> bool:
+async def comes_to_read(beam: Any, on: bool, most_s: float | None = None) -> bool:
     """Return whether a beam that was switched reads so in time, or does not tell."""
-    until_s, look_s = time.monotonic() + within_s, _LOOK_S
-    while (await beam_reads(beam)) is (not on):
-        if time.monotonic() >= until_s:
-            return False
+    if (await beam_reads(beam)) is not (not on):
+        return True
+    within_s = await _lag_s(beam, on)
+    until_s = time.monotonic() + (within_s if most_s is None else min(most_s, within_s))
+    look_s = _LOOK_S
+    while time.monotonic() < until_s:
         await asyncio.sleep(look_s)
         look_s = min(2 * look_s, 0.25)
-    return True
+        if (await beam_reads(beam)) is not (not on):
+            return True
+    return False
 
 
-async def lag_s(beam: Any, on: bool) -> float:
+async def _lag_s(beam: Any, on: bool) -> float:
     """Return how long to wait for a beam to read as what it was switched to, in seconds."""
     limits, told = deadlines(), 0.0
     with suppress(Exception):
         answer = beam.set_duration_s(on)
-        told = float(await answer if inspect.isawaitable(answer) else answer)
+        told = float(
+            await asyncio.wait_for(answer, LAG_S) if inspect.isawaitable(answer) else answer
+        )
     return min(LAG_S, limits.on_s if on else limits.off_s) + told
 
 
@@ -73,12 +80,5 @@ def reads_as_switched(beam: Any, on: bool, most_s: float | None = None) -> MsgGe
     most_s : float, optional
         Wait no longer than this for its reading to change, in s.
     """
-
-    async def look() -> bool:
-        if (await beam_reads(beam)) is not (not on):
-            return True
-        within_s = await lag_s(beam, on)
-        return await comes_to_read(beam, on, within_s if most_s is None else min(most_s, within_s))
-
     # Nobody tells when nobody runs the plan.
-    return (yield from outcome(Errand(look))) is not False
+    return (yield from outcome(Errand(partial(comes_to_read, beam, on, most_s)))) is not False

@@ -14,7 +14,7 @@ from bluesky.utils import FailedPause, MsgGenerator, RunEngineControlException, 
 
 from concertino import DeviceError
 
-from ._beam_state import comes_to_read, lag_s, reads_as_switched
+from ._beam_state import comes_to_read, reads_as_switched
 from ._bounded import Watched, bounded
 from ._deadlines import OverdueError, deadlines
 from ._protocols import Beam
@@ -194,8 +194,7 @@ class BeamGuard:
 
     async def _off(self) -> None:
         await _done(self.beam.set(False), await self._within_s())
-        within_s = await lag_s(self.beam, False)
-        if not await comes_to_read(self.beam, False, within_s):
+        if not await comes_to_read(self.beam, False):
             raise OverdueError(_reads_on(self.beam))
 
     async def _within_s(self) -> float:

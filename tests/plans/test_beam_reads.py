@@ -95,7 +95,7 @@ class Late(OwnBeam):
         threading.Timer(self.late_s, super().turn, (value, status)).start()
 
 
-class Shutter(Device):
+class Shutter(Device):  # type: ignore[misc]
     command = Component(Signal, value=0, kind="config")
     state = Component(Signal, value="Closed", kind="hinted")
     stuck = False
