@@ -7,6 +7,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import Any, Literal
 
+import numpy as np
 from ophyd_async.core import (
     AsyncStatus,
     StandardReadable,
@@ -33,6 +34,10 @@ def _as_switch(device: str, value: object) -> bool:
         f"Beam switch {device} was set to {value!r}; it takes True (beam on) or False (beam off), "
         f"or one of the words {', '.join(_WORDS)}."
     )
+
+
+def _word(value: object) -> bool | None:
+    return _WORDS.get(value.lower()) if isinstance(value, str) else None
 
 
 class _History:
@@ -345,6 +350,22 @@ class BeamSwitch:
         """Return how long `set` takes, in seconds, as the device tells it; 0 when it does not."""
         duration = getattr(self.device, "set_duration_s", None)
         return 0.0 if duration is None else duration(self._values[_as_switch(self.name, value)])
+
+    def state_of(self, value: Any) -> bool | None:
+        """Return whether the device gives beam when it reads as a value; None when that does not tell.
+
+        The values for beam and no beam tell, if they are texts, or true and false; so do the words open, on, closed,
+        close and off, if they mean here what they say. A number does not: it may be a command that falls back.
+        """
+        for on, own in self._values.items():
+            if (
+                isinstance(value, str | bool | np.bool_)
+                and isinstance(own, str | bool)
+                and value == own
+            ):
+                return on
+        words = {on: _word(own) for on, own in self._values.items()}
+        return _word(value) if words[True] and words[False] is False else None
 
     @property
     def ends_with_session(self) -> bool:

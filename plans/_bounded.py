@@ -1,7 +1,5 @@
 """Give each wait of a plan a deadline, by what is waited for."""
 
-import asyncio
-import inspect
 import time
 from collections.abc import Hashable
 from dataclasses import dataclass
@@ -13,6 +11,7 @@ from bluesky.utils import MsgGenerator
 from ._deadlines import CameraOverdueError, Deadlines, OverdueError, deadlines
 from ._device_facts import AxisFacts, CameraFacts, axis_facts, camera_facts
 from ._questions import asked, number
+from ._stopping import StopsInTime
 
 _BEGINS = ("set", "trigger", "prepare", "kickoff", "complete", "stage", "unstage")
 _LOOK_S = 1.0
@@ -82,7 +81,7 @@ def bounded(plan: MsgGenerator[Any], watched: "Watched | None" = None) -> MsgGen
             if message.command == "wait":
                 response = yield from watched.wait(message)
             elif message.command == "stop":
-                response = yield message._replace(obj=_StopsInTime(message.obj))
+                response = yield message._replace(obj=StopsInTime(message.obj))
             else:
                 pending = watched.note(message)
                 response = yield message
@@ -177,8 +176,9 @@ def _switch(one: _Pending, limits: Deadlines) -> MsgGenerator[None]:
         return
     if one.value:
         raise OverdueError(
-            f"{one.name} was to switch on and has not said within {within_s:.3g} s that it is. Check it, or "
-            "give it a method set_duration_s(value) if it takes so long."
+            f"{one.name} was to switch on and has not said within {within_s:.3g} s that it is. It may still "
+            "come on: THE BEAM MAY BE ON then if that is what it switches. Check it, or give it a method "
+            "set_duration_s(value) if it takes so long."
         )
     raise OverdueError(
         f"{one.name} was to switch off and has not said within {within_s:.3g} s that it is: THE BEAM MAY "
@@ -294,26 +294,3 @@ def _told(question: Any, otherwise: Any) -> MsgGenerator[Any]:
         return (yield from asked(question))
     except Exception:
         return otherwise
-
-
-class _StopsInTime:
-    """Stops a device, and waits for that no longer than is stated."""
-
-    parent = None
-
-    def __init__(self, device: Any) -> None:
-        self.device = device
-        self.name = device.name
-
-    async def stop(self, success: bool = True) -> None:
-        answer = self.device.stop()
-        if not inspect.isawaitable(answer):
-            return
-        within_s = deadlines().stop_s
-        try:
-            await asyncio.wait_for(answer, within_s)
-        except TimeoutError as error:
-            raise OverdueError(
-                f"{self.name} was told to stop and has not said within {within_s:.3g} s that it did. Look "
-                "at it."
-            ) from error

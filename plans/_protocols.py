@@ -131,6 +131,10 @@ class Beam(Protocol):
 
     An attribute ``source_kind`` is optional: ``"tube"`` if it switches the cone of an X-ray tube, of which a
     stepped tomography covers a full turn when it is not told otherwise.
+
+    After each switch it is read: true and false, and the words open, on, closed, close and off, must tell what it
+    was switched to, or the run fails. One that means something else by these has a method ``state_of(value)``,
+    which returns whether there is beam when it reads so, or None when that does not tell.
     """
 
     @property

@@ -135,7 +135,7 @@ def imaging_run(
     error: BaseException | None = None
     try:
         yield from run_safely(
-            observed_streams(body(), current),
+            observed_streams(body() if guard is None else guard.watching(body()), current),
             *(() if guard is None else (guard.begin_off,)),
             *(partial(motor_off, motor) for motor in motors),
             *(() if guard is None else (guard.end_off,)),

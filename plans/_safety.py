@@ -3,6 +3,7 @@
 import asyncio
 import inspect
 import logging
+import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import Any
@@ -13,17 +14,23 @@ from bluesky.utils import FailedPause, MsgGenerator, RunEngineControlException, 
 
 from concertino import DeviceError
 
+from ._beam_state import comes_to_read, reads_as_switched
 from ._bounded import Watched, bounded
 from ._deadlines import OverdueError, deadlines
 from ._protocols import Beam
+from ._questions import Errand, sent
+from ._stopping import have_run_engines_stop_in_time
 
 LOG = logging.getLogger(__name__)
 
 _ATTEMPTS = 3
 #: How long moving motors wait for a beam that goes off, in seconds.
 _MOTORS_S = 3.0
+_LOOK_S = 0.05
 
 Cleanup = Callable[[], MsgGenerator[Any]]
+
+have_run_engines_stop_in_time()
 
 #: What the user does to a plan, as opposed to what goes wrong in it.
 INTERRUPTIONS = (RunEngineControlException, FailedPause, asyncio.CancelledError)
@@ -49,7 +56,9 @@ class BeamGuard:
         self.source_kind = getattr(beam, "source_kind", None)
         self._armed = False
         self._closing: Any = None
+        self._coming: Any = None  # What the beam answered when it was told to come on.
         self._late = ""
+        self._lies = False  # It says that it is off, and reads on.
 
     def set(self, value: bool) -> Any:
         """Switch the beam; from now on every end of the RunEngine's plan switches it off."""
@@ -83,19 +92,70 @@ class BeamGuard:
             "wait", None, group=group, error_on_timeout=False, watch=(),
             timeout=min(_MOTORS_S, deadlines().off_s),
         )  # fmt: skip
-        if done is False:
+        if done is not False:
+            self._lies = not (yield from reads_as_switched(self.beam, False, _MOTORS_S))
+        if done is False or self._lies or self._comes:
             self._late = group
         else:
             self.disarm()
 
     def end_off(self) -> MsgGenerator[None]:
-        """Wait for a beam that was late to go off."""
+        """Wait for a beam that was late to go off, or may still come on."""
         if not self._late:
             return
         yield Msg("wait", None, group=self._late)
-        if not getattr(self._closing, "success", True):
+        if self._comes:
+            yield from sent(Errand(self._outlast))
+            yield from beam_off(self.beam)
+            if self._comes:
+                raise OverdueError(self._may_come)
+        elif self._lies or not getattr(self._closing, "success", True):
             yield from beam_off(self.beam)
         self.disarm()
+
+    def watching(self, plan: MsgGenerator[Any]) -> MsgGenerator[Any]:
+        """Pass a plan's messages on, and note what the beam answers when it is told to come on."""
+        response: Any = None
+        error: BaseException | None = None
+        while True:
+            try:
+                message = plan.send(response) if error is None else plan.throw(error)
+            except StopIteration as stop:
+                return stop.value
+            error = None
+            try:
+                response = yield message
+            except GeneratorExit:
+                plan.close()
+                raise
+            except BaseException as thrown:
+                error = thrown
+            else:
+                if (
+                    message.command == "set"
+                    and message.obj is self.beam
+                    and message.args[0] is True
+                ):
+                    self._coming = response
+
+    @property
+    def _comes(self) -> bool:
+        """Whether it was told to come on and has not said that it is, nor that it will not."""
+        return getattr(self._coming, "done", True) is False
+
+    @property
+    def _may_come(self) -> str:
+        return (
+            f"{self.name} was switched off while it was to come on; it has not said within "
+            f"{deadlines().off_s:.3g} s more that it is, nor that it will not: THE BEAM MAY BE ON, now or later. "
+            "Look, and switch it off by hand."
+        )
+
+    async def _outlast(self) -> None:
+        """Wait until a beam that cannot take back that it comes on has done so, but not for ever."""
+        until_s = time.monotonic() + deadlines().off_s
+        while self._comes and time.monotonic() < until_s:
+            await asyncio.sleep(_LOOK_S)
 
     def abandon(self) -> None:
         """Begin to switch the beam off, before motors are stopped; `stop` waits for it."""
@@ -119,7 +179,12 @@ class BeamGuard:
             return
         for attempt in range(1, _ATTEMPTS + 1):
             try:
-                await _done(self.beam.set(False), await self._within_s())
+                await self._off()
+                if self._comes:
+                    await self._outlast()
+                    await self._off()
+                    if self._comes:
+                        raise OverdueError(self._may_come)
             except Exception as error:
                 if attempt == _ATTEMPTS or isinstance(error, OverdueError):
                     # What is raised here the RunEngine only notes.
@@ -127,6 +192,11 @@ class BeamGuard:
                     raise DeviceError(f"{self.warning} {error}") from error
             else:
                 return
+
+    async def _off(self) -> None:
+        await _done(self.beam.set(False), await self._within_s())
+        if not await comes_to_read(self.beam, False):
+            raise OverdueError(_reads_on(self.beam))
 
     async def _within_s(self) -> float:
         """Return how long to wait for the beam to go off, in seconds."""
@@ -152,13 +222,41 @@ async def _done(status: Any, within_s: float) -> None:
 
 
 def beam_on(beam: Beam) -> MsgGenerator[None]:
-    """Switch the beam on and wait for it."""
+    """Switch the beam on and wait for it.
+
+    Raises
+    ------
+    DeviceError
+        If it says that it is on and still reads off.
+    """
     yield from bps.abs_set(beam, True, wait=True)
+    if not (yield from reads_as_switched(beam, True)):
+        raise OverdueError(
+            f"{beam.name} was switched on, says that it is, and still reads off. No frames are taken with it. "
+            "Check its interlock, and whether it is what gives the beam."
+        )
 
 
 def beam_off(beam: Beam) -> MsgGenerator[None]:
-    """Switch the beam off and wait for it."""
+    """Switch the beam off and wait for it.
+
+    Raises
+    ------
+    DeviceError
+        If it says that it is off and still reads on.
+    """
     yield from bps.abs_set(beam, False, wait=True)
+    if not (
+        yield from reads_as_switched(beam.beam if isinstance(beam, BeamGuard) else beam, False)
+    ):
+        raise OverdueError(_reads_on(beam))
+
+
+def _reads_on(beam: Beam) -> str:
+    return (
+        f"{beam.name} was switched off and still reads on: THE BEAM MAY BE ON. Look, and switch it off by "
+        "hand."
+    )
 
 
 def motor_off(motor: Any) -> MsgGenerator[None]:

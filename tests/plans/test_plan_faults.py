@@ -154,6 +154,7 @@ class StuckShutter(SimulatedShutter):
         self.calls.append(bool(value))
         if not value and True in self.calls:
             raise RuntimeError("the compressed air is gone")
+        self._turned(bool(value))
 
 
 def test_a_beam_that_cannot_be_switched_off_is_shouted_about(tmp_path: Path) -> None:

@@ -41,7 +41,7 @@ class StuckShutter(SimulatedShutter):
     async def set(self, value: bool | str) -> None:
         if self.stuck and not value:
             await asyncio.sleep(3600)
-        self.history.note(bool(value))
+        self._turned(bool(value))
 
 
 def when(condition: Callable[[], bool], act: Callable[[], Any]) -> threading.Thread:

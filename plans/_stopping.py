@@ -1,0 +1,91 @@
+"""What was moved is stopped in time, the beam first, also when it is the RunEngine that stops it."""
+
+import asyncio
+import inspect
+from collections.abc import Iterable
+from functools import wraps
+from typing import Any
+
+from bluesky import RunEngine
+
+from ._deadlines import OverdueError, deadlines
+
+
+class StopsInTime:
+    """Stops a device, and waits for that no longer than is stated.
+
+    Parameters
+    ----------
+    device : device
+        Has a method ``stop``.
+    """
+
+    parent = None
+
+    def __init__(self, device: Any) -> None:
+        self.device = device
+        self.name = getattr(device, "name", repr(device))
+
+    def __repr__(self) -> str:
+        return repr(self.device)
+
+    async def stop(self, **how: Any) -> None:
+        """Stop the device.
+
+        Raises
+        ------
+        OverdueError
+            If it has not stopped in time.
+        """
+        answer = self.device.stop(**how)
+        if not inspect.isawaitable(answer):
+            return
+        within_s = deadlines().stop_s
+        stopping = asyncio.ensure_future(answer)
+        try:
+            done, _ = await asyncio.wait([stopping], timeout=within_s)
+        except asyncio.CancelledError:
+            stopping.cancel()
+            raise
+        if not done:
+            stopping.cancel()
+            raise OverdueError(
+                f"{self.name} was told to stop and has not said within {within_s:.3g} s that it did. Look "
+                "at it."
+            )
+        stopping.result()
+
+
+def stopping_in_turn(devices: Iterable[Any]) -> list[Any]:
+    """Return what a RunEngine has set, as it is to stop it: the beam first, and each in time."""
+    # A BeamGuard has deadlines of its own; what cannot be stopped the RunEngine leaves alone.
+    beams_first = sorted(devices, key=lambda device: not hasattr(device, "abandon"))
+    return [
+        StopsInTime(device)
+        if hasattr(device, "stop") and not hasattr(device, "abandon")
+        else device
+        for device in beams_first
+    ]
+
+
+def have_run_engines_stop_in_time() -> None:
+    """Have every RunEngine stop the beam first at a plan's end, and wait for no device's stop for ever.
+
+    Bluesky stops what was ever set one after the other, in any order, and waits for each without a deadline: one
+    motor whose stop never returns would hold up the RunEngine for ever, and after a halt the beam with it. No message
+    of a plan can change that, so the method itself is wrapped, once.
+    """
+    stop_all: Any = RunEngine._stop_movable_objects
+    if hasattr(stop_all, "__wrapped__"):
+        return
+
+    @wraps(stop_all)
+    async def stop_in_turn(self: Any, *, success: bool = True) -> None:
+        touched = self._movable_objs_touched
+        self._movable_objs_touched = stopping_in_turn(touched)
+        try:
+            await stop_all(self, success=success)
+        finally:
+            self._movable_objs_touched = touched
+
+    RunEngine._stop_movable_objects = stop_in_turn  # type: ignore[method-assign]
