@@ -53,7 +53,7 @@ class BeamGuard:
     def set(self, value: bool) -> Any:
         """Switch the beam; from now on every end of the RunEngine's plan switches it off."""
         self._armed = True
-        return self.beam.set(value)
+        return _status_of(self.beam, value)
 
     def set_duration_s(self, value: bool) -> Any:
         """Return how long that takes, in seconds; 0 when the beam does not tell."""
@@ -118,7 +118,7 @@ class BeamGuard:
             return
         for attempt in range(1, _ATTEMPTS + 1):
             try:
-                await _done(self.beam.set(False), await self._within_s())
+                await _done(_status_of(self.beam, False), await self._within_s())
             except Exception as error:
                 if attempt == _ATTEMPTS or isinstance(error, OverdueError):
                     # What is raised here the RunEngine only notes.
@@ -136,6 +136,17 @@ class BeamGuard:
                 answer = await asyncio.wait_for(answer, deadlines().off_s)
             told = float(answer)
         return deadlines().off_s + 2 * told
+
+
+def _status_of(beam: Beam, value: bool) -> Any:
+    """Switch a beam, and return what tells when that is done."""
+    status = beam.set(value)
+    if not hasattr(status, "add_callback"):
+        raise DeviceError(
+            f"{beam.name} was to switch {'on' if value else 'off'}, and its set returned {status!r}. It must "
+            "return a status, as those of bluesky do, which tells when it is done."
+        )
+    return status
 
 
 async def _done(status: Any, within_s: float) -> None:
