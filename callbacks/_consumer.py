@@ -88,9 +88,14 @@ class Consumer(ABC):
         """Why the last run went on without it, or None."""
         return self._detached
 
+    @property
+    def _reads_only(self) -> bool:
+        """Whether it is known to change no document, which are everybody's."""
+        return _is_ours(self)
+
     @abstractmethod
     def take_document(self, name: str, document: Document) -> None:
-        """Take one document; documents come one after the other, in one thread."""
+        """Take one document, its own to change; documents come one after the other, in one thread."""
 
     def detached(self, error: BaseException) -> None:  # noqa: B027 not everybody is waited for
         """Take note that a run goes on without this, and why; in any thread, and it must be short."""
@@ -148,7 +153,8 @@ class Consumer(ABC):
                 self._desk = _Desk(self)
             desk = self._desk
         try:
-            taken = desk.put(name, document)
+            given = document if self._reads_only else _own(document)
+            taken = desk.put(name, given)
             if name in _WAITED_FOR or desk.taking_s > self.patience_s:
                 times = _TIMES_AT_STOP if name == "stop" else 1
                 self._wait(desk, name, taken, times * self.patience_s)
@@ -227,6 +233,10 @@ class DocumentConsumer(Consumer):
         self.stores_frames = stores_frames(function)
         self.function = function
         self._kind = kind
+
+    @property
+    def _reads_only(self) -> bool:
+        return _is_ours(self.function)
 
     def take_document(self, name: str, document: Document) -> None:
         """Call the function."""
@@ -322,6 +332,17 @@ def stores_frames(callback: Any) -> bool | None:
     One of ours that does not say so does not.
     """
     said: bool | None = getattr(callback, "stores_frames", None)
-    if said is None and type(callback).__module__.startswith("concertino."):
-        return False
-    return said
+    return False if said is None and _is_ours(callback) else said
+
+
+def _is_ours(callback: Any) -> bool:
+    return type(callback).__module__.startswith("concertino.")
+
+
+def _own(value: Any) -> Any:
+    """Return a copy of a document, or of a part of it, that can be changed; arrays are not copied."""
+    if type(value) is dict:
+        return {key: _own(part) for key, part in value.items()}
+    if type(value) is list:
+        return [_own(part) for part in value]
+    return value

@@ -81,6 +81,7 @@ class RemoteCallback(Consumer):
             queue.SimpleQueue()
         )
         self._errors: list[BaseException] = []
+        self._lost = False  # Not heard of in this run; then only its end is told once more.
         self._number = 0
         self._closed = threading.Event()
         self._in_run = threading.Event()
@@ -227,6 +228,12 @@ class RemoteCallback(Consumer):
     def _deliver(self, name: str, document: Mapping[str, Any]) -> int:
         """Give a document to the server, again if it did not answer; return its ticket."""
         self._number += 1
+        if name == "start":
+            self._lost = False
+        elif self._lost and name != "stop":
+            raise DeviceError(
+                f"The {self.name} was lost during the run and is given no more of it."
+            )
         began_s = time.monotonic()
         while True:
             try:
@@ -235,7 +242,9 @@ class RemoteCallback(Consumer):
                 )
                 return int(said["ticket"])
             except DeviceError:
-                if self._closed.is_set() or time.monotonic() - began_s > LOST_S:
+                late = time.monotonic() - began_s > LOST_S
+                self._lost = self._lost or late
+                if self._closed.is_set() or self._lost:
                     raise
                 time.sleep(_AGAIN_S)
 
@@ -251,6 +260,7 @@ class RemoteCallback(Consumer):
             except ConcertinoError as error:
                 # One that is missed, of a server that is busy or a line that is full, is no loss.
                 if time.monotonic() - heard_s > LOST_S:
+                    self._lost = True
                     self._errors.append(
                         SessionError(f"The {self.name} was lost during the run: {error}")
                     )

@@ -50,7 +50,8 @@ class _Pending:
             return min(limits.still_s / 3, limits.other_s)  # Then it is seen whether it moves.
         if self.command == "trigger":
             return min(limits.frame_s, limits.other_s)
-        return limits.safe_s if self.command in ("complete", "unstage") else limits.ready_s
+        # A quarter: what is safe must have been looked at before it can be said that nothing was added.
+        return limits.safe_s / 4 if self.command in ("complete", "unstage") else limits.ready_s
 
 
 def bounded(plan: MsgGenerator[Any], watched: "Watched | None" = None) -> MsgGenerator[Any]:
@@ -235,9 +236,10 @@ def _frames(one: _Pending, limits: Deadlines) -> MsgGenerator[None]:
     safe = (yield from _told(device.get_index, 0)) if hasattr(device, "get_index") else 0
     reached = int(safe) + int(getattr(device, "num_exposed", 0))
     now_s = time.monotonic()
-    if one.reached is None or reached > one.reached:
-        one.progress_s = now_s if one.reached is not None else one.progress_s
-        one.reached = reached
+    if reached > (
+        one.reached or 0
+    ):  # At the first look nobody knows when they came: it may be now.
+        one.reached, one.progress_s = reached, now_s
     silent_s = now_s - max(due_s, one.progress_s)
     if silent_s < limits.safe_s:
         return

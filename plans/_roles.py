@@ -77,7 +77,7 @@ def _is(unit: str, like: str) -> bool:
 
 
 def check_beam(beam: Any) -> None:
-    """Check that a beam is a device that can be set.
+    """Check that a beam is a device that can be set, and then says when that is done.
 
     Raises
     ------
@@ -88,6 +88,11 @@ def check_beam(beam: Any) -> None:
         raise ParameterError(
             f"beam: {beam!r} cannot be switched. Give a shutter or tube that takes True and False, or "
             "wrap yours in concertino.devices.BeamSwitch."
+        )
+    if inspect.iscoroutinefunction(beam.set):
+        raise ParameterError(
+            f"beam: the set of {beam.name} is a coroutine, and must return a status, as those of bluesky do: "
+            "decorate it with @AsyncStatus.wrap of ophyd_async.core."
         )
 
 

@@ -63,7 +63,7 @@ class BeamGuard:
     def set(self, value: bool) -> Any:
         """Switch the beam; from now on every end of the RunEngine's plan switches it off."""
         self._armed = True
-        return self.beam.set(value)
+        return _status_of(self.beam, value)
 
     def set_duration_s(self, value: bool) -> Any:
         """Return how long that takes, in seconds; 0 when the beam does not tell."""
@@ -194,7 +194,7 @@ class BeamGuard:
                 return
 
     async def _off(self) -> None:
-        await _done(self.beam.set(False), await self._within_s())
+        await _done(_status_of(self.beam, False), await self._within_s())
         if not await comes_to_read(self.beam, False):
             raise OverdueError(_reads_on(self.beam))
 
@@ -207,6 +207,17 @@ class BeamGuard:
                 answer = await asyncio.wait_for(answer, deadlines().off_s)
             told = float(answer)
         return deadlines().off_s + 2 * told
+
+
+def _status_of(beam: Beam, value: bool) -> Any:
+    """Switch a beam, and return what tells when that is done."""
+    status = beam.set(value)
+    if not hasattr(status, "add_callback"):
+        raise DeviceError(
+            f"{beam.name} was to switch {'on' if value else 'off'}, and its set returned {status!r}. It must "
+            "return a status, as those of bluesky do, which tells when it is done."
+        )
+    return status
 
 
 async def _done(status: Any, within_s: float) -> None:

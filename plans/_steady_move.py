@@ -30,7 +30,7 @@ class SteadyMove:
         """Have the end of the move be no failure from now on, wherever it ends."""
         self._pardoned = True
 
-    def stop(self, success: bool = True) -> Any:
+    def stop(self, success: bool = False) -> Any:
         """Stop the axis."""
         stop = getattr(self.axis, "stop", None)
         return None if stop is None else stop(success=success)

@@ -148,7 +148,8 @@ def run_in(session: Session, plan: Any, name: str) -> None:
         say(f"concertino: {name} was {how}; {_beam_after(session)}.")
         raise
     except RunEngineInterrupted as error:
-        raise SessionError(f"{name} was interrupted; {_beam_after(session)}.") from error
+        why = f" ({str(error).rstrip('.')})" if isinstance(error, SessionError) else ""
+        raise SessionError(f"{name} was interrupted{why}; {_beam_after(session)}.") from error
     except FailedStatus as error:
         raise error.__cause__ or error from None
 

@@ -7,16 +7,21 @@ from contextlib import contextmanager
 from typing import Any
 
 from bluesky import Msg, RunEngine
-from bluesky.utils import TransitionError  # type: ignore[attr-defined]
+from bluesky.utils import RunEngineInterrupted, TransitionError  # type: ignore[attr-defined]
 
 from concertino import SessionError
 from concertino.plans import Hold, HoldRequest
 
 _REASON = "a pause was requested of the RunEngine"
+_NO_REASON = "it was aborted, stopped or halted, or was to pause at once where it cannot"
 
 
 class _CannotPauseError(SessionError, TransitionError):
     """The plan that runs cannot pause; also for those who know bluesky's error only."""
+
+
+class PlanEndedError(SessionError, RunEngineInterrupted):
+    """A plan was ended from outside of it; also for those who know bluesky's error only."""
 
 
 @contextmanager
@@ -74,6 +79,8 @@ class SessionRunEngine(RunEngine):
         ------
         SessionError
             If a plan is running or paused.
+        PlanEndedError
+            If it was ended from elsewhere, with the reason.
         """
         if self.state != "idle":
             plan_name = getattr(getattr(self, "_plan", None), "__name__", "a plan")
@@ -82,7 +89,7 @@ class SessionRunEngine(RunEngine):
                 "end, or end it with RE.abort()."
             )
         try:
-            with _imports_kept():
+            with _imports_kept(), self._telling_why():
                 return super().__call__(*args, **metadata_kw)
         finally:
             self._end_plan()
@@ -94,11 +101,13 @@ class SessionRunEngine(RunEngine):
         ------
         SessionError
             If something was set otherwise meanwhile; the scan stays paused.
+        PlanEndedError
+            If it was ended from elsewhere, with the reason.
         """
         if self.state == "paused":
             say_who_holds(self.hold.resume(self.loop))
         try:
-            with _imports_kept():
+            with _imports_kept(), self._telling_why():
                 return super().resume()  # type: ignore[no-untyped-call]
         finally:
             self._end_plan()
@@ -121,6 +130,17 @@ class SessionRunEngine(RunEngine):
     def forget_pause(self) -> None:
         """Pause no more at the next checkpoint, if that was asked for."""
         self._deferred_pause_requested = False
+
+    @contextmanager
+    def _telling_why(self) -> Iterator[None]:
+        """Have a plan that was ended not say, as bluesky does of every interruption, that it is paused."""
+        try:
+            yield
+        except RunEngineInterrupted as error:
+            if self.state != "idle":
+                raise
+            why = self._reason.rstrip(".") or _NO_REASON
+            raise PlanEndedError(f"The plan was ended: {why}.") from error
 
     @contextmanager
     def _ending_paused(self) -> Iterator[None]:

@@ -150,6 +150,31 @@ def test_a_function_of_the_users(scan: Scan) -> None:
     ]
 
 
+@pytest.mark.parametrize("kind", ["start", "descriptor", "stream_datum", "stop"])
+def test_one_that_changes_its_documents_changes_nobody_elses(scan: Scan, kind: str) -> None:
+    changed: list[str] = []
+    seen: list[tuple[str, Any]] = []
+
+    def spoil(name: str, document: Any) -> None:
+        if name == kind:
+            for part in document.values():
+                if isinstance(part, dict | list):
+                    part.clear()
+            document.clear()
+            changed.append(name)
+
+    def look(name: str, document: Any) -> None:
+        seen.append((name, document))
+
+    consumer = DocumentConsumer(spoil)
+    scan(consumer, ImageWriter(), DocumentConsumer(look))
+    assert consumer.error is None
+    assert changed
+    assert all(
+        document["uid"] for name, document in seen if name in ("start", "descriptor", "stop")
+    )
+
+
 def test_a_function_that_raises_fails_the_run_if_it_is_necessary(scan: Scan) -> None:
     def fail(frame: Any, stream: str, index: int) -> None:
         raise ZeroDivisionError(f"at {stream} {index}")

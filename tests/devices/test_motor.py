@@ -2,9 +2,14 @@
 
 import asyncio
 import math
+import threading
 import time
+from typing import Any
 
+import bluesky.plans as bp
 import pytest
+from bluesky import RunEngine
+from bluesky.utils import RunEngineInterrupted
 
 from concertino import DeviceError
 from concertino.devices import SimulatedMotor
@@ -54,6 +59,41 @@ async def test_a_stop_in_mid_move() -> None:
     assert motor.position_at(time.time() + 10) == stopped_at
     await motor.set(stopped_at + 0.5)
     assert motor.position_at(time.time()) == stopped_at + 0.5
+
+
+async def test_a_stop_that_is_to_be_no_failure() -> None:
+    motor = make(velocity=10.0)
+    status = motor.set(50)
+    await asyncio.sleep(0.1)
+    await motor.stop(success=True)
+    await motor.stop(success=True)
+    await status
+    assert 0 < motor.position_at(time.time()) < 10
+    status = motor.set(50)
+    await asyncio.sleep(0.1)
+    await motor.stop(success=False)
+    with pytest.raises(DeviceError, match="was stopped at"):
+        await status
+
+
+def test_a_scan_of_bluesky_pauses_and_goes_on() -> None:
+    RE, motor = RunEngine({}), SimulatedMotor("mm", velocity=4.0, max_velocity=50, name="stage")
+    documents: list[Any] = []
+    RE.subscribe(lambda name, document: documents.append((name, document)))
+
+    def pause() -> None:
+        deadline_s = time.monotonic() + 30
+        while motor.position_at(time.time()) < 0.5 and time.monotonic() < deadline_s:
+            time.sleep(0.01)
+        RE.request_pause()
+
+    threading.Thread(target=pause, daemon=True).start()
+    with pytest.raises(RunEngineInterrupted):
+        RE(bp.scan([motor], motor, 4, 8, 3))
+    RE.resume()
+    at = [document["data"]["stage"] for name, document in documents if name == "event"]
+    assert at == [4, 6, 8]
+    assert documents[-1][1]["exit_status"] == "success"
 
 
 async def test_a_stop_just_after_the_order() -> None:

@@ -67,7 +67,7 @@ def main() -> None:
                 )
             )  # fmt: skip
         except BaseException as error:
-            say("error", type(error).__name__)
+            say("error", type(error).__name__, str(error).replace("\n", " "))
     say("guard", session.guard.pid)
     say("done")
     if settings.get("wait"):

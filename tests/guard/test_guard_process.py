@@ -100,6 +100,9 @@ def test_a_session_that_stands_still(bench: Bench) -> None:
 
     # When it goes on, without beam, its run does not.
     subject.signal(signal.SIGCONT)
+    assert "ended: its guard acted, as the session was not heard of for 3 s" in subject.said(
+        "error"
+    )
     subject.said("done")
     subject.said("closed")
     assert "was not heard of for 3 s" in subject.errors
@@ -133,6 +136,7 @@ def test_a_loop_that_hangs(bench: Bench) -> None:
     subject.meet_guard()
     on_s = journal.wait(True)
     assert journal.wait(False) - on_s < 15  # The loop hangs on.
+    assert "ended: its guard acted, as the session had a RunEngine" in subject.said("error")
     subject.said("done")
     subject.said("closed")
     assert "had a RunEngine whose loop did nothing for" in subject.errors

@@ -10,7 +10,7 @@ import pytest
 from ophyd.sim import SynAxis
 from ophyd_async.core import StrictEnum, soft_signal_rw
 
-from concertino import ParameterError
+from concertino import DeviceError, ParameterError
 from concertino.devices import BeamSwitch, SimulatedMotor
 from concertino.plans import (
     align_rotation_axis,
@@ -185,3 +185,45 @@ def test_a_rotation_whose_unit_nobody_knows(laboratory: Laboratory) -> None:
     rotation = SimulatedMotor("microsteps", velocity=100, max_velocity=100, name="turn")
     with pytest.raises(ParameterError, match="rotation: turn states 'microsteps' as the unit"):
         laboratory.run("step_tomography", rotation=rotation)
+
+
+class _Switch:
+    """Reads as nothing, says that it is a beam, and is switched at once."""
+
+    name, parent, is_beam = "lamp", None, True
+
+    def __init__(self) -> None:
+        self.told: list[bool] = []
+
+
+class _Hasty(_Switch):
+    def set(self, value: bool) -> None:
+        self.told.append(value)
+
+
+class _Coroutine(_Switch):
+    async def set(self, value: bool) -> None:
+        self.told.append(value)
+
+
+@pytest.mark.parametrize(
+    ("beam", "kind", "sentence"),
+    [
+        (
+            _Hasty(),
+            DeviceError,
+            "lamp was to switch off, and its set returned None. It must return a status",
+        ),
+        (
+            _Coroutine(),
+            ParameterError,
+            "beam: the set of lamp is a coroutine, and must return a status",
+        ),
+    ],
+)
+def test_a_beam_whose_set_returns_no_status(
+    laboratory: Laboratory, beam: Any, kind: type[Exception], sentence: str
+) -> None:
+    with pytest.raises(kind, match=sentence):
+        laboratory.run("radiography", beam=beam)
+    assert True not in beam.told

@@ -395,6 +395,18 @@ def test_a_disk_that_hangs_costs_the_run_but_not_the_beam(tmp_path: Path) -> Non
     laboratory.close()
 
 
+def test_a_disk_that_is_slow_but_goes_on_is_waited_for(laboratory: Laboratory) -> None:
+    # All frames together take far longer than one may, and each far less.
+    def store(*_: Any) -> None:
+        time.sleep(1.0)
+
+    laboratory.RE.subscribe(FrameConsumer(store, name="slow disk", necessary=True))
+    with patience(safe_s=4.0):
+        documents = laboratory.run("radiography", order=("flats",), num_flats=12)
+    assert documents[-1][1]["exit_status"] == "success"
+    assert not laboratory.beam_is_on()
+
+
 @pytest.mark.parametrize("wrong", [0, -1, float("inf"), float("nan")])
 def test_a_deadline_is_a_time(wrong: float) -> None:
     with pytest.raises(ParameterError, match=r"still_s: .* more than 0 and finite"):

@@ -93,6 +93,36 @@ def test_a_server_that_only_looks_costs_no_scan(
     assert f"{kind} was detached, and the run goes on without it" in caplog.text
 
 
+@pytest.mark.parametrize("sign", [signal.SIGKILL, signal.SIGSTOP])
+def test_a_writer_s_server_that_is_lost_is_waited_for_once(
+    sign: signal.Signals,
+    tmp_path: Path,
+    start: Start,
+    session: Session,
+    beamline: SimulatedBeamline,
+) -> None:
+    # 8 s are for a server that is busy; each of the documents that wait for it must not have its own.
+    server = start("writer", "-d", str(tmp_path / "writer"))
+    session.subscribe(RemoteImageWriter(server.address))
+    folder = tmp_path / "writer" / "scan_0001" / "projections"
+    harmed_s: list[float] = []
+
+    def harm(name: str, document: Any) -> None:
+        if name == "stream_datum" and folder.exists() and not harmed_s:
+            os.kill(server.process.pid, sign)
+            harmed_s.append(time.monotonic())
+
+    session.subscribe(harm)
+    try:
+        with pytest.raises(Exception, match="writer"):
+            session.RE(scan(beamline.camera, beamline, 2000))
+        assert time.monotonic() - harmed_s[0] < 35
+    finally:
+        os.kill(server.process.pid, signal.SIGCONT)
+    assert not beamline.shutter.is_open
+    assert stop_of(session.directory / "scan_0001")["exit_status"] == "fail"
+
+
 def test_signs_of_life_that_are_missed_are_no_loss(
     tmp_path: Path, start: Start, session: Session, beamline: SimulatedBeamline
 ) -> None:

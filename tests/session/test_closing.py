@@ -14,7 +14,7 @@ import pytest
 from bluesky import RunEngine
 from bluesky.utils import RunEngineInterrupted
 
-from concertino import SessionError
+from concertino import ConcertinoError, SessionError
 from concertino._ending import open_sessions
 from concertino.callbacks import ImageWriter, OnlineReconstruction
 from concertino.devices import SimulatedBeamline
@@ -207,7 +207,9 @@ def test_a_running_plan_is_aborted(tmp_path: Path, beamline: SimulatedBeamline) 
         time.sleep(0.01)
     session.close()
     thread.join(60)
-    assert ended
+    (error,) = ended
+    assert str(error) == "The plan was ended: the session was closed while the plan was running."
+    assert isinstance(error, ConcertinoError)
     assert not beamline.shutter.is_open
     stop = open_run("scan_0001", tmp_path).stop
     assert stop is not None
