@@ -298,7 +298,9 @@ class Acquisition:
     def _record(self) -> None:
         """Have all frames exposed into the camera's memory."""
         wanted = self.request.count or 0
-        while self.stream.recorded < wanted and not self._done_exposing():
+        while self.stream.recorded < wanted and not (
+            self._stopping.is_set() or self._ending.is_set()
+        ):
             self.stream.recorded = self._watch.record(self.stream.recorded)
             self._wake()
         if self._ending.is_set():

@@ -29,6 +29,7 @@ JUSTIFIED: dict[str, str] = {
     "plans/_imaging.py::_heard": _USER,
     "plans/_interruptible.py::Interruptible._wait": _USER,
     "plans/_questions.py::Awaited._do": _DONE,
+    "plans/_stopping.py::StopsInTime.stop": _DONE,
     "plans/_questions.py::Awaited.result": _DONE,
     "plans/_questions.py::Question.unasked": _DONE,
     "plans/_questions.py::outcome": _BOUNDED,
