@@ -14,6 +14,7 @@ import zmq
 
 from concertino import FrameStreamError
 from concertino.frames import FrameStream, subscribe
+from concertino.frames._monitor import monitor
 from concertino.testing import Reader, numbered_frames
 
 SHAPE = (8, 16)
@@ -205,3 +206,22 @@ def test_a_publisher_whose_port_another_program_takes_is_lost_with_a_sentence(
         # What was found cannot be said to anybody any more, and nobody waits.
         reader.acknowledge(3)
         reader.close()
+
+
+def test_a_connection_that_nobody_looks_after_holds_up_no_other() -> None:
+    """ZeroMQ's thread must not wait for somebody to read that a connection failed once more."""
+    with zmq.Context() as context:
+        left = context.socket(zmq.DEALER)
+        left.linger, left.reconnect_ivl = 0, 1
+        events = monitor(left, zmq.EVENT_ALL)
+        left.connect("tcp://127.0.0.1:1")  # nothing listens there
+        time.sleep(5)
+        here, there = context.socket(zmq.ROUTER), context.socket(zmq.DEALER)
+        here.linger = there.linger = 0
+        there.connect(f"tcp://127.0.0.1:{here.bind_to_random_port('tcp://127.0.0.1')}")
+        there.send(b"hello")
+        heard = here.poll(10_000)
+        left.disable_monitor()
+        for socket in (events, left, here, there):
+            socket.close(0)
+    assert heard

@@ -137,7 +137,7 @@ def test_the_next_sample_moves_in_while_the_last_is_read_out(lab: Stages) -> Non
     closed = said.index("close_run")
     assert len(moves) == 2
     # The beam goes off, the sample moves; only then does the run end.
-    assert said[moves[1] - 2 : moves[1]] == ["set shutter", "wait"]
+    assert said[moves[1] - 3 : moves[1]] == ["set shutter", "wait", "wait_for"]  # is it off?
     assert said[moves[1] + 1] == "collect camera"
     assert moves[1] < closed < said.index("open_run", closed)
 

@@ -13,6 +13,8 @@ from dataclasses import dataclass
 import zmq
 from zmq.utils.monitor import recv_monitor_message
 
+from ._monitor import monitor
+
 _LOG = logging.getLogger(__name__)
 _EVENTS = zmq.EVENT_ACCEPTED | zmq.EVENT_DISCONNECTED | zmq.EVENT_CLOSED
 #: Keys are exchanged and hello is said in much less.
@@ -57,7 +59,7 @@ class Door:
 
     def __init__(self, socket: zmq.Socket[bytes]) -> None:
         self._socket = socket
-        self.monitor = socket.get_monitor_socket(_EVENTS)
+        self.monitor = monitor(socket, _EVENTS)
         self._strangers: dict[int, _Stranger] = {}
         self._open = False
         #: How long one may stay, in seconds: an admitted one whose line was cut says hello again by then.

@@ -10,6 +10,7 @@ import zmq
 from zmq.utils.monitor import recv_monitor_message
 
 from ._keys import KEYS_VARIABLE
+from ._monitor import monitor
 
 _EVENTS = (
     zmq.EVENT_CONNECTED
@@ -63,7 +64,7 @@ class Handshake:
     def __init__(self, socket: zmq.Socket[bytes], peering: Peering) -> None:
         self._socket = socket
         self._peering = peering
-        self._monitor = socket.get_monitor_socket(_EVENTS)
+        self._monitor = monitor(socket, _EVENTS)
         self._connected = False
         self._spoken = False
         self._failed = False
