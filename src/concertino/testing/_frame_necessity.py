@@ -10,7 +10,7 @@ import pytest
 from concertino import FrameStreamError, SubscriberSilentError
 from concertino.frames import FrameStream, subscribe
 
-from ._frame_readers import Reader, drain, eventually, numbered_frames
+from ._frame_readers import Reader, eventually, numbered_frames
 
 Make = Callable[..., FrameStream]
 
@@ -84,8 +84,9 @@ class NecessityContract:
         row = next(row for row in stream.ledger().subscribers if row.name == "looker")
         assert row.state == "failed"
         assert "it held up the camera for 0.5 s in all" in row.reason
+        # Frames that it had been told of may lie in memory that others were given since: not looked at.
         with pytest.raises(FrameStreamError, match=r"'looker' .* was given up: it held up"):
-            drain(looker)
+            all(iter(lambda: looker.read(timeout_s=10), None))
         assert looker.given_up
         looker.close()
 
