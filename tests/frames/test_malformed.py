@@ -71,7 +71,7 @@ SAID: list[dict[str, Any]] = [
     {"kind": "fail", "reason": "x"},
     {"kind": "finish", "received": 0},
     {"kind": "hello", "version": 1, "stream": "another", "name": "x", "delivery": "latest", "resume": True,
-     "start": None, "messages": 1, "computer": "", "part": {"number": 0, "of": 1, "by": "rows", "at_once": 1}},
+     "start": None, "messages": 1, "computer": ""},
 ]  # fmt: skip
 NONSENSE = (
     st.sampled_from(SAID).flatmap(mutated).map(packed).map(lambda octets: [octets])
@@ -144,9 +144,6 @@ def test_nonsense_of_one_subscriber_harms_no_other(
         raw.close()
 
 
-PART = {"number": 0, "of": 2, "by": "frames", "at_once": 1}
-
-
 @pytest.mark.parametrize(
     "message",
     [
@@ -167,10 +164,6 @@ PART = {"number": 0, "of": 2, "by": "frames", "at_once": 1}
         {"kind": "fail", "reason": 5},
         hello("{path}", "bad", messages=INF),
         hello("{path}", "bad", resume=True, start=INF),
-        hello("{path}", "bad", part=5),
-        hello("{path}", "bad", part=PART | {"of": INF}),
-        hello("{path}", "bad", part=PART | {"of": 0}),
-        hello("{path}", "bad", part=PART | {"at_once": 0}),
         hello("{path}", "bad", delivery=["every"]),
         hello("{path}", "n" * 2**17),
     ],

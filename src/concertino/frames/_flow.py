@@ -13,7 +13,6 @@ from concertino._errors import FrameStreamError, SubscriberFailedError, Subscrib
 
 from ._batch import Claim, Delivery
 from ._ledger import SubscriberLedger
-from ._parts import Part
 
 LOG = logging.getLogger(__name__)
 
@@ -60,7 +59,6 @@ class Party:
 
     name: str
     delivery: Delivery
-    part: Part | None = None
     necessary: bool = True
     held_up_s: float = 0.0
     received: int = 0
@@ -83,15 +81,6 @@ class Party:
         }[self.state]
 
     @property
-    def group(self) -> str:
-        """The name that all parts share; empty for who takes the whole."""
-        return "" if self.part is None else self.name.removesuffix(self.part.suffix)
-
-    def next_run(self, start: int, stop: int) -> tuple[int, int]:
-        """Return the first consecutive frames of ``[start, stop)`` that it takes."""
-        return (start, stop) if self.part is None else self.part.next_run(start, stop)
-
-    @property
     def paces(self) -> bool:
         """Whether the publisher waits for this subscriber."""
         return self.delivery == "every" and self.state == "open"
@@ -110,7 +99,6 @@ class Party:
             f"{self.digest:016x}",
             self.state,
             self.reason,
-            "" if self.part is None else self.part.by,
             self.necessary,
         )
 
@@ -149,18 +137,8 @@ class Flow:
     @property
     def acknowledged(self) -> int:
         """Frames that all necessary subscribers that want each frame declared safe."""
-        if self.missing_parts:
-            return 0
         counts = [p.acknowledged for p in self.parties if p.delivery == "every" and p.necessary]
         return min(counts, default=self.published)
-
-    @property
-    def missing_parts(self) -> list[str]:
-        """Parts that nobody takes though others take parts of the same."""
-        there = {p.name for p in self.parties}
-        groups = {p.group: p.part.of for p in self.parties if p.part is not None and p.necessary}
-        wanted = [f"{group} {n + 1}/{of}" for group, of in groups.items() for n in range(of)]
-        return [name for name in wanted if name not in there]
 
     @property
     def credit(self) -> int:
@@ -168,9 +146,7 @@ class Flow:
         held = min((p.acknowledged for p in self.parties if p.paces), default=self.published)
         return self.capacity - (self.published - held)
 
-    def join(
-        self, name: str, delivery: Delivery, part: Part | None = None, necessary: bool = True
-    ) -> Party:
+    def join(self, name: str, delivery: Delivery, necessary: bool = True) -> Party:
         """Admit a subscriber.
 
         Raises
@@ -188,38 +164,15 @@ class Flow:
                 f"Subscriber {name!r} of frame stream {self.label} asked for delivery "
                 f"{delivery!r}; there are 'every' and 'latest'."
             )
-        if part is not None:
-            self._check_part(name, delivery, part)
         if delivery == "every" and self.oldest > 0:
             raise FrameStreamError(
                 f"Subscriber {name!r} wants every frame of stream {self.label} but came late: "
                 f"frames 0 to {self.oldest - 1} are gone from the ring of {self.capacity} frames. "
                 "Subscribe before the camera starts, or give the stream a larger ring_bytes."
             )
-        party = Party(name, delivery, part, necessary)
+        party = Party(name, delivery, necessary)
         self.parties.append(party)
-        self._pass_over(party)
         return party
-
-    def _check_part(self, name: str, delivery: Delivery, part: Part) -> None:
-        group = name.removesuffix(part.suffix)
-        others = [p.part for p in self.parties if p.part is not None and p.group == group]
-        if any((o.of, o.by, o.at_once) != (part.of, part.by, part.at_once) for o in others):
-            raise FrameStreamError(
-                f"Subscriber {name!r} of frame stream {self.label} takes {part}, but another part of "
-                f"{group!r} is {others[0]}; divide the stream in the same way for all."
-            )
-        if delivery != "every":
-            raise FrameStreamError(
-                f"Subscriber {name!r} of frame stream {self.label} asked for a part of the newest frame; "
-                "only a stream of which every frame is wanted has parts."
-            )
-
-    def _pass_over(self, party: Party) -> None:
-        """Count the frames that are other parts' as safe with a party, as soon as those before are."""
-        first, _ = party.next_run(party.acknowledged, self.published)
-        party.acknowledged = max(party.acknowledged, first)
-        party.received = max(party.received, party.acknowledged)
 
     def resume(self, name: str, delivery: Delivery, start: int | None = None) -> Party | None:
         """Let a subscriber that was lost go on, with the first frame it has not acknowledged.
@@ -245,8 +198,6 @@ class Flow:
         if not known:
             return None
         party = known[-1]
-        if start is not None and party.part is not None:
-            start = max(start, party.acknowledged)
         if party.state != "open":
             reason = f": {party.reason}" if party.reason else ""
             raise FrameStreamError(
@@ -273,9 +224,6 @@ class Flow:
                 party.sign()
         self.reserved = 0
         self.published += count
-        for party in self.parties:
-            if party.part is not None:
-                self._pass_over(party)
 
     def look(self) -> None:
         """See to the subscribers' silence now and then; called often, by who publishes."""
@@ -305,8 +253,6 @@ class Flow:
         check_acknowledgement(self.label, party.name, stop, party.received, party.acknowledged)
         if stop > party.acknowledged:
             party.acknowledged, party.digest = stop, digest
-            if party.part is not None:
-                self._pass_over(party)
         party.sign()
 
     def fail_party(self, party: Party, reason: str, state: str = "failed") -> None:

@@ -35,7 +35,6 @@ from ._messages import (
     shortened,
     version_error,
 )
-from ._parts import Part
 from ._peer import Outgoing, Peer
 from ._transport import Endpoint
 
@@ -240,7 +239,7 @@ class Gate(Endpoint):
         """Give up the subscriber of one connection, if it has one."""
         peer = self._peers.get(identity)
         if peer is not None and peer.turn == peer.party.turn:
-            peer.wanted = None
+            peer.wanted, peer.told_end = None, True
             with self._stream.changed:
                 self._stream.flow.fail_party(peer.party, reason)
         return Refusal(shortened(reason)), None
@@ -281,12 +280,10 @@ class Gate(Endpoint):
                 "another stream, perhaps a newer one. Use the address in the descriptor."
             )
         delivery = cast(Delivery, hello.delivery)  # `Flow.join` refuses others
-        said = hello.part
-        part = None if said is None else Part(said.number, said.of, said.by, said.at_once)
         with self._stream.changed:
             party = flow.resume(name, delivery, hello.start) if hello.resume else None
             if party is None:
-                party = flow.join(name, delivery, part, hello.necessary)
+                party = flow.join(name, delivery, hello.necessary)
             return party
 
     def _serve(self) -> None:

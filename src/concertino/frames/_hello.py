@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import time
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 
 from concertino._errors import FrameStreamError
 
 from ._batch import Delivery
 from ._connection import Connection
-from ._messages import VERSION, Parted, Refusal, Refused, Welcome, version_error
+from ._messages import VERSION, Refusal, Refused, Welcome, version_error
 from ._messages import Hello as HelloMessage
-from ._parts import Part
 
 
 class RefusedError(FrameStreamError):
@@ -34,8 +33,6 @@ class Hello:
         How many messages with frames may be under way to it.
     computer : str
         Where it lives, if it would find frames in the publisher's memory there.
-    part : Part, optional
-        What it takes of the stream; all by default.
     necessary : bool
         Whether the stream fails with it.
     """
@@ -46,7 +43,6 @@ class Hello:
     delivery: Delivery
     messages: int
     computer: str = ""
-    part: Part | None = None
     necessary: bool = True
 
     def say(
@@ -82,7 +78,6 @@ class Hello:
                 start=start,
                 messages=self.messages,
                 computer=self.computer,
-                part=None if self.part is None else Parted(**asdict(self.part)),
                 necessary=self.necessary,
             )
         )

@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import threading
 import time
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from concertino._errors import FrameStreamError
 
 from ._batch import Claim, Delivery, FrameBatch
 from ._flow import Party, given_up, taken_over
-from ._parts import Part
-from ._ring import checksums_of, frame_checksum
+from ._ring import frame_checksum
 from ._transport import Channel, Endpoint, Transport, register_transport
 
 if TYPE_CHECKING:
@@ -30,9 +28,7 @@ class InprocChannel(Channel):
         self._party = party
         self._turn = party.turn
         self._seen = -1
-        height, width = stream.shape
-        self._rows = slice(0, height) if party.part is None else party.part.rows(height)
-        self.shape = (self._rows.stop - self._rows.start, width)
+        self.shape = stream.shape
         self.dtype = stream.dtype
 
     @property
@@ -42,23 +38,15 @@ class InprocChannel(Channel):
     def receive(self, max_frames: int | None, timeout_s: float | None) -> FrameBatch | None:
         with self._stream.changed:
             deadline = None if timeout_s is None else time.monotonic() + timeout_s
-            while (published := self._wait(deadline, timeout_s)) is not None:
+            if (published := self._wait(deadline, timeout_s)) is not None:
                 if self._party.delivery == "latest":
                     return self._copy_newest()
-                first, stop = self._party.next_run(self._party.received, published)
-                if first < stop:
-                    stop = stop if max_frames is None else min(stop, first + max_frames)
-                    batch = self._view(first, stop)
-                    self._party.received = batch.stop
-                    return self._own_rows(batch)
-                self._party.received = published
+                first = self._party.received
+                stop = published if max_frames is None else min(published, first + max_frames)
+                batch = self._view(first, stop)  # as many as follow one another in the ring
+                self._party.received = batch.stop
+                return batch
             return None
-
-    def _own_rows(self, batch: FrameBatch) -> FrameBatch:
-        if self._party.part is None or self._party.part.by == "frames":
-            return batch
-        frames = batch.frames[:, self._rows]
-        return replace(batch, frames=frames, checksums=checksums_of(frames))
 
     def _wait(self, deadline: float | None, timeout_s: float | None) -> int | None:
         """Return how many frames are published, once there are new ones; None at the end."""
@@ -132,7 +120,7 @@ class InprocChannel(Channel):
     def acknowledge(self, stop: int) -> None:
         with self._stream.changed:
             self._check_turn()
-            self._flow.acknowledge(self._party, stop, self._stream.digest_for(self._party, stop))
+            self._flow.acknowledge(self._party, stop, self._stream.ring.digest_after(stop))
             self._stream.changed.notify_all()
         self._stream.notify()
 
@@ -202,7 +190,6 @@ class InprocTransport(Transport):
         delivery: Delivery,
         resume: bool,
         timeout_s: float | None,
-        part: Part | None = None,
         necessary: bool = True,
     ) -> Channel:
         with self._lock:
@@ -215,7 +202,7 @@ class InprocTransport(Transport):
         with stream.changed:
             party = stream.flow.resume(name, delivery) if resume else None
             if party is None:
-                party = stream.flow.join(name, delivery, part, necessary)
+                party = stream.flow.join(name, delivery, necessary)
             else:
                 stream.changed.notify_all()
             return InprocChannel(stream, party)

@@ -15,7 +15,6 @@ from ._addresses import Address, parse_address
 from ._batch import Delivery
 from ._gate import Gate
 from ._hello import Hello
-from ._parts import Part
 from ._remote import enter
 from ._ring import Ring
 from ._shared_ring import SharedRing
@@ -59,7 +58,6 @@ class IpcTransport(Transport):
         delivery: Delivery,
         resume: bool,
         timeout_s: float | None,
-        part: Part | None = None,
         necessary: bool = True,
     ) -> Channel:
         where = parse_address(address)
@@ -68,9 +66,7 @@ class IpcTransport(Transport):
                 f"The frame stream address {address!r} has no name; use the one in the descriptor."
             )
         connection = connect_dealer(_endpoint(where), address)
-        hello = Hello(
-            address, where.path, name, delivery, _MESSAGES_UNDER_WAY, part=part, necessary=necessary
-        )
+        hello = Hello(address, where.path, name, delivery, _MESSAGES_UNDER_WAY, necessary=necessary)
         return enter(connection, hello, resume, timeout_s)
 
 

@@ -24,8 +24,6 @@ class SubscriberLedger:
         How it ended.
     reason : str
         Why it failed; empty otherwise.
-    part : {"", "rows", "frames"}
-        What it took a part of. The digest of one that took some of the frames is of those only.
     necessary : bool
         Whether the stream could not do without it.
     """
@@ -37,7 +35,6 @@ class SubscriberLedger:
     digest: str
     state: str
     reason: str = ""
-    part: str = ""
     necessary: bool = True
 
 
@@ -63,8 +60,6 @@ class Ledger:
         One for each subscriber that there was.
     reason : str
         Why the stream failed; empty when it did not.
-    missing_parts : tuple of str
-        Parts of the stream that nobody took though others took parts of the same.
     discarded : int
         Frames exposed while the camera waited for a trigger and let go on purpose. They are no loss.
     recorded : int
@@ -81,15 +76,12 @@ class Ledger:
     digest: str
     subscribers: tuple[SubscriberLedger, ...]
     reason: str = ""
-    missing_parts: tuple[str, ...] = ()
     discarded: int = 0
     recorded: int = 0
 
     @property
     def acknowledged(self) -> int:
         """Frames that every necessary subscriber which wants each frame has declared safe."""
-        if self.missing_parts:
-            return 0
         counts = [s.acknowledged for s in self.subscribers if s.delivery == "every" and s.necessary]
         return min(counts, default=self.published)
 
@@ -107,7 +99,6 @@ class Ledger:
         if self.dropped:
             shown = ", ".join(map(str, self.dropped[:10])) + (", …" if self.dropped[10:] else "")
             found.append(f"the camera dropped {len(self.dropped)} frames (numbers {shown})")
-        found += [f"nobody took the part {name}" for name in self.missing_parts]
         for subscriber in self.subscribers:
             if subscriber.delivery != "every" or not subscriber.necessary:
                 continue
@@ -116,7 +107,7 @@ class Ledger:
                     f"{subscriber.name} acknowledged {subscriber.acknowledged} of "
                     f"{self.published} frames"
                 )
-            elif subscriber.digest != self.digest and subscriber.part != "frames":
+            elif subscriber.digest != self.digest:
                 found.append(f"{subscriber.name} has other bytes than were published")
         return found
 

@@ -22,7 +22,6 @@ SUBSCRIBER_BYTES = 256 * 2**10
 MOST_UNDER_WAY = 1000
 
 _MOST_PIXELS = 2**20
-_MOST_PARTS = 4096
 #: The longest time-out that is told, in seconds: no end in sight.
 LONGEST_S = 1e9
 #: Of a reason, so that it fits into any message.
@@ -52,15 +51,6 @@ class Message(Struct, tag_field="kind", omit_defaults=True):
         return str(type(self).__struct_config__.tag)
 
 
-class Parted(Struct, omit_defaults=True):
-    """Which part of a stream a subscriber takes; see `concertino.frames.Part`."""
-
-    number: Annotated[int, Meta(ge=0, le=_MOST_PARTS)]
-    of: Annotated[int, Meta(ge=1, le=_MOST_PARTS)]
-    by: Literal["rows", "frames"] = "rows"
-    at_once: Annotated[int, Meta(ge=1, le=2**40)] = 1
-
-
 class Hello(Message, tag="hello"):
     """Who subscribes to what."""
 
@@ -72,7 +62,6 @@ class Hello(Message, tag="hello"):
     start: Index | None
     messages: Index
     computer: Name = ""
-    part: Parted | None = None
     necessary: bool = True
 
 
@@ -174,8 +163,6 @@ class Frames(Message, tag="frames"):
     checksums: bytes
     id: int = 0
     inline: bool = False
-    #: Of the rows that were sent, when it is a part.
-    sums: bytes | None = None
 
 
 class More(Message, tag="more"):

@@ -6,8 +6,6 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from concertino._errors import FrameStreamError
 
 from ._batch import Claim
@@ -29,10 +27,10 @@ from ._messages import (
     More,
     Newest,
     Nothing,
+    Refusal,
     Wait,
     shortened,
 )
-from ._ring import checksums_of
 from ._wire import frames_header
 
 if TYPE_CHECKING:
@@ -121,6 +119,7 @@ class Peer:
             yield Bye(), None
         elif isinstance(message, Fail):
             flow.fail_party(party, message.reason)
+            self.told_end = True
             yield Bye(), None
         else:
             raise FrameStreamError(
@@ -144,12 +143,8 @@ class Peer:
         if self.shares_memory:
             # It took what it found; that it was right the digest says.
             party.received = max(party.received, min(stop, flow.published))
-        if party.part is not None and stop <= party.acknowledged:
-            # Said again; meanwhile frames that are other parts' were passed over.
-            party.sign()
-            return
         if party.acknowledged < stop <= party.received:
-            expected = self.stream.digest_for(party, stop)
+            expected = self.stream.ring.digest_after(stop)
             if digest != expected:
                 raise FrameStreamError(
                     f"Subscriber {party.name!r} of frame stream {flow.label} acknowledged frames up to "
@@ -159,7 +154,12 @@ class Peer:
 
     def due(self) -> Iterator[Outgoing]:
         """Yield what the subscriber is to be sent now."""
-        if not self.every:
+        if self.party.state in ("failed", "silent"):
+            if not self.told_end:
+                # Not when it next says something: what it looks at may be overwritten from now on.
+                self.told_end = True
+                yield Refusal(shortened(given_up(self.stream.flow.label, self.party))), None
+        elif not self.every:
             yield from self._newest_frame()
         elif self.shares_memory:
             yield from self._word_of_frames()
@@ -177,23 +177,14 @@ class Peer:
     def _every_frame(self) -> Iterator[Outgoing]:
         stream, flow, party = self.stream, self.stream.flow, self.party
         ring = stream.ring
-        rows = None if party.part is None else party.part.rows(ring.shape[0])
-        share = 1.0 if rows is None else max(1, rows.stop - rows.start) / ring.shape[0]
-        at_once = max(1, int(_MESSAGE_BYTES / (share * ring.frame_bytes)))
+        at_once = max(1, _MESSAGE_BYTES // ring.frame_bytes)
         while party.paces and self.credit > 0 and party.received < flow.published:
             with stream.changed:
-                start, stop = party.next_run(party.received, flow.published)
-                if start == stop:
-                    party.received = stop
-                    break
-                frames, slots = ring.readable(start, min(stop, start + at_once))
+                start = party.received
+                frames, slots = ring.readable(start, min(flow.published, start + at_once))
                 party.received = start + len(frames)
-            sums = None
-            if rows is not None:
-                frames = np.ascontiguousarray(frames[:, rows])
-                sums = checksums_of(frames)
             header = frames_header(
-                start, ring.timestamps[slots], ring.numbers[slots], ring.checksums[slots], sums=sums
+                start, ring.timestamps[slots], ring.numbers[slots], ring.checksums[slots]
             )
             self.credit -= 1
             yield header, _octets(frames)
@@ -249,7 +240,7 @@ class Peer:
         return (
             End(
                 count=flow.published,
-                digest=self.stream.digest_for(self.party, flow.published),
+                digest=self.stream.ring.digest_after(flow.published),
                 reason=None if flow.error is None else shortened(str(flow.error)),
             ),
             None,

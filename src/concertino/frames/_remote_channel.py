@@ -61,9 +61,7 @@ class RemoteChannel(Channel):
         self._end: End | None = None
         self._given_up = False
         height, width = welcome.shape
-        self._part_of = hello.part
-        self._rows = slice(0, height) if hello.part is None else hello.part.rows(height)
-        self.shape = (self._rows.stop - self._rows.start, width)
+        self.shape = (height, width)
         self.label = welcome.label
         self.dtype = self._pixel_type(welcome.dtype)
         self._published = welcome.published

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from abc import abstractmethod
 from collections import deque
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,12 +28,11 @@ from ._messages import (
     Welcome,
 )
 from ._remote_channel import RemoteChannel
-from ._ring import checksums_of, extend_digest
-from ._wire import count_of, pixels, sums_of, unpack_frames
+from ._ring import extend_digest
+from ._wire import count_of, pixels, unpack_frames
 
 _SHORT_NAP_S = 50e-6
 _WATCH_S = 1e-3
-_NO_END = 2**62
 _HEARD_AT_ONCE = 64
 
 
@@ -58,8 +57,6 @@ class EveryChannel(RemoteChannel):
         self._digest = self._safe_digest = welcome.digest
         self._digests: deque[_Digests] = deque()
         self._pending: FrameBatch | None = None
-        #: Of the rows in the last message, as the publisher computed them.
-        self._sums: NDArray[np.uint64] | None = None
 
     def receive(self, max_frames: int | None, timeout_s: float | None) -> FrameBatch | None:
         if self._pending is None:
@@ -68,10 +65,9 @@ class EveryChannel(RemoteChannel):
             if self._pending is None:
                 return None
             self._note(self._pending)
-            self._pending = self._own_rows(self._pending)
         batch = self._pending
         if max_frames is not None and max_frames < len(batch):
-            batch, self._pending = _part(batch, max_frames)
+            batch, self._pending = _split(batch, max_frames)
         else:
             self._pending = None
         self._read = batch.stop
@@ -80,19 +76,6 @@ class EveryChannel(RemoteChannel):
     @abstractmethod
     def _arriving(self, deadline: float | None, timeout_s: float | None) -> FrameBatch | None:
         """Return the frames that follow, or None at the end."""
-
-    def _next_run(self, stop: int) -> tuple[int, int]:
-        """Return the first consecutive frames up to `stop` that follow and are one's own."""
-        if self._part_of is None:
-            return self._arrived, stop
-        return self._part_of.next_run(self._arrived, stop)
-
-    def _own_rows(self, batch: FrameBatch) -> FrameBatch:
-        """Return the batch with the checksums of its own rows instead of the whole frames'."""
-        if self._part_of is None or self._part_of.by == "frames":
-            return batch
-        sums = checksums_of(batch.frames) if self._sums is None else self._sums
-        return replace(batch, checksums=sums)
 
     def _note(self, batch: FrameBatch) -> None:
         self._arrived = batch.stop
@@ -105,11 +88,10 @@ class EveryChannel(RemoteChannel):
         failure = self._failure()
         if failure is not None:
             raise failure
-        arrived = self._next_run(end.count)[0]
-        if (arrived, self._digest) != (end.count, end.digest):
+        if (self._arrived, self._digest) != (end.count, end.digest):
             raise FrameStreamError(
                 f"Frame stream {self.label} ended with {end.count} frames of digest "
-                f"{end.digest:016x}; {arrived} of digest {self._digest:016x} arrived."
+                f"{end.digest:016x}; {self._arrived} of digest {self._digest:016x} arrived."
             )
 
     def acknowledge(self, stop: int) -> None:
@@ -193,12 +175,7 @@ class SharedChannel(EveryChannel):
         self._published = published
         if published <= self._arrived:
             return None
-        start, stop = self._next_run(published)
-        if start == stop:
-            self._arrived = stop
-            return None
-        frames, timestamps, numbers, checksums = self._ring.readable(start, stop)
-        return FrameBatch(start, frames[:, self._rows], timestamps, numbers, checksums)
+        return FrameBatch(self._arrived, *self._ring.readable(self._arrived, published))
 
     def _watch(self, deadline: float | None) -> bool:
         """Look into the ring for a moment: in a quick stream the next frame is almost there."""
@@ -241,7 +218,7 @@ class WireChannel(EveryChannel):
                 if received is None:
                     raise self._late(timeout_s)
                 message, payload = received
-            if isinstance(message, Frames) and message.start == self._next_run(_NO_END)[0]:
+            if isinstance(message, Frames) and message.start == self._arrived:
                 return self._batch(message, payload)
             # Frames that do not follow: what came before was lost with a connection. The publisher
             # sends it again once we have introduced ourselves again.
@@ -254,7 +231,6 @@ class WireChannel(EveryChannel):
                 raise ProtocolError("frames came without pixels")
             frames = pixels(payload, count_of(message), self.shape, self.dtype)
             batch = unpack_frames(message, frames)
-            self._sums = sums_of(message)
         except ProtocolError as error:
             raise self._malformed(error) from error
         self._owed += 1
@@ -270,16 +246,16 @@ class WireChannel(EveryChannel):
             self._aside.append((message, payload))
 
 
-def _part(batch: FrameBatch, count: int) -> tuple[FrameBatch, FrameBatch]:
+def _split(batch: FrameBatch, count: int) -> tuple[FrameBatch, FrameBatch]:
     """Return the first `count` frames of a batch, and the others."""
     halves = [
         FrameBatch(
-            batch.start + (part.start or 0),
-            batch.frames[part],
-            batch.timestamps[part],
-            batch.numbers[part],
-            batch.checksums[part],
+            batch.start + (half.start or 0),
+            batch.frames[half],
+            batch.timestamps[half],
+            batch.numbers[half],
+            batch.checksums[half],
         )
-        for part in (slice(0, count), slice(count, None))
+        for half in (slice(0, count), slice(count, None))
     ]
     return halves[0], halves[1]

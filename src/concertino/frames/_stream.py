@@ -15,9 +15,9 @@ from numpy.typing import ArrayLike, DTypeLike, NDArray
 from concertino._errors import FrameStreamError
 
 from ._batch import Claim
-from ._flow import Flow, Party
+from ._flow import Flow
 from ._ledger import Ledger
-from ._ring import Ring, extend_digest
+from ._ring import Ring
 from ._transport import transport_for
 
 _POLL_S = 0.1
@@ -113,22 +113,6 @@ class FrameStream:
     def digest(self) -> int:
         """Of the frames published so far; see `extend_digest`."""
         return self._digest
-
-    def digest_for(self, party: Party, stop: int) -> int:
-        """Return the digest of what a subscriber takes of frames ``[0, stop)``.
-
-        The frames that it has not acknowledged must be in the ring.
-        """
-        if party.part is None or party.part.by == "rows":
-            return self.ring.digest_after(stop)
-        digest, first = party.digest, party.acknowledged
-        while True:
-            first, after = party.next_run(first, stop)
-            if first == after:
-                return digest
-            frames, slots = self.ring.readable(first, after)
-            digest = int(extend_digest(digest, self.ring.checksums[slots])[-1])
-            first += len(frames)
 
     @property
     def acknowledged(self) -> int:
@@ -367,7 +351,6 @@ class FrameStream:
                 f"{self._digest:016x}",
                 tuple(p.ledger() for p in flow.parties),
                 "" if flow.error is None else str(flow.error),
-                tuple(flow.missing_parts),
                 self.discarded,
                 self.recorded,
             )

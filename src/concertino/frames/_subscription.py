@@ -11,7 +11,6 @@ import numpy as np
 from concertino._errors import FrameStreamError, ParameterError
 
 from ._batch import Claim, Delivery, FrameBatch
-from ._parts import Part
 from ._ring import frame_checksum
 from ._routes import routed
 from ._transport import Channel, transport_for
@@ -182,7 +181,6 @@ def subscribe(
     verify: bool | None = None,
     resume: bool = False,
     timeout_s: float | None = None,
-    part: Part | None = None,
     necessary: bool = True,
 ) -> Subscription:
     """Connect to a frame stream.
@@ -206,9 +204,6 @@ def subscribe(
         acknowledged. It may also be the first of that name.
     timeout_s : float, optional
         How long to try to connect, in seconds.
-    part : Part, optional
-        Take a part of the stream only; others of the same `name` take the other parts, and a frame is safe
-        when all of them said so. The part's number is added to the name.
     necessary : bool
         Whether the stream must fail when this subscriber fails or falls silent. One that is not
         necessary is detached instead: a warning and the stream's ledger say why, and publisher and
@@ -226,10 +221,8 @@ def subscribe(
         If there is no such stream, the name is taken, or frames are gone already.
     """
     transport = transport_for(address := routed(address))
-    if part is not None:
-        name += part.suffix
     channel = transport.connect(
-        address, name=name, delivery=delivery, resume=resume, timeout_s=timeout_s, part=part,
+        address, name=name, delivery=delivery, resume=resume, timeout_s=timeout_s,
         necessary=necessary,
     )  # fmt: skip
     if verify is None:

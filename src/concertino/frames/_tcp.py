@@ -18,7 +18,6 @@ from ._batch import Delivery
 from ._gate import Gate
 from ._hello import Hello
 from ._keys import KEYS_VARIABLE, Keys, process_keys
-from ._parts import Part
 from ._remote import enter
 from ._shared_ring import SharedRing
 from ._sockets import bind_router, connect_dealer
@@ -84,7 +83,6 @@ class TcpTransport(Transport):
         delivery: Delivery,
         resume: bool,
         timeout_s: float | None,
-        part: Part | None = None,
         necessary: bool = True,
     ) -> Channel:
         where = parse_address(address)
@@ -93,7 +91,7 @@ class TcpTransport(Transport):
         connection = connect_dealer(f"tcp://{host}:{port}", address, _HEARTBEAT_S, keys, where.key)
         messages = _MESSAGES_WITHIN if _is_loopback(host) else _MESSAGES_UNDER_WAY
         computer = self.computer()
-        hello = Hello(address, where.path, name, delivery, messages, computer, part, necessary)
+        hello = Hello(address, where.path, name, delivery, messages, computer, necessary)
         return enter(connection, hello, resume, timeout_s)
 
 

@@ -12,7 +12,6 @@ from numpy.typing import DTypeLike
 from concertino._errors import FrameStreamError
 
 from ._batch import Claim, Delivery, FrameBatch
-from ._parts import Part
 from ._ring import Ring
 
 if TYPE_CHECKING:
@@ -130,7 +129,6 @@ class Transport(ABC):
         delivery: Delivery,
         resume: bool,
         timeout_s: float | None,
-        part: Part | None = None,
         necessary: bool = True,
     ) -> Channel:
         """Connect a subscriber.

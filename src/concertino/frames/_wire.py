@@ -19,7 +19,6 @@ def frames_header(
     *,
     id: int = 0,
     inline: bool = False,
-    sums: NDArray[np.uint64] | None = None,
 ) -> Frames:
     """Return the header of frames; their pixels follow it, or lie in shared memory."""
     return Frames(
@@ -29,7 +28,6 @@ def frames_header(
         checksums=checksums.astype("<u8", copy=False).tobytes(),
         id=id,
         inline=inline,
-        sums=None if sums is None else sums.astype("<u8", copy=False).tobytes(),
     )
 
 
@@ -50,24 +48,6 @@ def unpack_frames(header: Frames, frames: NDArray[Any]) -> FrameBatch:
             f"{len(checksums)} checksums."
         )
     return FrameBatch(header.start, frames, timestamps, numbers, checksums)
-
-
-def sums_of(header: Frames) -> NDArray[np.uint64] | None:
-    """Return the checksums of the rows that were sent, where they are a part.
-
-    Raises
-    ------
-    ProtocolError
-        If they are not as many as the frames.
-    """
-    if header.sums is None:
-        return None
-    sums = _numbers(header.sums, "<u8")
-    if len(sums) != count_of(header):
-        raise ProtocolError(
-            f"{count_of(header)} frames arrived with {len(sums)} checksums of rows."
-        )
-    return sums
 
 
 def count_of(header: Frames) -> int:

@@ -17,7 +17,6 @@ from ._frame_end import EndContract
 from ._frame_faults import FaultContract
 from ._frame_flow import FlowContract
 from ._frame_necessity import NecessityContract
-from ._frame_parts import PartContract
 from ._frame_readers import SHAPE
 from ._frame_volume import VolumeContract
 
@@ -28,7 +27,6 @@ class FrameTransportContract(
     EndContract,
     FaultContract,
     NecessityContract,
-    PartContract,
     VolumeContract,
 ):
     """Tests of the semantics of frame streams, to be inherited for a transport.
