@@ -14,6 +14,7 @@ import pytest
 from concertino import ConcertinoError
 from concertino._tango_client import TangoClient
 
+READY = "Ready to accept request"
 PROGRAM = "from concertino.cli import main; main()"
 
 
@@ -47,22 +48,29 @@ def start(tmp_path: Path) -> Iterator[Start]:
         log = tmp_path / f"{kind}_{port}.log"
         command = [sys.executable, "-c", PROGRAM, "tango", kind, "--port", str(port), *options]
         environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
-        process = subprocess.Popen(
-            [*command, "--log", str(log)],
-            stdout=subprocess.DEVNULL,
-            env=environment,
-            start_new_session=True,
-        )
+        said = tmp_path / f"{kind}_{port}.out"
+        with said.open("w") as out:
+            process = subprocess.Popen(
+                [*command, "--log", str(log)],
+                stdout=out,
+                env=environment,
+                cwd=tmp_path,  # Where a server that is given no directory makes one.
+                start_new_session=True,
+            )
         server = Server(process, f"127.0.0.1:{port}", kind, log)
         started.append(server)
         deadline_s = time.monotonic() + 60
-        while True:
+        # Nobody asks it before: Tango remembers a failure for a second.
+        while READY not in said.read_text():
             assert process.poll() is None, log.read_text() if log.exists() else "no log"
+            assert time.monotonic() < deadline_s
+            time.sleep(0.02)
+        while True:
             try:
                 TangoClient(server.address, kind).state()
             except ConcertinoError:
                 assert time.monotonic() < deadline_s
-                time.sleep(1.1)  # Tango remembers a failure for a second
+                time.sleep(1.1)
             else:
                 return server
 

@@ -23,6 +23,9 @@ PROGRAM = Path(__file__).with_name("program.py")
 WAIT_S = 90.0
 #: How long motors may go on after a signal, in seconds; the beam, which goes off first, takes part of it.
 STOPS_S = 30.0
+#: What a program says when it has heard a signal, and how long that is waited for, in seconds.
+HEARD = ("Interrupted: the beam goes off", "the beam goes off, then the run ends")
+HEARD_S = 20.0
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 #: Another one follows each, while the clean-up goes on.
 SECOND = {
@@ -267,11 +270,17 @@ def run_cell(programs: Programs, directory: Path, cell: Cell) -> None:
         case.kill()
 
 
-def _send(pids: list[int], cell: Cell) -> float:
+def _send(case: Case, pids: list[int], cell: Cell) -> float:
     """Send both signals to some processes; return when, in seconds since the epoch."""
     begin_s = time.time()
     for pid in pids:
         os.kill(pid, cell.number)
+    # Of two that are pending, the system may deliver the second first.
+    heard_s = time.monotonic() + HEARD_S
+    while time.monotonic() < heard_s and not any(words in case.out for words in HEARD):
+        if cell.host == "tango" or any(case.programs.code(pid) is not None for pid in case.pids):
+            break
+        time.sleep(0.01)
     time.sleep(0.1)
     for pid in pids:
         with suppress(ProcessLookupError):  # It has ended already.
@@ -297,7 +306,7 @@ def _in_process(case: Case, cell: Cell) -> None:
     case.until(case.in_phase, cell.phase)
     children = children_of(pid) if case.kind == "child" else []
     assert len(children) == (case.kind == "child")
-    signal_s = _send([*children, pid], cell)
+    signal_s = _send(case, [*children, pid], cell)
     code, ended_s = case.programs.wait(pid), time.time()
     # A script that Ctrl-C ends is killed by it in the eyes of its shell, as any of Python's.
     by_ctrl_c = cell.number == signal.SIGINT and cell.host != "command"
@@ -333,7 +342,7 @@ def _in_queue(case: Case, cell: Cell) -> None:
         pids = {"worker": [worker], "queue server": [server], "service": [server, *known]}[
             cell.host
         ]
-        signal_s = _send(pids, cell)
+        signal_s = _send(case, pids, cell)
         if cell.host != "worker":
             assert case.programs.wait(server) == 0, case.out
             assert not any(map(lives, known)), case.out
@@ -367,7 +376,7 @@ def _in_tango(case: Case, cell: Cell) -> None:
     server = case.start("tango server", port=port, data="there")
     session = case.start("tango", port=port, stream_address="tcp://127.0.0.1:0")
     case.until(case.in_phase, cell.phase)
-    signal_s = _send([server], cell)
+    signal_s = _send(case, [server], cell)
     assert (code := case.programs.wait(server)) == 0, (code, case.out)
     if cell.phase == "paused":
         # The session is paused with the beam off, and notices when it goes on: what a person does ends it here.
