@@ -63,7 +63,7 @@ def serve_queue(
     ]  # fmt: skip
     server = importlib.import_module("bluesky_queueserver.manager.start_manager")
     # Its own answer to SIGTERM is to kill the worker, beam as it is.
-    server.AtTerm = _NothingAtTerm
+    vars(server)["AtTerm"] = _NothingAtTerm
     ending = _WorkerFirst()
     with ending_signals(instead=ending.hear), suppress(KeyboardInterrupt):
         signal.signal(signal.SIGINT, ending.end)

