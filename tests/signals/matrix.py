@@ -331,7 +331,7 @@ def _in_queue(case: Case, cell: Cell) -> None:
         assert ask("environment_open")["success"]
         idle = {"worker_environment_exists": True, "manager_state": "idle"}
         case.until(lambda: ask("status").items() >= idle.items(), "worker")
-        given = {"item": _item(case), "user": "test", "user_group": "primary"}
+        given: dict[str, Any] = {"item": _item(case), "user": "test", "user_group": "primary"}
         # The worker is ready a moment before its plans are known.
         case.until(lambda: ask("queue_item_add", **given)["success"], "item in the queue")
         known = set(children_of(server))
