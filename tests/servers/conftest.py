@@ -23,7 +23,7 @@ _FORKS = Path(__file__).with_name("fork_program.py")
 
 
 class Process:
-    """A process that another one has started, and waits for."""
+    """A process that another one has started."""
 
     def __init__(self, pid: int) -> None:
         self.pid = pid
@@ -91,7 +91,12 @@ def start(tmp_path: Path, forks: "subprocess.Popen[str]") -> Iterator[Start]:
         assert forks.stdin is not None
         assert forks.stdout is not None
         # A server that is given no directory makes one where it is.
-        case = {"arguments": arguments, "directory": str(tmp_path), "out": str(out)}
+        case = {
+            "arguments": arguments,
+            "directory": str(tmp_path),
+            "out": str(out),
+            "path": sys.path,
+        }
         forks.stdin.write(json.dumps(case) + "\n")
         forks.stdin.flush()
         server = Server(Process(int(forks.stdout.readline())), f"127.0.0.1:{port}", kind, log)

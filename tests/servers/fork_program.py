@@ -1,14 +1,13 @@
 """Becomes ``concertino`` again and again: imports once what its servers need, which takes seconds, then forks for each.
 
-A line of JSON on standard input, ``{"arguments": […], "directory": …, "out": …}``, starts one; its number comes as a line on
-standard output. What it leaves behind is waited for here.
+A line of JSON on standard input, ``{"arguments": […], "directory": …, "out": …, "path": sys.path}``, starts one; its number comes as a line on
+standard output. Nobody waits for it, so that its number stays its own.
 """
 
 import importlib
 import json
 import os
 import select
-import signal
 import sys
 from contextlib import suppress
 
@@ -25,11 +24,11 @@ def become(line: str) -> None:
     case = json.loads(line)
     os.setsid()
     os.chdir(case["directory"])
+    sys.path[:] = case["path"]
     out = os.open(case["out"], os.O_WRONLY | os.O_CREAT)
     os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
     os.dup2(out, 1)
     os.dup2(out, 2)
-    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     from concertino.cli import main
 
     main(case["arguments"])
@@ -37,7 +36,6 @@ def become(line: str) -> None:
 
 def serve() -> str | None:
     """Fork for each line; return the line in the child, None in the parent after the last."""
-    signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # Who asks sees whether it lives.
     while True:
         select.select([0], [], [])
         line = sys.stdin.readline()
