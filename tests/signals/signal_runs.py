@@ -13,15 +13,17 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 if __package__:
-    from .matrix import Cell, Programs, all_cells, pairwise_cells, run_cell
+    from .matrix import Cell, all_cells, pairwise_cells, run_cell
+    from .programs import Programs
 else:
-    from matrix import (  # type: ignore[no-redef,import-not-found]
+    sys.path.insert(0, str(Path(__file__).parents[1]))
+    from signals.matrix import (  # type: ignore[no-redef,import-not-found]
         Cell,
-        Programs,
         all_cells,
         pairwise_cells,
         run_cell,
     )
+    from signals.programs import Programs  # type: ignore[no-redef,import-not-found]
 
 
 def main() -> None:

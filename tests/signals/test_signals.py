@@ -19,16 +19,14 @@ from .matrix import (
     PHASES,
     QUEUE,
     SIGNALS,
-    WAIT_S,
-    Case,
     Cell,
-    Programs,
     all_cells,
     children_of,
     lives,
     pairwise_cells,
     run_cell,
 )
+from .programs import WAIT_S, Case, Programs
 
 AT_A_TIME = 4
 
