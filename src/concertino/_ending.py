@@ -21,6 +21,7 @@ LOG = logging.getLogger(__name__)
 
 _SIGNALS = (signal.SIGTERM, signal.SIGHUP)
 _LEAVE_S = 15.0
+_WORKER_LEAVES_S = 1.0  # so that it can tell its server what became of the plan
 _LOOK_S = 0.1
 
 
@@ -170,18 +171,20 @@ class _Ending:
     def _handle(self, number: int, frame: FrameType | None) -> None:
         """Take a signal in the main thread."""
         self._note(number)
-        if self._handled and self.instead is None:
+        if self.instead is not None:
+            return
+        if self._handled:
             say("The clean-up goes on; it cannot be hurried.")
         self._handled = True
         self.leave()
 
     def _note(self, number: int) -> bool:
-        if self.instead is not None:
-            self.instead(number)
-            return True
         if self.number is not None:
             return False
         self.number = number
+        if self.instead is not None:
+            self.instead(number)
+            return True
         threading.Thread(target=self._end, args=(number,), name="ending", daemon=True).start()
         return True
 
@@ -205,7 +208,7 @@ class _Ending:
 
     def _end_by_force(self, number: int) -> None:
         """End a process whose main thread does not: it is in C code, or caught the exception."""
-        until_s = time.monotonic() + _LEAVE_S
+        until_s = time.monotonic() + (_WORKER_LEAVES_S if _is_queue_worker() else _LEAVE_S)
         while time.monotonic() < until_s or self.closing:
             time.sleep(_LOOK_S)
         _close_all()
@@ -285,7 +288,7 @@ def ending_signals(instead: Callable[[int], object] | None = None) -> Iterator[N
     Parameters
     ----------
     instead : callable, optional
-        Takes the signal's number and ends the process itself, in any thread.
+        Takes the first signal's number and ends the process itself, in any thread.
     """
     with _ENDING.block():
         _ENDING.instead = instead
@@ -333,6 +336,12 @@ def _close_all() -> None:
             session.close()
         except Exception as error:
             say(f"{type(error).__name__}: {error}")
+
+
+def _is_queue_worker() -> bool:
+    """Whether this is a queue server's worker, which takes our exception for one of its plan's, and goes on."""
+    server = sys.modules.get("bluesky_queueserver")
+    return server is not None and bool(server.is_re_worker_active())
 
 
 def _in_main_thread() -> bool:

@@ -1,12 +1,15 @@
 """What ``concertino guard`` does."""
 
+from contextlib import suppress
 from pathlib import Path
 
 from concertino.guard import read_switches, serve_guard
 
+from ._ending import EndedBySignal
+
 
 def guard_beams(file: Path, address: str, directory: Path | None) -> None:
-    """Guard beams for sessions on other computers, until it is interrupted.
+    """Guard beams for sessions on other computers, until a signal ends it.
 
     Parameters
     ----------
@@ -26,4 +29,6 @@ def guard_beams(file: Path, address: str, directory: Path | None) -> None:
     """
     if directory is not None:
         directory.mkdir(parents=True, exist_ok=True)
-    serve_guard(address, read_switches(file), directory, lambda text: print(text, flush=True))
+    switches = read_switches(file)
+    with suppress(KeyboardInterrupt, EndedBySignal):  # the end of a service, not its failure
+        serve_guard(address, switches, directory, lambda text: print(text, flush=True))

@@ -1,16 +1,31 @@
 """What ``concertino queueserver`` does."""
 
+import importlib
+import multiprocessing
 import os
-import shutil
+import signal
 import sys
+import threading
+from contextlib import suppress
 from importlib.resources import files
+from importlib.util import find_spec
 from pathlib import Path
+from types import FrameType
 
 from concertino import SessionError
 
+from ._ending import ending_signals, say
+from ._plan_end import PLAN_END_S
 
-def serve_queue(directory: Path, *, redis: str, control_port: int, info_port: int) -> None:
-    """Become bluesky's queue server with the plans and devices of `concertino.queueserver`.
+#: bluesky's name of the process that answers requests; the other one runs the plans.
+_MANAGER = "RE Manager Process"
+_CLOSE_S = 30.0
+
+
+def serve_queue(
+    directory: Path, *, redis: str, control_port: int, info_port: int, module: str
+) -> None:
+    """Become bluesky's queue server, until a signal or a request ends it.
 
     Parameters
     ----------
@@ -20,24 +35,24 @@ def serve_queue(directory: Path, *, redis: str, control_port: int, info_port: in
         Address of Redis, ``host:port``.
     control_port, info_port : int
         Ports of the server; on this computer only.
+    module : str
+        With the plans and devices, such as `concertino.queueserver`.
 
     Raises
     ------
     SessionError
         If the queue server is not installed.
     """
-    command = shutil.which("start-re-manager", path=str(Path(sys.executable).parent)) or (
-        shutil.which("start-re-manager")
-    )
-    if command is None:
+    if find_spec("bluesky_queueserver") is None:
         raise SessionError(
             "The queue server is not installed; install it with pip install "
             "'concertino[queueserver]'."
         )
     directory.mkdir(parents=True, exist_ok=True)
-    arguments = [
-        command,
-        "--startup-module", "concertino.queueserver",
+    os.environ["CONCERTINO_DIRECTORY"] = str(directory.absolute())
+    sys.argv = [
+        "start-re-manager",
+        "--startup-module", module,
         "--existing-plans-devices", str((directory / "plans_and_devices.yaml").absolute()),
         "--user-group-permissions", str(files("concertino") / "queueserver_permissions.yaml"),
         "--redis-addr", redis,
@@ -46,6 +61,51 @@ def serve_queue(directory: Path, *, redis: str, control_port: int, info_port: in
         "--keep-re",
         "--use-ipython-kernel", "OFF",
     ]  # fmt: skip
-    os.environ["CONCERTINO_DIRECTORY"] = str(directory.absolute())
-    sys.stdout.flush()
-    os.execv(command, arguments)
+    server = importlib.import_module("bluesky_queueserver.manager.start_manager")
+    # Its own answer to SIGTERM is to kill the worker, beam as it is.
+    vars(server)["AtTerm"] = _NothingAtTerm
+    ending = _WorkerFirst()
+    with ending_signals(instead=ending.hear), suppress(KeyboardInterrupt):
+        signal.signal(signal.SIGINT, ending.end)
+        server.start_manager()
+
+
+class _NothingAtTerm:
+    def replace_sigterm_handler(self) -> None:
+        """Leave the signals alone."""
+
+    def register(self, function: object) -> None:
+        """Do nothing: the server has it done when Python ends, too."""
+
+
+class _WorkerFirst:
+    """Has the worker end its plan before a signal ends the server, with exit code 0."""
+
+    def __init__(self) -> None:
+        self._pid = os.getpid()
+        self._number = signal.SIGTERM
+        self._ends = False
+
+    def hear(self, number: int) -> None:
+        """Take SIGTERM or SIGHUP, in any thread."""
+        self._number = signal.Signals(number)
+        # While the main thread waits, the server does not start anew what the signal ended, too.
+        signal.pthread_kill(int(threading.main_thread().ident or 0), signal.SIGINT)
+
+    def end(self, number: int, frame: FrameType | None) -> None:
+        """End the worker, then the server."""
+        if os.getpid() != self._pid:  # in the server's other processes, which are forked
+            signal.default_int_handler(number, frame)
+        if self._ends:
+            return
+        self._ends = True
+        for process in multiprocessing.active_children():
+            if process.name != _MANAGER and process.pid is not None:
+                say(
+                    "The queue server ends when its worker has: the beam goes off, then the run ends."
+                )
+                os.kill(process.pid, self._number)
+                process.join(PLAN_END_S + _CLOSE_S)
+                if process.is_alive():
+                    say("The worker does not end: THE BEAM MAY BE ON. Switch it off by hand.")
+        raise KeyboardInterrupt  # The server ends itself then.

@@ -326,11 +326,21 @@ def queueserver(
     redis: Annotated[str, typer.Option(help="Address of Redis.")] = "127.0.0.1:6379",
     control_port: Annotated[int, typer.Option(help="Port for requests.")] = 60615,
     info_port: Annotated[int, typer.Option(help="Port for what the server prints.")] = 60625,
+    startup_module: Annotated[
+        str,
+        typer.Option(help="Module with the plans and devices; by default the simulated beamline."),
+    ] = "concertino.queueserver",
 ) -> None:
-    """Serve the plans to bluesky's queue server, on the simulated beamline, on this computer only."""
+    """Serve the plans to bluesky's queue server, on this computer only; a signal ends its plan first."""
     from concertino._queue_server_command import serve_queue
 
-    serve_queue(directory, redis=redis, control_port=control_port, info_port=info_port)
+    serve_queue(
+        directory,
+        redis=redis,
+        control_port=control_port,
+        info_port=info_port,
+        module=startup_module,
+    )
 
 
 def main(arguments: list[str] | None = None) -> None:

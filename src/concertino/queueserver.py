@@ -1,8 +1,8 @@
 """Start-up module for bluesky's queue server, on the simulated beamline.
 
-``start-re-manager --startup-module concertino.queueserver`` serves the plans of Concertino. A
-facility copies this file, puts its own devices in place of the simulated ones, and names them in
-``_DEVICES``. The data directory is the environment variable ``CONCERTINO_DIRECTORY``, ``data`` by
+``concertino queueserver`` serves the plans of Concertino with it. A facility copies this file, puts its own devices
+in place of the simulated ones, names them in ``_DEVICES``, and starts ``concertino queueserver --startup-module`` with
+its name: on a signal the plan ends before the worker does, beam off. The data directory is the environment variable ``CONCERTINO_DIRECTORY``, ``data`` by
 default.
 """
 

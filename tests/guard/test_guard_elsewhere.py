@@ -117,7 +117,7 @@ def test_a_session_that_closes_leaves_the_beam_as_it_is(bench: Bench, start: Sta
         eventually(lambda: "is guarded" in command.said, "it does not say so")
     eventually(lambda: "has closed; the beam stays as it is." in command.said, "it does not say so")
     assert bench.journal().lines() == []
-    assert command.end(signal.SIGINT) == 130
+    assert command.end(signal.SIGINT) == 0
 
 
 def test_a_guard_that_dies_and_comes_again(

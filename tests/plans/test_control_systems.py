@@ -1,6 +1,8 @@
 """Plans with the motors of real control systems: EPICS' records by ophyd and ophyd-async, and Tango's by ophyd-async."""
 
-from collections.abc import Iterator
+import signal
+import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -95,6 +97,28 @@ def test_a_motor_that_says_that_it_is_there_and_is_not(scans: Scans) -> None:
     )
     assert found["exit_status"] == "fail"
     assert found["reason"] in found["error"]
+
+
+def eventually(true: Callable[[], bool]) -> None:
+    until_s = time.monotonic() + 60
+    while not true():
+        assert time.monotonic() < until_s
+        time.sleep(0.02)
+
+
+def test_a_signal_stops_a_motor_that_would_go_on_without_its_session(tmp_path: Path) -> None:
+    with beamline("async", tmp_path) as started:
+        # A minute on its way: 180 deg at 3 deg/s.
+        started.begin("continuous_tomography", num_projections=3000, order=["projections"])
+        eventually(lambda: any(way > 90 for *_, way, _, _ in started.moves("rot")))
+        begins = len(started.moves("rot"))
+        assert len(started.moves("rot", ended=True)) == begins - 1
+        signal_s = time.time()
+        assert started.end(signal.SIGTERM) == 128 + signal.SIGTERM
+        eventually(lambda: len(started.moves("rot", ended=True)) == begins)
+    _, end_s, position, target = started.moves("rot", ended=True)[-1]
+    assert end_s - signal_s < 30
+    assert position < target - 60
 
 
 @pytest.mark.parametrize("kind", ["classic", "async"])

@@ -402,7 +402,7 @@ def test_a_disk_that_is_slow_but_goes_on_is_waited_for(laboratory: Laboratory) -
 
     laboratory.RE.subscribe(FrameConsumer(store, name="slow disk", necessary=True))
     with patience(safe_s=4.0):
-        documents = laboratory.run("radiography", order=("flats",), num_flats=12)
+        documents = laboratory.run("radiography", order=("flats",), num_flats=7)
     assert documents[-1][1]["exit_status"] == "success"
     assert not laboratory.beam_is_on()
 

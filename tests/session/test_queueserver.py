@@ -3,7 +3,6 @@
 import json
 import os
 import shutil
-import signal
 import subprocess
 import sys
 import threading
@@ -36,28 +35,12 @@ SCAN = {
     },
 }
 
-# The simulated beam tells the world outside of the worker how it is switched.
-BEAM_LOG = """
-import os
-from concertino.devices import _beam
-
-_note = _beam._History.note
-
-def _note_and_write(history, on):
-    _note(history, on)
-    with open(os.environ["BEAM_LOG"], "a") as file:
-        file.write("ON " if on else "OFF ")
-
-_beam._History.note = _note_and_write
-"""
-
 
 class Manager:
     """A start-re-manager process and the requests to it."""
 
     def __init__(self, port: int, data: Path) -> None:
         self.data = data
-        self.pid = 0
         self._context = zmq.Context()
         self._address = f"tcp://127.0.0.1:{port}"
 
@@ -115,7 +98,6 @@ def redis(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 def manager(redis: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Manager]:
     directory = tmp_path_factory.mktemp("queue")
     control, info = find_free_port(), find_free_port()
-    (directory / "sitecustomize.py").write_text(BEAM_LOG)
     log = (directory / "manager.log").open("w")
     process = subprocess.Popen(
         [
@@ -124,11 +106,9 @@ def manager(redis: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ma
             "--control-port", str(control), "--info-port", str(info),
         ],
         cwd=directory, stdout=log, stderr=subprocess.STDOUT,
-        env={**os.environ, "BEAM_LOG": str(directory / "beam.log"),
-             "PYTHONPATH": os.pathsep.join([str(directory), *filter(None, sys.path)])},
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
     )  # fmt: skip
     served = Manager(control, directory / "data")
-    served.pid = process.pid
     try:
         deadline = time.monotonic() + WAIT_S
         while True:
@@ -287,66 +267,3 @@ def test_a_scan_that_is_paused_is_aborted(manager: Manager) -> None:
     assert last["result"]["exit_status"] == "aborted", last["result"]
     manager.wait_for("manager_state", "idle")
     assert manager.ask("queue_clear")["success"]
-
-
-@pytest.mark.slow
-def test_signals_to_the_worker_end_its_run_with_the_beam_off(manager: Manager) -> None:
-    """The last test of this module: the worker does not live on."""
-    scan: dict[str, Any] = {**SCAN, "kwargs": {**SCAN["kwargs"], "num_projections": 1200}}  # type: ignore[dict-item]
-    for number, reason in (
-        (signal.SIGINT, "ended by Ctrl-C"),
-        (signal.SIGTERM, "ended by SIGTERM"),
-        (signal.SIGHUP, "ended by SIGHUP"),
-    ):
-        manager.ask("queue_clear")
-        before = {path.name for path in manager.data.glob("scan_*")}
-        added = manager.ask("queue_item_add", item=scan, user="test", user_group="primary")
-        assert added["success"], added
-        assert manager.ask("queue_start")["success"]
-        beam = manager.data.parent / "beam.log"
-
-        def begun(before: set[str] = before) -> list[Path]:
-            return [
-                path.parents[1]
-                for path in manager.data.glob("scan_*/projections/frame_00000*.tif")
-                if path.parents[1].name not in before
-            ]
-
-        until(begun)
-        directory = begun()[0]
-        assert beam.read_text().split()[-1] == "ON"
-        worker = max(  # the youngest
-            int(pid)
-            for children in Path(f"/proc/{manager.pid}/task").glob("*/children")
-            for pid in children.read_text().split()
-        )
-        os.kill(worker, number)
-        until(lambda directory=directory: '["stop"' in (directory / "documents.jsonl").read_text())
-        assert beam.read_text().split()[-1] == "OFF"
-        last = json.loads((directory / "documents.jsonl").read_text().splitlines()[-1])[1]
-        assert (last["exit_status"], last["reason"]) == ("abort", reason)
-        if number == signal.SIGINT:  # it ends the plan, not the worker
-            manager.wait_for("manager_state", "idle")
-            continue
-        until(lambda worker=worker: not lives(worker))
-        manager.ask("environment_destroy")
-        manager.wait_for("worker_environment_exists", False)
-        manager.wait_for("manager_state", "idle")
-        assert manager.ask("environment_open")["success"]
-        manager.wait_for("worker_environment_exists", True)
-        manager.wait_for("manager_state", "idle")
-
-
-def until(true: Any) -> None:
-    deadline = time.monotonic() + WAIT_S
-    while not true():
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
-
-
-def lives(pid: int) -> bool:
-    """Whether a process has not ended; one that nobody has waited for yet has."""
-    try:
-        return ") Z " not in Path(f"/proc/{pid}/stat").read_text()
-    except FileNotFoundError:
-        return False

@@ -96,7 +96,7 @@ def _serve(served: Any, port: int, host: str, log: Path | None) -> None:
 
     def end(number: int) -> None:
         if number != signal.SIGHUP:
-            os._exit(128 + number)  # Tango has not begun yet: later it takes these itself.
+            os._exit(0)  # Tango has not begun yet: later it takes these itself.
         served.hung_up = True
         os.kill(os.getpid(), signal.SIGTERM)
 

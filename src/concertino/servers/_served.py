@@ -2,6 +2,7 @@
 
 import json
 import logging
+import os
 import queue
 import signal
 import threading
@@ -102,6 +103,10 @@ class Served(Device):
         if not done.wait(_END_S):
             LOG.error("%s: what went on did not end within %g s", self.get_name(), _END_S)
         super().delete_device()
+        if self._ended_by:
+            # From here on Tango lets the next signal kill the process, as if it had not ended well.
+            logging.shutdown()
+            os._exit(0)
 
     def hurry(self, reason: str) -> None:
         """Have the work that goes on end soon."""

@@ -41,10 +41,24 @@ class Scans:
                     return json.loads(line)
         raise AssertionError(f"no answer within {within_s} s: {self._log.read_text()}")
 
-    def run(self, plan: str, **parameters: Any) -> dict[str, Any]:
+    def begin(self, plan: str, **parameters: Any) -> None:
         assert self._process.stdin is not None
         self._process.stdin.write(json.dumps([plan, parameters]) + "\n")
         self._process.stdin.flush()
+
+    def end(self, number: int) -> int:
+        """Send the program a signal; return its exit code."""
+        self._process.send_signal(number)
+        return self._process.wait(_SCANS_S)
+
+    def moves(self, motor: str, *, ended: bool = False) -> list[list[Any]]:
+        """Return the moves of a motor, as `motor_ioc.py` notes them: their begins, or their ends."""
+        path = self._truth.with_name(self._truth.name + ".ends") if ended else self._truth
+        lines = path.read_text().splitlines() if path.exists() else []
+        return [move for move in map(json.loads, lines) if move[0].endswith(motor)]
+
+    def run(self, plan: str, **parameters: Any) -> dict[str, Any]:
+        self.begin(plan, **parameters)
         found: dict[str, Any] = self.answer(_SCANS_S)
         return found
 

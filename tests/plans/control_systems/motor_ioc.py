@@ -2,7 +2,8 @@
 
 PREFIXrot turns, PREFIXstage moves by mm, PREFIXstuck says that it is done and does not move. Each moves by a
 trapezium of VELO and ACCL, its read-back comes READBACK_HZ times a second, and a put with completion ends with the
-move. Where it truly was stands in the file named by the environment variable TRUTH: the moves, one a line.
+move. Where it truly was stands in the file named by the environment variable TRUTH: the moves, one a line; and in TRUTH.ends
+when and where each was over, and where it was sent.
 """
 
 import asyncio
@@ -98,6 +99,8 @@ class MotorRecord(PVGroup):  # type: ignore[misc]
             await asyncio.sleep(min(0.002, takes_s - since_s))
         if not record.stop.value:
             self._position = self._target
+        with open(os.environ["TRUTH"] + ".ends", "a") as ends:
+            ends.write(json.dumps([self.prefix, time.time(), self._position, self._target]) + "\n")
         await record.stop.write(0)
 
 
