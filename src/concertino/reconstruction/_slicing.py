@@ -25,7 +25,7 @@ from ._correct import FlatField
 from ._engine_choice import chosen_engine, other_projector
 from ._flatfield import FlatFrames
 from ._layout import layout_of
-from ._result import AxisEstimate, OrthogonalPlanes, ReconstructionResult
+from ._result import AxisEstimate, OrthogonalPlanes, ReconstructionResult, value_unit
 from ._rows import ChosenRows, ProjectionRows, places_among, stored_rows
 from ._scan_angles import ScanAngles
 from ._scan_input import ScanInput
@@ -250,10 +250,10 @@ class Slicing(ScanInput):
                 self.settings,
                 dict(self.timings),
                 self.slice_rows,
-                None,
-                tuple(float(angle) for angle in self.angles[list(self.missing)]),
-                self.backend.name,
-                self.backend.reason,
+                missing_angles=tuple(float(angle) for angle in self.angles[list(self.missing)]),
+                backend=self.backend.name,
+                backend_reason=self.backend.reason,
+                value_unit=value_unit(self.settings, self._field().logarithm),
             )
 
     @property
