@@ -237,7 +237,7 @@ class Slicing(ScanInput):
         """
         with self._lock:
             self._check_ready(2)
-            self._scan_angles.close()
+            self._forget_if(self._scan_angles.close())
             axis = self.axis()
             volume = self._volume(axis.center_px, last=True)
             self._rest()
@@ -408,8 +408,10 @@ class Slicing(ScanInput):
         return f"the projections are counts ({self._rows.frame_dtype})"
 
     def _settle(self) -> bool:
-        out_of_date = super()._settle()
-        if out_of_date:  # what was gridded has other frames or angles
+        return self._forget_if(super()._settle())
+
+    def _forget_if(self, out_of_date: bool) -> bool:
+        if out_of_date:  # what was gridded has other frames, angles or weights
             self._engine = self._planes = None
             self._axis.forget()
         return out_of_date
