@@ -98,7 +98,7 @@ class ScanFrames:
             settings,
             num_projections=chosen.stop - chosen.start,
             frame_shape=self.frame_shape,
-            angles=self.angles.all_rad()[chosen],
+            angles=self.tomo.angles_rad()[chosen],
             keep_rows="all" if all_rows else "needed",
         )
         if self.angles.expected:

@@ -47,7 +47,7 @@ class ScanAngles:
     """
 
     def __init__(self, planned: ArrayLike | None, number: int, turn: float, period: float) -> None:
-        self.scan = self.weighed = checked_angles(planned, number)
+        self.scan = self.planned = self.weighed = checked_angles(planned, number)
         self.turned = self.scan + turn
         self.weights = angular_weights(self.turned, period)
         self.known = np.ones(number, bool)
@@ -65,7 +65,7 @@ class ScanAngles:
     def like(self, turn: float, period: float) -> "ScanAngles":
         """Return the same with another angle added to all, and another period."""
         other = ScanAngles(self.scan, len(self.scan), turn, period)
-        other.weighed = self.weighed
+        other.planned, other.weighed = self.planned, self.weighed
         other.turn_by(turn, period)
         return other
 
@@ -119,8 +119,11 @@ class ScanAngles:
         """Have the weights follow the angles when all are known and differ much; say whether they did."""
         if not self.known.all():
             return False
-        weights = angular_weights(self.turned, self._period)
-        if (np.abs(weights - self.weights) <= _AS_PLANNED * self.weights).all():
+        weights, angles = angular_weights(self.planned + self._turn, self._period), self.planned
+        told = angular_weights(self.turned, self._period)
+        if (np.abs(told - weights) > _AS_PLANNED * weights).any():
+            weights, angles = told, self.scan.copy()
+        if np.array_equal(weights, self.weights):
             return False
-        self.weights, self.weighed = weights, self.scan.copy()
+        self.weights, self.weighed = weights, angles
         return True
