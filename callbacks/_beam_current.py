@@ -10,10 +10,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from concertino import ParameterError
+from concertino._clocks import HostTimes
 from concertino.documents import TomoBlock
 
 from ._alarm import Alarm, Level, check_level, check_positive
 from ._alarm_checks import Examiner, Idle
+
+_NEVER_S = 9e9  # the year 2255
+#: A reading's time that is more than this from its event's is by another clock, in s, or of long before.
+_PROMPT_S = 1.0
 
 
 @dataclass(frozen=True)
@@ -85,12 +90,12 @@ class BeamDips(Idle):
         self.below_since_s: float | None = None
         self._units: dict[str, str] = {}
         self._dips: list[tuple[float, float]] = []
-        self._times: list[tuple[str, int, NDArray[np.int64]]] = []
+        self._times: list[tuple[str, int, HostTimes]] = []
 
     def exposures(
         self, stream: str, first: int, numbers: NDArray[np.int64], times_ns: NDArray[np.int64]
     ) -> Iterator[Alarm]:
-        self._times.append((stream, first, times_ns.copy()))
+        self._times.append((stream, first, HostTimes(times_ns.copy())))
         yield from ()
 
     def document(self, name: str, document: Mapping[str, Any]) -> Iterator[Alarm]:
@@ -102,7 +107,7 @@ class BeamDips(Idle):
             return
         if name != "event" or document["descriptor"] not in self._units:
             return
-        value, time_s = float(document["data"][key]), float(document["timestamps"][key])
+        value, time_s = float(document["data"][key]), _happened_s(document, key)
         below = not value >= self.asked.minimum
         if below and self.below_since_s is None:
             self.below_since_s = time_s
@@ -113,13 +118,13 @@ class BeamDips(Idle):
 
     def end(self) -> Iterator[Alarm]:
         if self.below_since_s is not None:
-            self._dips.append((self.below_since_s, float("inf")))
+            self._dips.append((self.below_since_s, _NEVER_S))
         for since_s, until_s in self._dips:
+            since = HostTimes.of_seconds(since_s - self.asked.lag_s)
+            until = HostTimes.of_seconds(until_s)
             found: dict[str, list[int]] = {}
-            for stream, first, times_ns in self._times:
-                inside = (times_ns >= (since_s - self.asked.lag_s) * 1e9) & (
-                    times_ns < until_s * 1e9
-                )
+            for stream, first, times in self._times:
+                inside = (times >= since) & (times < until)
                 found.setdefault(stream, []).extend((first + np.flatnonzero(inside)).tolist())
             for stream, indices in found.items():
                 if indices:
@@ -136,6 +141,12 @@ class BeamDips(Idle):
             "beam current", asked.level, "", -1, value, asked.minimum, unit,
             f"{asked.key} fell to {value:.4g}{space}; at least {asked.minimum:g}{space} are wanted.",
         )  # fmt: skip
+
+
+def _happened_s(event: Mapping[str, Any], key: str) -> float:
+    """Return when a signal became what an event tells, by the computer's clock, in s since the epoch."""
+    stamp_s, told_s = float(event["timestamps"][key]), float(event["time"])
+    return stamp_s if abs(stamp_s - told_s) <= _PROMPT_S else told_s
 
 
 def _ranges(indices: list[int]) -> str:

@@ -254,6 +254,8 @@ def _image_metadata(stream: AnnouncedStream, axes: ImageAxes) -> dict[str, Any]:
         "stream": stream.name,
         "camera": stream.data_key,
         "pixel_size_um": axes.columns.step if square else None,
+        "value_unit": _configuration(stream).get("value_unit") or None,
+        "detector_pixel_um": _configuration(stream).get("detector_pixel_um"),
         "exposure_s": _configuration(stream).get("exposure"),
         "sample": stream.start.get("sample"),
     }

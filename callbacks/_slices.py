@@ -59,6 +59,7 @@ def slices_configuration(
         "center": float(axis.center_px),
         "center_confidence": float(axis.confidence),
         "missing_projections": len(result.missing),
+        "value_unit": result.value_unit,
         **axes_configuration(settings, tomo, result.volume.shape[1:], rows, swept),
     }
 
@@ -88,7 +89,8 @@ def axes_configuration(
     Returns
     -------
     dict
-        Name, unit and values of the first axis, start and step of the others. z grows with the detector's
+        Name, unit and values of the first axis, start and step of the others, and in um the pixel of the detector
+        that the slices' values are per. z grows with the detector's
         row; x and y count from the rotation axis. Settings count in pixels of the detector, the block has
         the pixel in the plane of the sample: in a cone beam they differ by the magnification.
     """
@@ -98,7 +100,8 @@ def axes_configuration(
         name, axis_unit, values = "z", unit, [float(row) * pixel for row in rows]
     else:
         name, axis_unit, values = swept[0], "", [float(value) for value in swept[1]]
-    return {
+    known = {} if tomo.pixel_size_um is None else {"detector_pixel_um": float(pixel)}
+    return known | {
         "axis": name,
         "axis_unit": axis_unit,
         "axis_values": values,

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from concertino import CameraError, ConcertinoError
+from concertino._clocks import CameraTimes, HostTimes
 from concertino.frames import FrameRequest, FrameStream, Ledger
 
 from ._frame_source import FrameSource
@@ -75,7 +76,7 @@ class Acquisition:
         self._watch = SourceWatch(source, request, expected_s)
         self._patience_s = patience_s
         self._wake = wake
-        self._times: list[tuple[NDArray[np.int64], NDArray[np.int64]]] = []
+        self._times: list[tuple[NDArray[np.int64], CameraTimes]] = []
         self._preview = preview
         self._stopping = threading.Event()
         self._ending = threading.Event()
@@ -112,7 +113,7 @@ class Acquisition:
         known = list(self._times)
         empty = np.empty(0, np.int64)
         numbers = np.concatenate([empty, *(part[0] for part in known)])
-        times_ns = np.concatenate([empty, *(part[1] for part in known)])
+        times_ns = np.concatenate([empty, *(part[1].ns for part in known)])
         return numbers[since:] - self.first_number, times_ns[since:]
 
     @property
@@ -314,20 +315,22 @@ class Acquisition:
                 self._camera, self._watch, stream, self.request, self._stopping, self._preview
             )
             places = [stream.ring.place(index) for index in range(stream.published)]
-            self._times.append((stream.ring.numbers[places], stream.ring.timestamps[places]))
+            times = HostTimes(stream.ring.timestamps[places])
+            self._times.append((stream.ring.numbers[places], self._watch.shown(times)))
             self._end_preview()
             self._wake()
         wanted = self.wanted
         exposed = stream.published + len(stream.dropped)
         while (wanted is None or exposed < wanted) and not self._done_exposing():
             count = at_once if wanted is None else min(at_once, wanted - exposed)
-            grab = self._watch.grab(stream.reserve(count))
+            grab, times = self._watch.grab(stream.reserve(count))
             if self._given_up:
                 return
             stream.note_dropped(grab.dropped)
-            stream.commit(len(grab.numbers), grab.timestamps, grab.numbers)
+            stream.commit(len(grab.numbers), times.ns, grab.numbers)
             if len(grab.numbers):
-                self._times.append((np.array(grab.numbers), np.array(grab.timestamps)))
+                shown = CameraTimes(np.array(grab.timestamps))
+                self._times.append((np.array(grab.numbers), shown))
             exposed += len(grab.numbers) + len(grab.dropped)
             self._wake()
         if self._ending.is_set() and not self._stopping.is_set():

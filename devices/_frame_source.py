@@ -37,7 +37,8 @@ class Grab:
     Parameters
     ----------
     timestamps : ndarray of int64, shape (n,)
-        Middle of each exposure, in nanoseconds since the epoch.
+        Middle of each exposure in nanoseconds, by the source's own clock if it has a ``clock``, else by the
+        computer's.
     numbers : ndarray of int64, shape (n,)
         The camera's own frame numbers.
     dropped : tuple of int
@@ -54,7 +55,8 @@ class FrameSource(Protocol):
 
     Two members are optional: ``first_number``, the number of the first frame that is exposed after
     `start` (without it, whichever comes first), and ``clock()``, what the clock of the time stamps
-    shows now in seconds (without it, the computer's).
+    shows now in seconds (without it, the computer's). It is asked about once a second, by the thread that
+    grabs, and the times of the frames are converted to the computer's before anybody else sees them.
 
     Attributes
     ----------

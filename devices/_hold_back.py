@@ -12,13 +12,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from concertino import CameraError, FrameStreamError
+from concertino._clocks import HostTimes
 from concertino.frames import FrameRequest, FrameStream, HeldFrames, Recording
 
 from ._camera_checks import HELD_SPARE
 from ._source_watch import SourceWatch
 
 _BATCH_BYTES = 4 * 2**20
-#: A camera whose clock is behind is not waited for longer than this to pass the trigger's time.
+#: A camera that exposes nothing later than the trigger's time is not waited for longer than this.
 _LATEST_S = 5.0
 #: A trigger may be fired so long before the camera exposes its first frame, in seconds.
 _SOON_S = 1.0
@@ -113,10 +114,10 @@ def hold_until_fired(
     at_once = max(1, min(_BATCH_BYTES // stream.ring.frame_bytes, HELD_SPARE))
     if asked.trigger.event is None:
         asked.trigger.arm()
-    newest_ns, deadline_s = 0, math.inf
+    newest, deadline_s = HostTimes(0), math.inf
     # Frames exposed before the trigger may be delivered after it.
     while (event := asked.trigger.event) is None or (
-        newest_ns <= event.time_ns and time.monotonic() < deadline_s
+        newest <= event.time and time.monotonic() < deadline_s
     ):
         if event is not None and deadline_s == math.inf:
             deadline_s = time.monotonic() + _LATEST_S
@@ -126,19 +127,19 @@ def hold_until_fired(
                 f"{request.kind}; it had exposed {held.stop}, and none is kept."
             )
         slots = held.slots(at_once)
-        grab = source.grab(slots)
+        grab, times = source.grab(slots)
         count = len(grab.numbers)
-        held.keep(count, grab.timestamps, grab.numbers, grab.dropped)
-        newest_ns = int(grab.timestamps[-1]) if count else newest_ns
+        held.keep(count, times.ns, grab.numbers, grab.dropped)
+        newest = times[-1] if count else newest
         if preview is not None and count:
-            preview.show(slots[count - 1], int(grab.timestamps[-1]), int(grab.numbers[-1]))
-    since = held.position_after(event.time_ns)
+            preview.show(slots[count - 1], int(newest.ns), int(grab.numbers[-1]))
+    since = held.position_after(event.time)
     # The oldest may have been written over in part.
     oldest = max(held.first, held.stop + at_once - stream.capacity)
     late_s = 0.0
     if since <= oldest:  # Nothing before it is there: was the event before all that is?
         since = oldest
-        late_s = _late_s(stream, since, held.stop, event.time_ns)
+        late_s = _late_s(stream, since, held.stop, event.time)
     first = max(oldest, since - asked.before)
     stop = min(held.stop, since + asked.after)
     held.publish(first, stop)
@@ -150,13 +151,13 @@ def hold_until_fired(
     return wanted
 
 
-def _late_s(stream: FrameStream, first: int, stop: int, time_ns: int) -> float:
+def _late_s(stream: FrameStream, first: int, stop: int, event: HostTimes) -> float:
     """Return how long after an event the first frame was exposed that is there, in s; 0 if that is soon."""
     if first >= stop:
         return 0.0
-    times = stream.ring.timestamps[np.arange(first, stop)[:2] % stream.capacity]
-    late_s = float(times[0] - time_ns) * 1e-9
-    period_s = float(times[-1] - times[0]) * 1e-9
+    times = HostTimes(stream.ring.timestamps[np.arange(first, stop)[:2] % stream.capacity])
+    late_s = float(times[0].since(event))
+    period_s = float(times[-1].since(times[0]))
     return late_s if late_s > max(_SOON_S, 2 * period_s) else 0.0
 
 

@@ -9,16 +9,21 @@ from typing import Any, cast
 
 from numpy.typing import NDArray
 
+from concertino._clocks import CameraTimes, ClockRelation, HostTimes
 from concertino.frames import FrameRequest
 
 from ._frame_source import BufferedFrameSource, FrameSource, Grab
 
 #: How long the loop waits for a source to stop; one that needs longer goes on in a thread.
 _STOPPED_S = 0.5
+#: How often a source's own clock is looked at, in s, and how many of the looks say how it goes.
+_LOOKS_S, _LOOKS = 1.0, 120
 
 
 class SourceWatch:
     """Passes calls on to a source, and keeps the time that goes by without a frame.
+
+    The times of its frames are passed on by the computer's clock, whatever the source's shows.
 
     Only the time within `grab` and `record` counts: a camera that waits for a slow subscriber is not
     silent. With software triggers only the time counts in which a trigger is unanswered, and with pulses
@@ -44,12 +49,15 @@ class SourceWatch:
         self._unanswered = 0
         self._triggered_s = 0.0
         self._stopping: threading.Thread | None = None
+        self._clock = ClockRelation(CameraTimes, getattr(source, "clock", None), _LOOKS)
+        self._looked_s = 0.0
         #: Whether the thread that carries the frames is within a call to the source.
         self.busy = False
 
     def start(self) -> None:
         """Start the source."""
         self.busy = True
+        self._look()
         self._source.start()
         self.busy = False
 
@@ -59,15 +67,21 @@ class SourceWatch:
         self._source.stop()
         self.busy = False
 
-    def grab(self, out: NDArray[Any]) -> Grab:
-        """Grab frames from the source."""
+    def grab(self, out: NDArray[Any]) -> tuple[Grab, HostTimes]:
+        """Grab frames from the source; also return the middles of their exposures."""
         self._ask()
         grab = None
         try:
             grab = self._source.grab(out)
-            return grab
+            if time.monotonic() - self._looked_s > _LOOKS_S:
+                self._look()
+            return grab, self._clock.to_host(CameraTimes(grab.timestamps))[0]
         finally:
             self._answered(0 if grab is None else len(grab.numbers) + len(grab.dropped))
+
+    def shown(self, times: HostTimes) -> CameraTimes:
+        """Return what the source's clock shows at times of the computer's."""
+        return self._clock.of_host(times)[0]
 
     def record(self, before: int) -> int:
         """Have the source record; it had recorded `before` frames."""
@@ -103,6 +117,10 @@ class SourceWatch:
             return
         self._stopping = in_thread(self._source.stop, "source stops")
         self._stopping.join(_STOPPED_S)
+
+    def _look(self) -> None:
+        self._clock.look_now()
+        self._looked_s = time.monotonic()
 
     def _ask(self) -> None:
         with self._lock:

@@ -12,6 +12,9 @@ import numpy as np
 from bluesky import Msg
 from bluesky.utils import MsgGenerator
 from event_model import DataKey
+from numpy.typing import NDArray
+
+from concertino._clocks import CameraTimes, ClockRelation, HostTimes
 
 from ._hold import Hold
 from ._parameters import read_number
@@ -106,6 +109,7 @@ class Interruptible:
     ) -> None:
         self._told = hold if told is None else told
         self._settings = Settings(camera, axes)
+        self._clock = ClockRelation(CameraTimes, getattr(camera, "clock", None))
         self._camera, self._takes, self._work, self._hold = camera, takes, work, hold
         self._note = PauseNote()
         self._sample = SampleUse(hold)
@@ -151,26 +155,32 @@ class Interruptible:
         self._sample.last = self._work.is_last(piece)
         yield Msg("null", None, self._sample)
         self._work.begin(piece)
-        began_s = time.time()
+        began = HostTimes(time.time_ns())
+        if self._told is not None and hasattr(self._camera, "exposures"):
+            yield from outcome(AboutTheRun(self._clock.look))
         complete = yield from self._takes[piece.base](piece)
-        numbers, ends_s = np.arange(piece.count if complete else 0), np.empty(0)
+        numbers, ends = np.arange(piece.count if complete else 0), HostTimes([])
         if self._told is not None:
-            numbers, ends_s = yield from self._exposed(numbers)
-        self._work.note(piece, complete, began_s, numbers, ends_s)
+            numbers, ends = yield from self._exposed(numbers)
+        self._work.note(piece, complete, began, numbers, ends)
         self._last = piece
         self._reached = len(numbers)
 
-    def _exposed(self, otherwise: Any) -> MsgGenerator[tuple[Any, Any]]:
+    def _exposed(
+        self, otherwise: NDArray[np.int64]
+    ) -> MsgGenerator[tuple[NDArray[np.int64], HostTimes]]:
         """Ask which frames of the last stream there are, and when their exposures ended."""
         if not hasattr(self._camera, "exposures"):
-            return otherwise, np.empty(0)
+            return otherwise, HostTimes([])
         told = yield from outcome(AboutTheRun(self._camera.exposures))
+        yield from outcome(AboutTheRun(self._clock.look))
         if told is None:
-            return otherwise, np.empty(0)
+            return otherwise, HostTimes([])
         half_s = 0.0
         if hasattr(self._camera, "exposure"):
             half_s = (yield from read_number(self._camera.exposure)) / 2
-        return told[0], told[1] * 1e-9 + half_s
+        middles, _ = self._clock.to_host(CameraTimes(told[1]))
+        return told[0], middles.later(half_s)
 
     def _pause(self, hold: Hold) -> MsgGenerator[None]:
         reason, since_s = hold.reason, hold.take_spoiled()

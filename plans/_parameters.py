@@ -11,7 +11,7 @@ from concertino import DeviceError, ParameterError
 from concertino.frames import FrameRequest
 from concertino.units import QuantityLike, convert, is_unit
 
-from ._clocks import answered
+from ._answered import answered
 from ._motor_facts import greatest_velocity, position_limits, stated_unit, unit_of
 from ._protocols import FrameCamera
 from ._questions import PresentNumber, asked, outcome, present_number

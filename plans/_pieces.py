@@ -8,6 +8,7 @@ import numpy as np
 from bluesky.utils import MsgGenerator
 from numpy.typing import NDArray
 
+from concertino._clocks import HostTimes
 from concertino.documents import StreamSegment, free_segment
 
 
@@ -50,35 +51,33 @@ class Exposures:
     ----------
     piece : Piece
         The piece.
-    began_s, ended_s : float
-        When taking it began and ended, in seconds since the epoch.
+    began, ended : HostTimes
+        When taking it began and ended.
     indices : ndarray of int64, shape (n,)
         Indices in the scan of the frames of which more is known.
-    times_s : ndarray of float64, shape (n,)
+    times : HostTimes, shape (n,)
         The end of their exposures.
     """
 
     piece: Piece
-    began_s: float
-    ended_s: float
+    began: HostTimes
+    ended: HostTimes
     indices: NDArray[np.int64]
-    times_s: NDArray[np.float64]
+    times: HostTimes
 
-    def since(self, spoiled_s: float) -> NDArray[np.int64]:
+    def since(self, spoiled: HostTimes) -> NDArray[np.int64]:
         """Return the indices of the frames that were exposed at or after a time."""
-        if spoiled_s > self.ended_s:
+        if spoiled > self.ended:
             return np.empty(0, np.int64)
-        if spoiled_s <= self.began_s or not len(self.indices):
+        if spoiled <= self.began or not len(self.indices):
             return np.arange(self.piece.first, self.piece.stop)
-        return self.indices[self.times_s >= spoiled_s]
+        return self.indices[self.times >= spoiled]
 
-    def before(self, spoiled_s: float) -> "Exposures":
+    def before(self, spoiled: HostTimes) -> "Exposures":
         """Return what is left of it when what came at or after a time is taken again."""
-        good = self.times_s < spoiled_s
-        ended_s = spoiled_s if good.any() else self.began_s
-        return replace(
-            self, ended_s=ended_s, indices=self.indices[good], times_s=self.times_s[good]
-        )
+        good = self.times < spoiled
+        ended = spoiled if good.any() else self.began
+        return replace(self, ended=ended, indices=self.indices[good], times=self.times[good])
 
 
 class Work:
@@ -140,9 +139,9 @@ class Work:
         self,
         piece: Piece,
         complete: bool,
-        began_s: float,
+        began: HostTimes,
         numbers: NDArray[np.int64],
-        times_s: NDArray[np.float64],
+        times: HostTimes,
     ) -> None:
         """Note what was taken of a piece.
 
@@ -152,12 +151,12 @@ class Work:
             The piece.
         complete : bool
             Whether all of it was; a frame that was lost may be lost then.
-        began_s : float
-            When it began, in seconds since the epoch.
+        began : HostTimes
+            When it began.
         numbers : ndarray of int64, shape (n,)
             Frames that were taken, counted in the piece.
-        times_s : ndarray of float64, shape (n,)
-            The end of their exposures, in seconds since the epoch.
+        times : HostTimes, shape (n,)
+            The end of their exposures.
         """
         reached = int(numbers.max()) + 1 if len(numbers) else 0
         stop = piece.stop if complete else piece.first + reached
@@ -165,7 +164,7 @@ class Work:
             self._missing[piece.base][piece.first : stop] = False
         taken = Piece(piece.base, piece.first, stop - piece.first, piece.stream)
         self._taken.append(
-            Exposures(taken, began_s, time.time(), piece.first + numbers, np.asarray(times_s))
+            Exposures(taken, began, HostTimes(time.time_ns()), piece.first + numbers, times)
         )
 
     def spoil(self, since_s: float | None) -> bool:
@@ -178,16 +177,17 @@ class Work:
         """
         if since_s is None:
             return False
+        since = HostTimes.of_seconds(since_s)
         kept, some = [], False
         for taken in self._taken:
-            base, spoiled = taken.piece.base, taken.since(since_s)
+            base, spoiled = taken.piece.base, taken.since(since)
             if len(spoiled):
                 some = True
                 if base in self._averaged or base in self._whole:
                     spoiled = np.arange(len(self._missing[base]))
                 self._missing[base][spoiled] = True
-                taken = taken.before(since_s)
-            if taken.ended_s > taken.began_s:
+                taken = taken.before(since)
+            if taken.ended > taken.began:
                 kept.append(taken)
         self._taken = kept
         return some

@@ -12,8 +12,9 @@ from event_model import DataKey, PartialEventPage
 from numpy.typing import NDArray
 
 from concertino import DeviceError
+from concertino._clocks import CameraTimes, ClockRelation, EncoderTimes, HostTimes
 
-from ._clocks import ClockRelation, answered
+from ._answered import answered
 from ._protocols import PositionEncoder
 from ._readback import Place, Readback
 
@@ -58,8 +59,10 @@ class SweepAngles(EventPageCollectable):
         self._camera, self._axis = camera, axis
         self._velocity, self._per_degree, self._first = velocity, per_degree, first
         self.encoder = encoder_of(axis)
-        self._camera_clock = ClockRelation(getattr(camera, "clock", None))
-        self._encoder_clock = ClockRelation(None if self.encoder is None else self.encoder.clock)
+        self._camera_clock = ClockRelation(CameraTimes, getattr(camera, "clock", None))
+        self._encoder_clock = ClockRelation(
+            EncoderTimes, None if self.encoder is None else self.encoder.clock
+        )
         self._done = 0
         self._times, self._positions = np.empty(0), np.empty(0)
         self._anchor: Place | None = None
@@ -125,8 +128,8 @@ class SweepAngles(EventPageCollectable):
         if not len(numbers):
             return
         await self._look()
-        host_s, spread_s = self._camera_clock.to_host(np.asarray(times_ns) * 1e-9)
-        positions, spread = await self._at(np.asarray(numbers), host_s, spread_s)
+        host, spread_s = self._camera_clock.to_host(CameraTimes(times_ns))
+        positions, spread = await self._at(np.asarray(numbers), host, spread_s)
         self._done += len(numbers)
         now = time.time()
         data: dict[str, list[Any]] = {
@@ -137,38 +140,38 @@ class SweepAngles(EventPageCollectable):
         }
         yield PartialEventPage(
             data=data,
-            timestamps={key: host_s.tolist() for key in data},
+            timestamps={key: host.seconds.tolist() for key in data},
             time=[now] * len(numbers),
         )
 
     async def _at(
         self,
         numbers: NDArray[np.int64],
-        host_s: NDArray[np.float64],
+        host: HostTimes,
         spread_s: NDArray[np.float64],
     ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """Return the axis' positions at some frames, and their uncertainty, in its unit."""
         if self.encoder is None:
-            return self._computed(host_s, spread_s)
-        return await self._interpolated(self.encoder, host_s, spread_s)
+            return self._computed(host, spread_s)
+        return await self._interpolated(self.encoder, host, spread_s)
 
     async def _look(self) -> None:
         await self._camera_clock.look()
         await self._encoder_clock.look()
 
     def _computed(
-        self, host_s: NDArray[np.float64], spread_s: NDArray[np.float64]
+        self, host: HostTimes, spread_s: NDArray[np.float64]
     ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         if self._anchor is None:
             raise DeviceError(f"The angles of {self._axis.name} were asked for before its start.")
         anchor = self._anchor
         spread = abs(self._velocity) * np.hypot(anchor.half_s / math.sqrt(3), spread_s)
-        return anchor.position + self._velocity * (host_s - anchor.when_s), spread
+        return anchor.position + self._velocity * (host.seconds - anchor.when_s), spread
 
     async def _interpolated(
         self,
         encoder: PositionEncoder,
-        host_s: NDArray[np.float64],
+        host: HostTimes,
         spread_s: NDArray[np.float64],
     ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         times, positions = await _asked(self._axis, lambda: encoder.recorded(len(self._times)))
@@ -179,7 +182,8 @@ class SweepAngles(EventPageCollectable):
                 f"The encoder of {self._axis.name} recorded {len(self._times)} positions during the "
                 "sweep, and an angle wants two; check that it records, and its rate."
             )
-        when_s, own_spread_s = self._encoder_clock.of_host(host_s)
+        when, own_spread_s = self._encoder_clock.of_host(host)
+        when_s = when.seconds
         after = np.clip(np.searchsorted(self._times, when_s), 1, len(self._times) - 1)
         before = after - 1
         step = self._times[after] - self._times[before]

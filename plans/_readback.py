@@ -8,7 +8,7 @@ from typing import Any
 
 from ophyd_async.core import SignalR
 
-from ._clocks import answered
+from ._answered import answered
 from ._motor_facts import main_key
 
 #: Times of a reading that are more than this from when it came are those of another clock, in s.

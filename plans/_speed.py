@@ -10,7 +10,7 @@ import numpy as np
 
 from concertino import DeviceError
 
-from ._clocks import answered
+from ._answered import answered
 from ._projection_angles import encoder_of
 from ._readback import Place, Readback
 

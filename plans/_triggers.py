@@ -10,10 +10,11 @@ from bluesky.utils import MsgGenerator
 from numpy.typing import NDArray
 
 from concertino import ParameterError
+from concertino._clocks import HostTimes
 from concertino.frames import PulseTrain
 
+from ._answered import answered
 from ._cameras import camera_set
-from ._clocks import answered
 from ._parameters import check_accepted, read_number
 from ._projection_angles import SweepAngles
 from ._protocols import TriggerDevice
@@ -116,7 +117,7 @@ class PulseAngles(SweepAngles):
     async def _at(
         self,
         numbers: NDArray[np.int64],
-        host_s: NDArray[np.float64],
+        host: HostTimes,
         spread_s: NDArray[np.float64],
     ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         train, device = self._trigger.train, self._trigger.device

@@ -130,6 +130,7 @@ def sweep_run(
             configuration={
                 "best": estimate.value,
                 "confidence": float(estimate.confidence),
+                "value_unit": reconstructor.value_unit,
                 **axes_configuration(
                     base, scan.tomo, strip.shape[1:], (chosen,), (parameter, values.tolist())
                 ),

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from concertino import FrameStreamError
+from concertino._clocks import HostTimes
 from concertino.frames import FrameStream, HeldFrames, RecordingTrigger, subscribe
 
 CAPACITY = 8
@@ -116,7 +117,7 @@ def test_the_first_frame_after_a_time() -> None:
     with FrameStream(shape=SHAPE, dtype=np.uint16, ring_bytes=CAPACITY * 30) as stream:
         held = HeldFrames(stream)
         expose(held, 21)
-        assert [held.position_after(time) for time in (0, 129, 130, 155, 200, 999)] == [
+        assert [held.position_after(HostTimes(time)) for time in (0, 129, 130, 155, 200, 999)] == [
             13, 13, 14, 16, 21, 21,
         ]  # fmt: skip
 

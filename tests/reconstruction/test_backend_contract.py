@@ -1,9 +1,16 @@
-"""The contract of back ends, on each that is here."""
+"""The contract of back ends, on each that is here, and on some that are wrong."""
 
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
 import pytest
+from numpy.typing import NDArray
 
-from concertino.reconstruction import Backend, backends
+from concertino.reconstruction import Backend, backends, reconstruct
+from concertino.reconstruction._angles import angular_weights as right
 from concertino.testing import BackendContract
+from concertino.testing._backend import ANGLES, CENTER, SHARES
 
 from .available import need_backend
 
@@ -32,3 +39,59 @@ class TestAstra(BackendContract):
     @classmethod
     def _is_here(cls) -> None:
         need_backend("astra")
+
+
+Weights = NDArray[np.float64]
+
+
+def _everyone_alike(angles: Weights, period: float = np.pi) -> Weights:
+    return np.full(len(angles), np.pi / len(angles))
+
+
+def _half_a_percent_and_a_bit(angles: Weights, period: float = np.pi) -> Weights:
+    return np.asarray(1.008 * right(angles, period))
+
+
+def _wide_gaps_cut(angles: Weights, period: float = np.pi) -> Weights:
+    weights = right(angles, period)
+    cut = np.minimum(weights, 1.2 * np.median(weights))
+    return np.asarray(cut * np.pi / cut.sum())
+
+
+@pytest.mark.parametrize(
+    ("weights", "where"),
+    [
+        (_everyone_alike, "a half twice as fine"),
+        (_half_a_percent_and_a_bit, "golden"),
+        (_wide_gaps_cut, "a few lost"),
+    ],
+)
+def test_a_back_end_with_wrong_weights_fails(
+    monkeypatch: pytest.MonkeyPatch, weights: Callable[..., Weights], where: str
+) -> None:
+    """The contract's truth shares nothing with what it judges."""
+    TestCpu().test_each_projection_counts_for_its_share(SHARES[where])
+    monkeypatch.setattr("concertino.reconstruction._scan_angles.angular_weights", weights)
+    with pytest.raises(AssertionError):
+        TestCpu().test_each_projection_counts_for_its_share(SHARES[where])
+
+
+def _shifted(volume: Any) -> Any:
+    return np.roll(volume, 1, axis=-1)
+
+
+def _without_mean(volume: Any) -> Any:
+    return volume - volume.mean()
+
+
+@pytest.mark.parametrize("spoil", [_shifted, _without_mean])
+def test_a_back_end_that_misplaces_or_loses_the_mean_fails(
+    monkeypatch: pytest.MonkeyPatch, spoil: Callable[[Any], Any]
+) -> None:
+    monkeypatch.setattr(
+        "concertino.testing._backend.reconstruct", lambda *a, **k: spoil(reconstruct(*a, **k))
+    )
+    with pytest.raises(AssertionError):
+        TestCpu().test_each_projection_counts_for_its_share(ANGLES)
+    with pytest.raises(AssertionError):
+        TestCpu().test_a_lopsided_object_lies_where_it_should(CENTER)

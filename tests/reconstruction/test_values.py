@@ -87,6 +87,7 @@ HALF = {
     "5 % lost": (720, 1.0, list(np.flatnonzero(np.random.default_rng(4).random(720) < 0.05))),
     "10 in a row lost": (720, 1.0, list(range(100, 110))),
     "every second of a half lost": (720, 1.0, list(range(361, 720, 2))),
+    "630 deg": (1260, 1.75, []),
     "450 deg": (900, 1.25, []),
     "540 deg": (1080, 1.5, []),
     "two turns": (1440, 2.0, []),
@@ -155,12 +156,23 @@ def test_a_ball_in_a_cone_beam_has_its_value(arc: float, backwards: bool) -> Non
     assert (x, y) == pytest.approx(BALL[:2], abs=0.05)
 
 
-def test_a_cone_beam_with_lost_frames_has_its_value() -> None:
-    angles = _random_losses(np.arange(300) * TURN / 300, 0.05)
+LOST = {
+    "5 %": np.flatnonzero(np.random.default_rng(1).random(300) < 0.05),
+    "10 in a row": np.arange(70, 80),
+    "every second of a half": np.arange(151, 300, 2),
+}
+
+
+@pytest.mark.parametrize("lost", LOST.values(), ids=LOST.keys())
+@pytest.mark.parametrize("turns", [1, 2])
+def test_a_cone_beam_with_lost_frames_has_its_value(lost: NDArray[np.int64], turns: int) -> None:
+    angles = np.delete(np.arange(300) * turns * TURN / 300, lost)
     lines = ball_lines((24, 96), angles, [BALL], source=SOURCE)
     settings = ReconstructionSettings(center=47.5, source_distance=SOURCE)
     volume = reconstruct(lines, angles, settings=settings)
     assert _ball_found(volume, BALL) == pytest.approx(MU, rel=0.01)
+    _, x, y = disc_found(volume[11], BALL[0], BALL[1], BALL[3])
+    assert (x, y) == pytest.approx(BALL[:2], abs=0.05)
 
 
 def test_a_cone_beam_over_too_short_an_arc_is_refused() -> None:

@@ -184,6 +184,16 @@ def test_slices_know_where_they_are(run: Run, tmp_path: Path) -> None:
         np.testing.assert_allclose(data["x"], pixel_um * np.arange(-16, 16, 0.5))
         np.testing.assert_allclose(data["y"], pixel_um * (np.arange(64) - 31.5))
         assert {data[name].attrs["units"] for name in "xyz"} == {"um"}
+        assert data["data"].attrs["units"] == "1/px"  # of the detector, whatever the step in x
+        detector_pixel = file["/entry/about/detector_pixel"]
+        assert (detector_pixel[()], detector_pixel.attrs["units"]) == (pixel_um, "um")
+    phase = settings.updated(
+        phase_method="ctf", energy_kev=20, propagation_distance_mm=100, pixel_size_um=pixel_um
+    )
+    for asked, unit in ((phase, "rad/px"), (settings.updated(filter="none"), None)):
+        result = reconstruct_run(run, asked, output="hdf5", directory=tmp_path)
+        with h5py.File(result.directory / "slices" / "slices.h5") as file:
+            assert file["/entry/data/data"].attrs.get("units") == unit
 
 
 def test_what_is_no_format_is_refused_before_anything_is_read(run: Run, tmp_path: Path) -> None:

@@ -9,6 +9,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from concertino._clocks import HostTimes
+
 from ._stream import FrameStream
 
 
@@ -105,17 +107,11 @@ class HeldFrames:
         # Until some are published nothing of it is kept.
         self._stream.discarded = self._stop + len(self._dropped) + self._let_go
 
-    def position_after(self, time_ns: int) -> int:
-        """Return the position of the first frame held that was exposed after a time.
-
-        Parameters
-        ----------
-        time_ns : int
-            In nanoseconds since the epoch.
-        """
+    def position_after(self, time: HostTimes) -> int:
+        """Return the position of the first frame held that was exposed after a time."""
         positions = np.arange(self.first, self._stop)
         times = self._ring.timestamps[positions % self._ring.capacity]
-        return self.first + int(np.searchsorted(times, time_ns, side="right"))
+        return self.first + int(np.searchsorted(times, time.ns, side="right"))
 
     def publish(self, first: int, stop: int) -> None:
         """Make the frames at positions ``[first, stop)`` the first of the stream.

@@ -6,6 +6,8 @@ import threading
 import time
 from dataclasses import dataclass
 
+from concertino._clocks import HostTimes
+
 
 @dataclass(frozen=True)
 class TriggerEvent:
@@ -25,6 +27,11 @@ class TriggerEvent:
     time_ns: int
     reason: str
     value: float | None = None
+
+    @property
+    def time(self) -> HostTimes:
+        """When it happened, by the computer's clock."""
+        return HostTimes(self.time_ns)
 
 
 @dataclass(frozen=True)

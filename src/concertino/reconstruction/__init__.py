@@ -14,7 +14,6 @@ from ._geometry import GeometrySettings
 from ._grating import Contrasts, Fringes, PhaseStepping, grating_contrasts
 from ._metrics import Metric, slice_metric
 from ._reconstructor import Reconstructor
-from ._reference import reference_slice
 from ._resolution import Resolution, fourier_correlation
 from ._result import (
     AxisEstimate,
@@ -59,7 +58,6 @@ __all__ = [
     "level_spiral",
     "needle_tip",
     "reconstruct",
-    "reference_slice",
     "sharpness",
     "slice_metric",
     "sphere_centre",

@@ -14,7 +14,7 @@ from ._checks import check_memory
 from ._layout import layout_of
 from ._metrics import Metric
 from ._resolution import Resolution, fourier_correlation
-from ._result import ReconstructionResult
+from ._result import ReconstructionResult, value_unit
 from ._search import ParameterEstimate, optimise, search
 from ._settings import Interval, ReconstructionSettings
 from ._slicing import Slicing
@@ -132,6 +132,11 @@ class Reconstructor(Slicing):
             middle = len(halves[0]) // 2
             halves = [volume[middle] for volume in halves]
         return fourier_correlation(halves[0], halves[1])
+
+    @property
+    def value_unit(self) -> str:
+        """Unit of the slices, as far as flats have come; see `ReconstructionResult`."""
+        return value_unit(self.settings, self._field().logarithm)
 
     def sweep(self, parameter: str, values: Iterable[float]) -> NDArray[np.float32]:
         """Reconstruct one slice for each value of a setting.

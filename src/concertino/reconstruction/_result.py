@@ -64,6 +64,9 @@ class ReconstructionResult:
         Name of the back end that computed.
     backend_reason
         Why that one.
+    value_unit
+        Unit of the values, such as ``1/px``, px being a detector's pixel; empty when it is that of the input, or
+        there is none.
     """
 
     volume: NDArray[np.float32]
@@ -77,6 +80,24 @@ class ReconstructionResult:
     missing_angles: tuple[float, ...] = ()
     backend: str = "cpu"
     backend_reason: str = ""
+    value_unit: str = ""
+
+
+def value_unit(settings: ReconstructionSettings, logarithm: bool) -> str:
+    """Return the unit of slices; empty when nobody but the user knows it, or there is none.
+
+    Parameters
+    ----------
+    settings
+        What is reconstructed.
+    logarithm
+        Whether -log was taken of the transmission.
+    """
+    if settings.filter in ("none", "faris-byer"):
+        return ""
+    if settings.phase_method in ("ctf", "qp", "qp2"):
+        return "rad/px" if settings.delta is None else ""
+    return "1/px" if logarithm or settings.phase_method == "tie" else ""
 
 
 @dataclass(frozen=True, eq=False)

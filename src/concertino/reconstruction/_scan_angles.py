@@ -10,11 +10,14 @@ from concertino._errors import ParameterError
 from ._angles import angular_weights
 from ._checks import checked_angles
 
+_AS_PLANNED = 0.1  # by so much of itself may a weight differ
+
 
 class ScanAngles:
     """Angles that may be told while projections arrive.
 
-    What a projection counts for follows the plan, whatever is told.
+    What a projection counts for follows the plan, until all angles are known and are not what was planned: the
+    jitter of a stage or an encoder is no reason to compute anew.
 
     Parameters
     ----------
@@ -37,12 +40,14 @@ class ScanAngles:
         bool, (projection,): which are final.
     weights
         float64, (projection,): what each counts for, in radians.
+    weighed
+        float64, (projection,): the angles that tell the weights, in radians.
     times_told
         How often some were told.
     """
 
     def __init__(self, planned: ArrayLike | None, number: int, turn: float, period: float) -> None:
-        self.scan = self.planned = checked_angles(planned, number)
+        self.scan = self.planned = self.weighed = checked_angles(planned, number)
         self.turned = self.scan + turn
         self.weights = angular_weights(self.turned, period)
         self.known = np.ones(number, bool)
@@ -55,12 +60,12 @@ class ScanAngles:
         """Have another angle added to all, and views repeat after another turn."""
         self._turn, self._period = turn, period
         self.turned = self.scan + turn
-        self.weights = angular_weights(self.planned + turn, period)
+        self.weights = angular_weights(self.weighed + turn, period)
 
     def like(self, turn: float, period: float) -> "ScanAngles":
         """Return the same with another angle added to all, and another period."""
         other = ScanAngles(self.scan, len(self.scan), turn, period)
-        other.planned = self.planned
+        other.planned, other.weighed = self.planned, self.weighed
         other.turn_by(turn, period)
         return other
 
@@ -100,10 +105,25 @@ class ScanAngles:
         self.turned[:] = values
         self.known[:] = known
         self.times_told += 1
-        return out_of_date
+        return self._weigh() or out_of_date
 
-    def close(self) -> None:
-        """Take those that are not final as they are: no more are told."""
+    def close(self) -> bool:
+        """Take those that are not final as they are, no more being told; say whether weights have changed."""
+        if self.known.all():
+            return False
+        self.known[:] = True
+        self.times_told += 1
+        return self._weigh()
+
+    def _weigh(self) -> bool:
+        """Have the weights follow the angles when all are known and differ much; say whether they did."""
         if not self.known.all():
-            self.known[:] = True
-            self.times_told += 1
+            return False
+        weights, angles = angular_weights(self.planned + self._turn, self._period), self.planned
+        told = angular_weights(self.turned, self._period)
+        if (np.abs(told - weights) > _AS_PLANNED * weights).any():
+            weights, angles = told, self.scan.copy()
+        if np.array_equal(weights, self.weights):
+            return False
+        self.weights, self.weighed = weights, angles
+        return True

@@ -3,6 +3,7 @@
 import logging
 import threading
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Literal
 
 import numpy as np
@@ -209,19 +210,10 @@ class TomogramSeries:
             del self._made[number]
             self._finished = number + 1
         shift = number * self.num_projections
-        confidence = result.confidence if axis is None else axis.confidence
-        return ReconstructionResult(
-            result.volume,
-            result.center_px,
-            confidence,
-            tuple(shift + index for index in result.missing),
-            result.settings,
-            result.timings,
-            result.slice_rows,
-            None,
-            result.missing_angles,
-            result.backend,
-            result.backend_reason,
+        return replace(
+            result,
+            confidence=result.confidence if axis is None else axis.confidence,
+            missing=tuple(shift + index for index in result.missing),
         )
 
     def newest(self) -> Reconstructor:

@@ -135,7 +135,9 @@ class ReconstructionSettings(GeometrySettings, PhaseSettings):
     )
     butterworth_order: float = Field(4.0, gt=0, description="Order of the Butterworth window.")
     padding: PaddingMode = Field(
-        "zero", description="What stands beyond the detector's edges while filtering."
+        "zero",
+        description="What stands beyond the detector's edges while filtering. 'edge' and 'mirror' are for "
+        "samples wider than the field; 'mirror' repeats one inside it, and takes up to 15 % of its values.",
     )
 
     memory_gib: float | None = Field(

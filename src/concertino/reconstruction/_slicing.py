@@ -25,7 +25,7 @@ from ._correct import FlatField
 from ._engine_choice import chosen_engine, other_projector
 from ._flatfield import FlatFrames
 from ._layout import layout_of
-from ._result import AxisEstimate, OrthogonalPlanes, ReconstructionResult
+from ._result import AxisEstimate, OrthogonalPlanes, ReconstructionResult, value_unit
 from ._rows import ChosenRows, ProjectionRows, places_among, stored_rows
 from ._scan_angles import ScanAngles
 from ._scan_input import ScanInput
@@ -237,7 +237,7 @@ class Slicing(ScanInput):
         """
         with self._lock:
             self._check_ready(2)
-            self._scan_angles.close()
+            self._forget_if(self._scan_angles.close())
             axis = self.axis()
             volume = self._volume(axis.center_px, last=True)
             self._rest()
@@ -250,10 +250,10 @@ class Slicing(ScanInput):
                 self.settings,
                 dict(self.timings),
                 self.slice_rows,
-                None,
-                tuple(float(angle) for angle in self.angles[list(self.missing)]),
-                self.backend.name,
-                self.backend.reason,
+                missing_angles=tuple(float(angle) for angle in self.angles[list(self.missing)]),
+                backend=self.backend.name,
+                backend_reason=self.backend.reason,
+                value_unit=value_unit(self.settings, self._field().logarithm),
             )
 
     @property
@@ -408,8 +408,10 @@ class Slicing(ScanInput):
         return f"the projections are counts ({self._rows.frame_dtype})"
 
     def _settle(self) -> bool:
-        out_of_date = super()._settle()
-        if out_of_date:  # what was gridded has other frames or angles
+        return self._forget_if(super()._settle())
+
+    def _forget_if(self, out_of_date: bool) -> bool:
+        if out_of_date:  # what was gridded has other frames, angles or weights
             self._engine = self._planes = None
             self._axis.forget()
         return out_of_date

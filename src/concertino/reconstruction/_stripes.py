@@ -59,7 +59,7 @@ def remove_stripes(
 
 
 def _fourier_wavelet(
-    sinogram: NDArray[np.float32], levels: int, damping: float = 1.0
+    sinogram: NDArray[np.float32], levels: int, damping: float = 0.5
 ) -> NDArray[np.float32]:
     """Damp the lowest frequencies along angles of details across columns.
 

@@ -115,6 +115,12 @@ class Hdf5Sink(ImageSink):
             "data", (0, *self.shape), self.dtype, maxshape=(None, *self.shape),
             chunks=(1, *self.shape),
         )  # fmt: skip
+        if unit := metadata.get("value_unit"):
+            self._frames.attrs["units"] = unit
+        for name in ("pixel_size", "detector_pixel"):
+            if size := metadata.get(f"{name}_um"):
+                about[name] = float(size)
+                about[name].attrs["units"] = "um"
         images, rows, columns = self._axes
         self._places = data.create_dataset(
             images.name, (0,), "<f8", maxshape=(None,), chunks=(_POSITIONS_PER_CHUNK,)

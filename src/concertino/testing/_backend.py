@@ -17,9 +17,17 @@ from concertino.reconstruction import (
     Reconstructor,
     backends,
     reconstruct,
-    reference_slice,
 )
 
+from ._oracle import (
+    WINDOWS,
+    Disc,
+    disc_found,
+    disc_sinogram,
+    plain_slice,
+    smeared_blobs,
+    windowed_blobs,
+)
 from ._phantoms import (
     blobs_at,
     blobs_image,
@@ -32,9 +40,15 @@ from ._phantoms import (
 
 SIZE, COUNT, CENTER = 128, 180, 62.3
 ANGLES = np.arange(COUNT) * np.pi / COUNT
-FILTERS = (
-    "ramp", "shepp-logan", "cosine", "hamming", "hann", "butterworth", "blackman-harris",
-)  # fmt: skip
+DISC: Disc = (21.3, -17.6, 8.0, 0.02)
+BODY: Disc = (0.0, 0.0, 45.0, 0.02)
+# as many angles as ever, but not evenly
+SHARES = {
+    "a half twice as fine": np.r_[np.arange(120) * np.pi / 240, np.pi / 2 + np.arange(60) * np.pi / 120],
+    "a few lost": np.sort(np.random.default_rng(1).permutation(190)[:COUNT]) * np.pi / 190,
+    "a turn and a half": np.arange(COUNT) * 3 * np.pi / COUNT,
+    "golden": np.fmod(np.arange(COUNT) * (np.sqrt(5) - 1) / 2, 1) * np.pi,
+}  # fmt: skip
 
 
 class BackendContract:
@@ -42,15 +56,18 @@ class BackendContract:
 
     A subclass says its name, as in `ReconstructionSettings.backend`, and may say less of `steps`. All
     tests have one detector width and one number of projections, so that a back end that compiles for
-    each size does so once or twice.
+    each size does so once or twice. What is right is known from outside: integrals of discs and Gaussians, and for
+    what the detector does not see, sums as the textbooks write them. Nothing of the package has a part in it.
 
     Attributes
     ----------
     name : str
         Of the back end.
     tolerance : float
-        Most root mean square difference from the reference on a smooth object, as a share of the
+        Most root mean square difference from the truth on a smooth object, as a share of the
         object's standard deviation.
+    value_tolerance : float
+        How far a disc's value may be off, as a share of it.
     steps : tuple of float
         Sizes of image pixels that it has, in detector px.
 
@@ -63,6 +80,7 @@ class BackendContract:
 
     name: Literal["cpu", "ufo", "astra"]
     tolerance = 0.01
+    value_tolerance = 0.005
     steps: tuple[float, ...] = (1.0, 0.5)
 
     def settings(self, **values: Any) -> ReconstructionSettings:
@@ -106,30 +124,39 @@ class BackendContract:
         assert volume.dtype == np.float32
         truth = blobs_image(SIZE)
         assert difference(volume[0], truth, 0.85) < self.tolerance
-        assert difference(volume[0], reference_slice(lines, ANGLES, center), 0.85) < self.tolerance
         moved = blobs_at(*_points(0.5, 0.0), SIZE)
         assert difference(volume[0], moved) > 5 * self.tolerance, "the object is too blunt to tell"
 
+    @pytest.mark.parametrize("angles", SHARES.values(), ids=SHARES.keys())
+    def test_each_projection_counts_for_its_share(self, angles: NDArray[np.float64]) -> None:
+        lines = disc_sinogram(SIZE, angles, CENTER, [DISC, BODY])[:, None].astype(np.float32)
+        image = reconstruct(lines, angles, settings=self.settings())[0]
+        value, x, y = disc_found(image - BODY[3], *DISC[:3])
+        assert value == pytest.approx(DISC[3], rel=self.value_tolerance)
+        assert (x, y) == pytest.approx(DISC[:2], abs=0.05)
+        # a disc forgives what a smooth lopsided object does not, and the other way round
+        lines = blobs_sinogram(SIZE, angles, CENTER)[:, None].astype(np.float32)
+        image = reconstruct(lines, angles, settings=self.settings())[0]
+        assert difference(image, blobs_image(SIZE), 0.85) < self.tolerance
+
     @pytest.mark.parametrize("center", [63.5, 62.3])
-    def test_sharp_edges_are_as_good_as_the_reference_s(self, center: float) -> None:
+    def test_sharp_edges_are_as_good_as_in_plain_sums(self, center: float) -> None:
         lines = shepp_logan_sinogram(SIZE, ANGLES, center)
         truth = shepp_logan_image(SIZE)
         found = difference(self.slices(lines, center=center)[0], truth)
-        assert found < 1.05 * difference(reference_slice(lines, ANGLES, center), truth)
+        assert found < 1.05 * difference(plain_slice(lines, ANGLES, center), truth)
 
-    @pytest.mark.parametrize("name", FILTERS)
+    @pytest.mark.parametrize("name", WINDOWS)
     def test_filters(self, name: Any) -> None:
         lines = blobs_sinogram(SIZE, ANGLES, CENTER)
         slice_ = self.slices(lines, filter=name, cutoff=0.8)[0]
-        reference = reference_slice(lines, ANGLES, CENTER, filter_name=name, cutoff=0.8)
-        assert difference(slice_, reference, 0.85) < self.tolerance
+        assert difference(slice_, windowed_blobs(SIZE, name, 0.8), 0.85) < self.tolerance
 
     def test_no_filter_at_all(self) -> None:
         lines = blobs_sinogram(SIZE, ANGLES, CENTER)
         slice_ = self.slices(lines, filter="none")[0]
-        reference = reference_slice(lines, ANGLES, CENTER, filter_name="none")
         # what is behind the detector's edge is unknown, and it is a smear that reaches there
-        assert difference(slice_, reference, 0.6) < 2 * self.tolerance
+        assert difference(slice_, smeared_blobs(SIZE), 0.6) < 2 * self.tolerance
 
     def test_the_odd_filter_of_derivatives(self) -> None:
         lines = blobs_sinogram(SIZE, ANGLES, CENTER)
@@ -139,13 +166,10 @@ class BackendContract:
 
     @pytest.mark.parametrize("padding", ["zero", "edge", "mirror"])
     def test_padding(self, padding: Any) -> None:
-        """An object wider than the detector, beside the processor's plain back projection."""
+        """An object wider than the detector, beside plain sums."""
         lines = blobs_sinogram(SIZE, ANGLES, CENTER) + 3.0
         slice_ = self.slices(lines, padding=padding)[0]
-        plain = reconstruct(
-            lines[:, None].astype(np.float32), ANGLES,
-            settings=self.settings(padding=padding, backend="cpu", method="backprojection"),
-        )[0]  # fmt: skip
+        plain = plain_slice(lines, ANGLES, CENTER, padding)
         assert difference(slice_, plain, 0.7) < 3 * self.tolerance
 
     def test_each_slice_is_its_own_row(self) -> None:
@@ -180,7 +204,7 @@ class BackendContract:
         lines = blobs_sinogram(SIZE, angles, CENTER)
         stack = lines[:, None].astype(np.float32)
         volume = reconstruct(stack, angles, settings=self.settings())
-        assert difference(volume[0], reference_slice(lines, angles, CENTER), 0.85) < self.tolerance
+        assert difference(volume[0], blobs_image(SIZE), 0.85) < self.tolerance
 
     def test_projections_that_never_came(self) -> None:
         lines = blobs_sinogram(SIZE, ANGLES, CENTER)
@@ -191,8 +215,7 @@ class BackendContract:
             job.add_projections(lines[index : index + 1, None].astype(np.float32), int(index))
         result = job.finish()
         assert result.missing == (3, 40, 41, 42, 90, 177)
-        reference = reference_slice(lines[came], ANGLES[came], CENTER)
-        assert difference(result.volume[0], reference, 0.85) < self.tolerance
+        assert difference(result.volume[0], blobs_image(SIZE), 0.85) < self.tolerance
 
     def test_what_is_there_so_far_is_on_the_scale_of_the_whole(self) -> None:
         lines = blobs_sinogram(SIZE, ANGLES, CENTER)[:, None].astype(np.float32)

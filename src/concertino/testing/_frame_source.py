@@ -104,12 +104,12 @@ class FrameSourceContract:
 
     def test_times_are_those_of_the_exposures(self, source: FrameSource) -> None:
         source.prepare(self.request(8), _FREE)
-        before = time.time_ns()
+        before = _shown_ns(source)
         source.start()
         stamps = np.concatenate([grab.timestamps for grab in self.grab(source, 8)])
         assert np.all(np.diff(stamps) >= 0)
         assert before - 10**9 < stamps[0]
-        assert stamps[-1] < time.time_ns() + 10**9
+        assert stamps[-1] < _shown_ns(source) + 10**9
 
     def test_it_keeps_its_frame_rate(self, source: FrameSource) -> None:
         source.prepare(self.request(8), CameraSettings(0.001, 40.0))
@@ -239,10 +239,10 @@ class BufferedFrameSourceContract(FrameSourceContract):
         self, source: BufferedFrameSource
     ) -> None:
         source.prepare(self.later(8), _FREE)
-        before = time.time_ns()
+        before = _shown_ns(source)
         source.start()
         self.record(source, 8)
-        recorded = time.time_ns()
+        recorded = _shown_ns(source)
         time.sleep(0.1)
         stamps = np.concatenate([grab.timestamps for grab in self.grab(source, 8)])
         assert np.all(np.diff(stamps) >= 0)
@@ -283,3 +283,9 @@ class BufferedFrameSourceContract(FrameSourceContract):
             source.trigger()
             assert source.record() == index + 1
         assert sum(len(grab.numbers) + len(grab.dropped) for grab in self.grab(source, 3)) == 3
+
+
+def _shown_ns(source: FrameSource) -> int:
+    """What the clock of a source's time stamps shows now, in ns."""
+    clock = getattr(source, "clock", time.time)
+    return round(clock() * 1e9)

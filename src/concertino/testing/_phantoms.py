@@ -12,7 +12,7 @@ _SHEPP_LOGAN = (
     (0.1, 0.023, 0.023, 0.0, -0.606, 0.0), (0.1, 0.023, 0.046, 0.06, -0.605, 0.0),
 )  # fmt: skip
 # amplitude, width and position of Gaussians, in units of the radius
-_BLOBS = ((1.0, 0.08, 0.15, 0.1), (0.6, 0.09, -0.35, 0.2), (0.8, 0.07, 0.1, -0.45))
+BLOBS = ((1.0, 0.08, 0.15, 0.1), (0.6, 0.09, -0.35, 0.2), (0.8, 0.07, 0.1, -0.45))
 _WITHIN_PIXEL = (-0.375, -0.125, 0.125, 0.375)
 
 
@@ -22,7 +22,9 @@ def shepp_logan_image(size: int) -> NDArray[np.float64]:
     total = np.zeros((size, size))
     for down in _WITHIN_PIXEL:
         for aside in _WITHIN_PIXEL:
-            x, y = np.meshgrid((middle + aside) / _radius(size), -(middle + down) / _radius(size))
+            x, y = np.meshgrid(
+                (middle + aside) / radius_of(size), -(middle + down) / radius_of(size)
+            )
             for amplitude, a, b, x0, y0, turn in _SHEPP_LOGAN:
                 c, s = np.cos(np.deg2rad(turn)), np.sin(np.deg2rad(turn))
                 u, v = (x - x0) * c + (y - y0) * s, -(x - x0) * s + (y - y0) * c
@@ -36,19 +38,19 @@ def shepp_logan_sinogram(
     """Line integrals (angle, column) of `shepp_logan_image`, averaged over each detector pixel."""
     total = np.zeros((len(angles), size))
     for aside in _WITHIN_PIXEL:
-        t = ((np.arange(size) - center + aside) / _radius(size))[None]
+        t = ((np.arange(size) - center + aside) / radius_of(size))[None]
         for amplitude, a, b, x0, y0, turn in _SHEPP_LOGAN:
             seen = angles - np.deg2rad(turn)
             wide = ((a * np.cos(seen)) ** 2 + (b * np.sin(seen)) ** 2)[:, None]
             u = t - (x0 * np.cos(angles) + y0 * np.sin(angles))[:, None]
             total += amplitude * 2 * a * b / wide * np.sqrt(np.maximum(wide - u * u, 0))
-    return total / len(_WITHIN_PIXEL) * _radius(size)
+    return total / len(_WITHIN_PIXEL) * radius_of(size)
 
 
 def blobs_at(x: NDArray[np.floating], y: NDArray[np.floating], size: int) -> NDArray[np.float64]:
     """Values of the blobs at points in px from the axis, y upwards."""
-    radius, total = _radius(size), np.zeros(np.broadcast(x, y).shape)
-    for amplitude, width, x0, y0 in _BLOBS:
+    radius, total = radius_of(size), np.zeros(np.broadcast(x, y).shape)
+    for amplitude, width, x0, y0 in BLOBS:
         squared = (x / radius - x0) ** 2 + (y / radius - y0) ** 2
         total += amplitude * np.exp(-squared / 2 / width**2)
     return total
@@ -62,9 +64,9 @@ def blobs_image(size: int) -> NDArray[np.float64]:
 
 def blobs_sinogram(size: int, angles: NDArray[np.float64], center: float) -> NDArray[np.float64]:
     """Line integrals (angle, column) of the blobs."""
-    radius, total = _radius(size), np.zeros((len(angles), size))
+    radius, total = radius_of(size), np.zeros((len(angles), size))
     t = ((np.arange(size) - center) / radius)[None]
-    for amplitude, width, x0, y0 in _BLOBS:
+    for amplitude, width, x0, y0 in BLOBS:
         seen = (x0 * np.cos(angles) + y0 * np.sin(angles))[:, None]
         total += amplitude * width * np.sqrt(2 * np.pi) * np.exp(-((t - seen) ** 2) / 2 / width**2)
     return total * radius
@@ -86,5 +88,6 @@ def difference(
     return error / float(wanted.std())
 
 
-def _radius(size: int) -> float:
+def radius_of(size: int) -> float:
+    """Length in px that the phantoms count in, for a detector of so many columns."""
     return 0.45 * size
