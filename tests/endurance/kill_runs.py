@@ -115,10 +115,10 @@ class Killed:
     def killed(self) -> bool:
         """Kill it when its moment has come, some time after darks or projections were described; tell whether."""
         assert self._process.is_alive(), "it ended by itself"
-        assert time.monotonic() < self._deadline_s, f"no {self._after} were described"
         said = self._record.read_bytes() if self._record.exists() else b""
         if self._due_s is None and f'"name":"{self._after}"'.encode() in said:
             self._due_s = time.monotonic() + self._lasting_s
+        assert self._due_s or time.monotonic() < self._deadline_s, f"no {self._after} described"
         if self._due_s is None or time.monotonic() < self._due_s:
             return False
         self._left = children_of(self._process.pid)
@@ -141,6 +141,11 @@ class Killed:
             if kind != "projections" and self._shown[place + 1]:
                 assert stated.get(kind) == 5, stated
         return sum(stated.values())
+
+    def give_up(self) -> None:
+        """Leave nothing running."""
+        self._process.kill()
+        self._process.join()
 
     def go_on(self) -> None:
         """Take a whole scan where this one was killed."""
@@ -198,6 +203,8 @@ def main() -> None:
                 if one.goes_on:
                     one.go_on()
             except (AssertionError, StorageError) as error:
+                for other in going:
+                    other.give_up()
                 sys.exit(
                     f"seed {one.seed}, {one.sink}: {type(error).__name__}: {error}; see {one.root}"
                 )

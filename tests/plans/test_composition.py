@@ -285,6 +285,31 @@ def test_a_session_waits_before_a_run_as_long_as_its_suspender_says(tmp_path: Pa
     guest.close()
 
 
+class Silent(SuspendFloor):
+    """A suspender whose signal does not answer until it is told to."""
+
+    answers = threading.Event()
+
+    def install(self, *args: Any, **kwargs: Any) -> None:
+        self.answers.wait(60)
+
+
+def test_a_suspender_whose_signal_does_not_answer_is_not_waited_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    guest = Guest(tmp_path, "session")
+    assert guest.session is not None
+    monkeypatch.setattr(_run_gate, "WITHIN_S", 0.3)
+    try:
+        with pytest.raises(SessionError, match=r"Silent of ring was to be watched, .* within 0.3 s"):
+            guest.session.wait_before_runs(Silent(Signal(name="ring", value=100.0), 50))
+    finally:
+        Silent.answers.set()
+    guest.RE(guest.imaging())  # Nothing is left of it.
+    assert guest.told("stop", "exit_status") == ["success"]
+    guest.close()
+
+
 def test_what_was_interrupted_is_done_once(tmp_path: Path) -> None:
     # A session makes a directory for each run, in a thread; a suspender in that message made two.
     guest = Guest(tmp_path, "session")

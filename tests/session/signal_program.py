@@ -71,6 +71,8 @@ def session(directory: Path, case: dict[str, Any]) -> None:
     if case.get("slow_beam_s"):
         beamline.beam = SimulatedShutter(case["slow_beam_s"], "shutter")
     plan = scan(beamline, case["projections"])
+    if case.get("prompt"):
+        sys.ps1 = ">>> "  # As somebody who sits there: the first Ctrl-C pauses.
     if case.get("forgotten"):
         forget(directory, plan)
     with open_session(directory, progress=False, catalog=False) as opened:

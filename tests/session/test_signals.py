@@ -1,5 +1,6 @@
 """Signals at each phase of a scan, to real processes: beam off, stop document, exit code."""
 
+import contextlib
 import json
 import os
 import queue
@@ -206,6 +207,41 @@ def test_more_signals_do_not_hurry_the_clean_up_away(programs: Programs, tmp_pat
         case.send(number)
     assert case.wait() == 143
     case.check(signal.SIGTERM, 143)
+
+
+def press_ctrl_c(
+    programs: Programs, directory: Path, phase: str, presses: int, *, prompt: bool = False
+) -> None:
+    """Press Ctrl-C some times in quick succession, and check that the run ended with the beam off."""
+    case = Case(programs, directory, kind="session", phase=phase, prompt=prompt)
+    case.send_in_phase(signal.SIGINT)
+    for _ in range(presses - 1):
+        time.sleep(0.03)
+        if programs.code(case.pid) is None:
+            with contextlib.suppress(ProcessLookupError):
+                case.send(signal.SIGINT)
+    code = case.wait()
+    assert case.off(), (case.beam[-4:], case.out)
+    assert case.run.stop is not None
+    if phase != "clean-up":
+        assert code != 0, case.out
+        assert case.run.exit_status == "abort", case.out
+
+
+@pytest.mark.parametrize("prompt", [False, True])
+def test_ctrl_c_may_be_pressed_as_often_as_one_likes(
+    programs: Programs, tmp_path: Path, prompt: bool
+) -> None:
+    # `interrupt_runs.py` presses it once to twelve times in each phase.
+    cases = [("darks", 12), ("projections", 4), ("paused", 12)]
+    with ThreadPoolExecutor(len(cases)) as people:
+        for done in [
+            people.submit(
+                press_ctrl_c, programs, tmp_path / phase, phase, presses, prompt=prompt
+            )
+            for phase, presses in cases
+        ]:
+            done.result()
 
 
 def test_a_main_thread_in_c_code_does_not_keep_the_beam_on(
