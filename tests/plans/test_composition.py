@@ -16,7 +16,7 @@ from bluesky.utils import FailedPause, MsgGenerator, RunEngineInterrupted
 from ophyd import Signal
 
 import concertino
-from concertino import ParameterError
+from concertino import ParameterError, SessionError, _run_gate
 from concertino.callbacks import ImageWriter
 from concertino.documents import validate_run
 from concertino.plans import ascan, continuous_tomography, radiography
@@ -301,7 +301,9 @@ def test_a_suspender_whose_signal_does_not_answer_is_not_waited_for(
     assert guest.session is not None
     monkeypatch.setattr(_run_gate, "WITHIN_S", 0.3)
     try:
-        with pytest.raises(SessionError, match=r"Silent of ring was to be watched, .* within 0.3 s"):
+        with pytest.raises(
+            SessionError, match=r"Silent of ring was to be watched, .* within 0.3 s"
+        ):
             guest.session.wait_before_runs(Silent(Signal(name="ring", value=100.0), 50))
     finally:
         Silent.answers.set()

@@ -236,9 +236,7 @@ def test_ctrl_c_may_be_pressed_as_often_as_one_likes(
     cases = [("darks", 12), ("projections", 4), ("paused", 12)]
     with ThreadPoolExecutor(len(cases)) as people:
         for done in [
-            people.submit(
-                press_ctrl_c, programs, tmp_path / phase, phase, presses, prompt=prompt
-            )
+            people.submit(press_ctrl_c, programs, tmp_path / phase, phase, presses, prompt=prompt)
             for phase, presses in cases
         ]:
             done.result()
