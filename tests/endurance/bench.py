@@ -115,6 +115,7 @@ class Beamline:
             exposure=0.0,
             frame_rate=rate_hz,
             ring_bytes=2**20,
+            subscriber_timeout_s=300.0,  # A busy machine is no fault here.
             stream_address=address,
             name="camera",
         )
