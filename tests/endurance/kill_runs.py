@@ -47,10 +47,10 @@ SINKS: dict[str, tuple[dict[str, Any], bool]] = {
 }
 RATE_HZ = 300.0
 WAIT_S = 90.0
-COUNTS = {"num_darks": 5, "num_flats": 5, "num_projections": 100_000}
+COUNTS: dict[str, Any] = {"num_darks": 5, "num_flats": 5, "num_projections": 100_000}
 
 
-def scan(root: Path, sink: str, counts: dict[str, int], shown: Any) -> None:
+def scan(root: Path, sink: str, counts: dict[str, Any], shown: Any) -> None:
     """Take a scan; what the camera exposes is noted where it outlives this process."""
     given, in_process = SINKS[sink]
     b = Beamline(RATE_HZ, "ipc://" if in_process else "")
@@ -106,7 +106,7 @@ class Killed:
         self._process = self._fork(COUNTS)
         self._left: list[int] = []
 
-    def _fork(self, counts: dict[str, int]) -> Any:
+    def _fork(self, counts: dict[str, Any]) -> Any:
         given = (self.root, self.sink, counts, self._shown)
         process = mp.get_context("fork").Process(target=scan, args=given)
         process.start()

@@ -60,7 +60,12 @@ def in_use() -> dict[str, list[str]]:
     process = psutil.Process()
     names = Path("/proc/net/unix").read_text().split()
     return {
-        "threads": sorted(thread.name.rstrip("0123456789") for thread in threading.enumerate()),
+        # The pool of asyncio grows to its size by and by, and is one for the whole process.
+        "threads": sorted(
+            thread.name.rstrip("0123456789")
+            for thread in threading.enumerate()
+            if not thread.name.startswith("asyncio_")
+        ),
         "files": sorted(_links()),
         "memory": sorted(entry.name for entry in os.scandir("/dev/shm") if _ours(entry)),
         "sockets": sorted(name for name in names if name.startswith(f"@concertino/{process.pid}-")),
@@ -221,6 +226,8 @@ def play_all(runs: int, seed: int, kinds: tuple[str, ...], catalog: bool) -> Non
         taken_s[kind].append(time.monotonic() - begun_s)
         for directory in root.glob("scan_*"):
             shutil.rmtree(directory)
+        if number % 25 == 0:
+            print(f"after {number} runs: {(memory_bytes() - memory) / 2**20:+.1f} MiB", flush=True)
         if number == min(SETTLED, runs // 2):
             before, memory = in_use(), memory_bytes()
     gained = memory_bytes() - memory

@@ -300,11 +300,12 @@ def test_a_suspender_whose_signal_does_not_answer_is_not_waited_for(
     guest = Guest(tmp_path, "session")
     assert guest.session is not None
     monkeypatch.setattr(_run_gate, "WITHIN_S", 0.3)
+    silent: Any = Silent(Signal(name="ring", value=100.0), 50)  # type: ignore[no-untyped-call]
     try:
         with pytest.raises(
             SessionError, match=r"Silent of ring was to be watched, .* within 0.3 s"
         ):
-            guest.session.wait_before_runs(Silent(Signal(name="ring", value=100.0), 50))
+            guest.session.wait_before_runs(silent)
     finally:
         Silent.answers.set()
     guest.RE(guest.imaging())  # Nothing is left of it.
