@@ -133,7 +133,7 @@ class CannotClose(SimulatedShutter):
     silent = False
 
     @AsyncStatus.wrap
-    async def set(self, value: bool | str) -> None:  # type: ignore[override]
+    async def set(self, value: bool | str) -> None:
         if self.stuck and not value:
             if self.silent:
                 await asyncio.sleep(3600)
