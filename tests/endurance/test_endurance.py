@@ -12,7 +12,7 @@ import pytest
     [
         # One of each sink; the moments differ.
         ("kill_runs.py", ("--runs", "8", "--together", "8"), "every frame that it states is what"),
-        ("mixed_runs.py", ("--runs", "24", "--seed", "5"), "24 runs: beam off and idle after each"),
+        ("mixed_runs.py", ("--runs", "16", "--seed", "5"), "16 runs: beam off and idle after each"),
     ],
 )
 def test_what_a_long_time_brings(script: str, given: tuple[str, ...], said: str) -> None:
