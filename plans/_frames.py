@@ -30,7 +30,7 @@ from ._parameters import read_number
 from ._protocols import Beam, FrameCamera, Rotation, Stage, TriggerDevice
 from ._questions import awaited
 from ._safety import beam_off, beam_on
-from ._taking import Taking, can_end_early
+from ._taking import Taking, can_end_early, end_piece
 
 _FLUSH_S = 0.25
 
@@ -198,7 +198,7 @@ def take_stepped_frames(
         arrived_s = time.time()
         if hold is not None and can_end and hold.due:
             early = True
-            yield Msg("stop", first)
+            yield from end_piece(cameras)
             for off in () if beam is None else (beam,):
                 yield from beam_off(off)
             if interrupted is not None:

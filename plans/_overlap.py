@@ -10,7 +10,7 @@ from concertino import ParameterError
 from concertino.frames import FrameRequest
 
 from ._safety import BeamGuard, beam_off
-from ._sample_use import SampleToTheEnd, SampleUse
+from ._sample_use import MoreToCome, SampleToTheEnd, SampleUse
 
 
 def with_overlap(
@@ -80,6 +80,8 @@ class _Run:
             if isinstance(said, SampleUse):
                 self._sample = said
                 self._cameras.clear()
+            elif isinstance(said, MoreToCome):
+                self._sample = None
             self._to_the_end = self._to_the_end or isinstance(said, SampleToTheEnd)
         elif message.command == "open_run":
             self._check_first()
@@ -89,8 +91,6 @@ class _Run:
                 self.beam = message.obj.beam
         elif message.command == "prepare" and isinstance(said, FrameRequest):
             self._cameras.append(message.obj)
-        elif message.command == "stop" and any(message.obj is c for c in self._cameras):
-            self._sample = None  # A pause ended the piece: more is to come.
 
     def _check_first(self) -> None:
         if self.begun:

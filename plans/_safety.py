@@ -57,6 +57,8 @@ class BeamGuard:
         self._armed = False
         self._closing: Any = None
         self._coming: Any = None  # What the beam answered when it was told to come on.
+        #: What to say of a beam that the RunEngine could not switch off; empty when it is off, or was not to be.
+        self.lit = ""
         self._late = ""
         self._lies = False  # It says that it is off, and reads on.
 
@@ -82,7 +84,7 @@ class BeamGuard:
 
     def disarm(self) -> None:
         """Leave the beam alone from now on."""
-        self._armed = False
+        self._armed, self.lit = False, ""
 
     def begin_off(self) -> MsgGenerator[None]:
         """Switch the beam off, and wait for that, but not so long that motors would go on and on."""
@@ -187,10 +189,12 @@ class BeamGuard:
                         raise OverdueError(self._may_come)
             except Exception as error:
                 if attempt == _ATTEMPTS or isinstance(error, OverdueError):
-                    # What is raised here the RunEngine only notes.
-                    LOG.critical("%s %s", self.warning, error)
-                    raise DeviceError(f"{self.warning} {error}") from error
+                    # What is raised here the RunEngine only notes; the runs that it closes itself say it.
+                    self.lit = f"{self.warning} {error}"
+                    LOG.critical("%s", self.lit)
+                    raise DeviceError(self.lit) from error
             else:
+                self.lit = ""
                 return
 
     async def _off(self) -> None:

@@ -34,6 +34,13 @@ class SampleUse:
         return self.left_s is not None
 
 
+class MoreToCome:
+    """Said in a ``null`` message before a piece is ended early: what is missing of it is to be taken, too.
+
+    The request to pause that ended it may be taken back at any moment, and then nothing else tells.
+    """
+
+
 class SampleToTheEnd:
     """Said in a ``null`` message by what needs the sample to its end.
 

@@ -2,11 +2,11 @@
 
 import asyncio
 import inspect
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from functools import wraps
 from typing import Any
 
-from bluesky import RunEngine
+from bluesky import Msg, RunEngine
 
 from ._deadlines import OverdueError, deadlines
 
@@ -68,8 +68,22 @@ def stopping_in_turn(devices: Iterable[Any]) -> list[Any]:
     ]
 
 
+def _saying(close_run: Callable[[Msg], Any], guards: Iterable[Any]) -> Callable[[Msg], Any]:
+    """Return what closes a run, and says in its stop document which beams may be on by then."""
+
+    async def close(msg: Msg) -> Any:
+        said = str(msg.kwargs.get("reason") or "")
+        lit = [guard.lit for guard in guards if guard.lit and guard.warning not in said]
+        reason = " ".join(filter(None, [*lit, said]))
+        return await close_run(msg._replace(kwargs={**msg.kwargs, "reason": reason}))
+
+    return close
+
+
 def have_run_engines_stop_in_time() -> None:
     """Have every RunEngine stop the beam first at a plan's end, and wait for no device's stop for ever.
+
+    The runs that it then closes itself, as after a halt, say whether the beam may be on.
 
     Bluesky stops what was ever set one after the other, in any order, and waits for each without a deadline: one
     motor whose stop never returns would hold up the RunEngine for ever, and after a halt the beam with it. No message
@@ -87,5 +101,8 @@ def have_run_engines_stop_in_time() -> None:
             await stop_all(self, success=success)
         finally:
             self._movable_objs_touched = touched
+        lit = [device for device in touched if getattr(device, "lit", "")]
+        for bundler in self._run_bundlers.values() if lit else ():
+            bundler.close_run = _saying(bundler.close_run, lit)
 
     RunEngine._stop_movable_objects = stop_in_turn  # type: ignore[method-assign]

@@ -13,6 +13,7 @@ from ._hold import Hold
 from ._protocols import Beam
 from ._questions import frames_overdue
 from ._safety import beam_off
+from ._sample_use import MoreToCome
 
 _FLUSH_S = 0.25
 _LOOK_S = 0.05
@@ -22,6 +23,12 @@ def can_end_early(cameras: CameraSet, hold: Hold | None) -> bool:
     """Whether a pause may end a stream: several cameras would not agree on what is missing."""
     alone = not cameras.others and cameras.readout == "direct"
     return hold is not None and alone and hasattr(cameras.first, "stop")
+
+
+def end_piece(cameras: CameraSet) -> MsgGenerator[None]:
+    """Have the camera expose no more before all frames of a piece are taken; say first that more is to come."""
+    yield Msg("null", None, MoreToCome())
+    yield Msg("stop", cameras.first)
 
 
 @dataclass
@@ -86,7 +93,7 @@ class Taking:
 
     def _end_early(self) -> MsgGenerator[None]:
         # When it returns nothing is exposed any more: now the beam spoils no frame when it goes off.
-        yield Msg("stop", self.cameras.first)
+        yield from end_piece(self.cameras)
         yield from self._switch_off()
         if self.interrupted is not None:
             yield from self.interrupted()

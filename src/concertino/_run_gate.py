@@ -1,12 +1,18 @@
 """Bluesky's suspenders for imaging: no run begins while one is tripped."""
 
 import asyncio
+from collections.abc import Callable
 from types import SimpleNamespace
 from typing import Any
 
 import bluesky.preprocessors as bpp
 from bluesky import Msg
 from bluesky.utils import MsgGenerator
+
+from concertino import SessionError
+
+#: How long a suspender may take to be installed or removed in the RunEngine's loop, in seconds.
+WITHIN_S = 20.0
 
 
 class _Gatekeeper:
@@ -38,22 +44,41 @@ class RunGate:
         self._suspenders: list[Any] = []
 
     def add(self, suspender: Any) -> None:
-        """Have a suspender of bluesky's watched from now on."""
+        """Have a suspender of bluesky's watched from now on.
 
-        async def install() -> None:
-            suspender.install(self._keeper)  # Signals of ophyd-async need the running loop.
-
-        asyncio.run_coroutine_threadsafe(install(), self._keeper.loop).result()
+        Raises
+        ------
+        SessionError
+            If it cannot be installed in time: its signal does not answer, or the RunEngine's loop is held up.
+        """
+        # Signals of ophyd-async need the running loop.
+        self._in_loop(lambda: suspender.install(self._keeper), suspender, "watched")
         self._suspenders.append(suspender)
 
     def remove(self, suspender: Any) -> None:
-        """Watch a suspender no more."""
+        """Watch a suspender no more.
 
-        async def uninstall() -> None:
-            suspender.remove()
-
+        Raises
+        ------
+        SessionError
+            If it cannot be removed in time; runs do not wait for it any more nevertheless.
+        """
         self._suspenders.remove(suspender)
-        asyncio.run_coroutine_threadsafe(uninstall(), self._keeper.loop).result()
+        self._in_loop(suspender.remove, suspender, "watched no more")
+
+    def _in_loop(self, work: Callable[[], object], suspender: Any, what: str) -> None:
+        begun = asyncio.run_coroutine_threadsafe(_call(work), self._keeper.loop)
+        try:
+            begun.result(WITHIN_S)
+        except TimeoutError:
+            if begun.done():
+                raise  # Its own.
+            begun.cancel()
+            signal = getattr(getattr(suspender, "_sig", None), "name", "")
+            raise SessionError(
+                f"{type(suspender).__name__} of {signal or 'its signal'} was to be {what}, and that did not end within "
+                f"{WITHIN_S:g} s. Check that its device answers, and that no callback holds up the RunEngine."
+            ) from None
 
     def close(self) -> None:
         """Watch no suspender any more."""
@@ -76,3 +101,7 @@ class RunGate:
                 waits, _ = suspender.get_futures()
                 yield Msg("wait_for", None, waits)
         return (yield message)
+
+
+async def _call(work: Callable[[], object]) -> None:
+    work()

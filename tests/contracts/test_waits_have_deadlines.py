@@ -22,8 +22,6 @@ _COMPUTES = "waits for a computation or a disk, not for a device; its end is the
 _USER = (
     "the user decides when it ends; the RunEngine hears an abort meanwhile, and there is no beam"
 )
-#: Not bounded: what happens then stands here, so that it is known.
-_OPEN = "no deadline yet: "
 
 JUSTIFIED: dict[str, str] = {
     "plans/_directors.py::_iterate": _USER,
@@ -54,9 +52,6 @@ JUSTIFIED: dict[str, str] = {
     "src/concertino/_dask_parts.py::_fetched.fetch": _WORKER,
     "src/concertino/_demo.py::run_demo": _COMPUTES,
     "src/concertino/_relay_command.py::relay_streams": _USER,
-    "src/concertino/_run_gate.py::RunGate.add": _OPEN
-    + "a suspender's install runs in the RunEngine's loop",
-    "src/concertino/_run_gate.py::RunGate.remove": _OPEN + "as its install",
     "src/concertino/_run_gate.py::RunGate._wait_and": _USER,
     "src/concertino/_session_guard.py::SessionGuard._wait_and": _BOUNDED,
     "src/concertino/guard/_holder.py::Holder.so_far": _DONE,
@@ -66,8 +61,6 @@ JUSTIFIED: dict[str, str] = {
     "src/concertino/reconstruction/_ufo_child.py::main": _WORKER,
     "src/concertino/reconstruction/_ufo_process.py::_end": _KILLED,
     "src/concertino/servers/_callback_server.py::Reconstruction.summary": _COMPUTES,
-    "src/concertino/servers/_served.py::Served._session_lost": _OPEN
-    + "as long as the server's work lasts",
     "src/concertino/servers/_served.py::Served._do_work": _WORKER,
     "src/concertino/storage/_catalog_tree.py::prepare_database": _COMPUTES,
     "src/concertino/storage/_catalog_writer.py::CatalogWriter.close": _COMPUTES,

@@ -16,7 +16,7 @@ from bluesky.utils import FailedPause, MsgGenerator, RunEngineInterrupted
 from ophyd import Signal
 
 import concertino
-from concertino import ParameterError
+from concertino import ParameterError, SessionError, _run_gate
 from concertino.callbacks import ImageWriter
 from concertino.documents import validate_run
 from concertino.plans import ascan, continuous_tomography, radiography
@@ -281,6 +281,34 @@ def test_a_session_waits_before_a_run_as_long_as_its_suspender_says(tmp_path: Pa
     guest.RE(guest.imaging())
     assert beam.dropped
     assert back == [100.0]  # The run began when the current was back.
+    assert guest.told("stop", "exit_status") == ["success"]
+    guest.close()
+
+
+class Silent(SuspendFloor):
+    """A suspender whose signal does not answer until it is told to."""
+
+    answers = threading.Event()
+
+    def install(self, *args: Any, **kwargs: Any) -> None:
+        self.answers.wait(60)
+
+
+def test_a_suspender_whose_signal_does_not_answer_is_not_waited_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    guest = Guest(tmp_path, "session")
+    assert guest.session is not None
+    monkeypatch.setattr(_run_gate, "WITHIN_S", 0.3)
+    silent: Any = Silent(Signal(name="ring", value=100.0), 50)  # type: ignore[no-untyped-call]
+    try:
+        with pytest.raises(
+            SessionError, match=r"Silent of ring was to be watched, .* within 0.3 s"
+        ):
+            guest.session.wait_before_runs(silent)
+    finally:
+        Silent.answers.set()
+    guest.RE(guest.imaging())  # Nothing is left of it.
     assert guest.told("stop", "exit_status") == ["success"]
     guest.close()
 

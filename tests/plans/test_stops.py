@@ -15,7 +15,7 @@ from ophyd_async.core import AsyncStatus
 
 from concertino import DeviceError
 from concertino.callbacks import ImageWriter
-from concertino.devices import SimulatedBeamline, SimulatedMotor
+from concertino.devices import SimulatedBeamline, SimulatedMotor, SimulatedShutter
 from concertino.plans import radiography
 from concertino.session import open_session
 
@@ -124,3 +124,60 @@ def test_a_motor_that_the_users_plan_moved(engine: RunEngine, stage: StopHangs) 
         assert ends_in_time(engine, lambda: engine(bps.mv(stage, 0.1))) is None
     assert stage.stops == 1
     assert engine.state == "idle"
+
+
+class CannotClose(SimulatedShutter):
+    """A shutter that does not close any more once it is stuck; without a word, or with one."""
+
+    stuck = False
+    silent = False
+
+    @AsyncStatus.wrap
+    async def set(self, value: bool | str) -> None:
+        if self.stuck and not value:
+            if self.silent:
+                await asyncio.sleep(3600)
+            raise DeviceError("the blade is stuck")
+        await super().set(value)
+
+
+@pytest.mark.parametrize("silent", [False, True])
+def test_the_stop_document_says_that_the_beam_may_be_on_after_a_halt(
+    engine: RunEngine, silent: bool, tmp_path: Path
+) -> None:
+    b = SimulatedBeamline(shape=(16, 16), exposure=0.001, frame_rate=100)
+    shutter = CannotClose(name="shutter")
+    shutter.silent = silent
+    stops: list[dict[str, Any]] = []
+    engine.subscribe(lambda name, document: stops.append(document), "stop")
+
+    def interrupt() -> None:
+        deadline_s = time.monotonic() + 30
+        while not (shutter.is_open and b.camera.num_exposed) and time.monotonic() < deadline_s:
+            time.sleep(0.01)
+        shutter.stuck = True
+        threading.Thread(target=engine.halt, daemon=True).start()
+
+    threading.Thread(target=interrupt, daemon=True).start()
+    plan = radiography(
+        b.camera, shutter, b.sample_stage, order=["projections"], num_projections=5000, **POSITIONS
+    )
+    with patience(off_s=0.5):
+        assert ends_in_time(engine, lambda: engine(plan)) is not None
+    assert engine.state == "idle"
+    assert shutter.is_open
+    (stop,) = stops
+    assert stop["reason"].startswith("shutter could not be switched off: THE BEAM MAY BE ON.")
+    assert stop["reason"].count("could not be switched off") == 1
+    # The next run is none the worse.
+    shutter.stuck = False
+    engine.md.update(
+        {"run_directory": str(tmp_path / "next")} if "run_directory" in engine.md else {}
+    )
+    engine(
+        radiography(
+            b.camera, shutter, b.sample_stage, order=["projections"], num_projections=5, **POSITIONS
+        )
+    )
+    assert stops[1]["exit_status"] == "success"
+    assert not stops[1].get("reason")

@@ -26,6 +26,7 @@ from .matrix import (
     pairwise_cells,
     run_cell,
 )
+from .presses import press_ctrl_c
 from .programs import WAIT_S, Case, Programs
 
 AT_A_TIME = 4
@@ -114,6 +115,20 @@ def test_more_signals_do_not_hurry_the_clean_up_away(programs: Programs, tmp_pat
         os.kill(case.pid, number)
         time.sleep(0.1)
     case.check(signal.SIGTERM, since_s, 143)
+
+
+@pytest.mark.parametrize("prompt", [False, True])
+def test_ctrl_c_may_be_pressed_as_often_as_one_likes(
+    programs: Programs, tmp_path: Path, prompt: bool
+) -> None:
+    # `interrupt_runs.py` presses it once to twelve times in each phase.
+    cases = [("darks", 12), ("projections", 4), ("paused", 12)]
+    with ThreadPoolExecutor(len(cases)) as people:
+        for done in [
+            people.submit(press_ctrl_c, programs, tmp_path / phase, phase, presses, prompt=prompt)
+            for phase, presses in cases
+        ]:
+            done.result()
 
 
 def test_a_main_thread_in_c_code_does_not_keep_the_beam_on(

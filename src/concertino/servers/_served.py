@@ -68,7 +68,7 @@ class Served(Device):
         self._answers: dict[int, dict[str, Any]] = {}
         self._work: queue.SimpleQueue[tuple[int, Callable[[], Any]]] = queue.SimpleQueue()
         self._ticket = 0
-        self._error = ""
+        self._error = self._stuck = ""
         if not hasattr(self, "_ended_by"):  # not at a later Init
             self._ended_by = ""
             for number in (signal.SIGTERM, signal.SIGINT):
@@ -99,7 +99,7 @@ class Served(Device):
                 done.set()
 
         self.hurry(f"the server was ended {self._ended_by}".strip())
-        self.submit(end)
+        self._work.put((0, end))
         if not done.wait(_END_S):
             LOG.error("%s: what went on did not end within %g s", self.get_name(), _END_S)
         super().delete_device()
@@ -141,7 +141,15 @@ class Served(Device):
         return self._answers.get(asked["ticket"], {})
 
     def submit(self, work: Callable[[], Any]) -> dict[str, int]:
-        """Do something in the working thread, in order; return a ticket for its answer."""
+        """Do something in the working thread, in order; return a ticket for its answer.
+
+        Raises
+        ------
+        SessionError
+            If it hangs in the work of a session that was lost.
+        """
+        if self._stuck:
+            raise SessionError(self._stuck)
         self._ticket += 1
         self._work.put((self._ticket, work))
         return {"ticket": self._ticket}
@@ -167,9 +175,23 @@ class Served(Device):
                 self.session_lost(session)
             finally:
                 done.set()
+                self._stuck = ""
 
         self.submit(become_idle)
-        done.wait()
+        if done.wait(_END_S):
+            return
+        self.hurry(f"the session was not heard of for {self.lease_seconds:g} s: {session}")
+        if done.wait(_END_S):
+            return
+        # The lease ends nevertheless: who asks next is told what hangs, and not that it is being ended.
+        self._stuck = self._error = (
+            f"The {self.KIND} server {self.get_name()} still works for {session}, which it lost, and that has "
+            f"not ended within {2 * _END_S:g} s: a disk, a camera or a callback hangs. Check them, or restart "
+            "the server."
+        )
+        LOG.error("%s", self._stuck)
+        if done.is_set():  # just now
+            self._stuck = ""
 
     def _do_work(self) -> None:
         while True:
