@@ -29,7 +29,8 @@ def press_ctrl_c(
                     os.kill(pid, signal.SIGINT)
             time.sleep(BETWEEN_S)
         code = programs.wait(pid)
-        case.check_beam_and_motors(since_s, time.time())
+        # A pause at a prompt lets the stage come to the end of what it is about.
+        case.check_beam_and_motors(since_s, time.time(), braked=not prompt)
         assert case.run.stop is not None, case.tail
         if phase != "clean-up":
             assert code != 0, case.tail
