@@ -235,7 +235,10 @@ def wait_exposed(cameras: CameraSet, count: int, within_s: float | None) -> MsgG
     if within_s is None:
         periods = []
         for camera in cameras.cameras:
-            facts: CameraFacts = yield from asked(partial(camera_facts, camera))
+            facts: CameraFacts = yield from asked(
+                partial(camera_facts, camera),
+                f"{camera.name} was asked for its exposure time and frame rate",
+            )
             periods.append(facts.period_s)
         within_s = 2 * count * max(periods) + deadlines().frame_s
     yield from sent(UntilExposed(cameras.cameras, count, within_s))

@@ -164,7 +164,11 @@ class Interruptible:
         """Ask which frames of the last stream there are, and when their exposures ended."""
         if not hasattr(self._camera, "exposures"):
             return otherwise, np.empty(0)
-        told = yield from outcome(AboutTheRun(self._camera.exposures))
+        told = yield from outcome(
+            AboutTheRun(
+                self._camera.exposures, f"{self._camera.name} was asked which frames it has exposed"
+            )
+        )
         if told is None:
             return otherwise, np.empty(0)
         half_s = 0.0
