@@ -3,7 +3,6 @@
 import asyncio
 import getpass
 import logging
-import math
 import os
 import socket
 import threading
@@ -17,7 +16,7 @@ import bluesky.preprocessors as bpp
 from bluesky import Msg
 from bluesky.utils import MsgGenerator, RunEngineInterrupted
 
-from concertino import ParameterError
+from concertino import ParameterTypeError
 from concertino.guard import (
     CommandSwitch,
     EpicsSwitch,
@@ -60,7 +59,7 @@ class SessionGuard:
     Raises
     ------
     ParameterError
-        If a time is not positive, or `at` is no address.
+        If `at` is no address.
     """
 
     def __init__(
@@ -73,12 +72,6 @@ class SessionGuard:
         automatic: bool,
         at: str = "",
     ) -> None:
-        for name, value in (
-            ("guard_silence_s", silence_s),
-            ("guard_loop_silence_s", loop_silence_s),
-        ):
-            if not (math.isfinite(value) and value > 0):
-                raise ParameterError(f"{name}: {value!r} was given; give seconds, more than 0.")
         self._run_engine = run_engine
         self._directory = directory
         self._silence_s = silence_s
@@ -104,13 +97,16 @@ class SessionGuard:
         return None if self._process is None else self._process.pid
 
     def add(self, what: Any) -> None:
-        """Guard a beam, or several: devices, descriptions, or a JSON file with one.
+        """Guard a beam, or several: devices, descriptions, or a JSON file with one; of True and False none.
 
         Raises
         ------
         ParameterError
             If a description describes no switch.
         """
+        check_guard(what)
+        if what is None or isinstance(what, bool):
+            return
         if isinstance(what, (str, Path)):
             for name, switch in read_switches(Path(what)).items():
                 self._add(name, switch)
@@ -247,3 +243,27 @@ class SessionGuard:
     def _abort(self, reason: str) -> None:
         with suppress(RunEngineInterrupted, Exception):
             self._run_engine.abort(reason)
+
+
+def check_guard(what: Any) -> None:
+    """Refuse what says of no beam how it is switched off, before anything of it is guarded.
+
+    Raises
+    ------
+    ParameterError
+        If a description describes no switch; a `ParameterTypeError` if it is neither a beam nor a description.
+    """
+    if what is None or isinstance(what, (bool, *_KINDS)):
+        return
+    if isinstance(what, str | Path):
+        read_switches(Path(what))
+    elif isinstance(what, Mapping):
+        named_switch(what)
+    elif isinstance(what, list | tuple | set | frozenset):
+        for one in what:
+            check_guard(one)
+    elif not hasattr(what, "set") or not isinstance(getattr(what, "name", None), str):
+        raise ParameterTypeError(
+            f"guard: {what!r} was given; give True, False, a beam, or a description such as "
+            f'{{"pv": "BL:SHUTTER", "off": 0}} ({_HOW}).'
+        )
