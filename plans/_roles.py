@@ -10,6 +10,7 @@ import numpy as np
 from bluesky.utils import MsgGenerator
 
 from concertino import ParameterError
+from concertino.documents import check_device_name
 from concertino.units import convert
 
 from ._awaited import names_of
@@ -42,6 +43,9 @@ def check_roles(beam: Any, motors: Mapping[str, Any]) -> MsgGenerator[None]:
     if beam is not None:
         check_beam(beam)
 
+    for part, device in {"beam": beam, **motors}.items():
+        if device is not None:
+            check_device_name(device.name, part)
     # One after the other, so that one that does not answer is named.
     if beam is not None and not getattr(beam, "is_beam", False):
         kinds = yield from asked(partial(_kinds, beam), _what_it_is(beam))

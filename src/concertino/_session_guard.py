@@ -25,6 +25,7 @@ from concertino.guard import (
     GuardReport,
     SwitchOff,
     TangoSwitch,
+    add_to_runs,
     ends_with_session,
     named_switch,
     read_switches,
@@ -77,6 +78,7 @@ class SessionGuard:
         self._silence_s = silence_s
         self._loop_silence_s = loop_silence_s
         self._automatic = automatic
+        self._name = f"{getpass.getuser()}@{socket.gethostname()}, process {os.getpid()},"
         self._process: GuardProcess | None = None
         self._known: set[str] = {at} if at else set()
         self._waited_for: set[str] = set()
@@ -86,10 +88,19 @@ class SessionGuard:
         self._aloud = logging.lastResort
         if self._aloud is not None:
             LOG.addHandler(self._aloud)
+        self._reports: list[GuardReport] = []
+        for report in untold_reports(directory):
+            add_to_runs(report, directory)  # A guard elsewhere may share the directory.
+            self._tell(report)
         self._away = self._start(at) if at else None
-        self.reports = tuple(untold_reports(directory))
-        for report in self.reports:
-            LOG.warning("%s", report.sentence())
+
+    @property
+    def reports(self) -> tuple[GuardReport, ...]:
+        """What guards did to earlier sessions in this data directory, as far as nobody was told before.
+
+        One elsewhere tells when it is connected: after `wait` it is known.
+        """
+        return tuple(self._reports)
 
     @property
     def pid(self) -> int | None:
@@ -142,7 +153,7 @@ class SessionGuard:
 
     def _start(self, at: str = "") -> GuardProcess:
         return GuardProcess(
-            f"{getpass.getuser()}@{socket.gethostname()}, process {os.getpid()},",
+            self._name,
             self._directory,
             silence_s=self._silence_s,
             loop_silence_s=self._loop_silence_s,
@@ -232,13 +243,24 @@ class SessionGuard:
         self._loop_heard_s = time.monotonic()
 
     def _acted(self, report: GuardReport) -> None:
-        """The guard has switched beams off, and this process lives: no plan may go on without beam."""
+        """A guard has switched beams off: those of this session, or an earlier one's."""
+        known = bool(report.uid) and report.uid in {one.uid for one in self._reports}
+        add_to_runs(report, self._directory)
+        if report.session != self._name:
+            if not known:
+                self._tell(report)
+            return
         LOG.warning("%s", report.sentence())
         untold_reports(self._directory)  # The next session need not say it again.
+        # This process lives, and no plan may go on without beam.
         # A plan that is paused takes no frames, and only the thread that started it may end it.
         if str(self._run_engine.state) == "running":
             reason = f"its guard acted, as the session {report.why}: {report.outcome}"
             threading.Thread(target=self._abort, args=(reason,), daemon=True).start()
+
+    def _tell(self, report: GuardReport) -> None:
+        LOG.warning("%s", report.sentence())
+        self._reports.append(report)
 
     def _abort(self, reason: str) -> None:
         with suppress(RunEngineInterrupted, Exception):

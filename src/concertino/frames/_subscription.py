@@ -83,7 +83,7 @@ class Subscription:
             )
         if self._abandoned:
             raise FrameStreamError(
-                f"{self.name} left frame stream {self.address}: {self._abandoned}."
+                f"{self.name} left frame stream {self.address}: {self._abandoned.rstrip('.')}."
             )
         if max_frames is not None and max_frames < 1:
             raise ParameterError(f"max_frames: {max_frames} was given; give 1 or more, or None.")
