@@ -35,6 +35,7 @@ _SHORT_NAP_S = 50e-6
 _WATCH_S = 1e-3
 _NO_END = 2**62
 _HEARD_AT_ONCE = 64
+_REASON_S = 2.0
 
 
 @dataclass
@@ -119,9 +120,25 @@ class EveryChannel(RemoteChannel):
         while self._digests[0].stop < stop:
             self._digests.popleft()
         oldest = self._digests[0]
+        self._check_intact(max(self._safe, oldest.start))
         self._safe = stop
         self._safe_digest = int(oldest.values[stop - 1 - oldest.start])
         self._say_safe()
+
+    def _check_intact(self, first: int) -> None:
+        """Refuse frames that others may have been written over while they were looked at."""
+        if self._ring is None or self._ring.intact(first):
+            return
+        # It was given up before, and the message that says why is on its way, which raises.
+        deadline = time.monotonic() + _REASON_S
+        while self._next_message(deadline) is not None:
+            pass
+        self._given_up = True
+        raise FrameStreamError(
+            f"Frames from {first} on of frame stream {self.label} were overwritten while {self._hello.name!r} "
+            "had not acknowledged them: the publisher has given it up. What was computed from them is worth "
+            "nothing."
+        )
 
     def _say_safe(self) -> None:
         self._connection.send(Acknowledge(self._safe, self._safe_digest, self._take_owed()))
@@ -198,6 +215,7 @@ class SharedChannel(EveryChannel):
             self._arrived = stop
             return None
         frames, timestamps, numbers, checksums = self._ring.readable(start, stop)
+        self._check_intact(start)
         return FrameBatch(start, frames[:, self._rows], timestamps, numbers, checksums)
 
     def _watch(self, deadline: float | None) -> bool:

@@ -120,10 +120,13 @@ class Subscription:
     def acknowledge(self, stop: int) -> None:
         """Declare frames ``[0, stop)`` safe; their slots may be used again.
 
+        As long as this returns, all that was read of them is what was published: the slots of frames that are not
+        acknowledged are used again only after this subscriber was given up, and then it raises.
+
         Raises
         ------
         FrameStreamError
-            If they were not received.
+            If they were not received, or this subscriber was given up and they may have been overwritten.
         """
         self._channel.acknowledge(stop)
 
