@@ -125,6 +125,14 @@ class EveryChannel(RemoteChannel):
         self._safe_digest = int(oldest.values[stop - 1 - oldest.start])
         self._say_safe()
 
+    @property
+    def intact(self) -> bool:
+        if self._ring is None or self._given_up or not self._digests:
+            return not self._given_up
+        oldest = self._digests[0]
+        first = max(self._safe, oldest.start)
+        return first >= self._read or self._ring.intact(first)
+
     def _check_intact(self, first: int) -> None:
         """Refuse frames that others may have been written over while they were looked at."""
         if self._ring is None or self._ring.intact(first):

@@ -56,6 +56,11 @@ class Subscription:
         """Whether the publisher gave this subscriber up, as far as that was heard."""
         return self._channel.given_up
 
+    @property
+    def intact(self) -> bool:
+        """Whether the frames that were read and not acknowledged still are what was published."""
+        return self._channel.intact
+
     def read(
         self, max_frames: int | None = None, timeout_s: float | None = None
     ) -> FrameBatch | None:
