@@ -244,8 +244,7 @@ class OnlineReconstruction(FrameCallback):
         assert job is not None
         assert job.result is not None
         chosen = settings or job.result.settings
-        if changes:
-            chosen = chosen.updated(**changes)
+        chosen = chosen.updated(**changes) if changes else chosen
         job.result = job.rereconstruct(chosen, self._destination(), self._resolution)
         return job.result
 
