@@ -1,6 +1,7 @@
 """Runs a callback in a process of its own."""
 
 import logging
+import math
 import os
 import pickle
 import signal
@@ -8,9 +9,9 @@ import socket
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Callable, Mapping
-from concurrent.futures import Future
-from concurrent.futures import TimeoutError as FutureTimeoutError
+from concurrent.futures import Future, wait
 from contextlib import suppress
 from multiprocessing.connection import Connection
 from typing import Any, Self
@@ -26,6 +27,7 @@ LOG = logging.getLogger(__name__)
 _PROGRAM = "concertino.callbacks._child_main"
 _STARTED_S = 60.0
 _ENDED_S = 30.0
+_LOOK_S = 1.0
 _MARGIN_S = 2.0
 _HUNG_S = 2.0  # for one that has not answered in time
 _WAITED_FOR = ("start", "descriptor", "stop")
@@ -247,13 +249,32 @@ class ChildProcess(Consumer):
             raise self._gone() from error
 
     def _result(self, answer: "Future[Any]", asked: str, timeout_s: float | None) -> Any:
-        try:
-            return answer.result(timeout_s)
-        except FutureTimeoutError:
-            self._hangs = True
-            raise ConcertinoError(
-                f"{self.name} (process {self.pid}) has not answered {asked} within {timeout_s:g} s."
-            ) from None
+        began_s, stands_still = time.monotonic(), False
+        while True:
+            waited_s = time.monotonic() - began_s
+            left_s = math.inf if timeout_s is None else timeout_s - waited_s
+            wait([answer], max(0.0, min(_LOOK_S, left_s)))
+            if answer.done():
+                return answer.result()
+            if not stands_still and _is_stopped(self.pid):
+                stands_still = True
+                # Whoever has stopped it, as in a debugger, may let it go on: it is waited for nevertheless.
+                LOG.warning(
+                    "%s was asked for %s and stands still: %s", self.name, asked, self._how_to_go_on
+                )
+            if left_s <= _LOOK_S:
+                self._hangs = True
+                why = f" It stands still: {self._how_to_go_on}" if _is_stopped(self.pid) else ""
+                raise ConcertinoError(
+                    f"{self.name} (process {self.pid}) has not answered {asked} within {timeout_s:g} s.{why}"
+                )
+
+    @property
+    def _how_to_go_on(self) -> str:
+        return (
+            f"process {self.pid} was stopped, as by SIGSTOP or a debugger, and answers when it goes on "
+            f"(kill -CONT {self.pid})."
+        )
 
     def _listen(self) -> None:
         try:
@@ -299,6 +320,15 @@ class ChildProcess(Consumer):
         return ConcertinoError(
             f"The process of {self.name} ({self.pid}) {how}; make a new one for the next run."
         )
+
+
+def _is_stopped(pid: int) -> bool:
+    """Whether a process stands still, as far as the system tells."""
+    try:
+        with open(f"/proc/{pid}/stat") as file:
+            return file.read().rpartition(")")[2].split()[0] in "Tt"
+    except (OSError, IndexError):
+        return False
 
 
 def _start(name: str) -> tuple[subprocess.Popen[bytes], socket.socket]:

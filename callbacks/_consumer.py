@@ -27,9 +27,10 @@ Document = Mapping[str, Any]
 class Consumer(ABC):
     """Takes the documents of runs, in a thread of its own that lives as long as a run is open.
 
-    The RunEngine waits until a start, a descriptor or a stop document was taken, as long as no document
-    takes more than `patience_s`, and at most for a minute; for others it does not wait. When a **necessary** consumer fails or takes longer, the run fails. One that
-    is not necessary is detached then: a warning tells its name and the reason, it gets no more
+    The RunEngine waits until a start, a descriptor or a stop document was taken, together with what still
+    waits before it: 10 s at most, and 30 s for the stop document, after which no frames come. For other documents
+    it does not wait. When a **necessary** consumer fails or takes longer, which is 60 s and 180 s for those, the run
+    fails. One that is not necessary is detached then: a warning tells its name and the reason, it gets no more
     documents of that run, and the run goes on as if it were not there.
 
     Subclasses write `take_document`, and `detached` if somebody waits for what they do.
@@ -46,8 +47,8 @@ class Consumer(ABC):
     name : str
         Shown in messages.
     patience_s : float
-        How long it may take a document, in seconds: 60 s for what is necessary, else 10 s; three times
-        as long for the stop document.
+        How long it may take a document, with those that wait before it, in seconds: 60 s for what is
+        necessary, else 10 s; three times as long for the stop document.
     stores_frames : bool or None
         Whether it stores the frames of runs; None when that is not known before they come.
 
@@ -165,7 +166,9 @@ class Consumer(ABC):
 
     def _wait(self, desk: "_Desk", name: str, taken: "Future[None]", patience_s: float) -> None:
         """Wait until a document is taken, as long as those before it are, one after the other."""
-        until_s = time.monotonic() + max(patience_s, _NECESSARY_S)
+        # Many documents that are slow one by one hold up no run's end for longer than one that hangs.
+        most_s = max(patience_s, _NECESSARY_S) if self.necessary else patience_s
+        until_s = time.monotonic() + most_s
         while True:
             # A hang is older than the document that it keeps from being taken.
             left_s = min(patience_s - desk.taking_s, until_s - time.monotonic())

@@ -157,7 +157,7 @@ class FrameCallback(Consumer):
             )
             for party, stream, state, reason in rows:
                 if party == self.name and state in ("failed", "silent"):
-                    told = f"{self.name} was detached from stream {stream}: {reason}."
+                    told = f"{self.name} was detached from stream {stream}: {reason.rstrip('.')}."
                     self.given_up(stream, FrameStreamError(told))
 
     def wants(self, stream: str) -> bool:

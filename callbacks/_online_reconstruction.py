@@ -7,24 +7,21 @@ from pathlib import Path
 from typing import Any, Literal
 
 from concertino import DocumentError, FrameStreamError, ReconstructionError
-from concertino._described_settings import described_settings
 from concertino.documents import TomoBlock
 from concertino.frames import Subscription, subscribe
 from concertino.reconstruction import (
     ReconstructionResult,
     ReconstructionSettings,
-    Reconstructor,
-    TomogramSeries,
 )
 from concertino.storage import check_image_format
 
 from ._consumer import told
 from ._frame_callback import AnnouncedStream, FrameCallback
+from ._live_reconstructor import begin_previews, new_reconstructor
 from ._measured_angles import FramePlaces
-from ._previews import Preview, Previews
+from ._previews import Preview
 from ._processing_run import DocumentCallback
 from ._reconstruction_job import Destination, ReconstructionJob
-from ._series_job import SeriesJob
 
 LOG = logging.getLogger(__name__)
 
@@ -247,8 +244,7 @@ class OnlineReconstruction(FrameCallback):
         assert job is not None
         assert job.result is not None
         chosen = settings or job.result.settings
-        if changes:
-            chosen = chosen.updated(**changes)
+        chosen = chosen.updated(**changes) if changes else chosen
         job.result = job.rereconstruct(chosen, self._destination(), self._resolution)
         return job.result
 
@@ -288,7 +284,14 @@ class OnlineReconstruction(FrameCallback):
         job = self._jobs[stream.start["uid"]]
         with job.lock:
             if job.reconstructor is None:
-                job.reconstructor = self._reconstructor(job, stream)
+                job.reconstructor = new_reconstructor(
+                    job,
+                    self.settings,
+                    stream.shape,
+                    self._keep_rows,
+                    self._destination(),
+                    self._preview,
+                )
                 job.height = stream.shape[0]
             job.due.expect(stream.name)
             job.again = job.finishing
@@ -304,7 +307,11 @@ class OnlineReconstruction(FrameCallback):
         places = FramePlaces(stream.descriptor, stream.data_key, first, job.tomo.num_projections)
         try:
             if kind == "projection":
-                self._show(job)
+                begin_previews(
+                    job, subscription, self._callbacks, preview=self._preview,
+                    rows=self._preview_slices, planes=self._planes, period_s=self._preview_s,
+                    stream_address=self.stream_address,
+                )  # fmt: skip
                 job.angles.tell(reconstructor)
             if not first and kind == "dark":
                 reconstructor.forget_darks()  # Those that came were spoiled: all are taken again.
@@ -350,6 +357,7 @@ class OnlineReconstruction(FrameCallback):
         """Finish with what is there, when the run did not get to its last stream."""
         job = self._jobs.pop(start["uid"], None)
         if job is not None:
+            job.note_end(stop)
             self._finish_in_thread(job)
 
     def detached(self, error: BaseException) -> None:
@@ -367,50 +375,6 @@ class OnlineReconstruction(FrameCallback):
         super().given_up(stream, error)
         for job in self._jobs.values():
             job.failure = job.failure or error
-
-    def _reconstructor(
-        self, job: ReconstructionJob, stream: AnnouncedStream
-    ) -> Reconstructor | TomogramSeries:
-        settings = described_settings(self.settings, job.tomo)
-        if job.tomo.num_tomograms > 1:
-            assert job.tomo.projections_per_tomogram is not None
-            series = TomogramSeries(
-                settings,
-                num_projections=job.tomo.projections_per_tomogram,
-                frame_shape=stream.shape,
-                angles=job.tomo.angles_rad(),
-                keep_rows=self._keep_rows,
-            )
-            where = self._destination()
-            job.series = SeriesJob(
-                series, job.angles, lambda results: job.store_series(results, where, self._preview)
-            )
-            return series
-        return Reconstructor(
-            settings,
-            num_projections=job.tomo.num_projections,
-            frame_shape=stream.shape,
-            angles=job.tomo.angles_rad(),
-            keep_rows=self._keep_rows,
-        )
-
-    def _show(self, job: ReconstructionJob) -> None:
-        """Begin to show what is there, if anybody could see it."""
-        with job.lock:
-            if job.previews is not None or job.finishing or job.reconstructor is None:
-                return
-            if self._preview is None and not self._callbacks:
-                return
-            job.previews = Previews(
-                job.newest,
-                job.start,
-                self._callbacks,
-                preview=self._preview,
-                rows=self._preview_slices,
-                planes=self._planes,
-                period_s=self._preview_s,
-                stream_address=self.stream_address,
-            )
 
     def _destination(self) -> Destination:
         return Destination(

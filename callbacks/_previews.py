@@ -49,6 +49,8 @@ class Previews:
         Time between two looks at least, in seconds.
     stream_address : str, optional
         Where subscribers find the frames.
+    intact : callable
+        Tells whether the frames were what was published; otherwise nothing of them is shown.
     """
 
     def __init__(
@@ -62,7 +64,9 @@ class Previews:
         planes: tuple[float, float, int | None] | None,
         period_s: float,
         stream_address: str | None,
+        intact: Callable[[], bool] = lambda: True,
     ) -> None:
+        self._intact = intact
         self._newest, self._raw, self._callbacks = newest, raw, callbacks
         self._preview, self._chosen, self._planes = preview, rows, planes
         self._period_s, self._address = period_s, stream_address
@@ -217,6 +221,8 @@ class Previews:
         self._tell_axis(reconstructor)
         if looked_at and self._rows:
             slices = reconstructor.slices(self._rows)
+            if not self._intact():
+                return
             self._publish_slices(slices)
             if self._preview is not None and not self._closing:
                 self._call(slices)
@@ -247,6 +253,8 @@ class Previews:
         if self._planes is None or not self._watched("plane_"):
             return
         planes = reconstructor.planes(*self._planes)
+        if not self._intact():
+            return
         for name in ("xy", "xz", "yz"):
             image = np.ascontiguousarray(getattr(planes, name))
             self._frames[f"plane_{name}"].publish(image)

@@ -99,6 +99,8 @@ class ProcessingRun:
             metadata["sample"] = raw["sample"]
         if directory is not None:
             metadata |= {"scan_name": directory.name, "run_directory": str(directory)}
+        #: Why what it was made of is not all; then it is no success.
+        self.cut_short = ""
         self._bundle = compose_run(metadata=metadata)
         self.uid: str = self._bundle.start_doc["uid"]
         self._emit("start", self._bundle.start_doc)
@@ -199,8 +201,8 @@ class ProcessingRun:
     def stop(self, error: BaseException | None = None) -> None:
         """End the run, with an error when there was one."""
         document = self._bundle.compose_stop(
-            exit_status="success" if error is None else "fail",
-            reason="" if error is None else str(error),
+            exit_status="fail" if error is not None else "abort" if self.cut_short else "success",
+            reason=self.cut_short if error is None else str(error),
         )
         document["num_events"] = dict(self._count)
         self._emit("stop", document)

@@ -13,6 +13,7 @@ from typing import Any
 from concertino import ConcertinoError, ReconstructionError
 from concertino._scan_frames import ScanFrames
 from concertino.documents import TomoBlock
+from concertino.frames import Subscription
 from concertino.reconstruction import (
     AxisEstimate,
     ReconstructionResult,
@@ -81,10 +82,12 @@ class ReconstructionJob:
         self.series: SeriesJob | None = None
         self.height = 0
         self.previews: Previews | None = None
+        self.reading: Subscription | None = None
         self.result: ReconstructionResult | None = None
         self.run: ProcessingRun | None = None
         self.error: BaseException | None = None
         self.failure: BaseException | None = None
+        self.cut_short = ""  # Why the run that is reconstructed did not get to its end.
         self.finishing = False
         self.again = False
         self.done = threading.Event()
@@ -183,6 +186,18 @@ class ReconstructionJob:
             self.previews = None
             self.done.set()
 
+    def note_end(self, stop: Mapping[str, Any]) -> None:
+        """Note how the run that is reconstructed ended: of one that was cut short the result is no success."""
+        status = stop["exit_status"]
+        if status != "success":
+            self.cut_short = (
+                f"the run that was reconstructed ended with {status}: {stop.get('reason', '')}"
+            )
+
+    def is_intact(self) -> bool:
+        """Whether all frames that it was given are what was published."""
+        return self.failure is None and (self.reading is None or self.reading.intact)
+
     def newest(self) -> Reconstructor:
         """Return what can be looked at: of a time series, the tomogram that has begun last."""
         assert self.reconstructor is not None
@@ -252,7 +267,8 @@ class ReconstructionJob:
             stream_address=where.stream_address,
             backend={"name": result.backend, "reason": result.backend_reason},
         ) as run:
-            self.run = run or self.run
+            if run is not None:
+                self.run, run.cut_short = run, self.cut_short
             yield run
 
     def rereconstruct(

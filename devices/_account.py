@@ -7,10 +7,12 @@ from typing import Any
 from bluesky.protocols import Collectable, Stageable
 from event_model import DataKey, PartialEvent
 
+from concertino.documents import check_device_name
 from concertino.frames import ledger_records
 
 from ._acquisition import Acquisition
 
+_SUFFIX = "-ledger"
 _COLUMNS: dict[str, tuple[Any, str]] = {
     "stream": ("string", "<U64"),
     "party": ("string", "<U64"),
@@ -35,7 +37,7 @@ class StreamAccount(Collectable, Stageable):
     parent = None
 
     def __init__(self, name: str) -> None:
-        self._name = name
+        self.set_name(name)
         self._pending: list[Acquisition] = []
         self._unstored: dict[str, None] = {}
         self._stored = False
@@ -56,7 +58,16 @@ class StreamAccount(Collectable, Stageable):
         return self._name
 
     def set_name(self, name: str) -> None:
-        """Name the device."""
+        """Name the device after its camera.
+
+        Raises
+        ------
+        ParameterError
+            If nothing of a run can be named after that.
+        """
+        # Here, as each camera has one: when it is made, long before a run fails with it.
+        if name != _SUFFIX:  # A part of another device is named later.
+            check_device_name(name.removesuffix(_SUFFIX), "camera", in_files=True)
         self._name = name
 
     def watch(self, acquisition: Acquisition) -> None:

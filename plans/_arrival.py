@@ -117,7 +117,7 @@ class Steps:
             ) -> None:
                 await _must_be(axis, point[index], allowed, s)
 
-            yield from awaited(must_be)
+            yield from awaited(must_be, f"{axis.name} was asked where it is")
         yield from self._read(point, stream)
 
     def _read(self, point: Sequence[float], stream: str) -> MsgGenerator[list[tuple[int, float]]]:

@@ -81,4 +81,11 @@ def reads_as_switched(beam: Any, on: bool, most_s: float | None = None) -> MsgGe
         Wait no longer than this for its reading to change, in s.
     """
     # Nobody tells when nobody runs the plan.
-    return (yield from outcome(Errand(partial(comes_to_read, beam, on, most_s)))) is not False
+    return (
+        yield from outcome(
+            Errand(
+                partial(comes_to_read, beam, on, most_s),
+                f"{beam.name} was asked whether it is {'on' if on else 'off'}",
+            )
+        )
+    ) is not False

@@ -6,11 +6,12 @@ from dataclasses import dataclass
 from typing import Any
 
 from bluesky import Msg
-from bluesky.utils import MsgGenerator
+from bluesky.utils import FailedStatus, MsgGenerator
 
 from ._deadlines import CameraOverdueError, Deadlines, OverdueError, deadlines
 from ._device_facts import AxisFacts, CameraFacts, axis_facts, camera_facts
 from ._questions import asked, number
+from ._refusals import failed, note_what_was_asked, told
 from ._stopping import StopsInTime
 
 _BEGINS = ("set", "trigger", "prepare", "kickoff", "complete", "stage", "unstage")
@@ -92,7 +93,8 @@ def bounded(plan: MsgGenerator[Any], watched: "Watched | None" = None) -> MsgGen
             plan.close()
             raise
         except BaseException as thrown:
-            error = thrown
+            note_what_was_asked(thrown, message, _BEGINS)
+            error = watched.named(thrown)
 
 
 class Watched:
@@ -100,6 +102,7 @@ class Watched:
 
     def __init__(self) -> None:
         self._groups: dict[Hashable, list[_Pending]] = {}
+        self._waited_for: list[_Pending] = []
         self._requests: dict[int, Any] = {}
 
     def explaining(self, plan: MsgGenerator[Any]) -> MsgGenerator[Any]:
@@ -117,6 +120,18 @@ class Watched:
                 error.add_note(f"Not done either: {'; '.join(dict.fromkeys(others))}.")
             raise
 
+    def named(self, error: BaseException) -> BaseException:
+        """Return an error that says which device failed at what, where bluesky's shows a status only."""
+        if type(error) is not FailedStatus:
+            return error
+        status = error.args[0] if error.args else None
+        begun = [*self._waited_for, *(one for group in self._groups.values() for one in group)]
+        for one in begun:
+            if one.status is status and status is not None:
+                value = one.request if one.command == "complete" else one.value
+                return failed(error, one.name, told(one.command, value))
+        return failed(error, "", "did not do what it was told")
+
     def note(self, message: Msg) -> "_Pending | None":
         if message.command not in _BEGINS:
             return None
@@ -131,7 +146,8 @@ class Watched:
 
     def wait(self, message: Msg) -> MsgGenerator[Any]:
         group = message.args[0] if message.args else message.kwargs.get("group")
-        pending = self._groups.pop(group, [])
+        # Kept until the next wait: the RunEngine may tell of a failure a message later.
+        self._waited_for = pending = self._groups.pop(group, [])
         if message.kwargs.get("timeout") is not None:
             done = yield message
             if done is False:
@@ -293,6 +309,6 @@ def _camera(one: _Pending) -> MsgGenerator[CameraFacts]:
 def _told(question: Any, otherwise: Any) -> MsgGenerator[Any]:
     """Return what a device answers, or something else: one that hangs may answer nothing either."""
     try:
-        return (yield from asked(question))
+        return (yield from asked(question, "A device was asked how far it is"))
     except Exception:
         return otherwise

@@ -11,7 +11,7 @@ from bluesky.protocols import Readable
 from bluesky.utils import MsgGenerator, short_uid
 
 from concertino import ParameterError
-from concertino.documents import LEDGER, StreamSegment, camera_stream
+from concertino.documents import LEDGER, StreamSegment, camera_stream, check_device_name
 from concertino.frames import FrameRequest
 
 from ._deadlines import deadlines
@@ -71,6 +71,7 @@ class CameraSet:
                     f"camera: {camera!r} is no camera with a frame stream. Give a device such as "
                     "SimulatedBeamline().camera or a FileCamera."
                 )
+            check_device_name(camera.name, "camera", in_files=True)
         names = [camera.name for camera in self.cameras]
         if len(set(names)) < len(names):
             raise ParameterError(
@@ -235,7 +236,10 @@ def wait_exposed(cameras: CameraSet, count: int, within_s: float | None) -> MsgG
     if within_s is None:
         periods = []
         for camera in cameras.cameras:
-            facts: CameraFacts = yield from asked(partial(camera_facts, camera))
+            facts: CameraFacts = yield from asked(
+                partial(camera_facts, camera),
+                f"{camera.name} was asked for its exposure time and frame rate",
+            )
             periods.append(facts.period_s)
         within_s = 2 * count * max(periods) + deadlines().frame_s
     yield from sent(UntilExposed(cameras.cameras, count, within_s))

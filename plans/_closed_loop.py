@@ -12,8 +12,9 @@ from bluesky.utils import MsgGenerator
 from concertino import ParameterError
 from concertino.units import convert_count
 
+from ._awaited import Awaited
 from ._directors import noting_moves, stop_all
-from ._questions import Awaited, outcome
+from ._questions import outcome
 from ._safety import run_safely
 
 
@@ -141,4 +142,8 @@ def outcome_of(function: Callable[..., Any], *args: Any) -> MsgGenerator[Any]:
     """
     call = partial(function, *args)
     threaded = not inspect.iscoroutinefunction(function)
-    return (yield from outcome(Awaited(partial(asyncio.to_thread, call) if threaded else call)))
+    return (
+        yield from outcome(
+            Awaited(partial(asyncio.to_thread, call) if threaded else call, "A function was called")
+        )
+    )

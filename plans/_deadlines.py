@@ -3,7 +3,7 @@
 import math
 from dataclasses import dataclass, fields
 
-from concertino import CameraError, DeviceError, ParameterError
+from concertino import CameraError, DeviceError, ParameterError, ParameterTypeError
 
 
 @dataclass(frozen=True)
@@ -59,11 +59,11 @@ class Deadlines:
     def __post_init__(self) -> None:
         for each in fields(self):
             value = getattr(self, each.name)
+            said = f"{each.name}: {value!r} was given; a deadline is a number of seconds, more than 0 and finite."
+            if isinstance(value, bool) or not isinstance(value, int | float):
+                raise ParameterTypeError(said)
             if not 0 < value < math.inf:
-                raise ParameterError(
-                    f"{each.name}: {value!r} was given; a deadline is a number of seconds, more than 0 and "
-                    "finite."
-                )
+                raise ParameterError(said)
 
 
 class OverdueError(DeviceError):
@@ -94,7 +94,14 @@ def set_deadlines(new: Deadlines) -> Deadlines:
     -------
     Deadlines
         Those that held before.
+
+    Raises
+    ------
+    ParameterTypeError
+        If it is something else.
     """
     global _now
+    if not isinstance(new, Deadlines):
+        raise ParameterTypeError(f"new: {new!r} was given; give Deadlines(off_s=60), or such.")
     before, _now = _now, new
     return before

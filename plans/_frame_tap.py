@@ -15,7 +15,8 @@ from numpy.typing import NDArray
 from concertino import CameraError
 from concertino.frames import Subscription, subscribe
 
-from ._questions import Awaited, OfARun, outcome
+from ._awaited import Awaited, OfARun
+from ._questions import outcome
 
 _PATIENCE_S = 30.0
 
@@ -122,7 +123,7 @@ class FrameTap:
         """Pass a plan's messages on; copy each stream of the camera that it declares."""
 
         def attach() -> MsgGenerator[None]:
-            yield from outcome(Awaited(self.attach))
+            yield from outcome(Awaited(self.attach, f"{self.camera.name} was asked for its frames"))
 
         def mutate(message: Msg) -> tuple[None, MsgGenerator[None] | None]:
             declared = message.command == "declare_stream" and self.camera in message.args
@@ -132,6 +133,9 @@ class FrameTap:
 
     def taken(self, count: int) -> MsgGenerator[NDArray[Any]]:
         """Return the messages that wait for the frames of the stream, and give them."""
-        newest = OfARun(lambda: asyncio.to_thread(self.newest, count))
+        newest = OfARun(
+            lambda: asyncio.to_thread(self.newest, count),
+            f"{self.camera.name} was asked for its newest frames",
+        )
         frames: NDArray[Any] = yield from outcome(newest)
         return frames

@@ -13,6 +13,7 @@ from concertino import CameraError
 from concertino.frames import PulseTrain
 
 from ._arrival import Arrival, Steps
+from ._awaited import names_of
 from ._cameras import (
     CameraSet,
     OnLost,
@@ -192,7 +193,7 @@ def take_stepped_frames(
 
     yield from move_to(points[0])
     steps = Steps(axes, points)
-    yield from awaited(steps.learn)
+    yield from awaited(steps.learn, f"{names_of(axes)} were asked where they are")
     for point, following in itertools.zip_longest(points, points[1:]):
         yield Msg("wait", None, group=arrived)
         arrived_s = time.time()
@@ -333,11 +334,17 @@ def take_with_beam(
 def move_together(*moves: tuple[Any, float]) -> MsgGenerator[None]:
     """Move several axes at once, wait for all, and check that they are where they were sent."""
     group, arrival = short_uid("together"), Arrival(moves)
-    yield from awaited(arrival.set_out)
+    yield from awaited(
+        arrival.set_out,
+        f"{names_of(axis for axis, _ in moves)} were asked where they are before a move",
+    )
     for axis, position in moves:
         yield Msg("set", axis, position, group=group)
     yield Msg("wait", None, group=group)
-    yield from awaited(arrival.check)
+    yield from awaited(
+        arrival.check,
+        f"{names_of(axis for axis, _ in moves)} were asked whether they are where they were sent",
+    )
 
 
 def observed_streams(plan: MsgGenerator[Any], seen: dict[str, Any]) -> MsgGenerator[Any]:

@@ -157,7 +157,11 @@ class Interruptible:
         self._work.begin(piece)
         began = HostTimes(time.time_ns())
         if self._told is not None and hasattr(self._camera, "exposures"):
-            yield from outcome(AboutTheRun(self._clock.look))
+            yield from outcome(
+                AboutTheRun(
+                    self._clock.look, f"{self._camera.name} was asked for the time of its clock"
+                )
+            )
         complete = yield from self._takes[piece.base](piece)
         numbers, ends = np.arange(piece.count if complete else 0), HostTimes([])
         if self._told is not None:
@@ -172,8 +176,16 @@ class Interruptible:
         """Ask which frames of the last stream there are, and when their exposures ended."""
         if not hasattr(self._camera, "exposures"):
             return otherwise, HostTimes([])
-        told = yield from outcome(AboutTheRun(self._camera.exposures))
-        yield from outcome(AboutTheRun(self._clock.look))
+        told = yield from outcome(
+            AboutTheRun(
+                self._camera.exposures, f"{self._camera.name} was asked which frames it has exposed"
+            )
+        )
+        yield from outcome(
+            AboutTheRun(
+                self._clock.look, f"{self._camera.name} was asked for the time of its clock"
+            )
+        )
         if told is None:
             return otherwise, HostTimes([])
         half_s = 0.0

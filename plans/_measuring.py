@@ -11,10 +11,11 @@ from bluesky.utils import MsgGenerator, short_uid
 from concertino import ParameterError
 from concertino.frames import FrameRequest
 
+from ._awaited import OfARun
 from ._cameras import camera_set, collect_ledgers
 from ._image_measure import ImageMeasure, check_measures
 from ._parameters import check_motor, check_request
-from ._questions import OfARun, outcome
+from ._questions import outcome
 from ._roles import check_beam, check_roles
 from ._run import Block, imaging_run
 from ._safety import Cleanup, beam_off, beam_on
@@ -134,7 +135,7 @@ class Measuring:
         measure = self.measures[0]
         fields = (getattr(measure, "hints", None) or {}).get("fields") or [measure.name]
         if fields[0] not in readings:
-            readings = yield from outcome(OfARun(measure.read))
+            readings = yield from outcome(OfARun(measure.read, f"{measure.name} was read"))
         try:
             return float(readings[fields[0]]["value"])
         except (KeyError, TypeError, ValueError):

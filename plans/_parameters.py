@@ -12,6 +12,7 @@ from concertino.frames import FrameRequest
 from concertino.units import QuantityLike, convert, is_unit
 
 from ._answered import answered
+from ._awaited import names_of
 from ._motor_facts import greatest_velocity, position_limits, stated_unit, unit_of
 from ._protocols import FrameCamera
 from ._questions import PresentNumber, asked, outcome, present_number
@@ -24,7 +25,7 @@ def motor_unit(motor: Any) -> MsgGenerator[str]:
     """Return the unit of a motor's position, as the motor itself tells; empty when it does not."""
     unit = stated_unit(motor)
     if not unit and hasattr(motor, "describe"):
-        unit = yield from asked(lambda: unit_of(motor))
+        unit = yield from asked(lambda: unit_of(motor), f"{motor.name} was asked for its unit")
     return unit
 
 
@@ -97,10 +98,10 @@ def check_limits(motor: Any, position: float, parameter: str) -> MsgGenerator[No
         if hasattr(motor, "check_value"):
             await answered(motor.check_value(position))
 
-    yield from check_accepted(ask, parameter)
+    yield from check_accepted(motor, ask, parameter)
 
 
-def check_accepted(question: Callable[[], Any], parameter: str) -> MsgGenerator[None]:
+def check_accepted(device: Any, question: Callable[[], Any], parameter: str) -> MsgGenerator[None]:
     """Ask a device something that it answers with an error if it does not accept it.
 
     Raises
@@ -116,7 +117,9 @@ def check_accepted(question: Callable[[], Any], parameter: str) -> MsgGenerator[
             return error
         return None
 
-    refusal = yield from asked(ask)
+    refusal = yield from asked(
+        ask, f"{names_of([device])} was asked whether it accepts {parameter}"
+    )
     if refusal is not None:
         raise ParameterError(f"{parameter}: {refusal}") from refusal
 
@@ -190,7 +193,7 @@ def check_velocity(motor: Any, velocity: float, parameters: str) -> MsgGenerator
                 f"{unit}/s. Take more projections, a smaller range, or a lower frame rate."
             )
 
-    yield from check_accepted(ask, parameters)
+    yield from check_accepted(motor, ask, parameters)
 
 
 def angular_range_deg(value: QuantityLike) -> float:
@@ -230,7 +233,9 @@ def check_request(camera: FrameCamera, request: FrameRequest) -> MsgGenerator[No
     """
     check = getattr(camera, "check_request", None)
     if check is not None:
-        yield from asked(lambda: check(request))
+        yield from asked(
+            lambda: check(request), f"{camera.name} was asked whether it can take {request.kind}"
+        )
 
 
 def read_number(device: Any) -> MsgGenerator[float]:
@@ -243,5 +248,7 @@ def read_number(device: Any) -> MsgGenerator[float]:
         # One of bluesky's simulators may know better than the device.
         value = yield from bps.rd(device, default_value=None)
     if value is None:
-        value = yield from asked(partial(present_number, device))
+        value = yield from asked(
+            partial(present_number, device), f"{device.name} was asked for its value"
+        )
     return float(value)

@@ -13,86 +13,14 @@ from bluesky.utils import MsgGenerator
 
 from concertino import DeviceError
 
-from ._deadlines import CameraOverdueError, OverdueError, deadlines
+from ._awaited import Awaited, OnlyARunCanTellError, names_of
+from ._deadlines import CameraOverdueError, deadlines
 
 P = ParamSpec("P")
 T = TypeVar("T")
 
 #: How long devices may take to answer when no RunEngine asks them, in seconds.
 ANSWER_S = 20.0
-
-
-class OnlyARunCanTellError(Exception):
-    """A plan needs what only a run can tell, and nobody runs it."""
-
-
-class Awaited:
-    """A function without arguments that is called once in the RunEngine's loop.
-
-    The RunEngine gives no answer (None) to a message in which it was suspended or paused, and does it
-    again: then this is not done twice, and the answer is not lost. Bluesky's simulators give None to
-    each message and call nothing; so the two can be told apart.
-
-    Parameters
-    ----------
-    work : callable
-        Gives the answer, at once or awaitable.
-    """
-
-    def __init__(self, work: Callable[[], Any]) -> None:
-        self._work = work
-        self._task: asyncio.Future[Any] | None = None
-
-    def __call__(self) -> Awaitable[Any]:
-        """Return the answer, awaitable."""
-        if self._task is None:
-            self._task = asyncio.ensure_future(self._do())
-        return asyncio.shield(self._task)
-
-    @property
-    def limit_s(self) -> float | None:
-        """How long it may take, in seconds; None when what it does has a deadline of its own."""
-        return None
-
-    async def _do(self) -> Any:
-        answer, limit_s = self._work(), self.limit_s
-        if not inspect.isawaitable(answer) or limit_s is None:
-            return await answer if inspect.isawaitable(answer) else answer
-        doing = asyncio.ensure_future(answer)
-        done, _ = await asyncio.wait([doing], timeout=limit_s)
-        if not done:
-            doing.cancel()
-            raise self.overdue(limit_s)
-        return doing.result()
-
-    def overdue(self, limit_s: float) -> Exception:
-        """Return what to raise when it takes longer."""
-        work = getattr(self._work, "func", self._work)
-        who = getattr(getattr(work, "__self__", None), "name", "")
-        what = who or getattr(work, "__qualname__", repr(work))
-        return OverdueError(
-            f"{what} was asked or told what a plan needs, and neither answered nor ended within {limit_s:g} s. "
-            "Check the devices and their connections."
-        )
-
-    @property
-    def begun(self) -> bool:
-        """Whether somebody has called it."""
-        return self._task is not None
-
-    @property
-    def done(self) -> bool:
-        """Whether the answer is there."""
-        return self._task is not None and self._task.done()
-
-    def result(self) -> Any:
-        """Return the answer, when it is there, or raise what it raised."""
-        assert self._task is not None
-        return self._task.result()
-
-    def unasked(self) -> Any:
-        """Return what stands for the answer when nobody does what the messages say."""
-        return None
 
 
 class Question(Awaited):
@@ -104,12 +32,14 @@ class Question(Awaited):
     ----------
     work : callable
         Gives the answer, at once or awaitable.
+    what : str
+        Which device is asked what, as for `Awaited`.
     within_s : float, optional
         How long to wait for it, in seconds; as the deadlines say by default.
     """
 
-    def __init__(self, work: Callable[[], Any], within_s: float | None = None) -> None:
-        super().__init__(work)
+    def __init__(self, work: Callable[[], Any], what: str, within_s: float | None = None) -> None:
+        super().__init__(work, what)
         self._within_s = within_s
 
     @property
@@ -139,7 +69,10 @@ class PresentNumber(Question):
     """
 
     def __init__(self, device: Any) -> None:
-        super().__init__(partial(present_number, device))
+        super().__init__(
+            partial(present_number, device),
+            f"{getattr(device, 'name', device)} was asked for its value",
+        )
         self.device = device
 
     def unasked(self) -> Any:
@@ -155,20 +88,6 @@ class AboutTheRun(Question):
         return None
 
 
-class OfARun(Awaited):
-    """What only a run can tell."""
-
-    def unasked(self) -> Any:
-        """Say that nobody tells.
-
-        Raises
-        ------
-        OnlyARunCanTellError
-            Always.
-        """
-        raise OnlyARunCanTellError
-
-
 class Onlooker:
     """Who goes through a plan's messages without doing them, nor answering: bluesky's simulators."""
 
@@ -180,7 +99,7 @@ class IsRehearsal(Question):
     """Asks whether the plan is only gone through: a rehearsal answers with itself, a run with None."""
 
     def __init__(self) -> None:
-        super().__init__(lambda: None)
+        super().__init__(lambda: None, "Nobody was asked whether this is a rehearsal")
 
     def unasked(self) -> Any:
         """Return an `Onlooker`."""
@@ -194,12 +113,14 @@ class Errand(Awaited):
     ----------
     work : callable
         Coroutine function.
+    what : str
+        Which device does what, as for `Awaited`.
     takes_s : float
         How long it takes when all goes well, for a preflight, in seconds.
     """
 
-    def __init__(self, work: Callable[[], Awaitable[Any]], takes_s: float = 0.0) -> None:
-        super().__init__(work)
+    def __init__(self, work: Callable[[], Awaitable[Any]], what: str, takes_s: float = 0.0) -> None:
+        super().__init__(work, what)
         self.takes_s = takes_s
 
     @property
@@ -225,7 +146,7 @@ class UntilExposed(Errand):
         self.cameras = tuple(cameras)
         self._count = count
         self._due_s = due_s
-        super().__init__(self._wait)
+        super().__init__(self._wait, f"{names_of(self.cameras)} were to expose {count} frames")
 
     @property
     def limit_s(self) -> float | None:
@@ -253,17 +174,21 @@ def frames_overdue(cameras: Iterable[Any], count: int, within_s: float) -> Excep
     )
 
 
-def awaited(work: Callable[[], Awaitable[Any]], takes_s: float = 0.0) -> MsgGenerator[None]:
+def awaited(
+    work: Callable[[], Awaitable[Any]], what: str, takes_s: float = 0.0
+) -> MsgGenerator[None]:
     """Have a coroutine function run in the RunEngine's loop; what it raises is raised here.
 
     Parameters
     ----------
     work : callable
         Coroutine function.
+    what : str
+        Which device is asked or told what, as for `Awaited`.
     takes_s : float
         How long it takes when all goes well, for a preflight, in seconds.
     """
-    yield from sent(Errand(work, takes_s))
+    yield from sent(Errand(work, what, takes_s))
 
 
 def outcome(awaited: Awaited) -> MsgGenerator[Any]:
@@ -297,7 +222,7 @@ def rehearsing() -> MsgGenerator[Any]:
 
 
 def asked(
-    question: Callable[[], Any | Awaitable[Any]], within_s: float | None = None
+    question: Callable[[], Any | Awaitable[Any]], what: str, within_s: float | None = None
 ) -> MsgGenerator[Any]:
     """Return a device's answer, be it immediate or awaitable; what it raises is raised here.
 
@@ -305,10 +230,12 @@ def asked(
     ----------
     question : callable
         Gives the answer.
+    what : str
+        Which device is asked what, as for `Awaited`.
     within_s : float, optional
         How long to wait for it, in seconds; as the deadlines say by default.
     """
-    return (yield from outcome(Question(question, within_s)))
+    return (yield from outcome(Question(question, what, within_s)))
 
 
 def ends_where_only_a_run_can_tell(
@@ -405,3 +332,14 @@ def in_some_loop(questions: Iterable[Question], within_s: float | None = None) -
             f"within {within_s:g} s. See whether it is connected, or give the plan to preflight."
         )
     return answers
+
+
+def answered(plan: MsgGenerator[Any]) -> Any:
+    """Run what only asks questions, outside of a RunEngine, and return what it returns."""
+    response: Any = None
+    while True:
+        try:
+            message = plan.send(response)
+        except StopIteration as stop:
+            return stop.value
+        response = in_some_loop(message.args[0])

@@ -27,7 +27,6 @@ from ._questions import (
     Question,
     UntilExposed,
     asked,
-    in_some_loop,
 )
 from ._safety import BeamGuard
 
@@ -177,7 +176,9 @@ class Rehearsal:
 
     def _known(self, device: Any, facts: Any) -> MsgGenerator[Any]:
         if id(device) not in self._facts:
-            self._facts[id(device)] = yield from asked(lambda: facts(device))
+            self._facts[id(device)] = yield from asked(
+                lambda: facts(device), f"{device.name} was asked for its settings"
+            )
             self._kept.append(device)
         return self._facts[id(device)]
 
@@ -210,7 +211,9 @@ class Rehearsal:
     def _do_read(self, message: Msg) -> MsgGenerator[Mapping[str, Any]]:
         device = message.obj
         if id(device) not in self._readings:
-            self._readings[id(device)] = (yield from asked(device.read)) or {}
+            self._readings[id(device)] = (
+                yield from asked(device.read, f"{device.name} was read")
+            ) or {}
             self._kept.append(device)
         reading = self._readings[id(device)]
         if id(device) in self._values and reading:
@@ -222,7 +225,7 @@ class Rehearsal:
         devices = [message.obj, *message.args]
         found = []
         for device in devices:
-            location = yield from asked(device.locate)
+            location = yield from asked(device.locate, f"{device.name} was asked where it is")
             if id(device) in self._values:
                 value = self._values[id(device)]
                 location = {"setpoint": value, "readback": value}
@@ -238,7 +241,9 @@ class Rehearsal:
             (self._pulsing.add if by_itself else self._pulsing.discard)(id(device))
         part = "beam" if any(device is beam for beam in self._beams) else "moves"
         if hasattr(device, "set_duration_s"):
-            seconds = yield from asked(lambda: device.set_duration_s(value))
+            seconds = yield from asked(
+                lambda: device.set_duration_s(value), f"{device.name} was asked how long it takes"
+            )
             self._promise(message, float(seconds), part)
             return
         if isinstance(value, bool) or not isinstance(value, int | float):
@@ -385,14 +390,3 @@ class _Unanswered:
     def result(self) -> Any:
         self._rehearsal.end_here("the plan waits for what only a run can tell")
         raise LookupError("only a run can tell")
-
-
-def answered(plan: MsgGenerator[Any]) -> Any:
-    """Run what only asks questions, outside of a RunEngine, and return what it returns."""
-    response: Any = None
-    while True:
-        try:
-            message = plan.send(response)
-        except StopIteration as stop:
-            return stop.value
-        response = in_some_loop(message.args[0])

@@ -117,7 +117,11 @@ def resume(
     if last.stop is None and last.is_recording:
         raise ParameterError(f"resume: {last.name} is being recorded. Wait for its end.")
     name = str(first.start["plan_name"])
-    missing = yield from asked(lambda: asyncio.to_thread(missing_frames, scan, verify), _READING_S)
+    missing = yield from asked(
+        lambda: asyncio.to_thread(missing_frames, scan, verify),
+        f"The disk was asked which frames of {scan.name} are missing",
+        _READING_S,
+    )
     if not missing:
         raise ParameterError(
             f"resume: nothing is missing of {scan.name}: "

@@ -108,7 +108,7 @@ def _moved(run: Run, device: Any) -> MsgGenerator[list[str]]:
     """Return what a device's reading says of it that differs from the run's baseline."""
     if BASELINE not in run.streams:
         return []
-    readings = yield from asked(device.read)
+    readings = yield from asked(device.read, f"{device.name} was asked for its reading")
     if readings is None:
         return []
     before = run[BASELINE].events[0]["data"]

@@ -43,7 +43,9 @@ class WatchedSignal:
 
     def look(self, trigger: RecordingTrigger) -> MsgGenerator[None]:
         """Read the signal, and fire if it is time."""
-        reading: Mapping[str, Any] = yield from asked(self.signal.read)
+        reading: Mapping[str, Any] = yield from asked(
+            self.signal.read, f"{self.signal.name} was asked for its value"
+        )
         name, found = next(iter(reading.items()))
         value = float(found["value"])
         for limit, word, beyond in (

@@ -3,14 +3,17 @@
 import inspect
 from collections.abc import Mapping
 from contextlib import suppress
+from functools import partial
 from typing import Any, Literal
 
 import numpy as np
 from bluesky.utils import MsgGenerator
 
 from concertino import ParameterError
+from concertino.documents import check_device_name
 from concertino.units import convert
 
+from ._awaited import names_of
 from ._motor_facts import described, main_key, unit_of
 from ._protocols import Beam
 from ._questions import asked
@@ -40,22 +43,34 @@ def check_roles(beam: Any, motors: Mapping[str, Any]) -> MsgGenerator[None]:
     if beam is not None:
         check_beam(beam)
 
-    async def ask() -> str:
-        if beam is not None and not getattr(beam, "is_beam", False):
-            kinds = await _kinds(beam)
-            if not kinds & {"switch", "text"}:
-                return _no_beam(beam, kinds)
-        for part, motor in motors.items():
-            kinds = {"switch"} if getattr(motor, "is_beam", False) else await _kinds(motor)
-            if kinds and "position" not in kinds:
-                return _no_motor(motor, part, kinds)
-        if {"rotation", "sample_stage"} <= set(motors):
-            return await _swapped(motors["rotation"], motors["sample_stage"])
-        return ""
+    for part, device in {"beam": beam, **motors}.items():
+        if device is not None:
+            check_device_name(device.name, part)
+    # One after the other, so that one that does not answer is named.
+    if beam is not None and not getattr(beam, "is_beam", False):
+        kinds = yield from asked(partial(_kinds, beam), _what_it_is(beam))
+        if not kinds & {"switch", "text"}:
+            raise ParameterError(_no_beam(beam, kinds))
+    for part, motor in motors.items():
+        is_beam = getattr(motor, "is_beam", False)
+        kinds = (
+            {"switch"}
+            if is_beam
+            else (yield from asked(partial(_kinds, motor), _what_it_is(motor)))
+        )
+        if kinds and "position" not in kinds:
+            raise ParameterError(_no_motor(motor, part, kinds))
+    if {"rotation", "sample_stage"} <= set(motors):
+        pair = motors["rotation"], motors["sample_stage"]
+        refusal = yield from asked(
+            partial(_swapped, *pair), f"{names_of(pair)} were asked for units"
+        )
+        if refusal:
+            raise ParameterError(refusal)
 
-    refusal = yield from asked(ask)
-    if refusal:
-        raise ParameterError(refusal)
+
+def _what_it_is(device: Any) -> str:
+    return f"{names_of([device])} was asked what it is"
 
 
 async def _swapped(rotation: Any, sample_stage: Any) -> str:

@@ -236,6 +236,6 @@ def _reason_of_abort() -> MsgGenerator[str]:
 
 def _reason(error: BaseException, said: str = "") -> str:
     # What the RunEngine wraps says less than what it wraps.
-    cause = error.__cause__ if isinstance(error, FailedStatus) else None
+    cause = error.__cause__ if type(error) is FailedStatus else None
     said = said or str(cause or error) or type(error).__name__
     return " ".join([said, *(note for note in getattr(error, "__notes__", ()) if note not in said)])

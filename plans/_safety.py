@@ -107,7 +107,9 @@ class BeamGuard:
             return
         yield Msg("wait", None, group=self._late)
         if self._comes:
-            yield from sent(Errand(self._outlast))
+            yield from sent(
+                Errand(self._outlast, f"{self.name} was waited for, which was to come on")
+            )
             yield from beam_off(self.beam)
             if self._comes:
                 raise OverdueError(self._may_come)

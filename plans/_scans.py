@@ -16,6 +16,7 @@ from concertino import ParameterError
 from concertino.units import QuantityLike, convert, convert_count
 
 from ._arrival import Arrival
+from ._awaited import names_of
 from ._measuring import Measuring
 from ._parameters import check_limits, check_motor, motor_position, motor_unit, read_number
 from ._questions import awaited
@@ -192,9 +193,13 @@ def _run(
 
     def per_step(detectors: Any, step: Any, pos_cache: Any) -> MsgGenerator[None]:
         arrival = Arrival(list(step.items()))
-        yield from awaited(arrival.set_out)
+        yield from awaited(
+            arrival.set_out, f"{names_of(step)} were asked where they are before a move"
+        )
         yield from bps.move_per_step(step, pos_cache)
-        yield from awaited(arrival.check)
+        yield from awaited(
+            arrival.check, f"{names_of(step)} were asked whether they are where they were sent"
+        )
         yield from measuring.take(last=next(points) == total)
 
     messages = iter(plan(per_step=per_step))

@@ -35,12 +35,16 @@ class Settings:
         """Remember how all is set now; the first time, if that is to last."""
         if not (self.lasting and self._before):
             self._before = (
-                yield from outcome(AboutTheRun(self._read))
+                yield from outcome(
+                    AboutTheRun(self._read, f"{self._camera.name} was asked for its settings")
+                )
             ) or {}  # Nobody answers who only looks.
 
     def differences(self) -> MsgGenerator[str]:
         """Return why the scan cannot go on; nothing if all is as it was."""
-        now = yield from outcome(AboutTheRun(self._read))
+        now = yield from outcome(
+            AboutTheRun(self._read, f"{self._camera.name} was asked for its settings")
+        )
         return "" if now is None else self._said(now)
 
     async def check(self) -> None:

@@ -12,6 +12,7 @@ from bluesky.utils import MsgGenerator, short_uid
 
 from concertino.documents import PROJECTION_ANGLES
 
+from ._awaited import names_of
 from ._cameras import CameraSet, OnLost, camera_set
 from ._deadlines import deadlines
 from ._frames import move_together, take_frames
@@ -104,7 +105,13 @@ def plan_sweeps(
     """
     ramps, before = [], []
     for axis, _, velocity in moves:
-        ramps.append((yield from asked(partial(ramp_s, axis, velocity))))
+        ramps.append(
+            (
+                yield from asked(
+                    partial(ramp_s, axis, velocity), f"{axis.name} was asked for its acceleration"
+                )
+            )
+        )
         before.append((yield from read_number(axis.velocity)))
     lead_s = max(ramps) * (1 + SMOOTH) + SETTLE_S
     return [
@@ -201,11 +208,15 @@ def sweep_and_take(
         for sweep, move in zip(sweeps, moves, strict=True):
             yield Msg("set", sweep.axis if hold is None else move, sweep.last, group=moving)
         if not trigger.by_position:
-            yield from awaited(partial(speed.reach, set_out_s), sweeps[0].lead_s)
+            yield from awaited(
+                partial(speed.reach, set_out_s),
+                f"{names_of(sweep.axis for sweep in sweeps)} were waited for, which were to reach their speed",
+                sweeps[0].lead_s,
+            )
 
     def arm() -> MsgGenerator[None]:
         if angles is not None:
-            yield from awaited(angles.begin)
+            yield from awaited(angles.begin, f"{angles.name} was told to begin")
         yield from trigger.arm()
 
     def get_ready() -> MsgGenerator[None]:
@@ -216,9 +227,14 @@ def sweep_and_take(
         yield from trigger.start()
         if trigger.by_position:
             yield from move_steadily()
-        yield from awaited(speed.confirm)
+        yield from awaited(
+            speed.confirm, f"{names_of(sweep.axis for sweep in sweeps)} were asked for their speed"
+        )
         if angles is not None:
-            yield from awaited(partial(angles.started, speed.anchor))
+            yield from awaited(
+                partial(angles.started, speed.anchor),
+                f"{angles.name} was asked for the first angle",
+            )
         yield Msg("create", None, name="motion")
         for device in motion:
             yield Msg("read", device)
@@ -237,7 +253,7 @@ def sweep_and_take(
 
     def come_back() -> MsgGenerator[None]:
         if angles is not None:
-            yield from awaited(angles.end)
+            yield from awaited(angles.end, f"{angles.name} was told to end")
         yield Msg("wait", None, group=moving)
         for sweep in sweeps:
             yield from bps.mv(sweep.axis.velocity, sweep.before)
@@ -288,6 +304,6 @@ def restored(
 
     def end() -> MsgGenerator[None]:
         if angles is not None and angles.encoder is not None:
-            yield from awaited(angles.end)
+            yield from awaited(angles.end, f"{angles.name} was told to end")
 
     return [*trigger.restore(), *(sweep.restore() for sweep in sweeps), end]

@@ -212,4 +212,4 @@ def check_train(device: Any, train: PulseTrain) -> MsgGenerator[None]:
     """
     check = getattr(device, "check_train", None)
     if check is not None:
-        yield from check_accepted(lambda: check(train), "trigger")
+        yield from check_accepted(device, lambda: check(train), "trigger")

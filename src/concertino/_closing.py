@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 _LOOK_S = 0.05
 _CLOSE_S = 120.0
+_LEAVE_S = 10.0
 _MORE_S = 5.0  # for a sentence of who is waited for
 
 
@@ -188,3 +189,20 @@ def close_storage(
         close.do("The catalogue", writer.close, timeout_s, needed=False, advice=later)
     if catalog is not None:
         close.do("Closing the catalogue", catalog.close, _CLOSE_S, needed=False)
+
+
+def close_all(
+    close: Closing,
+    guard: Any,
+    gate: Any,
+    callbacks: Sequence[Any],
+    recorder: Recorder,
+    writer: "CatalogWriter | None",
+    catalog: "Catalog | None",
+    timeout_s: float,
+) -> None:
+    """Close the parts of a session whose plan has ended: the guard first."""
+    close.do("The guard", guard.close, _LEAVE_S)
+    close.do("Leaving the suspenders", gate.close, _LEAVE_S)
+    close_callbacks(close, callbacks, timeout_s)
+    close_storage(close, recorder, writer, catalog, timeout_s)

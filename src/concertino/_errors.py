@@ -4,6 +4,7 @@
 
     ConcertinoError
     ├── ParameterError (ValueError)      a plan or setting got a value that cannot work
+    │   └── ParameterTypeError (TypeError)   ... as it is of another kind than is wanted
     ├── DocumentError (ValueError)       a document breaks event-model or our conventions
     ├── DeviceError                      a device refused, failed or did not answer
     │   └── CameraError                  ... and it is a camera
@@ -27,6 +28,10 @@ class ConcertinoError(Exception):
 
 class ParameterError(ConcertinoError, ValueError):
     """A parameter has a value that cannot work."""
+
+
+class ParameterTypeError(ParameterError, TypeError):
+    """A parameter has a value of a kind that cannot work."""
 
 
 class DocumentError(ConcertinoError, ValueError):

@@ -81,3 +81,8 @@ class OptionalDevice:
                 self.name, method, type(error).__name__, error,
             )  # fmt: skip
             return {}
+
+
+def readable(device: Any) -> Any:
+    """Return what a baseline reads of a device: of a camera its settings, and no frames."""
+    return getattr(device, "settings_readout", device)

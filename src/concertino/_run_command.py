@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from concertino import ParameterError, SessionError
+from concertino import ConcertinoError, ParameterError, SessionError
 from concertino import plans as _plans
 from concertino.callbacks import ImageWriter, LiveView, OnlineReconstruction
 from concertino.devices import FileCamera, SimulatedBeamline
@@ -151,6 +151,8 @@ def run_in(session: Session, plan: Any, name: str) -> None:
         why = f" ({str(error).rstrip('.')})" if isinstance(error, SessionError) else ""
         raise SessionError(f"{name} was interrupted{why}; {_beam_after(session)}.") from error
     except FailedStatus as error:
+        if isinstance(error, ConcertinoError):
+            raise
         raise error.__cause__ or error from None
 
 

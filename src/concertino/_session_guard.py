@@ -3,7 +3,6 @@
 import asyncio
 import getpass
 import logging
-import math
 import os
 import socket
 import threading
@@ -17,7 +16,7 @@ import bluesky.preprocessors as bpp
 from bluesky import Msg
 from bluesky.utils import MsgGenerator, RunEngineInterrupted
 
-from concertino import ParameterError
+from concertino import ParameterTypeError
 from concertino.guard import (
     CommandSwitch,
     EpicsSwitch,
@@ -26,6 +25,7 @@ from concertino.guard import (
     GuardReport,
     SwitchOff,
     TangoSwitch,
+    add_to_runs,
     ends_with_session,
     named_switch,
     read_switches,
@@ -60,7 +60,7 @@ class SessionGuard:
     Raises
     ------
     ParameterError
-        If a time is not positive, or `at` is no address.
+        If `at` is no address.
     """
 
     def __init__(
@@ -73,17 +73,12 @@ class SessionGuard:
         automatic: bool,
         at: str = "",
     ) -> None:
-        for name, value in (
-            ("guard_silence_s", silence_s),
-            ("guard_loop_silence_s", loop_silence_s),
-        ):
-            if not (math.isfinite(value) and value > 0):
-                raise ParameterError(f"{name}: {value!r} was given; give seconds, more than 0.")
         self._run_engine = run_engine
         self._directory = directory
         self._silence_s = silence_s
         self._loop_silence_s = loop_silence_s
         self._automatic = automatic
+        self._name = f"{getpass.getuser()}@{socket.gethostname()}, process {os.getpid()},"
         self._process: GuardProcess | None = None
         self._known: set[str] = {at} if at else set()
         self._waited_for: set[str] = set()
@@ -93,10 +88,19 @@ class SessionGuard:
         self._aloud = logging.lastResort
         if self._aloud is not None:
             LOG.addHandler(self._aloud)
+        self._reports: list[GuardReport] = []
+        for report in untold_reports(directory):
+            add_to_runs(report, directory)  # A guard elsewhere may share the directory.
+            self._tell(report)
         self._away = self._start(at) if at else None
-        self.reports = tuple(untold_reports(directory))
-        for report in self.reports:
-            LOG.warning("%s", report.sentence())
+
+    @property
+    def reports(self) -> tuple[GuardReport, ...]:
+        """What guards did to earlier sessions in this data directory, as far as nobody was told before.
+
+        One elsewhere tells when it is connected: after `wait` it is known.
+        """
+        return tuple(self._reports)
 
     @property
     def pid(self) -> int | None:
@@ -104,13 +108,16 @@ class SessionGuard:
         return None if self._process is None else self._process.pid
 
     def add(self, what: Any) -> None:
-        """Guard a beam, or several: devices, descriptions, or a JSON file with one.
+        """Guard a beam, or several: devices, descriptions, or a JSON file with one; of True and False none.
 
         Raises
         ------
         ParameterError
             If a description describes no switch.
         """
+        check_guard(what)
+        if what is None or isinstance(what, bool):
+            return
         if isinstance(what, (str, Path)):
             for name, switch in read_switches(Path(what)).items():
                 self._add(name, switch)
@@ -146,7 +153,7 @@ class SessionGuard:
 
     def _start(self, at: str = "") -> GuardProcess:
         return GuardProcess(
-            f"{getpass.getuser()}@{socket.gethostname()}, process {os.getpid()},",
+            self._name,
             self._directory,
             silence_s=self._silence_s,
             loop_silence_s=self._loop_silence_s,
@@ -236,14 +243,49 @@ class SessionGuard:
         self._loop_heard_s = time.monotonic()
 
     def _acted(self, report: GuardReport) -> None:
-        """The guard has switched beams off, and this process lives: no plan may go on without beam."""
+        """A guard has switched beams off: those of this session, or an earlier one's."""
+        known = bool(report.uid) and report.uid in {one.uid for one in self._reports}
+        add_to_runs(report, self._directory)
+        if report.session != self._name:
+            if not known:
+                self._tell(report)
+            return
         LOG.warning("%s", report.sentence())
         untold_reports(self._directory)  # The next session need not say it again.
+        # This process lives, and no plan may go on without beam.
         # A plan that is paused takes no frames, and only the thread that started it may end it.
         if str(self._run_engine.state) == "running":
             reason = f"its guard acted, as the session {report.why}: {report.outcome}"
             threading.Thread(target=self._abort, args=(reason,), daemon=True).start()
 
+    def _tell(self, report: GuardReport) -> None:
+        LOG.warning("%s", report.sentence())
+        self._reports.append(report)
+
     def _abort(self, reason: str) -> None:
         with suppress(RunEngineInterrupted, Exception):
             self._run_engine.abort(reason)
+
+
+def check_guard(what: Any) -> None:
+    """Refuse what says of no beam how it is switched off, before anything of it is guarded.
+
+    Raises
+    ------
+    ParameterError
+        If a description describes no switch; a `ParameterTypeError` if it is neither a beam nor a description.
+    """
+    if what is None or isinstance(what, (bool, *_KINDS)):
+        return
+    if isinstance(what, str | Path):
+        read_switches(Path(what))
+    elif isinstance(what, Mapping):
+        named_switch(what)
+    elif isinstance(what, list | tuple | set | frozenset):
+        for one in what:
+            check_guard(one)
+    elif not hasattr(what, "set") or not isinstance(getattr(what, "name", None), str):
+        raise ParameterTypeError(
+            f"guard: {what!r} was given; give True, False, a beam, or a description such as "
+            f'{{"pv": "BL:SHUTTER", "off": 0}} ({_HOW}).'
+        )

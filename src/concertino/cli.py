@@ -381,3 +381,7 @@ def _options(arguments: list[str]) -> list[tuple[str, Any]]:
             value = rest.pop(0)
         pairs.append((name.replace("-", "_"), value))
     return pairs
+
+
+if __name__ == "__main__":
+    main()

@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -153,6 +154,25 @@ def test_a_stopped_process_ends_the_run_within_its_time_out(session: Session) ->
         os.kill(writer.pid, signal.SIGCONT)
     assert not beamline.shutter.is_open
     assert "writer" in stop_of(session.directory / "scan_0001")["reason"]
+
+
+def test_a_process_that_stands_still_is_said_long_before_its_time_out(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    with ChildProcess(ImageWriter(), timeout_s=600.0) as writer:
+        os.kill(writer.pid, signal.SIGSTOP)
+        answers: list[Any] = []
+        asking = threading.Thread(target=lambda: answers.append(writer.call("name")))
+        asking.start()
+        said = f"kill -CONT {writer.pid}"
+        until_s = time.monotonic() + 60
+        while said not in caplog.text and time.monotonic() < until_s:
+            time.sleep(0.05)
+        assert said in caplog.text
+        assert asking.is_alive()  # It may go on, and does.
+        os.kill(writer.pid, signal.SIGCONT)
+        asking.join(60)
+        assert answers == ["writer"]
 
 
 def test_a_camera_that_serves_only_its_own_process_is_refused(session: Session) -> None:

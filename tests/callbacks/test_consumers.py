@@ -231,6 +231,18 @@ def test_one_that_is_behind_is_waited_for_and_one_that_hangs_is_not() -> None:
     assert hanging.error is None
 
 
+def test_many_slow_events_hold_up_the_end_of_a_run_no_longer_than_one_that_hangs() -> None:
+    consumer = DocumentConsumer(lambda name, document: time.sleep(0.4 if name == "event" else 0.0))
+    consumer.patience_s = 0.5
+    consumer("start", {"uid": "run", "time": 0.0})
+    for _ in range(100):  # 40 s of work, each of it within its time
+        consumer("event", {})
+    began_s = time.monotonic()
+    consumer("stop", {"run_start": "run"})
+    assert time.monotonic() - began_s < 20  # 1.5 s on a computer that does nothing else
+    assert "has not taken the stop document within 1.5 s" in str(consumer.error)
+
+
 def test_wrong_consumers() -> None:
     wrong: Any = 3
     with pytest.raises(ParameterError, match=r"^function: 3 cannot be called\. Give a function of"):

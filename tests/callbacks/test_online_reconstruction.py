@@ -1,5 +1,7 @@
 """Live reconstruction: equals the batch, equals the replay, is a run of its own."""
 
+import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -7,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from concertino import ReconstructionError
+from concertino import ReconstructionError, SessionError
 from concertino.batch import reconstruct_run
 from concertino.callbacks import ImageWriter, OnlineReconstruction
 from concertino.devices import FileCamera, SimulatedBeamline
@@ -93,6 +95,30 @@ def test_the_slices_are_a_run_of_their_own(session: Session) -> None:
     np.testing.assert_array_equal(derived.frames("slices").read(), result.volume)
     for name, document in derived.documents():
         validate(name, document)
+
+
+def test_what_was_aborted_is_reconstructed_and_no_success(session: Session) -> None:
+    live = OnlineReconstruction(SETTINGS)
+    session.subscribe(live)
+
+    def abort() -> None:
+        until_s = time.monotonic() + 90
+        while time.monotonic() < until_s:
+            if live._job is not None and live._job.angles.received > 60:
+                session.RE.abort("lunch")
+                return
+            time.sleep(0.02)
+
+    aborting = threading.Thread(target=abort)
+    aborting.start()
+    with pytest.raises(SessionError, match="lunch"):
+        session.RE(continuous(beamline(), num_projections=1200))
+    aborting.join()
+    assert live.wait(60).volume.shape == (2, 96, 96)
+    assert live.run_directory is not None
+    derived = open_run(live.run_directory)
+    assert derived.exit_status == "abort"
+    assert derived.reason == "the run that was reconstructed ended with abort: lunch"
 
 
 def test_the_axis_is_found_and_documented(session: Session) -> None:

@@ -17,6 +17,7 @@ import pytest
 from concertino import ParameterError, SessionError
 from concertino.guard import CommandSwitch, serve_guard, untold_reports
 from concertino.session import open_session
+from concertino.storage import open_run
 
 from .conftest import HERE, Bench, eventually
 
@@ -93,6 +94,43 @@ def test_a_session_that_is_killed(bench: Bench, start: Start) -> None:
         report.sentence()
     )
     assert "front end was switched off by file_beam:switch_off" in command.said
+
+
+def test_the_next_start_records_what_a_guard_elsewhere_did(bench: Bench, start: Start) -> None:
+    """Also when the guard's own process ended meanwhile, and only once."""
+    first = start()
+    subject = bench.subject(bench.beam("file"), open=away(first))
+    bench.journal().wait(True)
+    subject.signal(signal.SIGKILL)
+    eventually(lambda: "front end was switched off" in first.said, "it does not say so")
+    first.end()
+    second = start(int(first.address.rpartition(":")[2]))
+    for times in (1, 0):
+        with open_session(
+            subject.directory, catalog=False, progress=False, **away(second)
+        ) as session:
+            assert session.guard.wait(60)
+            assert len(session.guard.reports) == times
+        if times:
+            (report,) = session.guard.reports
+            assert f"process {subject.pid}, died" in report.sentence()
+            assert "during scan_0001" in report.sentence()
+            said = "its guard: front end was switched off by file_beam:switch_off"
+            assert said in open_run(subject.directory / "scan_0001").reason
+            eventually(lambda: not list(second.reports.glob(".guard/*.json")), "it was not heard")
+
+
+def test_a_session_elsewhere_is_told_nothing_of_others(bench: Bench, start: Start) -> None:
+    command = start()
+    subject = bench.subject(bench.beam("file"), open=away(command))
+    bench.journal().wait(True)
+    subject.signal(signal.SIGKILL)
+    eventually(lambda: "front end was switched off" in command.said, "it does not say so")
+    with open_session(
+        bench.root / "other", catalog=False, progress=False, **away(command)
+    ) as session:
+        assert session.guard.wait(60)
+        assert session.guard.reports == ()
 
 
 def test_a_computer_that_is_gone(bench: Bench, start: Start) -> None:

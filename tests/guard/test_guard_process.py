@@ -183,6 +183,13 @@ def test_a_guard_that_hangs_is_replaced(bench: Bench) -> None:
     first = subject.meet_guard()
     bench.journal().wait(True)
     first.suspend()
+    # Said long before it is given up, which takes 15 s; one that goes on again is kept.
+    said = "The guard was not heard of for 3 s: if this session dies now, beam may stay on."
+    eventually(lambda: said in subject.errors, "it was not said")
+    first.resume()
+    eventually(lambda: "The guard is heard of again." in subject.errors, "it was not said")
+    assert "The guard process ended" not in subject.errors
+    first.suspend()
     eventually(lambda: "The guard process ended with -9." in subject.errors, "it was not said")
     assert bench.journal().is_on
 

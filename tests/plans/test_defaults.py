@@ -11,7 +11,8 @@ from ophyd_async.core import soft_signal_rw
 from concertino import DeviceError, plans
 from concertino.devices import BeamSwitch, SimulatedTube
 from concertino.plans import Overheads
-from concertino.plans._rehearsal import Rehearsal, answered
+from concertino.plans._questions import answered
+from concertino.plans._rehearsal import Rehearsal
 
 from .laboratory import Laboratory
 

@@ -60,7 +60,7 @@ def test_the_axis_of_half_and_full_turns_by_default(turns: float) -> None:
 
 
 def test_a_best_value_at_the_edge_is_not_in_the_region(lines: NDArray[np.float32]) -> None:
-    words = "center: of the values 62 to 70 the last one, 62,.*not in the region. Move the region"
+    words = "center: of the values 62 to 70 the first one, 62,.*not in the region. Move the region"
     with pytest.raises(ReconstructionError, match=words):
         find_parameter(lines, ANGLES, parameter="center", region=(62.0, 71.0, 1.0))
 

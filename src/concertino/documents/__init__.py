@@ -10,6 +10,7 @@ from ._angles import (
 )
 from ._cameras import CameraBlock, announced_bytes, camera_stream
 from ._grating import OBJECT_STEPPING, REFERENCE_STEPPING, GratingBlock, SteppedGrating
+from ._names import check_device_name
 from ._segments import StreamSegment, free_segment
 from ._streams import (
     BASELINE,
@@ -53,6 +54,7 @@ __all__ = [
     "TomoBlock",
     "announced_bytes",
     "camera_stream",
+    "check_device_name",
     "find_image_kind",
     "first_number",
     "frame_places",

@@ -202,7 +202,7 @@ class Flow:
             reason = f": {party.reason}" if party.reason else ""
             raise FrameStreamError(
                 f"Subscriber {name!r} of frame stream {self.label} cannot go on: it {party.verb}"
-                f"{reason}."
+                f"{reason.rstrip('.')}."
             )
         if start is not None and not party.acknowledged <= start <= self.published:
             raise FrameStreamError(

@@ -77,6 +77,10 @@ class InprocChannel(Channel):
             if party.turn == self._turn:
                 party.waiting = False
 
+    @property
+    def intact(self) -> bool:
+        return self._party.turn == self._turn and self._party.state in ("open", "finished")
+
     def _check_turn(self) -> None:
         party = self._party
         if party.turn != self._turn:

@@ -131,6 +131,7 @@ class Memory(Struct, omit_defaults=True):
     checksums: Place
     frames: Place
     offset: Place | None = None
+    reserved: Place | None = None
 
 
 class Welcome(Message, tag="welcome"):

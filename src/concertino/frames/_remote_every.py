@@ -34,6 +34,7 @@ from ._wire import count_of, pixels, unpack_frames
 _SHORT_NAP_S = 50e-6
 _WATCH_S = 1e-3
 _HEARD_AT_ONCE = 64
+_REASON_S = 2.0
 
 
 @dataclass
@@ -101,9 +102,33 @@ class EveryChannel(RemoteChannel):
         while self._digests[0].stop < stop:
             self._digests.popleft()
         oldest = self._digests[0]
+        self._check_intact(max(self._safe, oldest.start))
         self._safe = stop
         self._safe_digest = int(oldest.values[stop - 1 - oldest.start])
         self._say_safe()
+
+    @property
+    def intact(self) -> bool:
+        if self._ring is None or self._given_up or not self._digests:
+            return not self._given_up
+        oldest = self._digests[0]
+        first = max(self._safe, oldest.start)
+        return first >= self._read or self._ring.intact(first)
+
+    def _check_intact(self, first: int) -> None:
+        """Refuse frames that others may have been written over while they were looked at."""
+        if self._ring is None or self._ring.intact(first):
+            return
+        # It was given up before, and the message that says why is on its way, which raises.
+        deadline = time.monotonic() + _REASON_S
+        while self._next_message(deadline) is not None:
+            pass
+        self._given_up = True
+        raise FrameStreamError(
+            f"Frames from {first} on of frame stream {self.label} were overwritten while {self._hello.name!r} "
+            "had not acknowledged them: the publisher has given it up. What was computed from them is worth "
+            "nothing."
+        )
 
     def _say_safe(self) -> None:
         self._connection.send(Acknowledge(self._safe, self._safe_digest, self._take_owed()))
@@ -175,7 +200,9 @@ class SharedChannel(EveryChannel):
         self._published = published
         if published <= self._arrived:
             return None
-        return FrameBatch(self._arrived, *self._ring.readable(self._arrived, published))
+        frames = self._ring.readable(self._arrived, published)
+        self._check_intact(self._arrived)
+        return FrameBatch(self._arrived, *frames)
 
     def _watch(self, deadline: float | None) -> bool:
         """Look into the ring for a moment: in a quick stream the next frame is almost there."""

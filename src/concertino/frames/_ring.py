@@ -125,6 +125,9 @@ class Ring:
     def announce(self, published: int) -> None:
         """Let those who look into the ring see how many frames are published."""
 
+    def warn(self, stop: int) -> None:
+        """Let those who look into the ring see, before it happens, that slots up to a frame's are written to."""
+
     def digest_after(self, stop: int) -> int:
         """Return the digest of frames ``[0, stop)``; frame ``stop - 1`` must be in the ring."""
         return int(self.digests[self.place(stop - 1)]) if stop else 0
@@ -142,7 +145,9 @@ class Ring:
     def writable(self, start: int, count: int) -> NDArray[Any]:
         """Return the slots of frames ``start`` on: at most `count`, up to the ring's seam."""
         first = self.place(start)
-        return self.frames[first : first + min(count, self.capacity - first)]
+        slots = self.frames[first : first + min(count, self.capacity - first)]
+        self.warn(start + len(slots))
+        return slots
 
     def write(self, index: int, frame: NDArray[Any]) -> None:
         """Copy a frame, shape (height, width), into its slot and compute its checksum."""

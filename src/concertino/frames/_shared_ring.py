@@ -21,6 +21,7 @@ _PAGE = 4096
 _GENERATION = 0
 _PUBLISHED = 64
 _OFFSET = 128
+_RESERVED = 192
 
 
 class SharedRing(Ring):
@@ -54,6 +55,7 @@ class SharedRing(Ring):
         self._generation = np.frombuffer(memory, np.int64, 1, _GENERATION)
         self._published = np.frombuffer(memory, np.int64, 1, _PUBLISHED)
         self._first_slot = np.frombuffer(memory, np.int64, 1, _OFFSET)
+        self._reserved = np.frombuffer(memory, np.int64, 1, _RESERVED)
         self.timestamps = np.frombuffer(memory, np.int64, self.capacity, headers[0])
         self.numbers = np.frombuffer(memory, np.int64, self.capacity, headers[1])
         self.checksums = np.frombuffer(memory, np.uint64, self.capacity, headers[2])
@@ -66,6 +68,7 @@ class SharedRing(Ring):
             generation=0,
             published=_PUBLISHED,
             offset=_OFFSET,
+            reserved=_RESERVED,
             timestamps=headers[0],
             numbers=headers[1],
             checksums=headers[2],
@@ -80,13 +83,17 @@ class SharedRing(Ring):
     def begin(self) -> None:
         """Serve another stream from now on: readers of the last one see that it is over."""
         self._generation += 1
-        self._published[0] = 0
+        self._published[0] = self._reserved[0] = 0
         super().begin()
 
     def place_first(self, slot: int) -> None:
         """Have the frames of the stream lie from a slot on, for those who map the ring, too."""
         super().place_first(slot)
         self._first_slot[0] = self._offset
+
+    def warn(self, stop: int) -> None:
+        """Let those who map the ring see what is written to, before it is."""
+        self._reserved[0] = stop
 
     def announce(self, published: int) -> None:
         """Let those who map the ring see how many frames are published."""
@@ -166,6 +173,9 @@ class MappedRing:
         self._first_slot = (
             np.zeros(1, np.int64) if places.offset is None else lies(np.int64, 1, places.offset)
         )
+        self._reserved = (
+            np.zeros(1, np.int64) if places.reserved is None else lies(np.int64, 1, places.reserved)
+        )
         self._timestamps = lies(np.int64, capacity, places.timestamps)
         self._numbers = lies(np.int64, capacity, places.numbers)
         self._checksums = lies(np.uint64, capacity, places.checksums)
@@ -177,6 +187,11 @@ class MappedRing:
         """How many frames are published; -1 when the ring serves another stream."""
         published = int(self._published[0])
         return published if int(self._generation[0]) == self._stream else -1
+
+    def intact(self, index: int) -> bool:
+        """Tell whether nothing has been written into the slot of a frame since it was published."""
+        over = int(self._reserved[0]) > index + self.capacity
+        return not over and int(self._generation[0]) == self._stream
 
     def readable(
         self, start: int, stop: int

@@ -55,6 +55,11 @@ class Subscription:
         """Whether the publisher gave this subscriber up, as far as that was heard."""
         return self._channel.given_up
 
+    @property
+    def intact(self) -> bool:
+        """Whether the frames that were read and not acknowledged still are what was published."""
+        return self._channel.intact
+
     def read(
         self, max_frames: int | None = None, timeout_s: float | None = None
     ) -> FrameBatch | None:
@@ -82,7 +87,7 @@ class Subscription:
             )
         if self._abandoned:
             raise FrameStreamError(
-                f"{self.name} left frame stream {self.address}: {self._abandoned}."
+                f"{self.name} left frame stream {self.address}: {self._abandoned.rstrip('.')}."
             )
         if max_frames is not None and max_frames < 1:
             raise ParameterError(f"max_frames: {max_frames} was given; give 1 or more, or None.")
@@ -119,10 +124,13 @@ class Subscription:
     def acknowledge(self, stop: int) -> None:
         """Declare frames ``[0, stop)`` safe; their slots may be used again.
 
+        As long as this returns, all that was read of them is what was published: the slots of frames that are not
+        acknowledged are used again only after this subscriber was given up, and then it raises.
+
         Raises
         ------
         FrameStreamError
-            If they were not received.
+            If they were not received, or this subscriber was given up and they may have been overwritten.
         """
         self._channel.acknowledge(stop)
 

@@ -40,6 +40,11 @@ class Channel(ABC):
     def given_up(self) -> bool:
         """Whether the publisher has said that it counts on this subscriber no more."""
 
+    @property
+    def intact(self) -> bool:
+        """Whether nothing was written over frames that were received and not acknowledged."""
+        return True
+
     @abstractmethod
     def receive(self, max_frames: int | None, timeout_s: float | None) -> FrameBatch | None:
         """Return the next frames, or None when the stream ended and all were taken.

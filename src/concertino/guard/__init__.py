@@ -2,7 +2,7 @@
 
 from ._devices import GuardedBeam, ends_with_session, switch_of_signal, switch_off_of
 from ._process import GuardProcess
-from ._report import GuardReport, SwitchedBeam, report_of_run, untold_reports
+from ._report import GuardReport, SwitchedBeam, add_to_runs, report_of_run, untold_reports
 from ._serve import serve_guard
 from ._switches import (
     CommandSwitch,
@@ -25,6 +25,7 @@ __all__ = [
     "SwitchOff",
     "SwitchedBeam",
     "TangoSwitch",
+    "add_to_runs",
     "ends_with_session",
     "named_switch",
     "read_switches",

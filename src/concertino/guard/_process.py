@@ -19,6 +19,7 @@ LOG = logging.getLogger("concertino.guard")
 
 _END_S = 2.0
 _UNSAFE_S = 5.0
+_LATE_S = 3.0
 _DEAF_S = 15.0
 _TOO_SOON_S = 10.0
 _STARTS = 3
@@ -43,7 +44,8 @@ class GuardProcess:
     loop_age_s : callable
         Returns how long the RunEngine's loop has not answered, in seconds.
     acted : callable
-        Called with a `GuardReport` when the guard acted and this process lives.
+        Called with a `GuardReport` when the guard acted and this process lives; by a guard elsewhere also with
+        what it did when an earlier session in this data directory died.
     at : str
         Where ``concertino guard`` listens, ``tcp://host:port``, which then knows its beams by itself; by
         default a process is started here.
@@ -70,12 +72,12 @@ class GuardProcess:
         self._at = at
         self._watch: dict[str, Any] = {
             "session": session,
+            "directory": str(directory.absolute()),
             "silence_s": silence_s,
             "loop_silence_s": loop_silence_s,
         }
         if not at:
             self._watch |= {
-                "directory": str(directory.absolute()),
                 "pid": os.getpid(),
                 "path": [str(Path(path).absolute()) for path in sys.path],
                 "terminal": _terminal(),
@@ -93,6 +95,7 @@ class GuardProcess:
         self._given_up = False
         self._link: Link | None = None
         self._heard_s = 0.0
+        self._late = self._spoke = False
         self._threads = [
             threading.Thread(target=target, name=f"guard {name}", daemon=True)
             for name, target in (("starts", self._supervise), ("beats", self._beats))
@@ -116,6 +119,8 @@ class GuardProcess:
         """Return the beams that are not guarded now, and why."""
         if self._given_up:
             return dict.fromkeys(self._beams, "the guard process ends again and again")
+        if self._late:
+            return dict.fromkeys(self._wrong, f"the guard was not heard of for {_LATE_S:g} s")
         found = {}
         for name, wrong in list(self._wrong.items()):
             if wrong is None:
@@ -195,13 +200,18 @@ class GuardProcess:
 
     def _listen(self, link: Link) -> None:
         """Introduce the session, and take what the guard says until it ends."""
-        self._heard_s = time.monotonic()
+        self._heard_s, self._late, self._spoke = time.monotonic(), False, False
         beams = {name: switch.to_json() for name, switch in list(self._beams.items())}
         self._send({"watch": self._watch, "beams": beams})
         if self._closing.is_set():
             self._send({"close": True})
         for line in link.lines():
-            self._heard_s = time.monotonic()
+            self._heard_s, self._spoke = time.monotonic(), True
+            if self._late:
+                self._late = False
+                LOG.warning("The guard is heard of again.")
+                with self._changed:
+                    self._changed.notify_all()
             with suppress(ValueError, KeyError, TypeError):
                 self._take(json.loads(line))
 
@@ -211,7 +221,10 @@ class GuardProcess:
         if "beam" in said:
             self._note(said["beam"], said["wrong"])
         if "report" in said:
-            self._acted(GuardReport.from_json(said["report"]))
+            report = GuardReport.from_json(said["report"])
+            self._acted(report)
+            if self._at:
+                self._send({"told": report.uid})
 
     def _note(self, name: str, wrong: str) -> None:
         if wrong and self._wrong.get(name) == "":
@@ -241,8 +254,16 @@ class GuardProcess:
                 self._heard_s = now_s
             last_s = now_s
             link = self._link
-            if link is not None and now_s - self._heard_s > _DEAF_S:
+            if link is None:
+                continue
+            if now_s - self._heard_s > _DEAF_S:
                 link.cut()  # It hangs; a new one is started.
+            elif self._spoke and not self._late and now_s - self._heard_s > _LATE_S:
+                self._late = True
+                LOG.warning(
+                    "The guard was not heard of for %g s: if this session dies now, %s may stay on. After %g s "
+                    "another one is started.", _LATE_S, ", ".join(self._beams) or "the beam", _DEAF_S,
+                )  # fmt: skip
 
     def _send(self, said: Mapping[str, Any]) -> None:
         link = self._link

@@ -57,6 +57,10 @@ class GuardReport:
         What became of each beam.
     done : bool
         False while beams are still being switched.
+    directory : str
+        The data directory of the session, as that said.
+    uid : str
+        Tells reports apart.
     """
 
     session: str
@@ -65,6 +69,8 @@ class GuardReport:
     runs: tuple[str, ...] = ()
     beams: tuple[SwitchedBeam, ...] = field(default=())
     done: bool = True
+    directory: str = ""
+    uid: str = ""
 
     @property
     def outcome(self) -> str:
@@ -100,32 +106,61 @@ def _outcome(beam: SwitchedBeam) -> str:
     )
 
 
-def write_report(report: GuardReport, directory: Path, number: int) -> None:
+def write_report(report: GuardReport, directory: Path, *, in_runs: bool) -> None:
     """Write a report into the data directory and into the runs' directories; what fails is left out.
 
     Parameters
     ----------
     report : GuardReport
-        What happened; written again under the same number, it replaces the first.
+        What happened; written again with the same uid, it replaces the first.
     directory : Path
         The data directory.
-    number : int
-        Tells the reports of one guard apart.
+    in_runs : bool
+        Whether the runs' directories are on this computer, and said by somebody who is believed.
     """
+    for run in report.runs if in_runs else ():
+        _write(report, Path(run) / _IN_RUN)
+    with suppress(OSError):
+        (directory / _FOLDER).mkdir(exist_ok=True)
+    _write(report, file_of_report(report, directory))
+
+
+def file_of_report(report: GuardReport, directory: Path) -> Path:
+    """Return where a report is kept until somebody has been told."""
     stamp = time.strftime("%Y%m%d-%H%M%S", time.localtime(report.time))
-    places = [Path(run) / _IN_RUN for run in report.runs]
-    places.append(directory / _FOLDER / f"{stamp}-{os.getpid()}-{number}.json")
-    text = json.dumps(report.to_json(), indent=1)
-    for place in places:
-        with suppress(OSError):
-            if place.parent.name == _FOLDER:
-                place.parent.mkdir(exist_ok=True)
-            fresh = place.with_name(f"{place.name}.{os.getpid()}")
-            with fresh.open("w", encoding="utf-8") as file:
-                file.write(text)
-                file.flush()
-                os.fsync(file.fileno())
-            fresh.replace(place)
+    return directory / _FOLDER / f"{stamp}-{report.uid}.json"
+
+
+def add_to_runs(report: GuardReport, directory: Path) -> None:
+    """Write what a guard elsewhere did into the runs that it did it to, beside what one here wrote there.
+
+    Parameters
+    ----------
+    report : GuardReport
+        As it came over the network: runs outside of the data directory are left alone.
+    directory : Path
+        The data directory.
+    """
+    for run in map(Path, report.runs):
+        with suppress(OSError, ValueError):
+            if not (run.is_dir() and run.resolve().is_relative_to(directory.resolve())):
+                continue
+            known = report_of_run(run)
+            if known is None or known.uid == report.uid:
+                _write(report, run / _IN_RUN)
+            else:
+                more = tuple(beam for beam in report.beams if beam not in known.beams)
+                _write(replace(known, beams=known.beams + more), run / _IN_RUN)
+
+
+def _write(report: GuardReport, place: Path) -> None:
+    with suppress(OSError):
+        fresh = place.with_name(f"{place.name}.{os.getpid()}")
+        with fresh.open("w", encoding="utf-8") as file:
+            file.write(json.dumps(report.to_json(), indent=1))
+            file.flush()
+            os.fsync(file.fileno())
+        fresh.replace(place)
 
 
 def report_of_run(run_directory: Path) -> GuardReport | None:
@@ -144,9 +179,20 @@ def untold_reports(directory: Path) -> list[GuardReport]:
         if report is not None:
             found.append(report)
         if report is None or report.done:
-            with suppress(OSError):
-                path.replace(path.with_name(path.name + _TOLD))
+            mark_told(path)
     return found
+
+
+def mark_told(path: Path) -> None:
+    """Have a report not be told again."""
+    with suppress(OSError):
+        path.replace(path.with_name(path.name + _TOLD))
+
+
+def kept_reports(directory: Path) -> list[GuardReport]:
+    """Return the reports in a directory that nobody has been told, and leave them so."""
+    found = (_read(path) for path in sorted((directory / _FOLDER).glob("*.json")))
+    return [report for report in found if report is not None]
 
 
 def _read(path: Path) -> GuardReport | None:

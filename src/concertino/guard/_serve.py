@@ -13,6 +13,7 @@ from concertino._errors import SessionError
 from ._holder import Holder
 from ._link import host_and_port
 from ._switches import SwitchOff
+from ._untold import UntoldReports
 from ._watch import Watch
 
 _MOST = 16
@@ -34,7 +35,8 @@ def serve_guard(
     beams : mapping
         How to switch each beam off, by its name.
     directory : Path, optional
-        Where reports go.
+        Where reports are kept until the sessions of their data directories have been told, also when this process ends
+        meanwhile.
     show : callable
         Called with what people are to read.
 
@@ -61,7 +63,7 @@ def serve_guard(
 
     for name, switch in beams.items():
         Holder(name, switch, tell)
-    places = threading.BoundedSemaphore(_MOST)
+    places, untold = threading.BoundedSemaphore(_MOST), UntoldReports(directory)
     with server:
         while True:
             caller, _ = server.accept()
@@ -74,19 +76,19 @@ def serve_guard(
                 caller.setsockopt(socket.IPPROTO_TCP, option, value)
             descriptor = caller.detach()
             threading.Thread(
-                target=_watch, args=(descriptor, beams, directory, show, places), daemon=True
+                target=_watch, args=(descriptor, beams, untold, show, places), daemon=True
             ).start()
 
 
 def _watch(
     descriptor: int,
     beams: Mapping[str, SwitchOff],
-    directory: Path | None,
+    untold: UntoldReports,
     show: Callable[[str], None],
     places: threading.BoundedSemaphore,
 ) -> None:
     try:
-        Watch(descriptor, descriptor, beams=beams, directory=directory, show=show).run()
+        Watch(descriptor, descriptor, beams=beams, untold=untold, show=show).run()
     finally:
         with suppress(OSError):
             os.close(descriptor)

@@ -132,7 +132,7 @@ def switch_from_json(data: Mapping[str, Any]) -> SwitchOff:
     ca://BL:SHUTTER
     """
     made = _made(dict(data))
-    if made is None:
+    if made is None or not _is_json(made.to_json()):
         raise ParameterError(
             f"guard: {dict(data)!r} does not say how to switch a beam off. Give one of "
             f"{'; '.join(_KINDS)}."
@@ -192,5 +192,15 @@ def _made(given: dict[str, Any]) -> SwitchOff | None:
             "function",
             "arguments",
         }:
-            return FunctionSwitch(name, dict(given.get("arguments", {})))
+            arguments = given.get("arguments", {})
+            return FunctionSwitch(name, dict(arguments)) if isinstance(arguments, Mapping) else None
     return None
+
+
+def _is_json(value: Any) -> bool:
+    """Whether another process can be told it."""
+    try:
+        json.dumps(value)
+    except (TypeError, ValueError, RecursionError):
+        return False
+    return True

@@ -7,6 +7,7 @@ import select
 import signal
 import sys
 import time
+import uuid
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
@@ -15,6 +16,7 @@ from typing import Any
 from ._holder import OFF_S, Holder
 from ._report import GuardReport, write_report
 from ._switches import SwitchOff, switch_from_json
+from ._untold import UntoldReports
 
 _LOOK_S = 0.2
 _SAY_S = 1.0
@@ -22,6 +24,8 @@ _AT_ONCE = 65536
 _PARTS = 64  # Whoever floods it does not keep it from judging.
 _LONGEST_LINE = 2**20
 _INTRODUCTION_S = 10.0
+_LONGEST_PATH = 500
+_MOST_RUNS = 8
 _IGNORED = (signal.SIGINT, signal.SIGHUP, signal.SIGTERM, signal.SIGTSTP, signal.SIGQUIT)
 
 
@@ -35,8 +39,8 @@ class Watch:
     beams : mapping, optional
         The beams to switch off, when they are known here: then the session is on another computer and is
         believed nothing but that it lives. By default it is the process that started this one, and tells.
-    directory : Path, optional
-        Where reports go, for a session on another computer.
+    untold : UntoldReports, optional
+        Where reports go, for sessions on other computers, and from where they are told.
     show : callable, optional
         Called with what people are to read.
     """
@@ -47,7 +51,7 @@ class Watch:
         says: int,
         *,
         beams: Mapping[str, SwitchOff] | None = None,
-        directory: Path | None = None,
+        untold: UntoldReports | None = None,
         show: Callable[[str], None] | None = None,
     ) -> None:
         self._elsewhere = beams
@@ -59,7 +63,11 @@ class Watch:
         self._holders: dict[str, Holder] = {}
         self._silence_s = self._loop_silence_s = 0.0
         self._session = ""
-        self._directory = directory
+        self._directory: Path | None = None
+        self._untold = untold
+        self._data = ""  # The session's data directory, as it says.
+        self._told: set[str] = set()
+        self._uid = ""
         self._terminal: str | None = None
         self._poll = select.poll()
         self._deadline_s = 0.0
@@ -70,7 +78,6 @@ class Watch:
         self._tripped = self._silent = False
         self._why = self._unsafe = ""
         self._noticed_s = 0.0
-        self._reports = 0
         self._last_words = False
 
     def run(self) -> None:
@@ -95,8 +102,11 @@ class Watch:
                 self._finish()
                 if self._last_words:
                     return
-            if time.monotonic() - said_s > _SAY_S:
+            # Who has not introduced himself at a guard elsewhere is told nothing.
+            known = self._elsewhere is None or self._session
+            if known and time.monotonic() - said_s > _SAY_S:
                 said_s = time.monotonic()
+                self._tell_reports()
                 self._say({"alive": True})
 
     def _listen(self) -> None:
@@ -135,10 +145,13 @@ class Watch:
         if self._elsewhere is None:
             for name, switch in said.get("beams", {}).items():
                 self._hold(name, switch_from_json(switch))
+        if "told" in said and self._untold is not None:
+            self._untold.told(str(said["told"]))
         if "alive" in said:
             self._loop_s = float(said["alive"]["loop_s"])
-            if self._elsewhere is None:
-                self._runs = tuple(map(str, said["alive"]["runs"]))
+            # Of another computer it is text for reports, and no path.
+            runs = [str(run)[:_LONGEST_PATH] for run in said["alive"]["runs"]]
+            self._runs = tuple(runs[:_MOST_RUNS] if self._elsewhere is not None else runs)
 
     def _hold(self, name: str, switch: SwitchOff) -> None:
         if name not in self._holders:
@@ -150,6 +163,7 @@ class Watch:
             raise ValueError
         self._silence_s, self._loop_silence_s = silence_s, loop_silence_s
         self._session = str(watch["session"])[:200]
+        self._data = str(watch.get("directory", ""))[:_LONGEST_PATH]
         if self._elsewhere is not None:
             for name, switch in self._elsewhere.items():
                 self._hold(name, switch)
@@ -202,7 +216,7 @@ class Watch:
             holder.switch_off()
         self._why = why
         self._noticed_s = time.time()
-        self._reports += 1
+        self._uid = uuid.uuid4().hex
         self._deadline_s = time.monotonic() + OFF_S + 1
         self._write(self._report(done=False))
         self._show(f"The session of {self._session} {why} and the beam goes off.")
@@ -214,17 +228,38 @@ class Watch:
     def _finish(self) -> None:
         report = self._report(done=True)
         self._write(report)
+        self._told.add(report.uid)
         self._say({"report": report.to_json()})
         self._show(report.sentence())
         self._why = ""
 
     def _report(self, *, done: bool) -> GuardReport:
         beams = tuple(holder.so_far() for holder in self._holders.values())
-        return GuardReport(self._session, self._why, self._noticed_s, self._runs, beams, done)
+        return GuardReport(
+            self._session,
+            self._why,
+            self._noticed_s,
+            self._runs,
+            beams,
+            done,
+            self._data,
+            self._uid,
+        )
 
     def _write(self, report: GuardReport) -> None:
         if self._directory is not None:
-            write_report(report, self._directory, self._reports)
+            write_report(report, self._directory, in_runs=True)
+        if self._untold is not None:
+            self._untold.keep(report)
+
+    def _tell_reports(self) -> None:
+        """Tell a session what happened to an earlier one of its data directory, or to itself."""
+        for report in (
+            self._untold.of(self._data) if self._untold is not None and self._data else ()
+        ):
+            if report.uid not in self._told:
+                self._told.add(report.uid)
+                self._say({"report": report.to_json()})
 
     def _tell(self, beam: str, wrong: str) -> None:
         self._say({"beam": beam, "wrong": wrong})

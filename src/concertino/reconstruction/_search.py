@@ -93,8 +93,9 @@ def search(
     confidence = _clarity(curve)
     best = places[int(np.argmin(curve))]
     if best in (places[0], places[-1]):
+        which = "first" if best == places[0] else "last"
         raise ReconstructionError(
-            f"{parameter}: of the values {places[0]:g} to {places[-1]:g} the last one, {best:g}, makes the "
+            f"{parameter}: of the values {places[0]:g} to {places[-1]:g} the {which} one, {best:g}, makes the "
             f"best slice by {metric!r}, so the best value is not in the region. Move the region, or make it "
             "wider."
         )

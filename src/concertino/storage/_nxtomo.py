@@ -203,7 +203,7 @@ def _groups(file: "h5py.File", scan: StoredScan, tomo: TomoBlock, run: Run) -> "
     entry = _group(file, "entry", "NXentry")
     entry.attrs["default"] = "data"
     entry["definition"] = "NXtomo"
-    sample_name = str(scan.runs[0].start.get("sample") or scan.name)
+    sample_name = _name_of(scan.runs[0].start.get("sample")) or scan.name
     entry["title"] = sample_name
     entry["entry_identifier"] = run.uid
     entry["start_time"] = _iso(scan.runs[0].start["time"])
@@ -230,6 +230,14 @@ def _groups(file: "h5py.File", scan: StoredScan, tomo: TomoBlock, run: Run) -> "
     sample = _group(entry, "sample", "NXsample")
     sample["name"] = sample_name
     return entry
+
+
+def _name_of(sample: Any) -> str:
+    """Return the name of a sample, which may be a mapping with more than that."""
+    if not isinstance(sample, Mapping):
+        return str(sample or "")
+    named = sample.get("name") or ", ".join(f"{key} {value}" for key, value in sample.items())
+    return str(named)
 
 
 def _links(entry: "h5py.Group") -> None:

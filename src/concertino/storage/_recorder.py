@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor, wait
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -101,8 +102,16 @@ class Recorder:
         StorageError
             When the file exists or cannot be made.
         """
-        self._discard_prepared()
+        self.discard_prepared()
         self._prepared = Record(directory)
+
+    def discard_prepared(self) -> None:
+        """Delete what was prepared for a run that does not start, and its directory if nothing else is in it."""
+        prepared, self._prepared = self._prepared, None
+        if prepared is not None:
+            prepared.discard()
+            with suppress(OSError):
+                prepared.path.parent.rmdir()
 
     def directory(self, run: str) -> Path:
         """Return the directory of the open run with this uid."""
@@ -121,7 +130,7 @@ class Recorder:
 
     def close(self) -> None:
         """Wait as `flush` does, close the files of runs that were never stopped, and end the thread."""
-        self._discard_prepared()
+        self.discard_prepared()
         for run in list(self._records):
             self._records[run].close()
             self._forget(run)
@@ -137,11 +146,6 @@ class Recorder:
                 return prepared
             prepared.discard()
         return Record(directory)
-
-    def _discard_prepared(self) -> None:
-        prepared, self._prepared = self._prepared, None
-        if prepared is not None:
-            prepared.discard()
 
     def _check_closed(self) -> None:
         """Raise what the last syncs in the background met."""

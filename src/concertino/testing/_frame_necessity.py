@@ -5,6 +5,7 @@ import threading
 import time
 from collections.abc import Callable
 
+import numpy as np
 import pytest
 
 from concertino import FrameStreamError, SubscriberSilentError
@@ -88,6 +89,25 @@ class NecessityContract:
         with pytest.raises(FrameStreamError, match=r"'looker' .* was given up: it held up"):
             all(iter(lambda: looker.read(timeout_s=10), None))
         assert looker.given_up
+        looker.close()
+
+    def test_what_was_overwritten_is_never_safe(self, make: Make) -> None:
+        """Whoever was given up while it computed learns so before it can take the result for good."""
+        stream = make(capacity=2, timeout_s=1.5)
+        with Reader(stream.address):
+            looker = subscribe(stream.address, name="looker", necessary=False)
+            stream.publish(numbered_frames(0, 2))
+            batch = looker.read(timeout_s=10)
+            assert batch is not None
+            stream.publish(numbered_frames(batch.stop, 20))  # waits for a while, and gives it up
+            changed = not np.array_equal(batch.frames, numbered_frames(batch.start, len(batch)))
+            try:
+                looker.acknowledge(batch.stop)
+            except FrameStreamError:
+                assert looker.given_up
+            else:
+                assert not changed  # Its frames are copies of its own.
+            stream.end().check()
         looker.close()
 
     def test_frames_before_the_end_count_as_time_to_be_silent(self, make: Make) -> None:

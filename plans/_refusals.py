@@ -1,0 +1,92 @@
+"""What a device of any library refuses or fails, in a sentence that names the device."""
+
+from typing import Any
+
+from bluesky import Msg
+from bluesky.utils import FailedPause, FailedStatus, RunEngineControlException
+
+from concertino import ConcertinoError, DeviceError
+
+_ASKS = ("read", "locate", "describe", "stop")
+_LONGEST = 60
+
+
+class DeviceFailedError(DeviceError, FailedStatus):
+    """A device did not do what it was told; also for those who know bluesky's error only.
+
+    Its ``__cause__`` is what the device itself raised.
+    """
+
+
+def told(command: str, value: Any) -> str:
+    """Return what a message tells a device to do, as the end of a sentence that begins with its name."""
+    match command, value:
+        case "set", bool():
+            return f"was to switch {'on' if value else 'off'}"
+        case "set", int() | float():
+            return f"was to move to {value:.6g}"
+        case "set", _:
+            return f"was to be set to {_short(value)}"
+        case "prepare", _:
+            return f"was to prepare for {getattr(value, 'kind', '') or _short(value)}"
+        case "trigger", _:
+            return "was triggered"
+        case "kickoff", _:
+            return "was told to start"
+        case "complete", _:
+            return f"was told to complete {getattr(value, 'kind', 'what it had started')}"
+    return f"was told to {command}"
+
+
+def failed(error: FailedStatus, name: str, what: str) -> DeviceFailedError:
+    """Return the error that says what bluesky's says by the status's representation only.
+
+    Parameters
+    ----------
+    error : FailedStatus
+        As the RunEngine raises it.
+    name : str
+        Name of the device; empty when nobody knows.
+    what : str
+        What it was told, as `told` says it.
+    """
+    cause = error.__cause__
+    if isinstance(cause, ConcertinoError):
+        sentence = str(cause)  # It names all that itself.
+    else:
+        why = " ".join(str(cause or "").split()).rstrip(".")
+        kind = type(cause).__name__ if cause is not None else "it gives no reason"
+        sentence = (
+            f"{name or _who(error)} {what} and failed: {kind}{f': {why}' if why else ''}. Check it."
+        )
+    new = DeviceFailedError(sentence)
+    for note in getattr(error, "__notes__", ()):
+        new.add_note(note)
+    new.__cause__ = cause or error
+    return new
+
+
+def note_what_was_asked(error: BaseException, message: Msg, commands: tuple[str, ...]) -> None:
+    """Have what a device raised at once say which device it was, and what it was told."""
+    command, device = message.command, message.obj
+    name = str(getattr(device, "name", "") or "")
+    if command not in (*commands, *_ASKS) or not name or not isinstance(error, Exception):
+        return
+    if isinstance(error, (ConcertinoError, FailedStatus, RunEngineControlException, FailedPause)):
+        return
+    if any(name in note for note in getattr(error, "__notes__", ())):
+        return
+    what = told(command, message.args[0] if message.args else None)
+    error.add_note(f"{name} {what} and refused: {type(error).__name__}.")
+
+
+def _who(error: FailedStatus) -> str:
+    """Return the name of a status's device, as far as it tells."""
+    status = error.args[0] if error.args else None
+    device = getattr(status, "device", None) or getattr(status, "obj", None)
+    return str(getattr(device, "name", "") or "A device")
+
+
+def _short(value: Any) -> str:
+    text = " ".join(repr(value).split())
+    return text if len(text) <= _LONGEST else f"{text[:_LONGEST]}…"
