@@ -108,13 +108,18 @@ class HalfTurn:
         outside = max(-self.positions.min(), self.positions.max() - len(self.indices) + 1)
         return bool(outside > _BESIDE)
 
-    def views(self, sinograms: NDArray[np.floating], center: float) -> NDArray[np.float32]:
-        """Return the equal steps, float32 (step, row, column), when the axis is in this column."""
+    def views(self, sinograms: NDArray[np.floating], center: float | None) -> NDArray[np.float32]:
+        """Return the equal steps, float32 (step, row, column), when the axis is in this column.
+
+        None: nobody knows; where a mirror image is needed, the nearest projection is repeated.
+        """
         values = np.asarray(sinograms[self.indices], dtype=np.float32)
         if np.allclose(self.positions, np.arange(len(values)), atol=_BESIDE):
             return values
         ends = [np.asarray(sinograms[index], np.float32) for index in self.neighbours]
-        if self.mirrored:
+        if self.mirrored and center is None:
+            ends = [values[0], values[-1]]
+        elif self.mirrored:
             columns = np.arange(values.shape[2])
             ends = [
                 np.stack([np.interp(2 * center - columns, columns, row) for row in end])
@@ -256,7 +261,7 @@ def estimate_axis(sinograms: NDArray[np.floating], angles: NDArray[np.float64]) 
     if len(turns) == 2:
         count = min(len(turn.indices) for turn in turns)
         first, second = (
-            _fewer(turn.views(sinograms, 0.0), count) for turn in turns
+            _fewer(turn.views(sinograms, None), count) for turn in turns
         )  # each has the other beside it, so no axis is needed
         return match_full_turn(first, second)
     return _settled(sinograms, turns[0])
@@ -279,13 +284,15 @@ def _settled(sinograms: NDArray[np.floating], turn: HalfTurn) -> AxisEstimate:
 
     That image needs the axis, so the axis is found again until it stays where it is.
     """
-    found = _of_half_turn(turn.views(sinograms, (sinograms.shape[2] - 1) / 2))
+    views = turn.views(sinograms, None)
+    joint = match_joint(views)  # an image that was mirrored at an axis would be like it there
+    found = _of_half_turn(views, joint)
     if not turn.reaches_out:
         return found
     last = sinograms.shape[2] - 1.0
     before, taken, answer = last / 2, found.center_px, found.center_px
     for _ in range(_ROUNDS):
-        found = _of_half_turn(turn.views(sinograms, taken))
+        found = _of_half_turn(turn.views(sinograms, taken), joint)
         follows = (found.center_px - answer) / (taken - before) if taken != before else 0.0
         follows = float(np.clip(follows, -1.0, _FOLLOWS))
         step = (found.center_px - taken) / (1 - follows)  # the answer follows what was taken
@@ -296,10 +303,9 @@ def _settled(sinograms: NDArray[np.floating], turn: HalfTurn) -> AxisEstimate:
     return replace(found, confidence=min(found.confidence, 0.29))
 
 
-def _of_half_turn(views: NDArray[np.float32]) -> AxisEstimate:
+def _of_half_turn(views: NDArray[np.float32], joint: AxisEstimate) -> AxisEstimate:
     """Find the axis in half a turn, (angle, row, column), of equal steps, its end excluded."""
     doubt = 1 + (_stripes(views) / _MANY_STRIPES) ** 2
-    joint = match_joint(views)
     joint = replace(joint, confidence=joint.confidence / doubt)
     columns, parts = views.shape[2], [views[:, row] for row in range(views.shape[1])]
     empty = MirrorEvidence(columns, np.zeros(1, np.complex128), 0.0)
