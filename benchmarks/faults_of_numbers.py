@@ -3,7 +3,7 @@
 Every picture has a slice of an analytic phantom, the profile through its row with the truth, and says what was measured.
 Run with the code of today and, from a worktree, with that of another day:
 
-    python benchmarks/faults_of_numbers.py DIRECTORY
+    python benchmarks/faults_of_numbers.py [DIRECTORY]
     PYTHONPATH=WORKTREE/src python benchmarks/faults_of_numbers.py OTHER_DIRECTORY
 """
 
@@ -302,7 +302,8 @@ def draw(name: str, made: list[tuple[str, Array]], right: Array | None, path: Pa
 
 def main() -> int:
     """Draw all cases into a directory; what cannot be drawn is said."""
-    directory = Path(sys.argv[1])
+    where = sys.argv[1:] or [Path(__file__).parent / "results" / "faults_of_numbers"]
+    directory = Path(where[0])
     directory.mkdir(parents=True, exist_ok=True)
     warnings.simplefilter("ignore")
     failed = 0
