@@ -119,7 +119,7 @@ class HalfTurn:
         ends = [np.asarray(sinograms[index], np.float32) for index in self.neighbours]
         if self.mirrored and center is None:
             ends = [values[0], values[-1]]
-        elif self.mirrored:
+        elif self.mirrored and center is not None:
             columns = np.arange(values.shape[2])
             ends = [
                 np.stack([np.interp(2 * center - columns, columns, row) for row in end])
