@@ -1,5 +1,6 @@
 """What the slices of a reconstruction are: rows, positions, axis."""
 
+import logging
 from collections.abc import Sequence
 from typing import Any
 
@@ -7,6 +8,8 @@ import numpy as np
 
 from concertino.documents import TomoBlock
 from concertino.reconstruction import AxisEstimate, ReconstructionResult, ReconstructionSettings
+
+LOG = logging.getLogger("concertino.reconstruction")
 
 
 def slice_rows(settings: ReconstructionSettings, height: int) -> tuple[float, ...]:
@@ -37,6 +40,8 @@ def slices_configuration(
 ) -> dict[str, Any]:
     """Return the configuration of a stream of slices: how they came about, and where they are.
 
+    It also logs a warning when nobody is sure where the axis is: these slices will be believed.
+
     Parameters
     ----------
     result
@@ -51,6 +56,8 @@ def slices_configuration(
         More tomograms of these rows follow, so that slices are only counted.
     """
     settings = result.settings
+    if axis.doubt and settings.z_parameter != "center":
+        LOG.warning("%s", axis.doubt)
     swept: tuple[str, Sequence[float]] | None = ("slice", []) if series else None
     if settings.z_parameter is not None and settings.region is not None:
         values = np.arange(*settings.region)[: len(result.volume)].tolist()

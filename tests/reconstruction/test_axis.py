@@ -184,6 +184,17 @@ def test_a_coarse_scan_of_a_sample_wider_than_the_view_is_not_sure() -> None:
         assert abs(found.center_px - 118) < 0.5 or found.confidence < 0.5
 
 
+@pytest.mark.parametrize(("end_deg", "number"), [(170, 60), (175, 60), (176, 100)])
+def test_the_last_views_of_half_a_turn_may_be_lost(end_deg: float, number: int) -> None:
+    angles = np.linspace(0, np.deg2rad(end_deg), number)
+    for center in (100.3, 118.4, 140.0):
+        off_centre = _noisy(disc_lines(256, angles, center, [(20, -25, 20, 1 / 40)]), 0.01)
+        for lines in (off_centre, _foam(256, angles, center, 90, 1)):
+            found = find_axis(lines, angles)
+            assert found.center_px == pytest.approx(center, abs=0.3)
+            assert found.confidence > 0.9
+
+
 @pytest.mark.parametrize("stripes", [0.05, 0.3])
 @pytest.mark.parametrize(("center", "radius"), [(118.4, 90), (25.0, 220)])
 def test_stripes_that_stand_still_do_not_draw_the_axis_of_a_turn(

@@ -65,13 +65,42 @@ CASES: dict[str, tuple[Callable[[], object], type[Exception], str]] = {
     "degrees": (
         lambda: _job(num_projections=181, angles=np.arange(181)),
         ParameterError,
-        "go from 0 to 180 in even steps, which looks like degrees; give radians",
+        "go from 0 to 180 in about even steps, which looks like degrees; give radians",
     ),
     "degrees, end excluded": (
         lambda: find_axis(np.ones((90, 1, 16), np.float32), np.arange(90) * 4.0),
         ParameterError,
-        "go from 0 to 356 in even steps, which looks like degrees",
+        "go from 0 to 356 in about even steps, which looks like degrees",
     ),
+    "degrees of an encoder, some lost": (
+        lambda: _job(
+            num_projections=188,
+            angles=np.delete(np.arange(200) * 0.9, slice(50, 62))
+            + np.random.default_rng(0).normal(0, 0.02, 188),
+        ),
+        ParameterError,
+        "which looks like degrees",
+    ),
+    "golden degrees": (
+        lambda: _job(num_projections=300, angles=np.arange(300) * 111.246 % 180),
+        ParameterError,
+        "which looks like degrees",
+    ),
+    "half acquisition over half a turn": (
+        lambda: _job(
+            num_projections=100, angles=np.arange(100) * np.pi / 100,
+            settings=ReconstructionSettings(center=8, half_acquisition=True),
+        ),
+        ParameterError,
+        "needs projections over 360 deg, these cover 180.0 deg. Scan a full turn",
+    ),
+    "tilt in degrees": (
+        _settings(axis_angle_x=30),
+        ParameterError,
+        "axis_angle_x is 30 rad, more than half a turn; if it was meant in degrees, give 0.5236",
+    ),
+    "MeV": (_settings(energy_kev=0.02), ParameterError, "if it was meant in MeV, give 20"),
+    "pixel in mm": (_settings(pixel_size_um=0.001), ParameterError, "if it was meant in mm, give 1,"),
     "eV": (
         _settings(energy_kev=20000),
         ParameterError,

@@ -71,6 +71,26 @@ def test_the_slices_are_those_of_the_scan(run: Run, data: Path, tmp_path: Path) 
     assert seen[-1] == (70, 70)
 
 
+def test_slices_of_an_axis_that_nobody_knows_are_not_stored_in_silence(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    b = SimulatedBeamline(shape=(8, 32), exposure=0.002, frame_rate=200.0)
+    with open_session(tmp_path / "data", progress=False, catalog=False) as session:
+        session.subscribe(ImageWriter())
+        (uid,) = session.RE(
+            step_tomography(
+                b.camera, b.rotation, b.beam, b.sample_stage, radio_position=0, flat_position=20,
+                num_darks=1, num_flats=1, num_projections=8, angular_range="90 deg",
+            )
+        )  # fmt: skip
+    run = open_run(uid, tmp_path / "data")
+    assert reconstruct_run(run, directory=tmp_path).confidence == 0
+    assert "at column 15.50, with a confidence of 0.00 only. Give the column" in caplog.text
+    caplog.clear()
+    reconstruct_run(run, ReconstructionSettings(center=15.5), directory=tmp_path)
+    assert "confidence" not in caplog.text
+
+
 def test_parts_find_one_axis_for_all(run: Run, tmp_path: Path) -> None:
     limited = next(
         ReconstructionSettings(memory_gib=float(gib))

@@ -32,6 +32,10 @@ _NOTHING = 0.04  # of the strongest attenuation, below which a projection ends a
 _DISAGREE_PX = 0.75
 _STRIPE_PX = 2.0  # standard deviation
 _MANY_STRIPES = 0.06  # of the strongest attenuation: they halve the confidence
+_BESIDE = 0.02  # of a step, that counts as none
+_ROUNDS = 8  # of finding the axis with the axis
+_SETTLED_PX = 0.05
+_FOLLOWS = 0.9  # an answer that follows what was taken more closely than this says nothing
 _WIDEST_GAP = 4.0  # usual steps between angles that may be interpolated over
 
 
@@ -75,25 +79,71 @@ class MirrorEvidence:
         return AxisEstimate(place / (2 * _FINENESS), float(np.clip(explained, 0.0, 1.0)), method)
 
 
-def half_turns(angles: NDArray[np.float64]) -> list[tuple[NDArray[np.int64], NDArray[np.float64]]]:
+@dataclass(frozen=True)
+class HalfTurn:
+    """The projections of half a turn, with the one before and the one after.
+
+    Attributes
+    ----------
+    indices
+        int64: projections in the order of their angle.
+    positions
+        float64: where each of as many equal steps of the half turn lies among them (fractional
+        place in `indices`).
+    neighbours
+        Projections before the first and after the last. When `mirrored`, it is their mirror images that are
+        there: the last and the first of the half turn itself, seen from behind.
+    mirrored
+        Whether the scan has no other half.
+    """
+
+    indices: NDArray[np.int64]
+    positions: NDArray[np.float64]
+    neighbours: tuple[int, int]
+    mirrored: bool
+
+    @property
+    def reaches_out(self) -> bool:
+        """Whether steps lie before the first or after the last projection."""
+        outside = max(-self.positions.min(), self.positions.max() - len(self.indices) + 1)
+        return bool(outside > _BESIDE)
+
+    def views(self, sinograms: NDArray[np.floating], center: float | None) -> NDArray[np.float32]:
+        """Return the equal steps, float32 (step, row, column), when the axis is in this column.
+
+        None: nobody knows; where a mirror image is needed, the nearest projection is repeated.
+        """
+        values = np.asarray(sinograms[self.indices], dtype=np.float32)
+        if np.allclose(self.positions, np.arange(len(values)), atol=_BESIDE):
+            return values
+        ends = [np.asarray(sinograms[index], np.float32) for index in self.neighbours]
+        if self.mirrored and center is None:
+            ends = [values[0], values[-1]]
+        elif self.mirrored and center is not None:
+            columns = np.arange(values.shape[2])
+            ends = [
+                np.stack([np.interp(2 * center - columns, columns, row) for row in end])
+                for end in ends
+            ]
+        values = np.concatenate([ends[:1], values, ends[1:]]).astype(np.float32)
+        below = np.clip(np.floor(self.positions).astype(np.int64) + 1, 0, len(values) - 2)
+        share = (self.positions + 1 - below).astype(np.float32)[:, None, None]
+        return np.asarray(values[below] * (1.0 - share) + values[below + 1] * share)
+
+
+def half_turns(angles: NDArray[np.float64]) -> list[HalfTurn]:
     """Find the half turns that a scan covers without wide gaps.
 
     Parameters
     ----------
     angles
         float64, (projection,), radians, any order.
-
-    Returns
-    -------
-    list of (indices, positions)
-        Projections in the order of their angle, and where each of as many equal steps of the half
-        turn lies among them (float64, fractional index).
     """
     turned = np.mod(angles - angles.min(), 2 * np.pi)
     turned[turned > 2 * np.pi - 1e-9] = 0.0
     order = np.argsort(turned, kind="stable")
     ordered = turned[order]
-    found = []
+    parts = []
     for begin in (0.0, np.pi):
         inside = np.flatnonzero((ordered >= begin - 1e-9) & (ordered < begin + np.pi - 1e-9))
         if len(inside) < 8:
@@ -102,8 +152,13 @@ def half_turns(angles: NDArray[np.float64]) -> list[tuple[NDArray[np.int64], NDA
         gaps = np.diff(part, prepend=0.0, append=np.pi)
         if gaps.max() > _WIDEST_GAP * np.pi / len(inside):
             continue
-        steps = np.arange(len(inside)) * np.pi / len(inside)
-        found.append((order[inside], np.interp(steps, part, np.arange(len(inside)))))
+        parts.append((order[inside], part))
+    found = []
+    for (indices, part), (others, its) in zip(parts, parts[::-1], strict=True):
+        steps = np.arange(len(part)) * np.pi / len(part)
+        around = np.concatenate([[its[-1] - np.pi], part, [its[0] + np.pi]])
+        places = np.interp(steps, around, np.arange(-1, len(part) + 1))
+        found.append(HalfTurn(indices, places, (int(others[-1]), int(others[0])), len(parts) == 1))
     return found
 
 
@@ -204,32 +259,53 @@ def estimate_axis(sinograms: NDArray[np.floating], angles: NDArray[np.float64]) 
             (columns - 1) / 2, 0.0, "middle of the frame: the angles do not cover half a turn"
         )
     if len(turns) == 2:
-        count = min(len(places) for _, places in turns)
-        views = [
-            np.stack(
-                [
-                    _resampled(
-                        sinograms[indices, row],
-                        np.interp(
-                            np.arange(count) / count, np.arange(len(places)) / len(places), places
-                        ),
-                    )
-                    for row in range(sinograms.shape[1])
-                ],
-                axis=1,
-            )
-            for indices, places in turns
-        ]
-        return match_full_turn(views[0], views[1])
-    indices, places = turns[0]
-    rows = [_resampled(sinograms[indices, row], places) for row in range(sinograms.shape[1])]
-    return _of_half_turn(np.stack(rows, axis=1))
+        count = min(len(turn.indices) for turn in turns)
+        first, second = (
+            _fewer(turn.views(sinograms, None), count) for turn in turns
+        )  # each has the other beside it, so no axis is needed
+        return match_full_turn(first, second)
+    return _settled(sinograms, turns[0])
 
 
-def _of_half_turn(views: NDArray[np.float32]) -> AxisEstimate:
+def _fewer(views: NDArray[np.float32], count: int) -> NDArray[np.float32]:
+    """Equal steps, fewer of them, by linear interpolation."""
+    if len(views) == count:
+        return views
+    places = np.arange(count) * len(views) / count
+    below = places.astype(np.int64)
+    share = (places - below).astype(np.float32)[:, None, None]
+    return np.asarray(
+        views[below] * (1.0 - share) + views[np.minimum(below + 1, len(views) - 1)] * share
+    )
+
+
+def _settled(sinograms: NDArray[np.floating], turn: HalfTurn) -> AxisEstimate:
+    """Find the axis in half a turn; where it ends early, the first view's mirror image leads on.
+
+    That image needs the axis, so the axis is found again until it stays where it is.
+    """
+    views = turn.views(sinograms, None)
+    joint = match_joint(views)  # an image that was mirrored at an axis would be like it there
+    found = _of_half_turn(views, joint)
+    if not turn.reaches_out:
+        return found
+    last = sinograms.shape[2] - 1.0
+    before, taken, answer = last / 2, found.center_px, found.center_px
+    for _ in range(_ROUNDS):
+        found = _of_half_turn(turn.views(sinograms, taken), joint)
+        follows = (found.center_px - answer) / (taken - before) if taken != before else 0.0
+        follows = float(np.clip(follows, -1.0, _FOLLOWS))
+        step = (found.center_px - taken) / (1 - follows)  # the answer follows what was taken
+        before, answer = taken, found.center_px
+        taken = float(np.clip(taken + step, 0.0, last))
+        if abs(step) < _SETTLED_PX and follows < _FOLLOWS:
+            return replace(found, center_px=taken)
+    return replace(found, confidence=min(found.confidence, 0.29))
+
+
+def _of_half_turn(views: NDArray[np.float32], joint: AxisEstimate) -> AxisEstimate:
     """Find the axis in half a turn, (angle, row, column), of equal steps, its end excluded."""
     doubt = 1 + (_stripes(views) / _MANY_STRIPES) ** 2
-    joint = match_joint(views)
     joint = replace(joint, confidence=joint.confidence / doubt)
     columns, parts = views.shape[2], [views[:, row] for row in range(views.shape[1])]
     empty = MirrorEvidence(columns, np.zeros(1, np.complex128), 0.0)
@@ -287,15 +363,3 @@ def estimate_tilt(
         f"{found[0].method}, line through {np.count_nonzero(trust)} rows",
         float(np.arctan(slope)),
     )
-
-
-def _resampled(
-    sinogram: NDArray[np.floating], positions: NDArray[np.float64]
-) -> NDArray[np.float32]:
-    """Rows at fractional indices, by linear interpolation."""
-    values = np.asarray(sinogram, dtype=np.float32)
-    if np.allclose(positions, np.arange(len(positions)), atol=0.02):
-        return values
-    below = np.minimum(positions.astype(np.int64), len(values) - 2)
-    share = (positions - below).astype(np.float32)[:, None]
-    return np.asarray(values[below] * (1.0 - share) + values[below + 1] * share)

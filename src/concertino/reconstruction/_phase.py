@@ -23,6 +23,8 @@ from concertino._errors import ParameterError
 KEV_UM = 1.2398419843320026e-3  # Planck's constant times the speed of light
 
 _HIGHEST_KEV = 1000.0
+_LOWEST_KEV = 0.1  # the water window begins at 0.28
+_FINEST_UM = 0.002  # a fifth of what the finest microscopes have
 
 PhaseMethod = Literal["none", "tie", "ctf", "qp", "qp2"]
 
@@ -74,7 +76,21 @@ class PhaseSettings(BaseModel):
             raise ValueError(
                 f"{energy:g} keV is no energy of X-ray imaging; if it was meant in eV, give {energy / 1e3:g}"
             )
+        if energy is not None and energy < _LOWEST_KEV:
+            raise ValueError(
+                f"{energy:g} keV is no energy of X-ray imaging; if it was meant in MeV, give {energy * 1e3:g}"
+            )
         return energy
+
+    @field_validator("pixel_size_um")
+    @classmethod
+    def _is_in_um(cls, pixel: float | None) -> float | None:
+        if pixel is not None and pixel < _FINEST_UM:
+            raise ValueError(
+                f"{pixel:g} um is no pixel of a detector; if it was meant in mm, give {pixel * 1e3:g}, "
+                f"if in m, {pixel * 1e6:g}"
+            )
+        return pixel
 
     def phase_parameters_missing(self) -> list[str]:
         """Names of settings that the method needs and that are not given."""

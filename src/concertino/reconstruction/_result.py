@@ -8,6 +8,8 @@ from numpy.typing import NDArray
 from ._resolution import Resolution
 from ._settings import ReconstructionSettings
 
+_UNSURE = 0.3  # confidence below which it is said
+
 
 class UncertainAxisWarning(UserWarning):
     """The rotation axis that slices were made with was found, but not surely."""
@@ -34,6 +36,17 @@ class AxisEstimate:
     confidence: float
     method: str
     tilt_rad: float = 0.0
+
+    @property
+    def doubt(self) -> str:
+        """What to do when the confidence is below 0.3; empty when it is not."""
+        if self.confidence >= _UNSURE:
+            return ""
+        return (
+            f"The rotation axis was taken at column {self.center_px:.2f}, with a confidence of "
+            f"{self.confidence:.2f} only. Give the column where you know it as center=, or look for it "
+            "with a sweep over center, or with find_axis and more rows."
+        )
 
 
 @dataclass(frozen=True, eq=False)

@@ -13,8 +13,6 @@ from ._result import AxisEstimate, UncertainAxisWarning
 from ._search import ParameterEstimate
 from ._settings import Interval, ReconstructionSettings
 
-_UNSURE = 0.3  # confidence below which it is said
-
 
 def reconstruct(
     projections: NDArray[np.generic],
@@ -63,14 +61,9 @@ def reconstruct(
     """
     chosen = settings or ReconstructionSettings()
     result = _fed(projections, angles, darks, flats, chosen).finish()
-    if result.confidence < _UNSURE:
-        warnings.warn(
-            f"The rotation axis was taken at column {result.center_px:.2f}, with a confidence of "
-            f"{result.confidence:.2f} only. Give the column where you know it as center=, or look for it "
-            "with a sweep over center, or with find_axis and more rows.",
-            UncertainAxisWarning,
-            stacklevel=2,
-        )
+    doubt = AxisEstimate(result.center_px, result.confidence, "").doubt
+    if doubt:
+        warnings.warn(doubt, UncertainAxisWarning, stacklevel=2)
     return result.volume
 
 

@@ -3,6 +3,7 @@
 import math
 from typing import Any, Literal, Self
 
+import numpy as np
 from pydantic import (
     ConfigDict,
     Field,
@@ -178,6 +179,17 @@ class ReconstructionSettings(GeometrySettings, PhaseSettings):
     def _is_finite(cls, value: float | None, info: ValidationInfo) -> float | None:
         if value is not None and not math.isfinite(value):
             raise ValueError(f"{info.field_name} must be a finite number, got {value}")
+        return value
+
+    @field_validator(*(name for name in DESCRIBED_BY if "_angle_" in name))
+    @classmethod
+    def _is_in_rad(cls, value: Any, info: ValidationInfo) -> Any:
+        largest = max((abs(each) for each in np.atleast_1d(np.asarray(value)).tolist()), default=0)
+        if largest > math.pi:
+            raise ValueError(
+                f"{info.field_name} is {largest:g} rad, more than half a turn; if it was meant in degrees, "
+                f"give {math.radians(largest):.5g}"
+            )
         return value
 
     @model_validator(mode="after")

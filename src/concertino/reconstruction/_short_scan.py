@@ -17,6 +17,7 @@ from concertino._errors import ParameterError
 from ._angles import is_wedge
 from ._settings import ReconstructionSettings
 
+_HALF_TOLERANCE = np.deg2rad(10.0)
 _TOLERANCE = np.deg2rad(1.0)  # of the fan that may be missing: less than what the edges fade over
 
 
@@ -68,6 +69,25 @@ def fan_angles(
     assert settings.source_distance is not None
     reach = settings.source_distance + settings.detector_distance
     return np.asarray(np.arctan((np.arange(columns) - center) / reach))
+
+
+def check_arc(settings: ReconstructionSettings, angles: NDArray[np.float64], columns: int) -> None:
+    """Refuse a scan over too short an arc.
+
+    Raises
+    ------
+    ParameterError
+        Some rays of a cone beam, or one side of the sample in half acquisition, were never measured.
+    """
+    short_scan(settings, angles, columns, (columns - 1) / 2)
+    if not settings.half_acquisition or len(angles) < 3:
+        return
+    covered = float(np.ptp(angles) + np.median(np.diff(np.sort(angles))))
+    if covered < 2 * np.pi - _HALF_TOLERANCE:
+        raise ParameterError(
+            f"half_acquisition: it needs projections over 360 deg, these cover {np.degrees(covered):.1f} "
+            "deg. Scan a full turn, or give half_acquisition=False."
+        )
 
 
 def short_scan(

@@ -30,7 +30,7 @@ from ._rows import ChosenRows, ProjectionRows, places_among, stored_rows
 from ._scan_angles import ScanAngles
 from ._scan_input import ScanInput
 from ._settings import ReconstructionSettings, positions
-from ._short_scan import short_scan
+from ._short_scan import check_arc
 
 if TYPE_CHECKING:  # heavy: loaded with the first projections
     from ._engine_choice import AnyEngine
@@ -69,7 +69,7 @@ class Slicing(ScanInput):
             ProjectionRows(number, kept, shape[1]),
             FlatFrames(kept, settings),
         )
-        short_scan(settings, self._scan_angles.scan, shape[1], (shape[1] - 1) / 2)
+        check_arc(settings, self._scan_angles.scan, shape[1])
         self._budget = memory_budget(settings)
         self._held = self._bytes_held()
         check_memory(self._held, self._budget, self._layout.slices, self.num_projections)
