@@ -132,6 +132,11 @@ class OnlineReconstruction(FrameCallback):
         return self._job is not None and not self._job.done.is_set()
 
     @property
+    def reconstructs(self) -> bool:
+        """Whether there is a last run that can be waited for, be it done, failed or still going on."""
+        return self._job is not None or self.error is not None
+
+    @property
     def result(self) -> ReconstructionResult | None:
         """The last run's result, or None while it is not there."""
         return None if self._job is None else self._job.result
@@ -275,6 +280,7 @@ class OnlineReconstruction(FrameCallback):
         except DocumentError as error:
             LOG.info("run %s is not reconstructed: %s", start["uid"], error)
             return
+        job.check(described_settings(self.settings, tomo))  # Known before the first dark.
         self._jobs[start["uid"]] = self._job = job
 
     def stream_started(self, stream: AnnouncedStream) -> None:

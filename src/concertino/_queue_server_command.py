@@ -2,11 +2,14 @@
 
 import os
 import shutil
+import socket
 import sys
 from importlib.resources import files
 from pathlib import Path
 
-from concertino import SessionError
+from concertino import ParameterError, SessionError
+
+_REDIS_S = 5.0
 
 
 def serve_queue(directory: Path, *, redis: str, control_port: int, info_port: int) -> None:
@@ -24,7 +27,9 @@ def serve_queue(directory: Path, *, redis: str, control_port: int, info_port: in
     Raises
     ------
     SessionError
-        If the queue server is not installed.
+        If the queue server is not installed, or Redis does not answer.
+    ParameterError
+        If the address of Redis is none.
     """
     command = shutil.which("start-re-manager", path=str(Path(sys.executable).parent)) or (
         shutil.which("start-re-manager")
@@ -34,6 +39,7 @@ def serve_queue(directory: Path, *, redis: str, control_port: int, info_port: in
             "The queue server is not installed; install it with pip install "
             "'concertino[queueserver]'."
         )
+    _check_redis(redis)
     directory.mkdir(parents=True, exist_ok=True)
     arguments = [
         command,
@@ -49,3 +55,33 @@ def serve_queue(directory: Path, *, redis: str, control_port: int, info_port: in
     os.environ["CONCERTINO_DIRECTORY"] = str(directory.absolute())
     sys.stdout.flush()
     os.execv(command, arguments)
+
+
+def _check_redis(address: str) -> None:
+    """Ask Redis whether it is there: without it the queue server neither works nor ends.
+
+    Raises
+    ------
+    ParameterError
+        If the address is none.
+    SessionError
+        If Redis does not answer there.
+    """
+    host, _, port = address.partition(":")
+    if not host or not port.isdigit() or not 0 < int(port) < 2**16:
+        raise ParameterError(f"redis: {address!r} is no address; write HOST:PORT.")
+    try:
+        with socket.create_connection((host, int(port)), _REDIS_S) as connection:
+            connection.sendall(b"PING\r\n")
+            # One that wants a password says so; that is for the queue server to tell.
+            answer = connection.recv(64)
+    except OSError as error:
+        raise SessionError(
+            f"Redis, in which the queue server keeps its queue, does not answer at {address}: {error}. "
+            "Start it (apt install redis-server), or say where it is with --redis HOST:PORT."
+        ) from error
+    if not answer.startswith((b"+", b"-")):
+        raise SessionError(
+            f"What listens at {address} is not Redis: it answered {answer[:16]!r}. Say where Redis is "
+            "with --redis HOST:PORT."
+        )

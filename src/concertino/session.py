@@ -110,7 +110,8 @@ class Session:
             self.guard,
         )
         if progress:
-            self.RE.waiting_hook = ProgressBars()  # type: ignore[assignment]
+            self.RE.waiting_hook = bars = ProgressBars()
+            self._borrowed.after_plan(bars.end)
         self.recorder = Recorder(self._directories)
         # A plan is over when its documents are on the disk; its loop does not wait for that.
         self._borrowed.after_plan(self.recorder.flush)

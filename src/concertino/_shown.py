@@ -1,0 +1,22 @@
+"""Text of others, such as names of files and samples, shown in a terminal as text and nothing else."""
+
+import re
+
+# C0 without newline and tab, DEL, C1; what turns the direction of writing; and lone surrogates.
+_CONTROLS = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
+
+
+def shown(text: object) -> str:
+    """Return text whose control characters are escaped, so that a terminal only shows it.
+
+    Parameters
+    ----------
+    text : object
+        Anything; lines and tabs stay as they are.
+
+    Examples
+    --------
+    >>> shown("tooth\\x1b[2J")
+    'tooth\\\\x1b[2J'
+    """
+    return _CONTROLS.sub(lambda found: found[0].encode("unicode_escape").decode(), str(text))
