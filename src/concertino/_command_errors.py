@@ -3,13 +3,14 @@
 import logging
 import os
 import sys
+from contextlib import redirect_stdout
 from typing import Any
 
 import typer
 
 from ._ending import ending_signals
 from ._errors import ConcertinoError
-from ._shown import shown
+from ._shown import ShownStream, shown
 
 #: What typer raises for a command line that it cannot take: click's exception, or its own copy of it.
 _CommandLineError: Any = typer.BadParameter.__mro__[2]
@@ -35,7 +36,8 @@ def run_command(app: typer.Typer, arguments: list[str] | None) -> int:
     # An error is told once, by its sentence: what libraries log about it is in the run's log.
     logging.getLogger("bluesky").addHandler(logging.NullHandler())
     try:
-        with ending_signals():
+        # What is printed are names of others, too: of samples, files, devices.
+        with ending_signals(), redirect_stdout(ShownStream(sys.stdout)):  # type: ignore[type-var]
             code = int(app(arguments, standalone_mode=False) or 0)
             if code == _INTERRUPTED:
                 _say("concertino: interrupted.")

@@ -143,12 +143,13 @@ class TangoClient:
             raise self._unreachable(error) from error
 
     def _unreachable(self, error: Any) -> ConcertinoError:
-        first = error.args[0]
-        if first.reason.startswith("concertino."):
-            return error_of(first.reason.partition(".")[2], first.desc)
-        reason = " ".join(first.desc.split())
+        ours = [one for one in error.args if one.reason.startswith("concertino.")]
+        if ours:
+            return error_of(ours[0].reason.partition(".")[2], ours[0].desc)
+        # From what was asked to what caused it; each says one half.
+        told = dict.fromkeys(" ".join(one.desc.split()).rstrip(".") for one in error.args)
         return DeviceError(
-            f"{self.kind} at {self.address} does not answer: {reason}; is "
+            f"{self.kind} at {self.address} does not answer: {'; '.join(told)}; is "
             f"'concertino tango {self.kind}' running there?"
         )
 
