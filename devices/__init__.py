@@ -3,9 +3,9 @@
 from ._acquisition import Acquisition
 from ._beam import BeamSwitch, SimulatedShutter, SimulatedStorageRing, SimulatedTube
 from ._camera import Camera
+from ._camera_checks import check_software_trigger
 from ._encoder import SimulatedEncoder
 from ._file_source import FileCamera, FileSource
-from ._camera_checks import check_software_trigger
 from ._frame_source import (
     BufferedFrameSource,
     CameraSettings,

@@ -366,16 +366,13 @@ class Camera(CameraDocuments, Triggerable, Preparable, Flyable, Stageable, Stopp
     async def trigger(self) -> None:
         """Take one frame; done when it is exposed and published.
 
-        A camera that was not prepared, as in plans of bluesky itself, is prepared for software triggers
-        without end. Prepared for pulses at its input, and kicked off, it waits for the next one.
+        Prepared for pulses at its input, and kicked off, the camera waits for the next one.
 
         Raises
         ------
         CameraError
-            If the camera was prepared for its own pace, takes no software triggers, or failed.
+            If the camera was not prepared for software triggers, or failed.
         """
-        described = self._acquisition is not None
-        await self._be_prepared()
         acquisition = self._prepared("trigger")
         self._stepping = True
         if acquisition.request.trigger == "internal":
@@ -384,9 +381,10 @@ class Camera(CameraDocuments, Triggerable, Preparable, Flyable, Stageable, Stopp
                 "triggers; prepare it with FrameRequest(…, trigger='software')."
             )
         if not acquisition.running and not acquisition.done.is_set():
-            if described:
+            # Of a stream without end, as in plans of bluesky, who stores it may hear after the first frame.
+            self._unasked = acquisition.request.count is None
+            if not self._unasked:
                 await self.warn_unless_stored()
-            self._undescribed = not described
             await self._start(acquisition)
             await self._until(acquisition.started.is_set)
         before = acquisition.exposed

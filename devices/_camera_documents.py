@@ -2,7 +2,6 @@
 
 import asyncio
 import logging
-import time
 from abc import abstractmethod
 from collections.abc import AsyncIterator, Callable, Sequence
 from typing import Any
@@ -26,7 +25,6 @@ from ._acquisition import Acquisition
 LOG = logging.getLogger(__name__)
 
 _LOOK_S = 0.5
-_CLAIM_S = 2.0
 
 
 class CameraSettingsReadout(Readable[Any]):
@@ -78,8 +76,8 @@ class CameraDocuments(Device, Readable[Any], Collectable, WritesStreamAssets):
     _assets: StreamAssets | None
     _changed: asyncio.Event
     _stepping = False
-    #: Whether a plan of bluesky took the first frame before who stores it could hear of the stream.
-    _undescribed = False
+    #: Whether nobody has looked yet who stores the frames.
+    _unasked = False
 
     @abstractmethod
     async def _be_prepared(self) -> None:
@@ -154,8 +152,9 @@ class CameraDocuments(Device, Readable[Any], Collectable, WritesStreamAssets):
         if self._assets is None or self._acquisition is None:
             return
         acquisition = self._acquisition
-        if self._undescribed:
-            await self._wait_for_claim()
+        if self._unasked:
+            self._unasked = False
+            await self.warn_unless_stored()
         if self._stepping and acquisition.running:
             await self._until(
                 lambda: (
@@ -176,19 +175,12 @@ class CameraDocuments(Device, Readable[Any], Collectable, WritesStreamAssets):
         preview = (self.preview,) if retrospective else ()
         return (*own, self.first_number, *preview)
 
-    async def _wait_for_claim(self) -> None:
-        """Wait for who stores the frames of a stream that was described a moment ago."""
-        self._undescribed = False
-        until_s = time.monotonic() + _CLAIM_S
-        while not await self.stored_by() and time.monotonic() < until_s:
-            await asyncio.sleep(_LOOK_S / 10)
-        await self.warn_unless_stored()
-
     def _prepared(self, what: str) -> Acquisition:
         if self._acquisition is None:
             raise CameraError(
                 f"Camera {self.name} was asked to {what} before it was prepared; yield "
-                "bps.prepare(camera, FrameRequest(…)) and bps.declare_stream(camera, name=…) first."
+                "bps.prepare(camera, FrameRequest(…)) and bps.declare_stream(camera, name=…) first. "
+                "A session does so for plans of bluesky itself; elsewhere set BLUESKY_PREDECLARE=1."
             )
         return self._acquisition
 

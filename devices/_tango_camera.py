@@ -160,7 +160,9 @@ class TangoSource:
 
     def prepare(self, request: FrameRequest, settings: CameraSettings) -> None:
         """Have the server check a request."""
-        self._client.ask("Check", request=asdict(request), settings=asdict(settings))
+        self._client.ask(
+            "Check", name=self._name, request=asdict(request), settings=asdict(settings)
+        )
 
     def start(self) -> None:
         """Start exposing."""

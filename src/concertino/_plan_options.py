@@ -138,7 +138,7 @@ def _docstring_parameters(text: str) -> dict[str, tuple[str, str]]:
         if not line.startswith(" "):
             head, _, kind = line.partition(" : ")
             names = [name.strip() for name in head.split(",")]
-            told |= {name: (kind, "") for name in names}
+            told |= dict.fromkeys(names, (kind, ""))
         else:
             for name in names:
                 kind, before = told[name]

@@ -147,6 +147,8 @@ def prepared_plan(
     )
     device: Any = beamline.camera
     if camera != "simulated":
+        if Path(camera).is_dir():
+            raise ParameterError(f"camera: {camera} is a directory; give the HDF5 file of a scan.")
         device = FileCamera(camera, frame_rate=rate)
     return PreparedPlan(beamline, device, _arguments(name, parameters, beamline, device))
 

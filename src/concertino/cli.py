@@ -305,7 +305,9 @@ def export(
 def view(
     run: RunName,
     directory: KnownDirectory = DEFAULT_DIRECTORY,
-    port: Annotated[int, typer.Option(min=0, max=65535, help="Port of the page; 0 takes a free one.")] = 0,
+    port: Annotated[
+        int, typer.Option(min=0, max=65535, help="Port of the page; 0 takes a free one.")
+    ] = 0,
 ) -> None:
     """Watch a stored run in the browser, at the pace it had; Ctrl-C ends it."""
     from concertino._run_command import view_run
@@ -349,7 +351,9 @@ def queueserver(
     directory: Directory = DEFAULT_DIRECTORY,
     redis: Annotated[str, typer.Option(help="Address of Redis.")] = "127.0.0.1:6379",
     control_port: Annotated[int, typer.Option(min=1, max=65535, help="Port for requests.")] = 60615,
-    info_port: Annotated[int, typer.Option(min=1, max=65535, help="Port for what the server prints.")] = 60625,
+    info_port: Annotated[
+        int, typer.Option(min=1, max=65535, help="Port for what the server prints.")
+    ] = 60625,
 ) -> None:
     """Serve the plans to bluesky's queue server, on the simulated beamline, on this computer only."""
     from concertino._queue_server_command import serve_queue

@@ -18,6 +18,7 @@ from concertino._closing import (
     close_storage,
     uninterrupted,
 )
+from concertino._declare_cameras import declare_cameras
 from concertino._ending import end_no_more, end_safely
 from concertino._interrupts import session_context_managers
 from concertino._optional_device import OptionalDevice
@@ -103,6 +104,7 @@ class Session:
         self._borrowed.preprocess(
             self._baseline,
             self._in_own_directory,
+            declare_cameras,
             UnitGuard(),
             self._gate,
             self._storage,

@@ -69,12 +69,18 @@ def test_one_without_software_triggers_is_refused_before_anything_moves(tmp_path
     pace_only = type(
         "PaceOnly",
         (),
-        {key: value for key, value in vars(triggered).items() if key not in ("trigger", "__dict__")},
+        {
+            key: value
+            for key, value in vars(triggered).items()
+            if key not in ("trigger", "__dict__")
+        },
     )
     camera = Camera(pace_only(), exposure=0.001, frame_rate=200, name="clock")
     with open_session(tmp_path, progress=False, catalog=False) as session:
         session.subscribe(ImageWriter())
-        with pytest.raises(CameraError, match=r"Camera clock was asked for projections by software"):
+        with pytest.raises(
+            CameraError, match=r"Camera clock was asked for projections by software"
+        ):
             session.RE(scan(step_tomography, camera))
         assert not list(tmp_path.glob("scan_*"))
         session.RE(scan(continuous_tomography, camera))
