@@ -37,7 +37,7 @@ def run_command(app: typer.Typer, arguments: list[str] | None) -> int:
     logging.getLogger("bluesky").addHandler(logging.NullHandler())
     try:
         # What is printed are names of others, too: of samples, files, devices.
-        with ending_signals(), redirect_stdout(ShownStream(sys.stdout)):  # type: ignore[type-var]
+        with ending_signals(), redirect_stdout(ShownStream(sys.stdout)):
             code = int(app(arguments, standalone_mode=False) or 0)
             if code == _INTERRUPTED:
                 _say("concertino: interrupted.")

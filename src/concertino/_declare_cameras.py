@@ -70,6 +70,6 @@ def _declared_and(stream: str, reads: list[Msg], save: Msg) -> MsgGenerator[Any]
     yield Msg("drop")
     yield Msg("declare_stream", None, *(read.obj for read in reads), name=stream, collect=False)
     yield Msg("create", None, name=stream)
-    for read in reads:
-        yield read  # noqa: UP028 what is read is sent back
+    for read in reads:  # noqa: UP028 a list does not take what is sent back
+        yield read
     return (yield save)

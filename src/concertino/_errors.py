@@ -34,7 +34,7 @@ class ConcertinoError(Exception):
         from IPython import get_ipython  # Nobody else calls this.
 
         if self._shown:
-            shell = get_ipython()  # type: ignore[no-untyped-call]
+            shell = get_ipython()
             lines: list[str] = shell.InteractiveTB.structured_traceback(
                 type(self), self, self.__traceback__
             )

@@ -69,9 +69,10 @@ class Meter:
         elapsed_s = time.monotonic() - self.began_s
         if self.amount is None:
             return f"{self.name}: {elapsed_s:.1f} s"[:columns]
-        return tqdm.format_meter(
+        bar: str = tqdm.format_meter(
             self.amount, self.total or 0, elapsed_s, columns, self.name, unit=f" {self.unit}"
         )
+        return bar
 
     def line(self) -> str:
         """Return what became of a stream of frames."""

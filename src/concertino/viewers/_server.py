@@ -85,7 +85,7 @@ def _document_maker(feed: Feed, settings: PageSettings) -> Callable[[Document], 
     return make
 
 
-class _OwnPage(BokehTornado):
+class _OwnPage(BokehTornado):  # type: ignore[misc]
     """Answers only who calls this computer by its address or a name of its own.
 
     Otherwise a page of somebody else, whose name leads here (DNS rebinding) or which opens a
