@@ -55,7 +55,7 @@ def test_a_file_gets_a_line_for_each_stream(
                 num_darks=2,
                 num_flats=3,
                 num_projections=40,
-            )  # fmt: skip
+            )
         )
     out, error = capsys.readouterr()
     assert out == ""
