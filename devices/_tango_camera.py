@@ -112,7 +112,7 @@ class TangoCamera(Camera):
         await asyncio.to_thread(acquisition.start)
 
     async def _fire(self) -> None:
-        await asyncio.to_thread(self.source.trigger)
+        await asyncio.to_thread(cast(TangoSource, self.source).trigger)
 
     async def exposures(self, since: int = 0) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         """Return when the frames of the present stream were exposed; as `Camera.exposures`."""

@@ -4,12 +4,12 @@ import shutil
 import sys
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import Any, Protocol
 
 import numpy as np
 from tqdm import tqdm
 
-from ._ending import say
 from ._shown import shown
 
 _UP = "\x1b[A"
@@ -137,7 +137,8 @@ class LinesDisplay:
     def finish(self, meter: Meter, others: Sequence[Meter]) -> None:
         """Write the line."""
         if meter.counts_frames:
-            say(meter.line())
+            with suppress(OSError, ValueError):  # Standard error may be gone.
+                print(meter.line(), file=sys.stderr, flush=True)
 
     def end(self) -> None:
         """Have nothing more to show."""

@@ -8,10 +8,10 @@ from contextlib import contextmanager
 from typing import Any
 
 from bluesky import Msg, RunEngine
-from bluesky.utils import (
+from bluesky.utils import (  # type: ignore[attr-defined]
     FailedStatus,
     RunEngineInterrupted,
-    TransitionError,  # type: ignore[attr-defined]
+    TransitionError,
 )
 
 from concertino import ConcertinoError, SessionError
@@ -147,7 +147,9 @@ class SessionRunEngine(RunEngine):
         except FailedStatus as error:
             if isinstance(error.__cause__, ConcertinoError):
                 # In a notebook it is shown as what caused it, which says it in a sentence.
-                error._render_traceback_ = error.__cause__._render_traceback_
+                error._render_traceback_ = (  # type: ignore[attr-defined]
+                    error.__cause__._render_traceback_
+                )
             raise
         except RunEngineInterrupted as error:
             if self.state != "idle":

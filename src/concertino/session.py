@@ -112,7 +112,8 @@ class Session:
             self.guard,
         )
         if progress:
-            self.RE.waiting_hook = bars = ProgressBars()
+            bars = ProgressBars()
+            self.RE.waiting_hook = bars  # type: ignore[assignment]
             self._borrowed.after_plan(bars.end)
         self.recorder = Recorder(self._directories)
         # A plan is over when its documents are on the disk; its loop does not wait for that.

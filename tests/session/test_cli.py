@@ -4,6 +4,7 @@ import inspect
 import re
 import shlex
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -251,6 +252,20 @@ def test_the_help_of_a_plan_explains_its_parameters(
         assert len(explained[2].split()) > 2, key
         if parameter.default not in (parameter.empty, None):
             assert "[default: " in explained[2], key
+
+
+def test_a_server_that_is_not_there_is_told_with_the_cause(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    with socket.socket() as nobody:
+        nobody.bind(("127.0.0.1", 0))  # and does not listen
+        with pytest.raises(SystemExit) as ended:
+            main(["tango", "status", f"writer=127.0.0.1:{nobody.getsockname()[1]}"])
+    out = capsys.readouterr().out
+    assert ended.value.code == 1
+    assert out.count("\n") == 1
+    assert "TRANSIENT_ConnectFailed" in out
+    assert "is 'concertino tango writer' running there?" in out
 
 
 def test_the_version(capsys: pytest.CaptureFixture[str]) -> None:
