@@ -10,6 +10,10 @@ from concertino.frames import FrameRequest
 from concertino.plans import outcome_of
 
 
+#: A camera says itself, and earlier, that it has not prepared in time.
+_PREPARED_S = 600.0
+
+
 def declare_cameras(plan: MsgGenerator[Any]) -> MsgGenerator[Any]:
     """Prepare cameras that a plan only triggers, and declare the streams in which it reads them.
 
@@ -56,7 +60,7 @@ def _prepared_and(trigger: Msg) -> MsgGenerator[Any]:
         group = short_uid("prepared")
         request = FrameRequest(None, kind="primary", trigger="software")
         yield Msg("prepare", camera, request, group=group)
-        yield Msg("wait", None, group=group)
+        yield Msg("wait", None, group=group, timeout=_PREPARED_S)
     return (yield trigger)
 
 
