@@ -9,7 +9,6 @@ from bluesky.utils import MsgGenerator, short_uid
 from concertino.frames import FrameRequest
 from concertino.plans import outcome_of
 
-
 #: A camera says itself, and earlier, that it has not prepared in time.
 _PREPARED_S = 600.0
 
