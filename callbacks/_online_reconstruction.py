@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from concertino import DocumentError, FrameStreamError, ReconstructionError
+from concertino._described_settings import described_settings
 from concertino.documents import TomoBlock
 from concertino.frames import Subscription, subscribe
 from concertino.reconstruction import (
@@ -127,6 +128,11 @@ class OnlineReconstruction(FrameCallback):
     def busy(self) -> bool:
         """Whether a run is still being reconstructed."""
         return self._job is not None and not self._job.done.is_set()
+
+    @property
+    def reconstructs(self) -> bool:
+        """Whether there is a last run that can be waited for, be it done, failed or still going on."""
+        return self._job is not None or self.error is not None
 
     @property
     def result(self) -> ReconstructionResult | None:
@@ -271,6 +277,7 @@ class OnlineReconstruction(FrameCallback):
         except DocumentError as error:
             LOG.info("run %s is not reconstructed: %s", start["uid"], error)
             return
+        job.check(described_settings(self.settings, tomo))  # Known before the first dark.
         self._jobs[start["uid"]] = self._job = job
 
     def stream_started(self, stream: AnnouncedStream) -> None:

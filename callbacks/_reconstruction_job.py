@@ -95,6 +95,25 @@ class ReconstructionJob:
         self._updating = threading.Lock()
         self._changes: list[dict[str, Any]] = []
 
+    def check(self, settings: ReconstructionSettings) -> None:
+        """Check settings against what the start document says of the frames, before there are any.
+
+        Raises
+        ------
+        ConcertinoError
+            If they cannot work, such as rows that the frames do not have.
+        """
+        shape = self.start.get("frame_shape")
+        if shape is None or self.tomo.camera != TomoBlock.from_start(self.start).camera:
+            return  # Of another camera nothing is known before its first stream.
+        number = self.tomo.num_projections // self.tomo.num_tomograms
+        Reconstructor(
+            settings,
+            num_projections=number,
+            frame_shape=(int(shape[0]), int(shape[1])),
+            angles=self.tomo.angles_rad()[:number],
+        )
+
     def update(self, changes: Mapping[str, Any]) -> None:
         """Change settings of the reconstruction that goes on.
 

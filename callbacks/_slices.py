@@ -65,6 +65,7 @@ def slices_configuration(
     return {
         "center": float(axis.center_px),
         "center_confidence": float(axis.confidence),
+        "center_method": axis.method,
         "missing_projections": len(result.missing),
         "value_unit": result.value_unit,
         **axes_configuration(settings, tomo, result.volume.shape[1:], rows, swept),

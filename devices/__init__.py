@@ -3,9 +3,16 @@
 from ._acquisition import Acquisition
 from ._beam import BeamSwitch, SimulatedShutter, SimulatedStorageRing, SimulatedTube
 from ._camera import Camera
+from ._camera_checks import check_software_trigger
 from ._encoder import SimulatedEncoder
 from ._file_source import FileCamera, FileSource
-from ._frame_source import BufferedFrameSource, CameraSettings, FrameSource, Grab
+from ._frame_source import (
+    BufferedFrameSource,
+    CameraSettings,
+    FrameSource,
+    Grab,
+    TriggeredFrameSource,
+)
 from ._motor import SimulatedMotor
 from ._panda_trigger import PandaAxis, PandaTrigger
 from ._simulated_beamline import SimulatedBeamline, foam_twin
@@ -36,6 +43,8 @@ __all__ = [
     "SimulatedTube",
     "SuspenderSignal",
     "TangoCamera",
+    "TriggeredFrameSource",
+    "check_software_trigger",
     "foam_twin",
 ]
 

@@ -3,7 +3,7 @@
 import asyncio
 import time
 from collections.abc import AsyncIterator, Callable
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 from bluesky.protocols import (
@@ -31,9 +31,15 @@ from concertino.frames import FrameRequest, FrameStream, StreamAssets
 
 from ._account import StreamAccount
 from ._acquisition import PATIENCE_S, Acquisition
-from ._camera_checks import check_memory, check_retrospective, check_timing, trigger_of
+from ._camera_checks import (
+    check_memory,
+    check_retrospective,
+    check_software_trigger,
+    check_timing,
+    trigger_of,
+)
 from ._camera_documents import CameraDocuments
-from ._frame_source import CameraSettings, FrameSource
+from ._frame_source import CameraSettings, FrameSource, TriggeredFrameSource
 from ._hold_back import Preview
 from ._source_watch import called
 
@@ -292,6 +298,7 @@ class Camera(CameraDocuments, Triggerable, Preparable, Flyable, Stageable, Stopp
             )
         if request.retrospective is not None:
             check_retrospective(self.name, request, self.frame_bytes, self._ring_bytes)
+        check_software_trigger(self.name, request, self.source)
         settings = await self._settings(request)
         if self._hung is not None and self._hung.hangs:
             raise CameraError(self._hung.hanging)
@@ -374,7 +381,10 @@ class Camera(CameraDocuments, Triggerable, Preparable, Flyable, Stageable, Stopp
                 "triggers; prepare it with FrameRequest(…, trigger='software')."
             )
         if not acquisition.running and not acquisition.done.is_set():
-            await self.warn_unless_stored()
+            # Of a stream without end, as in plans of bluesky, who stores it may hear after the first frame.
+            self._unasked = acquisition.request.count is None
+            if not self._unasked:
+                await self.warn_unless_stored()
             await self._start(acquisition)
             await self._until(acquisition.started.is_set)
         before = acquisition.exposed
@@ -402,7 +412,8 @@ class Camera(CameraDocuments, Triggerable, Preparable, Flyable, Stageable, Stopp
 
     async def _fire(self) -> None:
         """Give a software trigger; short, as the RunEngine's loop does it."""
-        self.source.trigger()
+        source = cast(TriggeredFrameSource, self.source)  # as `check_request` saw
+        source.trigger()
 
     async def _as_request(self, value: FrameRequest | TriggerInfo) -> FrameRequest:
         if isinstance(value, FrameRequest):

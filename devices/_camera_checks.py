@@ -43,6 +43,22 @@ def trigger_of(camera: str, info: TriggerInfo) -> Trigger:
     return _TRIGGERS[info.trigger]
 
 
+def check_software_trigger(camera: str, request: FrameRequest, source: FrameSource) -> None:
+    """Check that a camera takes software triggers, if it is to be given some.
+
+    Raises
+    ------
+    CameraError
+        If it does not.
+    """
+    if request.trigger == "software" and not hasattr(source, "trigger"):
+        raise CameraError(
+            f"Camera {camera} was asked for {request.kind} by software triggers, and takes none: its "
+            f"{type(source).__name__} has no method 'trigger'. Use a plan in which the camera goes on at its "
+            "own pace, such as continuous_tomography, or give it pulses: trigger=DEVICE."
+        )
+
+
 def check_timing(camera: str, request: FrameRequest, exposure_s: float, rate_hz: float) -> None:
     """Check that a camera can expose so long so often.
 

@@ -76,6 +76,8 @@ class CameraDocuments(Device, Readable[Any], Collectable, WritesStreamAssets):
     _assets: StreamAssets | None
     _changed: asyncio.Event
     _stepping = False
+    #: Whether nobody has looked yet who stores the frames.
+    _unasked = False
 
     @abstractmethod
     async def _be_prepared(self) -> None:
@@ -150,6 +152,9 @@ class CameraDocuments(Device, Readable[Any], Collectable, WritesStreamAssets):
         if self._assets is None or self._acquisition is None:
             return
         acquisition = self._acquisition
+        if self._unasked:
+            self._unasked = False
+            await self.warn_unless_stored()
         if self._stepping and acquisition.running:
             await self._until(
                 lambda: (
@@ -175,7 +180,7 @@ class CameraDocuments(Device, Readable[Any], Collectable, WritesStreamAssets):
             raise CameraError(
                 f"Camera {self.name} was asked to {what} before it was prepared; yield "
                 "bps.prepare(camera, FrameRequest(…)) and bps.declare_stream(camera, name=…) first. "
-                "Plans of bluesky itself declare streams when BLUESKY_PREDECLARE=1 is in the environment."
+                "A session does so for plans of bluesky itself; elsewhere set BLUESKY_PREDECLARE=1."
             )
         return self._acquisition
 

@@ -51,9 +51,10 @@ class Grab:
 
 
 class FrameSource(Protocol):
-    """A camera as `Camera` drives it: called from one thread, but `stop` and `trigger` from any.
+    """A camera as `Camera` drives it: called from one thread, but `stop` from any.
 
-    Two members are optional: ``first_number``, the number of the first frame that is exposed after
+    One with software triggers has a method more, see `TriggeredFrameSource`; `trigger`, too, is called
+    from any thread. Two members are optional: ``first_number``, the number of the first frame that is exposed after
     `start` (without it, whichever comes first), and ``clock()``, what the clock of the time stamps
     shows now in seconds (without it, the computer's). It is asked about once a second, by the thread that
     grabs, and the times of the frames are converted to the computer's before anybody else sees them.
@@ -103,11 +104,20 @@ class FrameSource(Protocol):
             If the camera died.
         """
 
-    def trigger(self) -> None:
-        """Start one exposure (software trigger)."""
-
     def stop(self) -> None:
         """Stop exposing and let a waiting `grab` return; harmless when stopped."""
+
+
+@runtime_checkable
+class TriggeredFrameSource(FrameSource, Protocol):
+    """A camera that takes software triggers.
+
+    Prepared with a request whose `trigger` is ``"software"`` it exposes one frame for each call of
+    `trigger`, and none else. A source that has no such method is refused by plans that step.
+    """
+
+    def trigger(self) -> None:
+        """Start one exposure."""
 
 
 @runtime_checkable

@@ -112,7 +112,7 @@ class TangoCamera(Camera):
         await asyncio.to_thread(acquisition.start)
 
     async def _fire(self) -> None:
-        await asyncio.to_thread(self.source.trigger)
+        await asyncio.to_thread(cast(TangoSource, self.source).trigger)
 
     async def exposures(self, since: int = 0) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         """Return when the frames of the present stream were exposed; as `Camera.exposures`."""
@@ -160,7 +160,9 @@ class TangoSource:
 
     def prepare(self, request: FrameRequest, settings: CameraSettings) -> None:
         """Have the server check a request."""
-        self._client.ask("Check", request=asdict(request), settings=asdict(settings))
+        self._client.ask(
+            "Check", name=self._name, request=asdict(request), settings=asdict(settings)
+        )
 
     def start(self) -> None:
         """Start exposing."""

@@ -1,21 +1,20 @@
 """What ``concertino reconstruct``, ``sweep`` and ``export`` do."""
 
 import json
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from tqdm import tqdm
 
 from concertino import ParameterError
-from concertino.batch import BatchReconstruction, Progress, Sweep, reconstruct_run, sweep_run
+from concertino.batch import BatchReconstruction, Sweep, reconstruct_run, sweep_run
 from concertino.documents import TomoBlock
 from concertino.reconstruction import ReconstructionSettings
 from concertino.storage import Run, export_nxtomo
 
 from ._pictures import save_png
+from ._progress import progress_of
 from ._run_listing import choose_run
 
 _STRIP = 7  # slices side by side
@@ -47,7 +46,7 @@ def reconstruct_command(
     if rows:
         chosen = chosen.updated(**_rows(rows))
     for each in _tomograms(run, tomogram):
-        with _progress("reconstructing", progress) as report:
+        with progress_of("reconstructing", progress) as report:
             result = reconstruct_run(
                 run, chosen, output=format, directory=output, progress=report,
                 scheduler=scheduler or None, camera=camera or None, tomogram=each,
@@ -90,7 +89,7 @@ def export_command(
         If there is no such run, it is no tomography, or the file cannot be written.
     """
     run = choose_run(directory, name)
-    with _progress("exporting", progress) as report:
+    with progress_of("exporting", progress) as report:
         made = export_nxtomo(
             run, file, camera=camera or None, energy=energy or None,
             propagation_distance=distance or None, overwrite=overwrite, progress=report,
@@ -121,7 +120,7 @@ def sweep_command(
         As `reconstruct_command`.
     """
     run = choose_run(directory, name)
-    with _progress("sweeping", progress) as report:
+    with progress_of("sweeping", progress) as report:
         sweep = sweep_run(
             run, parameter, _region(region), row=row, metric=metric,  # type: ignore[arg-type]
             settings=_settings(settings, changes), directory=output, progress=report,
@@ -251,17 +250,3 @@ def _region(text: str) -> tuple[float, float, float]:
             f"region: {text!r} is unknown. Give FROM,TO,STEP, such as 290,300,0.5."
         ) from None
     return start, stop, step
-
-
-@contextmanager
-def _progress(what: str, wanted: bool) -> Iterator[Progress | None]:
-    if not wanted:
-        yield None
-        return
-    with tqdm(desc=what, unit="frame", leave=False) as bar:
-
-        def report(done: int, total: int) -> None:
-            bar.total = total
-            bar.update(done - bar.n)
-
-        yield report

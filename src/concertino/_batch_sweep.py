@@ -15,6 +15,7 @@ from concertino.reconstruction import (
     Metric,
     ParameterEstimate,
     ReconstructionSettings,
+    slice_metric,
 )
 from concertino.storage import Run
 
@@ -101,6 +102,7 @@ def sweep_run(
     values = np.arange(start, stop, increment, dtype=float) if increment else np.empty(0)
     if not values.size:
         raise ParameterError(f"region: {region} holds no value; give from, to and step.")
+    slice_metric(np.zeros((1, 1)), metric)  # One that is unknown is refused before frames are read.
     base = scan.with_known_axis(settings or ReconstructionSettings())
     # a slice of another geometry lies across many rows
     reconstructor = scan.reconstructor(

@@ -16,6 +16,7 @@ from concertino.session import Session, open_session
 from concertino.storage import Run, open_run, open_scan, replay, sample_path
 
 from ._pictures import save_slices
+from ._run_command import run_in
 
 _SHARED = Path("../shared/data/tooth.h5")
 _FRAME_RATE_HZ = 100.0
@@ -110,7 +111,7 @@ def _run(
     reconstruction = OnlineReconstruction(settings)
     token = session.subscribe(reconstruction)
     try:
-        session.RE(plan)
+        run_in(session, plan, "the demonstration")
         result = reconstruction.wait(120)
     finally:
         session.unsubscribe(token)

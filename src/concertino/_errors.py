@@ -23,7 +23,26 @@ A message says what was asked, what was found, where, and what to do next.
 
 
 class ConcertinoError(Exception):
-    """Base of every error that Concertino raises on purpose."""
+    """Base of every error that Concertino raises on purpose.
+
+    IPython and Jupyter show its sentence; ``%tb``, entered after it, shows where it was raised.
+    """
+
+    _shown = False
+
+    def _render_traceback_(self) -> list[str]:
+        """Return the lines that IPython shows: the sentence at first, and asked again the traceback."""
+        from IPython import get_ipython  # Nobody else calls this.
+
+        if self._shown:
+            shell = get_ipython()
+            lines: list[str] = shell.InteractiveTB.structured_traceback(
+                type(self), self, self.__traceback__
+            )
+            return lines
+        self._shown = True
+        said = [f"{type(self).__name__}: {self}", *getattr(self, "__notes__", [])]
+        return [*said, "(%tb shows where it was raised)"]
 
 
 class ParameterError(ConcertinoError, ValueError):

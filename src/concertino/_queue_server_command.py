@@ -4,6 +4,7 @@ import importlib
 import multiprocessing
 import os
 import signal
+import socket
 import sys
 import threading
 from contextlib import suppress
@@ -12,11 +13,12 @@ from importlib.util import find_spec
 from pathlib import Path
 from types import FrameType
 
-from concertino import SessionError
+from concertino import ParameterError, SessionError
 
 from ._ending import ending_signals, say
 from ._plan_end import PLAN_END_S
 
+_REDIS_S = 5.0
 #: bluesky's name of the process that answers requests; the other one runs the plans.
 _MANAGER = "RE Manager Process"
 _CLOSE_S = 30.0
@@ -41,13 +43,16 @@ def serve_queue(
     Raises
     ------
     SessionError
-        If the queue server is not installed.
+        If the queue server is not installed, or Redis does not answer.
+    ParameterError
+        If the address of Redis is none.
     """
     if find_spec("bluesky_queueserver") is None:
         raise SessionError(
             "The queue server is not installed; install it with pip install "
             "'concertino[queueserver]'."
         )
+    _check_redis(redis)
     directory.mkdir(parents=True, exist_ok=True)
     os.environ["CONCERTINO_DIRECTORY"] = str(directory.absolute())
     sys.argv = [
@@ -109,3 +114,33 @@ class _WorkerFirst:
                 if process.is_alive():
                     say("The worker does not end: THE BEAM MAY BE ON. Switch it off by hand.")
         raise KeyboardInterrupt  # The server ends itself then.
+
+
+def _check_redis(address: str) -> None:
+    """Ask Redis whether it is there: without it the queue server neither works nor ends.
+
+    Raises
+    ------
+    ParameterError
+        If the address is none.
+    SessionError
+        If Redis does not answer there.
+    """
+    host, _, port = address.partition(":")
+    if not host or not port.isdigit() or not 0 < int(port) < 2**16:
+        raise ParameterError(f"redis: {address!r} is no address; write HOST:PORT.")
+    try:
+        with socket.create_connection((host, int(port)), _REDIS_S) as connection:
+            connection.sendall(b"PING\r\n")
+            # One that wants a password says so; that is for the queue server to tell.
+            answer = connection.recv(64)
+    except OSError as error:
+        raise SessionError(
+            f"Redis, in which the queue server keeps its queue, does not answer at {address}: {error}. "
+            "Start it (apt install redis-server), or say where it is with --redis HOST:PORT."
+        ) from error
+    if not answer.startswith((b"+", b"-")):
+        raise SessionError(
+            f"What listens at {address} is not Redis: it answered {answer[:16]!r}. Say where Redis is "
+            "with --redis HOST:PORT."
+        )

@@ -1,6 +1,7 @@
 """What ``concertino run``, ``replay`` and ``view`` do."""
 
 import inspect
+import re
 import sys
 import time
 from collections.abc import Callable
@@ -12,6 +13,7 @@ from concertino import ConcertinoError, ParameterError, SessionError
 from concertino import plans as _plans
 from concertino.callbacks import ImageWriter, LiveView, OnlineReconstruction
 from concertino.devices import FileCamera, SimulatedBeamline
+from concertino.plans import preflight
 from concertino.reconstruction import ReconstructionSettings
 from concertino.session import Session, open_session
 from concertino.storage import Run, find_runs, open_run
@@ -32,7 +34,11 @@ PLANS: dict[str, Callable[..., Any]] = {
     "grating_stepping": _plans.grating_stepping,
 }
 
-_DEFAULTS = {"radio_position": "0 mm", "flat_position": "10 mm"}
+#: Of parameters that a plan has none for, on the simulated beamline.
+DEFAULTS = {"radio_position": "0 mm", "flat_position": "10 mm"}
+_LAST_LOOK_S = 1.0
+_LARGEST_PX = 8192  # A simulated frame takes some times its size to make.
+_RECONSTRUCTED_S = 600.0
 _MEMORY_BYTES = 4 * 2**30  # Of the simulated camera, for --readout later.
 _COUNTS = (
     "num_darks",
@@ -78,6 +84,12 @@ def run_plan(
         exposure=exposure,
     )  # fmt: skip
     device = prepared.camera
+    rows = None if slices == "none" else chosen_rows(slices, device.frame_shape[0])
+    preflight(
+        PLANS[name](**prepared.arguments),
+        directory=directory,
+        reconstruction=None if slices == "none" else ReconstructionSettings(slices=rows),
+    ).check()
     with open_session(
         directory, baseline=prepared.beamline.baseline, progress=progress, catalog=False
     ) as session:
@@ -92,6 +104,8 @@ def run_plan(
         run_in(session, plan, name)
         print(f"run        {open_run(int(session.RE.md['scan_id']), directory).directory}")
         _print_slices(reconstruction)
+        if live_view is not None and reconstruction is not None:
+            time.sleep(_LAST_LOOK_S)  # The page shows the result before it ends.
 
 
 @dataclass(frozen=True)
@@ -123,7 +137,7 @@ def prepared_plan(
     if name not in PLANS:
         raise ParameterError(f"There is no plan {name!r}; there are {', '.join(PLANS)}.")
     rate = convert(frame_rate, "Hz", parameter="frame_rate", minimum=0)
-    exposure_s = convert(exposure, "s", parameter="exposure", minimum=0)
+    exposure_s = convert(exposure, "s", parameter="exposure", positive=True)
     beamline = SimulatedBeamline(
         shape=parse_shape(shape),
         source=_source(source),
@@ -133,6 +147,8 @@ def prepared_plan(
     )
     device: Any = beamline.camera
     if camera != "simulated":
+        if Path(camera).is_dir():
+            raise ParameterError(f"camera: {camera} is a directory; give the HDF5 file of a scan.")
         device = FileCamera(camera, frame_rate=rate)
     return PreparedPlan(beamline, device, _arguments(name, parameters, beamline, device))
 
@@ -143,10 +159,12 @@ def run_in(session: Session, plan: Any, name: str) -> None:
 
     try:
         session.RE(plan)
-    except (KeyboardInterrupt, EndedBySignal) as error:
-        how = f"ended by {error.name}" if isinstance(error, EndedBySignal) else "interrupted"
-        say(f"concertino: {name} was {how}; {_beam_after(session)}.")
+    except EndedBySignal as error:
+        say(f"concertino: {name} was ended by {error.name}; {_beam_after(session)}.")
         raise
+    except KeyboardInterrupt as error:
+        say(f"concertino: {name} was interrupted; {_beam_after(session)}.")
+        raise SystemExit(130) from error  # It is said already.
     except RunEngineInterrupted as error:
         why = f" ({str(error).rstrip('.')})" if isinstance(error, SessionError) else ""
         raise SessionError(f"{name} was interrupted{why}; {_beam_after(session)}.") from error
@@ -179,8 +197,6 @@ def replay_run(directory: Path, name: str, *, speed: float, slices: str, live: b
     started_s = time.monotonic()
     replay_documents(run, callbacks, speed=speed or None)
     print(f"replayed   {run.directory} in {time.monotonic() - started_s:.2f} s")
-    if reconstruction is not None:
-        reconstruction.wait(600)
     _print_slices(reconstruction)
 
 
@@ -223,7 +239,7 @@ def _arguments(
     }
     if name == "retrospective_radiography":  # elsewhere a trigger is no signal
         devices["trigger"] = beamline.ring
-    values: dict[str, Any] = {key: value for key, value in _DEFAULTS.items() if key in signature}
+    values: dict[str, Any] = {key: value for key, value in DEFAULTS.items() if key in signature}
     for key, text in parameters.items():
         if key not in signature or key in devices or key == "md":
             known = [p for p in signature if p not in devices and p != "md"]
@@ -249,11 +265,8 @@ def _value(key: str, text: str) -> Any:
         return [part.strip() for part in text.split(",")]
     if text.lower() in ("true", "false"):
         return text.lower() == "true"
-    if key in _COUNTS:
-        try:
-            return int(text)
-        except ValueError:
-            return text
+    if key in _COUNTS and re.fullmatch(r"[+-]?\d+", text):
+        return int(text)
     try:
         return float(text)
     except ValueError:
@@ -269,6 +282,10 @@ def parse_shape(text: str) -> tuple[int, int]:
         ) from None
     if min(height, width) < 8:
         raise ParameterError(f"shape: {text!r} is too small. Give at least 8x8.")
+    if max(height, width) > _LARGEST_PX:
+        raise ParameterError(
+            f"shape: {text!r} is too large. Give at most {_LARGEST_PX}x{_LARGEST_PX}."
+        )
     return height, width
 
 
@@ -306,18 +323,26 @@ def chosen_rows(slices: str, height: int) -> tuple[int, ...] | None:
     if slices == "all":
         return None
     try:
-        return tuple(int(part) for part in slices.split(","))
+        rows = tuple(int(part) for part in slices.split(","))
     except ValueError:
         raise ParameterError(
             f"slices: {slices!r} is unknown. Give detector rows such as '10,20', or 'all', "
             "'middle' or 'none'."
         ) from None
+    outside = [row for row in rows if not 0 <= row < height]
+    if outside:
+        raise ParameterError(
+            f"slices: row {outside[0]} was asked for, and frames have the rows 0 to {height - 1}. "
+            "Give rows out of these, or 'middle'."
+        )
+    return rows
 
 
 def _print_slices(reconstruction: OnlineReconstruction | None) -> None:
-    if reconstruction is None or reconstruction.run_directory is None:
+    if reconstruction is None or not reconstruction.reconstructs:
         return
-    result = reconstruction.wait(600)
+    result = reconstruction.wait(_RECONSTRUCTED_S)
+    assert reconstruction.run_directory is not None
     pictures = save_slices(result.volume, reconstruction.run_directory)
     print(f"slices     {reconstruction.run_directory}")
     print(f"axis       column {result.center_px:.2f} px, confidence {result.confidence:.2f}")

@@ -13,6 +13,7 @@ from bluesky.utils import MsgGenerator
 from concertino import SessionError
 from concertino._borrowed_run_engine import BorrowedRunEngine
 from concertino._closing import Closing, close_all, close_plan, uninterrupted
+from concertino._declare_cameras import declare_cameras
 from concertino._ending import end_no_more, end_safely
 from concertino._interrupts import session_context_managers
 from concertino._optional_device import OptionalDevice, readable
@@ -112,6 +113,7 @@ class Session:
         self._borrowed.preprocess(
             self._baseline,
             RunPlaces(self.RE, directories, self.recorder),
+            declare_cameras,
             UnitGuard(),
             self._gate,
             self._storage,
@@ -119,7 +121,9 @@ class Session:
             self.guard,
         )
         if progress:
-            self.RE.waiting_hook = ProgressBars()
+            bars = ProgressBars()
+            self.RE.waiting_hook = bars
+            self._borrowed.after_plan(bars.end)
         # A plan is over when its documents are on the disk; its loop does not wait for that.
         self._borrowed.after_plan(self.recorder.flush)
         self._subscriptions = Subscriptions(self._borrowed, self._baseline, self.hold)

@@ -1,16 +1,24 @@
 """The RunEngine of a session: it says what runs, pauses imaging plans, and cleans up after each."""
 
 import gc
+import logging
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
 from bluesky import Msg, RunEngine
-from bluesky.utils import RunEngineInterrupted, TransitionError  # type: ignore[attr-defined]
+from bluesky.utils import (  # type: ignore[attr-defined]
+    FailedStatus,
+    RunEngineInterrupted,
+    TransitionError,
+)
 
-from concertino import SessionError
+from concertino import ConcertinoError, SessionError
 from concertino.plans import Hold, HoldRequest
+
+# RE(plan) raises why a plan failed; where nobody has set logging up, bluesky's log would tell it first.
+logging.getLogger("bluesky").addHandler(logging.NullHandler())
 
 _REASON = "a pause was requested of the RunEngine"
 _NO_REASON = "it was aborted, stopped or halted, or was to pause at once where it cannot"
@@ -136,6 +144,13 @@ class SessionRunEngine(RunEngine):
         """Have a plan that was ended not say, as bluesky does of every interruption, that it is paused."""
         try:
             yield
+        except FailedStatus as error:
+            if isinstance(error.__cause__, ConcertinoError):
+                # In a notebook it is shown as what caused it, which says it in a sentence.
+                error._render_traceback_ = (  # type: ignore[attr-defined]
+                    error.__cause__._render_traceback_
+                )
+            raise
         except RunEngineInterrupted as error:
             if self.state != "idle":
                 raise

@@ -45,13 +45,17 @@ class StorageGate:
     def __call__(self, plan: MsgGenerator[Any]) -> MsgGenerator[Any]:
         """Pass a plan's messages on."""
         seen: set[str] = set()
+        described: set[Any] = set()
 
         def look(message: Msg) -> tuple[MsgGenerator[Any] | None, None]:
             if message.command == "open_run":
                 seen.clear()
+                described.clear()
                 self._look_at_callbacks(message.kwargs)
+            elif message.command == "declare_stream":
+                described.update(message.args)
             elif message.command in _EXPOSES and hasattr(message.obj, "stored_by"):
-                return self._expose_if_stored(message, seen), None
+                return self._expose_if_stored(message, seen, message.obj in described), None
             return None, None
 
         return (yield from bpp.plan_mutator(plan, look))
@@ -66,13 +70,17 @@ class StorageGate:
             raise SessionError(f"{what}: nothing was moved. {_WHAT_TO_DO}")
         LOG.warning("%s: they will be lost. %s", what, _WHAT_TO_DO)
 
-    def _expose_if_stored(self, message: Msg, seen: set[str]) -> MsgGenerator[Any]:
+    def _expose_if_stored(self, message: Msg, seen: set[str], described: bool) -> MsgGenerator[Any]:
         camera: Any = message.obj
         # A camera that has its frames stored by itself says so.
         if self.required and not getattr(camera, "stores_frames", False):
             where = yield from outcome_of(camera.frames.get_value)
             if where not in seen:
-                if not (yield from outcome_of(camera.stored_by)):
+                # A plan of bluesky itself describes a camera's frames after the first was taken.
+                stored = any(stores_frames(one) is not False for one in self._callbacks())
+                if described:
+                    stored = bool((yield from outcome_of(camera.stored_by)))
+                if not stored:
                     raise SessionError(
                         f"Camera {camera.name} is about to expose, and nothing stores its frames. "
                         f"{_WHAT_TO_DO}"

@@ -15,6 +15,7 @@ from concertino._errors import ConcertinoError, DeviceError, SessionError
 #: What is not heard of for so long is lost, in seconds; servers give up a session after 10 s.
 LOST_S = 8.0
 _FIRST_PAUSE_S = 0.002
+_TRIED_AGAIN_S = 1.1  # Tango connects once a second at most.
 _LONGEST_PAUSE_S = 0.05
 _serial = itertools.count(1)
 
@@ -72,9 +73,19 @@ class TangoClient:
         try:
             self._proxy = tango.DeviceProxy(self.address)
             self._proxy.set_timeout_millis(int(timeout_s * 1000))
-            self._proxy.ping()
+            self._ping()
         except tango.DevFailed as error:
             raise self._unreachable(error) from error
+
+    def _ping(self) -> None:
+        try:
+            self._proxy.ping()
+        except self._tango.DevFailed as error:
+            if "delayed" not in error.args[0].desc:
+                raise
+            # It has just been tried, and what kept it from connecting is told at the next try only.
+            time.sleep(_TRIED_AGAIN_S)
+            self._proxy.ping()
 
     def call(self, command: str, **arguments: Any) -> Any:
         """Call a command that answers at once.
@@ -143,12 +154,13 @@ class TangoClient:
             raise self._unreachable(error) from error
 
     def _unreachable(self, error: Any) -> ConcertinoError:
-        first = error.args[0]
-        if first.reason.startswith("concertino."):
-            return error_of(first.reason.partition(".")[2], first.desc)
-        reason = " ".join(first.desc.split())
+        ours = [one for one in error.args if one.reason.startswith("concertino.")]
+        if ours:
+            return error_of(ours[0].reason.partition(".")[2], ours[0].desc)
+        # The first is what caused the others.
+        told = dict.fromkeys(" ".join(one.desc.split()).rstrip(".") for one in error.args[::-1])
         return DeviceError(
-            f"{self.kind} at {self.address} does not answer: {reason}; is "
+            f"{self.kind} at {self.address} does not answer: {'; '.join(told)}; is "
             f"'concertino tango {self.kind}' running there?"
         )
 

@@ -1,15 +1,15 @@
 """The command ``concertino``."""
 
-import logging
 import sys
+from importlib.metadata import version
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
-from concertino._ending import ending_signals
-from concertino._errors import ConcertinoError, ParameterError
+from concertino._command_errors import run_command
 from concertino._keys_command import keys
+from concertino._plan_options import PlanCommand, given_parameters
 from concertino._tango_command import tango
 
 app = typer.Typer(
@@ -27,6 +27,13 @@ app.add_typer(keys, name="keys")
 Directory = Annotated[
     Path, typer.Option("--directory", "-d", help="Data directory, made when it is not there.")
 ]
+#: Of a command that only reads, or writes beside what is there.
+KnownDirectory = Annotated[
+    Path, typer.Option("--directory", "-d", help="Data directory, which must be there.")
+]
+PlannedDirectory = Annotated[
+    Path, typer.Option("--directory", "-d", help="Data directory; it need not be there yet.")
+]
 RunName = Annotated[
     str, typer.Argument(help="Scan id, run directory, uid, or last, -1, -2, … for the newest.")
 ]
@@ -34,6 +41,22 @@ Slices = Annotated[
     str, typer.Option(help="Detector rows to reconstruct: '10,20', 'all', 'middle' or 'none'.")
 ]
 DEFAULT_DIRECTORY = Path("data")
+
+
+def _say_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"concertino {version('concertino')}")
+        raise typer.Exit
+
+
+@app.callback()
+def concertino(
+    version: Annotated[
+        bool,
+        typer.Option("--version", callback=_say_version, is_eager=True, help="Say the version."),
+    ] = False,
+) -> None:
+    """X-ray imaging experiments: acquire, reconstruct live, store, find again, replay."""
 
 
 @app.command()
@@ -47,7 +70,7 @@ def demo(
     run_demo(directory, progress=not quiet)
 
 
-@app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})
+@app.command(cls=PlanCommand)
 def run(
     context: typer.Context,
     plan: Annotated[str, typer.Argument(help="radiography, step_tomography, …; 'list' names all.")],
@@ -72,12 +95,13 @@ def run(
     """Run a plan on the simulated beamline.
 
     Parameters of the plan follow as options: --num-projections 500 --angular-range "360 deg".
+    'run PLAN --help' lists them.
     """
     from concertino._run_command import run_plan
 
     run_plan(
         plan,
-        dict(_options(context.args)),
+        given_parameters(context),
         directory=directory,
         camera=camera,
         shape=shape,
@@ -92,11 +116,11 @@ def run(
     )
 
 
-@app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})
+@app.command(cls=PlanCommand)
 def preflight(
     context: typer.Context,
     plan: Annotated[str, typer.Argument(help="radiography, step_tomography, …, as for run.")],
-    directory: Directory = DEFAULT_DIRECTORY,
+    directory: PlannedDirectory = DEFAULT_DIRECTORY,
     camera: Annotated[
         str, typer.Option(help="'simulated', or a scan in an HDF5 file to serve as if live.")
     ] = "simulated",
@@ -113,13 +137,13 @@ def preflight(
 ) -> None:
     """Tell what a plan would do and need: times, blur, data rate, disk and memory; nothing moves.
 
-    Parameters of the plan follow as options, as for run.
+    Parameters of the plan follow as options, as for run; 'preflight PLAN --help' lists them.
     """
     from concertino._preflight_command import preflight_plan
 
     preflight_plan(
         plan,
-        dict(_options(context.args)),
+        given_parameters(context),
         directory=directory,
         camera=camera,
         shape=shape,
@@ -134,7 +158,7 @@ def preflight(
 @app.command(context_settings={"ignore_unknown_options": True})
 def resume(
     run: RunName,
-    directory: Directory = DEFAULT_DIRECTORY,
+    directory: KnownDirectory = DEFAULT_DIRECTORY,
     camera: Annotated[
         str, typer.Option(help="'simulated', or the HDF5 file that the run was served from.")
     ] = "simulated",
@@ -152,8 +176,8 @@ def resume(
 
 @app.command()
 def runs(
-    directory: Directory = DEFAULT_DIRECTORY,
-    number: Annotated[int, typer.Option("--number", "-n", help="So many at most.")] = 20,
+    directory: KnownDirectory = DEFAULT_DIRECTORY,
+    number: Annotated[int, typer.Option("--number", "-n", min=1, help="So many at most.")] = 20,
 ) -> None:
     """List the runs of a data directory, the newest first."""
     from concertino._run_listing import list_runs
@@ -162,7 +186,7 @@ def runs(
 
 
 @app.command(context_settings={"ignore_unknown_options": True})
-def show(run: RunName, directory: Directory = DEFAULT_DIRECTORY) -> None:
+def show(run: RunName, directory: KnownDirectory = DEFAULT_DIRECTORY) -> None:
     """Show what a run did, where its frames are, and its account of every frame."""
     from concertino._run_listing import show_run
 
@@ -172,9 +196,9 @@ def show(run: RunName, directory: Directory = DEFAULT_DIRECTORY) -> None:
 @app.command(context_settings={"ignore_unknown_options": True})
 def replay(
     run: RunName,
-    directory: Directory = DEFAULT_DIRECTORY,
+    directory: KnownDirectory = DEFAULT_DIRECTORY,
     speed: Annotated[
-        float, typer.Option(help="1 for the pace of the run; 0 for as fast as can be.")
+        float, typer.Option(min=0, help="1 for the pace of the run; 0 for as fast as can be.")
     ] = 0.0,
     slices: Slices = "middle",
     live: Annotated[bool, typer.Option("--live", help="Show it in a browser page.")] = False,
@@ -210,7 +234,7 @@ Tomogram = Annotated[
 @app.command(context_settings={"ignore_unknown_options": True})
 def reconstruct(
     run: RunName,
-    directory: Directory = DEFAULT_DIRECTORY,
+    directory: KnownDirectory = DEFAULT_DIRECTORY,
     settings: SettingsFile = None,
     change: Changes = None,
     rows: Annotated[str, typer.Option(help="Detector rows: '10,20', '100:200:10' or 'all'.")] = "",
@@ -237,7 +261,7 @@ def sweep(
     run: RunName,
     parameter: Annotated[str, typer.Option(help="Setting to sweep, such as center.")],
     region: Annotated[str, typer.Option(help="Its values: FROM,TO,STEP, TO excluded.")],
-    directory: Directory = DEFAULT_DIRECTORY,
+    directory: KnownDirectory = DEFAULT_DIRECTORY,
     row: Annotated[int | None, typer.Option(help="Detector row; the middle one.")] = None,
     metric: Annotated[str, typer.Option(help="What makes a slice good.")] = "std",
     settings: SettingsFile = None,
@@ -261,7 +285,7 @@ def sweep(
 def export(
     run: RunName,
     file: Annotated[Path, typer.Argument(help="The file to write, such as tooth.nx.")],
-    directory: Directory = DEFAULT_DIRECTORY,
+    directory: KnownDirectory = DEFAULT_DIRECTORY,
     camera: CameraName = "",
     energy: Annotated[str, typer.Option(help="Of the photons, such as '20 keV'.")] = "",
     distance: Annotated[str, typer.Option(help="From sample to detector, such as '5 cm'.")] = "",
@@ -280,8 +304,10 @@ def export(
 @app.command(context_settings={"ignore_unknown_options": True})
 def view(
     run: RunName,
-    directory: Directory = DEFAULT_DIRECTORY,
-    port: Annotated[int, typer.Option(help="Port of the page; 0 takes a free one.")] = 0,
+    directory: KnownDirectory = DEFAULT_DIRECTORY,
+    port: Annotated[
+        int, typer.Option(min=0, max=65535, help="Port of the page; 0 takes a free one.")
+    ] = 0,
 ) -> None:
     """Watch a stored run in the browser, at the pace it had; Ctrl-C ends it."""
     from concertino._run_command import view_run
@@ -324,8 +350,10 @@ def guard(
 def queueserver(
     directory: Directory = DEFAULT_DIRECTORY,
     redis: Annotated[str, typer.Option(help="Address of Redis.")] = "127.0.0.1:6379",
-    control_port: Annotated[int, typer.Option(help="Port for requests.")] = 60615,
-    info_port: Annotated[int, typer.Option(help="Port for what the server prints.")] = 60625,
+    control_port: Annotated[int, typer.Option(min=1, max=65535, help="Port for requests.")] = 60615,
+    info_port: Annotated[
+        int, typer.Option(min=1, max=65535, help="Port for what the server prints.")
+    ] = 60625,
     startup_module: Annotated[
         str,
         typer.Option(help="Module with the plans and devices; by default the simulated beamline."),
@@ -344,44 +372,9 @@ def queueserver(
 
 
 def main(arguments: list[str] | None = None) -> None:
-    """Run the command; an error is one sentence on standard error and exit code 1.
+    """Run the command; an error is one sentence on standard error.
 
-    A signal ends it as an exception, after its clean-up, with 128 and the signal's number.
+    The exit code is then 1, and 2 for a command line that cannot be understood. A signal ends it as an
+    exception, after its clean-up, with 128 and the signal's number.
     """
-    # An error is told once, by its sentence: what libraries log about it is in the run's log.
-    logging.getLogger("bluesky").addHandler(logging.NullHandler())
-    try:
-        with ending_signals():
-            app(arguments)
-    except ConcertinoError as error:
-        typer.echo(f"concertino: {error}", err=True)
-        for note in getattr(error, "__notes__", []):
-            typer.echo(f"  {note}", err=True)
-        sys.exit(1)
-    except KeyboardInterrupt:
-        typer.echo("concertino: interrupted.", err=True)
-        sys.exit(130)
-
-
-def _options(arguments: list[str]) -> list[tuple[str, Any]]:
-    """Return the plan's parameters out of ``--name value`` pairs."""
-    pairs = []
-    rest = list(arguments)
-    while rest:
-        name = rest.pop(0)
-        if not name.startswith("--"):
-            raise ParameterError(
-                f"{name!r} is no parameter. Give the plan's parameters as --name value, such as "
-                "--num-projections 500."
-            )
-        name, separator, value = name[2:].partition("=")
-        if not separator:
-            if not rest:
-                raise ParameterError(f"--{name} was given without a value.")
-            value = rest.pop(0)
-        pairs.append((name.replace("-", "_"), value))
-    return pairs
-
-
-if __name__ == "__main__":
-    main()
+    sys.exit(run_command(app, arguments))

@@ -64,6 +64,7 @@ _DEVICES = {
     "trigger": ("ring",),
     "measure": ("camera", "sharpness", "ring"),
     "stage": ("focus_stage", "sample_stage", "vertical_stage"),
+    "unmoved": ("rotation", "sample_stage", "vertical_stage", "grating_stage", "focus_stage"),
 }
 
 
@@ -74,8 +75,13 @@ def _with_devices(plan: Any, *parts: str) -> Any:
             "devices": {f"{part.title().replace('_', '')}s": list(_DEVICES[part])},
         }
         for part in parts
-        if part != "cameras"
+        if part not in ("cameras", "unmoved")
     }
+    if "unmoved" in parts:
+        parameters["unmoved"] = {
+            "annotation": "typing.List[Unmoved]",
+            "devices": {"Unmoved": list(_DEVICES["unmoved"])},
+        }
     if "cameras" in parts:
         parameters["camera"] = {
             "annotation": "typing.Union[Cameras, typing.List[Cameras]]",
@@ -118,8 +124,9 @@ grating_stepping = _with_devices(
     _plans.grating_stepping, "cameras", "stepping", "beam", "sample_stage"
 )
 resume = _with_devices(
-    _plans.resume, "camera", "beam", "sample_stage", "rotation", "vertical_stage", "stepping"
-)
+    _plans.resume, "camera", "beam", "sample_stage", "rotation", "vertical_stage", "stepping",
+    "unmoved",
+)  # fmt: skip
 focus = _with_devices(_plans.focus, "measure", "stage", "beam")
 find_rotation_axis = _with_devices(
     _plans.find_rotation_axis, "camera", "rotation", "beam", "sample_stage"

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from concertino import ReconstructionError, SessionError
+from concertino import ParameterError, ReconstructionError, SessionError
 from concertino.batch import reconstruct_run
 from concertino.callbacks import ImageWriter, OnlineReconstruction
 from concertino.devices import FileCamera, SimulatedBeamline
@@ -178,3 +178,24 @@ def test_the_tooth_is_found_where_it_is(session: Session) -> None:
     assert live.wait().confidence > 0.9
     run = open_run(uid, session.directory)
     assert run.frames("projections").dtype == np.float32
+
+
+def test_a_row_outside_the_frame_is_told_before_the_first_frame(session: Session) -> None:
+    live = OnlineReconstruction(ReconstructionSettings(slices=(16,)))
+    session.subscribe(live)
+    told: list[BaseException | None] = []
+
+    def look(name: str, document: Any) -> None:
+        told.append(live.error)
+
+    session.RE.subscribe(look, "descriptor")
+    session.RE(continuous(beamline()))
+    assert isinstance(told[0], ParameterError)
+    assert "row 16 is asked for, but the frames have rows 0 to 15" in str(told[0])
+    with pytest.raises(ReconstructionError, match="row 16 is asked for"):
+        live.wait(60)
+    # The scan is not lost with it, and the next one is reconstructed.
+    assert open_run(-1, session.directory).exit_status == "success"
+    live.update(slices=(15,))
+    session.RE(continuous(beamline()))
+    assert live.wait(60).volume.shape == (1, 96, 96)

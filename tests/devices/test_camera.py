@@ -179,8 +179,8 @@ def test_not_prepared(scans: Scans, what: str) -> None:
     assert isinstance(cause, CameraError)
     assert str(cause) == (
         f"Camera camera was asked to {what} before it was prepared; yield bps.prepare(camera, "
-        "FrameRequest(…)) and bps.declare_stream(camera, name=…) first. Plans of bluesky itself declare "
-        "streams when BLUESKY_PREDECLARE=1 is in the environment."
+        "FrameRequest(…)) and bps.declare_stream(camera, name=…) first. A session does so for "
+        "plans of bluesky itself; elsewhere set BLUESKY_PREDECLARE=1."
     )
 
 

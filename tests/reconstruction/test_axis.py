@@ -19,7 +19,7 @@ HALF = np.arange(COUNT) * np.pi / COUNT
 TOOTH = Path(__file__).parents[3] / "shared" / "data" / "tooth.h5"
 
 
-def _noisy(lines: NDArray[np.float64], noise: float, seed: int = 0) -> NDArray[np.float32]:
+def _noisy(lines: NDArray[np.floating[Any]], noise: float, seed: int = 0) -> NDArray[np.float32]:
     counts = np.exp(-lines) + noise * np.random.default_rng(seed).normal(size=lines.shape)
     return -np.log(np.maximum(counts, 0.01)).astype(np.float32)
 

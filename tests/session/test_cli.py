@@ -1,14 +1,19 @@
 """The command, run as its users do: in a process of its own."""
 
+import inspect
 import re
+import shlex
 import signal
+import socket
 import subprocess
 import sys
 import time
+from importlib.metadata import version
 from pathlib import Path
 
 import pytest
 
+from concertino._run_command import PLANS
 from concertino.cli import main
 
 COMMAND = str(Path(sys.executable).with_name("concertino"))
@@ -113,30 +118,172 @@ def test_replay_reconstructs_again(workplace: Path, capsys: pytest.CaptureFixtur
     assert re.search(r"^picture +.*slice_000.png$", out, re.MULTILINE)
 
 
-@pytest.mark.parametrize(
-    ("arguments", "message"),
-    [
-        (["run", "helical"], "There is no plan 'helical'; there are radiography"),
-        (["run", "radiography", "--num-flat", "3"], "has no parameter 'num_flat'; it has"),
-        (["run", "radiography", "--num-flats", "0"], "num_flats"),
-        (["run", "radiography", "--num-flats", "x"], "num_flats"),
-        (["run", "radiography", "--flat-position", "1 s"], "flat_position"),
-        (["run", "radiography", "--flat-position", "1 km"], "limits are -100 to 100 mm"),
-        (["run", "radiography", "--shape", "5"], "shape: '5' is no frame shape"),
-        (["run", "radiography", "--source", "lamp"], "source: 'lamp' is unknown"),
-        (["run", "radiography", "--slices", "a"], "slices: 'a' is unknown"),
-        (["run", "radiography", "--camera", "no.h5"], "no.h5"),
-        (["run", "radiography", "--frame-rate", "1 kHz"], "cannot take 1000 frames/s"),
-        (["run", "radiography", "-d", "/proc/nowhere"], "/proc/nowhere"),
-        (["show", "77"], "77"),
-        (["runs", "-d", "nowhere"], "there is no data directory nowhere"),
-    ],
-)
-def test_a_mistake_gets_one_sentence(workplace: Path, arguments: list[str], message: str) -> None:
-    error = concertino(*arguments, cwd=workplace, code=1)
-    lines = [line for line in error.splitlines() if line.startswith("concertino: ")]
-    assert len(lines) == 1
-    assert message in lines[0]
+#: Command line, exit code, and what the sentence says.
+MISTAKES = [
+    ("dmeo", 2, "No such command 'dmeo'. Did you mean 'demo'?"),
+    ("--versoin", 2, "No such option: --versoin"),
+    ("run", 2, "Missing argument 'plan'"),
+    ("run helical", 1, "There is no plan 'helical'; there are radiography"),
+    ("run radiography --num-flat 3", 1, "has no parameter 'num_flat'; it has"),
+    ("run radiography --angular-range '180 deg'", 1, "has no parameter 'angular_range'; it has"),
+    ("run radiography --num-flats", 1, "--num-flats was given without a value"),
+    ("run radiography --num-flats 3 --num-flats 4", 1, "--num-flats was given twice"),
+    ("run radiography --num-flats 0", 1, "num_flats: 0 is too small"),
+    ("run radiography --num-flats -3", 1, "num_flats: -3 is too small"),
+    ("run radiography --num-flats 2.5", 1, "num_flats: 2.5 is not a whole number"),
+    ("run radiography --num-flats x", 1, "num_flats: 'x' is no quantity"),
+    ("run radiography 5", 2, "unexpected extra argument"),
+    ("run radiography -num-flats 5", 2, "No such option: -n"),
+    ("run radiography --flat-position '1 s'", 1, "'1 s' is a time"),
+    ("run radiography --flat-position '1 km'", 1, "limits are -100 to 100 mm"),
+    ("run radiography --shape 5", 1, "shape: '5' is no frame shape"),
+    ("run radiography --shape 99999999x99999999", 1, "is too large"),
+    ("run radiography --source lamp", 1, "source: 'lamp' is unknown"),
+    ("run radiography --slices a", 1, "slices: 'a' is unknown"),
+    ("run radiography --slices 600", 1, "slices: row 600 was asked for, and frames have the rows 0 to"),
+    ("run radiography --slices -1", 1, "slices: row -1 was asked for"),
+    ("run radiography --camera no.h5", 1, "there is no file no.h5"),
+    ("run radiography --camera data", 1, "camera: data is a directory"),
+    ("run radiography --frame-rate '1 kHz'", 1, "cannot take 1000 frames/s"),
+    ("run radiography --frame-rate '-1 Hz'", 1, "frame_rate: '-1 Hz' is too small"),
+    ("run radiography --exposure '0 ms'", 1, "exposure: '0 ms' is not positive"),
+    ("run radiography --exposure '5 mm'", 1, "exposure: a time in s is wanted"),
+    ("run radiography --order flats,flats", 1, "name each of darks, flats, projections at most once"),
+    ("run radiography --on-lost maybe", 1, "on_lost: 'maybe' was given"),
+    ("run step_tomography --scheme foo", 1, "scheme: 'foo' was given"),
+    ("run continuous_tomography --num-projections 50 --max-blur 0.001", 1, "blur: the image of"),
+    ("run continuous_tomography --half-acquisition maybe", 2, "unexpected extra argument"),
+    ("run grating_stepping --grating-period '-2 um' --stepping-start-position 0", 1, "grating_period"),
+    ("preflight helical", 1, "There is no plan 'helical'"),
+    ("preflight radiography --max-blur x", 2, "Invalid value for '--max-blur'"),
+    ("resume 77", 1, "no run 77"),
+    ("resume", 2, "Missing argument 'run'"),
+    ("runs -n 0", 2, "Invalid value for '--number'"),
+    ("runs -d nowhere", 1, "there is no data directory nowhere"),
+    ("show 77", 1, "no run 77"),
+    ("show last -d nowhere", 1, "nowhere"),
+    ("show -9", 1, "run -9 was asked for"),
+    ("replay last --speed -1", 2, "Invalid value for '--speed'"),
+    ("replay last --slices 600", 1, "slices: row 600 was asked for"),
+    ("reconstruct last --rows a", 1, "rows: 'a' is unknown"),
+    ("reconstruct last --rows 600", 1, "row 600 is asked for, but the frames have rows 0 to 31"),
+    ("reconstruct last --set center", 1, "--set: 'center' was given; write NAME=VALUE"),
+    ("reconstruct last --set beauty=3", 1, "beauty: there is no such setting"),
+    ("reconstruct last --settings no.json", 1, "settings: no.json cannot be read as JSON"),
+    ("reconstruct last --format bmp", 1, "'bmp' was given; give one of tiff, hdf5, zarr"),
+    ("reconstruct last --camera left", 1, "Camera 'left' was asked for"),
+    ("reconstruct last -d nowhere", 1, "nowhere"),
+    ("sweep last --parameter center", 2, "Missing option '--region'"),
+    ("sweep last --parameter center --region 1", 1, "region: '1' is unknown"),
+    ("sweep last --parameter center --region 20,28,1 --metric beauty", 1, "metric: 'beauty' is unknown"),
+    ("sweep last --parameter center --region 20,28,1 --row 600", 1, "row: 600 was given"),
+    ("export last", 2, "Missing argument 'file'"),
+    ("export last data", 1, "data is there already"),
+    ("export last x.nx --energy '20 mm'", 1, "energy: an energy in keV is wanted"),
+    ("view last --port 70000", 2, "Invalid value for '--port'"),
+    ("relay --from nowhere --to tcp://127.0.0.1:0", 1, "The address 'nowhere' cannot be relayed"),
+    ("guard no.json --listen tcp://127.0.0.1:0", 1, "no.json was given as the description of a beam"),
+    ("queueserver --redis nowhere", 1, "redis: 'nowhere' is no address"),
+    ("queueserver --redis 127.0.0.1:1", 1, "Redis, in which the queue server keeps its queue"),
+    ("tango writer", 2, "Missing option '--port'"),
+    ("tango camera --port 0 --source nowhere", 1, "source: 'nowhere' is neither a file nor"),
+    ("tango status writer", 1, "write KIND=HOST:PORT"),
+    ("keys show nowhere", 1, "nowhere has 0 files *.key_secret"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("line", "code", "message"), MISTAKES, ids=[line for line, *_ in MISTAKES])
+def test_a_mistake_gets_one_sentence_and_writes_nothing(
+    workplace: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    line: str,
+    code: int,
+    message: str,
+) -> None:
+    monkeypatch.chdir(workplace)
+    before = sorted(workplace.rglob("*"))
+    with pytest.raises(SystemExit) as ended:
+        main(shlex.split(line))
+    out, error = capsys.readouterr()
+    assert (ended.value.code, out) == (code, ""), error
+    assert error.startswith("concertino: ")
+    assert error.count("\n") == 1, error
+    assert message in error
+    assert not re.search(r"[\x00-\x09\x0b-\x1f\x7f]", error)
+    assert sorted(workplace.rglob("*")) == before
+
+
+def test_a_mistake_in_a_process_of_its_own(workplace: Path) -> None:
+    error = concertino("run", "radiography", "-d", "/proc/nowhere", cwd=workplace, code=1)
+    assert error.startswith("concertino: ")
+    assert error.count("\n") == 1
+    assert "/proc/nowhere" in error
+
+
+def test_negative_values_are_values(workplace: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    directory = workplace / "negative"
+    printed(
+        capsys, "run", "step_tomography", "--start-angle", "-90 deg", "--half-acquisition",
+        "--angular-range", "-360 deg", "--num-darks=2", "--num_flats", "2", "--num-projections", "3",
+        "--shape", "32x48", "--slices", "none", "-d", str(directory),
+    )  # fmt: skip
+    out = printed(capsys, "show", "last", "-d", str(directory))
+    assert "start_angle = -90 deg" in out
+    assert "angular_range = -360 deg" in out
+    assert "half_acquisition = True" in out
+    assert not (workplace / "eg").exists()
+
+
+@pytest.mark.parametrize("name", sorted(PLANS))
+def test_the_help_of_a_plan_explains_its_parameters(
+    capsys: pytest.CaptureFixture[str], name: str
+) -> None:
+    out = " ".join(printed(capsys, "run", name, "--help").split())
+    for key, parameter in inspect.signature(PLANS[name]).parameters.items():
+        if parameter.kind is not parameter.KEYWORD_ONLY or key == "md":
+            continue
+        explained = re.search(
+            rf" --{key.replace('_', '-')} \[(.+?)\] (.+?)(?= --[a-z-]+ [\[<]|$)", out
+        )
+        assert explained is not None, key
+        if "dict" in str(parameter.annotation):  # a quantity
+            assert re.fullmatch(r"deg|px|mm|um|s|stage's unit|unit of the motor", explained[1])
+        assert len(explained[2].split()) > 2, key
+        if parameter.default not in (parameter.empty, None):
+            assert "[default: " in explained[2], key
+
+
+def test_a_server_that_is_not_there_is_told_with_the_cause(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    with socket.socket() as nobody:
+        nobody.bind(("127.0.0.1", 0))  # and does not listen
+        with pytest.raises(SystemExit) as ended:
+            main(["tango", "status", f"writer=127.0.0.1:{nobody.getsockname()[1]}"])
+    out = capsys.readouterr().out
+    assert ended.value.code == 1
+    assert out.count("\n") == 1
+    assert "TRANSIENT_ConnectFailed" in out
+    assert "is 'concertino tango writer' running there?" in out
+
+
+def test_the_version(capsys: pytest.CaptureFixture[str]) -> None:
+    assert printed(capsys, "--version") == f"concertino {version('concertino')}\n"
+
+
+def test_names_reach_a_terminal_as_text(
+    workplace: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    directory = workplace / "names"
+    out = printed(
+        capsys, "run", "radiography", *FAST[:7], "--num-projections", "2", "--slices", "none",
+        "--sample", "tooth\x1b]0;owned\x07", "-d", str(directory),
+    )  # fmt: skip
+    out += printed(capsys, "runs", "-d", str(directory))
+    out += printed(capsys, "show", "last", "-d", str(directory))
+    assert not re.search(r"[\x00-\x09\x0b-\x1f\x7f]", out)
+    assert "tooth\\x1b]0;owned\\x07" in out
 
 
 def test_one_interrupt_ends_the_run_with_the_beam_off(tmp_path: Path) -> None:

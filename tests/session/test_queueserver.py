@@ -149,6 +149,20 @@ def test_a_plan_runs_and_lands_in_the_data_directory(manager: Manager) -> None:
     assert start["plan_args"]["flat_position"] == {"value": 10.0, "unit": "mm"}
 
 
+def test_devices_that_must_not_have_moved_are_devices(manager: Manager) -> None:
+    devices = {"camera": "camera", "beam": "shutter", "sample_stage": "sample_stage",
+               "rotation": "rotation"}  # fmt: skip
+    item = {"item_type": "plan", "name": "resume", "kwargs": {"run": "scan_0001", **devices}}
+    item["kwargs"]["unmoved"] = ["nobody"]  # type: ignore[index]
+    refused = manager.ask("queue_item_add", item=item, user="test", user_group="primary")
+    assert not refused["success"]
+    assert "unmoved" in refused["msg"]
+    allowed = manager.ask("plans_allowed", user_group="primary")["plans_allowed"]["resume"]
+    unmoved = next(one for one in allowed["parameters"] if one["name"] == "unmoved")
+    # What is named there the server turns into devices.
+    assert "vertical_stage" in unmoved["annotation"]["devices"]["Unmoved"]
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [

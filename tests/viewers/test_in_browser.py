@@ -181,8 +181,8 @@ def test_controls(view: LiveView, browser: Any) -> None:
 
         stream.publish(image[:, ::-1].copy())
         browser.wait(lambda says: says["number"] == "1")
-        browser.find(".bk-btn", "Pause").click()
-        browser.wait(lambda says: says["paused"] == "paused")
+        browser.find(".bk-btn", "Freeze pictures").click()
+        browser.wait(lambda says: says["frozen"] == "pictures frozen")
         stream.publish(image)
         time.sleep(1)
         assert browser.fields()["number"] == "1"

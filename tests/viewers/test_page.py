@@ -1,5 +1,6 @@
 """The page's process: what it serves, how it ends, and what it says when it cannot begin."""
 
+import http.client
 import importlib.util
 import os
 import signal
@@ -9,6 +10,7 @@ import sys
 import time
 import urllib.request
 from collections.abc import Callable
+from urllib.parse import urlsplit
 
 import numpy as np
 import psutil
@@ -34,6 +36,38 @@ def test_it_answers_at_its_address_without_anything_from_elsewhere() -> None:
         assert page.url.startswith("http://127.0.0.1:")
     assert "<title>Concertino</title>" in text
     assert "https://" not in text
+
+
+SCRIPT = "/static/js/bokeh.min.js"
+
+
+def asked(page: LivePage, path: str, **headers: str) -> int:
+    """Return the status of an answer."""
+    given = urlsplit(page.url)
+    connection = http.client.HTTPConnection(given.hostname or "", given.port, timeout=60)
+    try:
+        connection.request("GET", path, headers=headers)
+        return connection.getresponse().status
+    finally:
+        connection.close()
+
+
+def test_only_who_calls_it_by_a_name_of_this_computer_is_answered() -> None:
+    upgrade = {
+        "Connection": "Upgrade", "Upgrade": "websocket", "Sec-WebSocket-Version": "13",
+        "Sec-WebSocket-Key": "x3JJHMbDL1EzLkh9GBhXDw==", "Sec-WebSocket-Protocol": "bokeh",
+    }  # fmt: skip
+    with LivePage(LiveState()) as page:
+        port = urlsplit(page.url).port
+        for host in (f"127.0.0.1:{port}", f"localhost:{port}", "localhost", socket.gethostname()):
+            assert asked(page, SCRIPT, Host=host) == 200
+        # DNS rebinding: a name of somebody else that leads to this computer.
+        for host in ("rebound.example", f"rebound.example:{port}", "localhost.example", ""):
+            assert asked(page, SCRIPT, Host=host) in (400, 403)
+            assert asked(page, "/ws", Host=host, **upgrade) in (400, 403)
+        # A page of somebody else that opens a connection to here.
+        assert asked(page, "/ws", Origin="http://rebound.example", **upgrade) == 403
+        assert asked(page, SCRIPT, Origin="http://localhost:1") == 403
 
 
 def test_a_port_in_use_is_named() -> None:

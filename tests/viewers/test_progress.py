@@ -2,10 +2,13 @@
 
 from typing import Any
 
+import numpy as np
 import pytest
 from event_model import compose_run
 
-from concertino.viewers import RunTracker
+from concertino.viewers import PageSettings, RunTracker
+from concertino.viewers._picture import Picture
+from concertino.viewers._picture_panel import PicturePanel
 
 TOMO = {
     "image_kinds": {"darks": "dark", "flats": "flat", "projections": "projection"},
@@ -128,6 +131,53 @@ def test_a_processing_run_stands_beside_the_run_it_processes() -> None:
 
     Emitter(tracker, scan_name="scan_0002")
     assert tracker.processing is None
+
+
+def test_an_axis_is_never_shown_with_what_was_said_of_another() -> None:
+    tracker = RunTracker()
+    Emitter(tracker, scan_name="scan_0001", tomo=TOMO)
+    preview = compose_run(metadata={"derived_from": "raw", "plan_name": "reconstruction_preview"})
+    tracker("start", preview.start_doc)
+    keys: dict[str, Any] = {
+        "center": {"source": "", "dtype": "number", "shape": []},
+        "center_confidence": {"source": "", "dtype": "number", "shape": []},
+        "center_method": {"source": "", "dtype": "string", "shape": []},
+    }
+    bundle = preview.compose_descriptor(name="axis", data_keys=keys)
+    tracker("descriptor", bundle.descriptor_doc)
+    said = {"center": 47.5, "center_confidence": 0.0, "center_method": "middle of the frame"}
+    event = bundle.compose_event(data=said, timestamps=dict.fromkeys(said, 0.0))
+    tracker("event", event)
+    assert (tracker.found.center, tracker.found.center_method) == (47.5, "middle of the frame")
+
+    result = compose_run(metadata={"derived_from": "raw", "plan_name": "reconstruction"})
+    tracker("start", result.start_doc)
+    key: dict[str, Any] = {"source": "", "dtype": "array", "shape": [1, 4, 4]}
+    configuration: dict[str, Any] = {
+        "data": {"slices-center": 49.3, "slices-center_confidence": 0.99},
+        "timestamps": {}, "data_keys": {},
+    }  # fmt: skip
+    slices = result.compose_descriptor(
+        name="slices", data_keys={"slices": key}, configuration={"slices": configuration},
+        validate=False,
+    )  # fmt: skip
+    tracker("descriptor", slices.descriptor_doc)
+    found = tracker.found
+    assert (found.center, found.center_confidence, found.center_method) == (49.3, 0.99, "")
+
+
+def test_a_picture_never_has_the_title_of_another() -> None:
+    def picture(label: str, version: int) -> Picture:
+        return Picture("slices", label, np.eye(8), (8, 8), "slices", 0, version)
+
+    panel = PicturePanel("Reconstruction", PageSettings())
+    caption = panel.layout.children[0]
+    pictures: dict[str, Picture] = {}
+    for version, label in enumerate(("slice 64", "plane xz", "slice 64", "plane yz"), 1):
+        pictures[label] = picture(label, version)
+        panel.take(pictures)
+        panel.draw({})
+        assert f">{label}</b>" in caption.text
 
 
 def test_many_runs_leave_nothing_behind() -> None:

@@ -6,6 +6,8 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from concertino import ParameterError
+
 Metric = Literal[
     "min", "max", "sum", "mean", "var", "std", "skew", "kurtosis", "sag", "entropy", "tenengrad",
     "negativity",
@@ -28,6 +30,21 @@ LARGEST_IS_BEST: dict[Metric, bool] = {
 _BINS = 256
 
 
+def largest_is_best(metric: Metric) -> bool:
+    """Whether the best slice has the largest value of a metric.
+
+    Raises
+    ------
+    ParameterError
+        If there is no such metric.
+    """
+    if metric not in LARGEST_IS_BEST:
+        raise ParameterError(
+            f"metric: {metric!r} is unknown. Give one of {', '.join(LARGEST_IS_BEST)}."
+        )
+    return LARGEST_IS_BEST[metric]
+
+
 def slice_metric(image: NDArray[np.floating], metric: Metric) -> float:
     """Metric of a slice inside its inscribed ellipse.
 
@@ -40,13 +57,18 @@ def slice_metric(image: NDArray[np.floating], metric: Metric) -> float:
         absolute gradients; 'entropy': of the histogram, in bit; 'tenengrad': sum of squared
         gradients; 'negativity': sum of what lies below zero, which a wrong axis increases.
 
+    Raises
+    ------
+    ParameterError
+        If there is no such metric.
+
     Examples
     --------
-    >>> import numpy as np
     >>> import numpy as np
     >>> slice_metric(np.eye(8), "max")
     1.0
     """
+    largest_is_best(metric)
     inside = np.ones(image.shape, dtype=bool)
     if min(image.shape) > 2:
         y, x = np.ogrid[-1 : 1 : image.shape[0] * 1j, -1 : 1 : image.shape[1] * 1j]

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from concertino._errors import ParameterError, ReconstructionError
 
-from ._metrics import LARGEST_IS_BEST, Metric, slice_metric
+from ._metrics import Metric, largest_is_best, slice_metric
 from ._settings import Interval, positions
 
 SliceAt = Callable[[Mapping[str, float]], NDArray[np.float32]]
@@ -70,7 +70,7 @@ def search(
     Raises
     ------
     ParameterError
-        The region has fewer than three places.
+        The region has fewer than three places, or there is no such metric.
     ReconstructionError
         Slices get better towards an edge of the region: the best value is not in it.
     """
@@ -79,7 +79,7 @@ def search(
         raise ParameterError(
             f"a search of {parameter} needs at least 3 places, {region} has {len(places)}"
         )
-    sign = -1.0 if LARGEST_IS_BEST[metric] else 1.0
+    sign = -1.0 if largest_is_best(metric) else 1.0
     known: dict[float, float] = {}
 
     def tried(values: Sequence[float]) -> NDArray[np.float64]:
@@ -137,7 +137,7 @@ def optimise(
     bounds = [start[name][:2] for name in names]
     middle = np.array([(low + high) / 2 for low, high in bounds])
     simplex = np.vstack([middle, middle + np.diag([start[name][2] for name in names])])
-    sign = -1.0 if LARGEST_IS_BEST[metric] else 1.0
+    sign = -1.0 if largest_is_best(metric) else 1.0
 
     def cost(values: NDArray[np.float64]) -> float:
         changes = dict(zip(names, (float(value) for value in values), strict=True))

@@ -5,14 +5,20 @@ import json
 import time
 from collections.abc import Callable
 from dataclasses import asdict
-from typing import Any, ClassVar
+from typing import Any, ClassVar, cast
 
 import numpy as np
 from tango import AttrWriteType, DevState
 from tango.server import attribute, device_property
 
 from concertino import CameraError, SessionError
-from concertino.devices import Acquisition, CameraSettings, FrameSource
+from concertino.devices import (
+    Acquisition,
+    CameraSettings,
+    FrameSource,
+    TriggeredFrameSource,
+    check_software_trigger,
+)
 from concertino.frames import FrameRequest, FrameStream, Ledger
 
 from ._served import Served, json_command
@@ -76,8 +82,7 @@ class CameraServer(Served):
     def Check(self, asked: dict[str, Any]) -> Any:
         """Check whether the camera can do what is asked."""
         self.lease.take(asked["session"])
-        request, settings = _request_of(asked)
-        return self.submit(lambda: self._source.prepare(request, settings))
+        return self.submit(lambda: self._prepare_source(asked))
 
     @json_command
     def Start(self, asked: dict[str, Any]) -> None:
@@ -103,7 +108,7 @@ class CameraServer(Served):
     def Trigger(self, asked: dict[str, Any]) -> None:
         """Take one frame."""
         self._mine(asked).note_trigger()
-        self._source.trigger()
+        cast(TriggeredFrameSource, self._source).trigger()  # as was checked
 
     @json_command
     def Stop(self, asked: dict[str, Any]) -> None:
@@ -152,6 +157,11 @@ class CameraServer(Served):
             asyncio.run(acquisition.stop())
         self.set_state(DevState.STANDBY)
 
+    def _prepare_source(self, asked: dict[str, Any]) -> None:
+        request, settings = _request_of(asked)
+        check_software_trigger(asked["name"], request, self._source)
+        self._source.prepare(request, settings)
+
     def _prepare(self, asked: dict[str, Any]) -> dict[str, Any]:
         request, settings = _request_of(asked)
         if self._acquisition is not None:
@@ -163,7 +173,7 @@ class CameraServer(Served):
             if self._acquisition.hangs:
                 raise CameraError(self._acquisition.hanging)
             asyncio.run(self._acquisition.stop())
-        self._source.prepare(request, settings)
+        self._prepare_source(asked)
         stream = FrameStream(
             self.stream_address or f"any://{self.host}:0",
             shape=self._source.shape,

@@ -18,6 +18,7 @@ from ._picture_panel import PicturePanel
 from ._settings import PageSettings
 
 _LOG = logging.getLogger(__name__)
+_FREEZE = "Freeze pictures"
 
 
 class LiveDocument:
@@ -42,15 +43,16 @@ class LiveDocument:
         self._feed = feed
         self._problem = ""
         self._pace = Pace(settings.refresh_hz)
-        self._header = Div(text=header({}, paused=False), width=1200)
-        self._pause = Toggle(label="Pause", width=90, align="start")
+        self._header = Div(text=header({}, frozen=False), width=1200)
+        # Not "Pause": that is what one does to a scan, which goes on.
+        self._freeze = Toggle(label=_FREEZE, width=150, align="start")
         self._axis = AxisControl(feed)
         self._frames = CameraPanels(settings)
         self._slices = PicturePanel("Reconstruction", settings)
         document.title = "Concertino"
         document.add_root(
             column(
-                row(self._pause, self._header, spacing=16),
+                row(self._freeze, self._header, spacing=16),
                 self._axis.layout,
                 row(self._frames.layout, self._slices.layout, spacing=30),
                 spacing=10,
@@ -77,12 +79,12 @@ class LiveDocument:
 
     def _show(self) -> None:
         summary: dict[str, Any] = self._feed.summary
-        paused = bool(self._pause.active)
-        label = "Resume" if paused else "Pause"
+        frozen = bool(self._freeze.active)
+        label = "Show new pictures" if frozen else _FREEZE
         for model, name, value in (
-            (self._header, "text", header(summary, paused=paused)),
+            (self._header, "text", header(summary, frozen=frozen)),
             (self._document, "title", title(summary)),
-            (self._pause, "label", label),
+            (self._freeze, "label", label),
         ):
             if getattr(model, name) != value:
                 setattr(model, name, value)
@@ -91,6 +93,6 @@ class LiveDocument:
             (self._frames, self._feed.pictures["frames"]),
             (self._slices, self._feed.pictures["slices"]),
         ):
-            if not paused:
+            if not frozen:
                 panel.take(pictures)
             panel.draw(summary.get("received_hz", {}))

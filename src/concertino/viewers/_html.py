@@ -22,7 +22,7 @@ _FONT = "font-family:system-ui,sans-serif;color:#1d2733;"
 _MUTED = "color:#5b6775;"
 
 
-def header(summary: Mapping[str, Any], *, paused: bool) -> str:
+def header(summary: Mapping[str, Any], *, frozen: bool) -> str:
     """Return the page's head: which run, how far it is, how it ended."""
     run = summary.get("run") or {"state": "waiting", "streams": []}
     name = run.get("name") or "Concertino"
@@ -33,7 +33,7 @@ def header(summary: Mapping[str, Any], *, paused: bool) -> str:
         '<div style="display:flex;align-items:baseline;gap:14px">',
         f'<span data-field="run" style="font-size:24px;font-weight:600">{escape(name)}</span>',
         _badge(run["state"], "state"),
-        _badge("paused", "paused") if paused else "",
+        _badge("pictures frozen", "frozen") if frozen else "",
         f'<span style="{_MUTED}">{escape(about)}</span>',
         f'<span data-field="elapsed" style="{_MUTED}">{elapsed}</span>',
         "</div>",
@@ -175,7 +175,9 @@ def _found(found: Mapping[str, Any]) -> str:
     return f'<div style="margin-top:4px">{" · ".join(parts)}</div>'
 
 
-def _confidence(value: float, method: str) -> str:
+def _confidence(value: float | None, method: str) -> str:
+    if value is None:
+        return '<span data-field="confidence">nobody says how sure</span>'
     if method == "given":
         return '<span data-field="confidence">given</span>'
     colour = _COLOURS["finished" if value >= _SURE else "failed" if value < _UNSURE else "aborted"]

@@ -59,6 +59,7 @@ class PicturePanel:
         self._stream_limits: tuple[float, float] | None = None
         self._times: deque[float] = deque()
         self._worded_s = float("-inf")
+        self._worded = ("", "")
         self._setting = False
         self._caption = Div(text="", margin=(4, 5, 0, 5), width=LEFT_PX + SIDE_PX)
         self._image = ImageView(PALETTES[settings.colour_map])
@@ -95,8 +96,10 @@ class PicturePanel:
         self._histogram.draw(self._values, self._limits)
         now_s = time.monotonic()
         # A text that changes makes the browser lay out the page: not for each picture.
-        if now_s - self._worded_s >= _WORDS_PERIOD_S:
-            self._worded_s = now_s
+        # Another picture has another title at once.
+        shown = self._shown.label, self._shown.stream
+        if shown != self._worded or now_s - self._worded_s >= _WORDS_PERIOD_S:
+            self._worded, self._worded_s = shown, now_s
             self._show_limits()
             while self._times and now_s - self._times[0] > _RATE_WINDOW_S:
                 self._times.popleft()

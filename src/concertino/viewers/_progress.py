@@ -166,7 +166,9 @@ class Found:
     signal_to_noise: float | None = None
 
     def take(self, values: Mapping[str, Any]) -> None:
-        """Take the values that have a name here."""
+        """Take the values that have a name here; an axis with all that is said of it, or nothing."""
+        if "center" in values:
+            self.center_confidence, self.center_method = None, ""
         for name in self.__dataclass_fields__:
             if name in values:
                 setattr(self, name, values[name])

@@ -11,7 +11,10 @@ import socket
 import sys
 from collections.abc import Callable
 from contextlib import suppress
+from ipaddress import ip_address
 from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
 
 from bokeh.application import Application
 from bokeh.application.handlers.function import FunctionHandler
@@ -19,7 +22,9 @@ from bokeh.document import Document
 from bokeh.server.server import BaseServer
 from bokeh.server.tornado import BokehTornado
 from tornado.httpserver import HTTPServer
+from tornado.httputil import HTTPServerRequest
 from tornado.ioloop import IOLoop
+from tornado.web import ErrorHandler
 
 from ._document import LiveDocument
 from ._feed import Feed
@@ -53,11 +58,12 @@ def _give_way() -> None:
 
 async def _serve(listener: socket.socket, feed: Feed, settings: PageSettings) -> None:
     listener.setblocking(False)
-    host, port = listener.getsockname()[:2]
+    host = str(listener.getsockname()[0])
     application = Application(FunctionHandler(_document_maker(feed, settings)))
-    tornado = BokehTornado(
+    tornado = _OwnPage(
         {"/": application},
-        extra_websocket_origins=_origins(host, port),
+        host=host,
+        extra_websocket_origins=["*"],  # `_OwnPage` sees to that.
         # A page that is left open over night must still work in the morning.
         keep_alive_milliseconds=20_000,
         check_unused_sessions_milliseconds=5_000,
@@ -79,11 +85,36 @@ def _document_maker(feed: Feed, settings: PageSettings) -> Callable[[Document], 
     return make
 
 
-def _origins(host: str, port: int) -> list[str]:
-    names = {host, "localhost", "127.0.0.1"}
-    if host in ("0.0.0.0", "::"):
-        return ["*"]
-    return [f"{name}:{port}" for name in sorted(names)]
+class _OwnPage(BokehTornado):  # type: ignore[misc]
+    """Answers only who calls this computer by its address or a name of its own.
+
+    Otherwise a page of somebody else, whose name leads here (DNS rebinding) or which opens a
+    connection to here, could read the pictures in the browser of a user.
+
+    Parameters
+    ----------
+    host : str
+        Address that is listened on.
+    """
+
+    def __init__(self, *arguments: Any, host: str, **settings: Any) -> None:
+        super().__init__(*arguments, **settings)
+        own = {host, "localhost", socket.gethostname(), socket.getfqdn()}
+        self._names = {name.lower() for name in own}
+
+    def find_handler(self, request: HTTPServerRequest, **more: Any) -> Any:
+        """Return what answers a request."""
+        origin = urlsplit(request.headers.get("Origin", "")).netloc
+        if self._is_own(request.host) and origin in ("", request.host):
+            return super().find_handler(request, **more)
+        return self.get_handler_delegate(request, ErrorHandler, {"status_code": 403})
+
+    def _is_own(self, host: str) -> bool:
+        name = (urlsplit(f"//{host}").hostname or "").lower()
+        with suppress(ValueError):
+            ip_address(name)
+            return True  # No name can lead here by an address.
+        return name in self._names
 
 
 if __name__ == "__main__":

@@ -1,0 +1,72 @@
+"""How the command ends: one sentence on standard error, and an exit code."""
+
+import logging
+import os
+import sys
+from contextlib import redirect_stdout
+from typing import Any
+
+import typer
+
+from ._ending import ending_signals
+from ._errors import ConcertinoError
+from ._shown import ShownStream, shown
+
+#: What typer raises for a command line that it cannot take: click's exception, or its own copy of it.
+_CommandLineError: Any = typer.BadParameter.__mro__[2]
+_INTERRUPTED = 130
+
+
+def run_command(app: typer.Typer, arguments: list[str] | None) -> int:
+    """Run a command and return its exit code.
+
+    Parameters
+    ----------
+    app : typer.Typer
+        The command.
+    arguments : list of str, optional
+        Those of the process by default.
+
+    Returns
+    -------
+    int
+        0 when all is well, 1 for an error that was told, 2 for a command line that cannot be
+        understood, 130 after Ctrl-C.
+    """
+    # An error is told once, by its sentence: what libraries log about it is in the run's log.
+    logging.getLogger("bluesky").addHandler(logging.NullHandler())
+    try:
+        # What is printed are names of others, too: of samples, files, devices.
+        with ending_signals(), redirect_stdout(ShownStream(sys.stdout)):
+            code = int(app(arguments, standalone_mode=False) or 0)
+            if code == _INTERRUPTED:
+                _say("concertino: interrupted.")
+            sys.stdout.flush()
+            return code
+    except _CommandLineError as error:
+        return _misunderstood(error)
+    except ConcertinoError as error:
+        _say(f"concertino: {error}", *getattr(error, "__notes__", []))
+    except BrokenPipeError:
+        # Whoever read has enough, as head has; at the end Python would try to flush once more.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except OSError as error:
+        _say(f"concertino: {error}; see that the file or directory can be read and written.")
+    return 1
+
+
+def _misunderstood(error: Any) -> int:
+    """Say what cannot be understood of a command line."""
+    text, context = error.format_message(), getattr(error, "ctx", None)
+    if text.startswith("Usage:"):
+        error.show()  # Nothing was asked: this is the help.
+    else:
+        command = "concertino" if context is None else context.command_path
+        _say(f"concertino: {' '.join(text.split()).rstrip('.')}; see '{command} --help'.")
+    return int(error.exit_code)
+
+
+def _say(sentence: str, *notes: str) -> None:
+    typer.echo(shown(sentence), err=True)
+    for note in notes:
+        typer.echo(f"  {shown(note)}", err=True)
