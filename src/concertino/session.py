@@ -1,6 +1,7 @@
 """A RunEngine made ready: recorder, catalogue, baseline, progress, units, run directories."""
 
 from collections.abc import Callable, Iterable, Mapping
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
@@ -29,9 +30,10 @@ from concertino._session_run_engine import SessionRunEngine, say_who_holds
 from concertino._storage_gate import StorageGate
 from concertino._unit_guard import UnitGuard
 from concertino.callbacks import Consumer, DocumentConsumer, RunLog
+from concertino.documents import CONTROL_FIELDS, check_metadata_values, check_user_metadata
 from concertino.plans import Hold, Preflight, outcome_of, preflight, with_hold
 from concertino.reconstruction import ReconstructionSettings
-from concertino.storage import Recorder, RunDirectories
+from concertino.storage import Recorder, RunDirectories, encode_document
 
 if TYPE_CHECKING:
     from concertino.storage import Catalog, CatalogWriter
@@ -40,6 +42,7 @@ DocumentCallback = Callable[[str, Mapping[str, Any]], Any]
 
 _CLOSE_S = 600.0
 _LEAVE_S = 10.0
+_encoded = partial(encode_document, "start")
 
 
 class Session:
@@ -79,6 +82,7 @@ class Session:
         guard_loop_silence_s: float = 120.0,
         guard_at: str = "",
     ) -> None:
+        check_user_metadata(md, _encoded)
         self._directories = RunDirectories(directory, pattern, separate_scans=separate_scans)
         self.directory = self._directories.root
         self.RE: Any = run_engine or SessionRunEngine({})
@@ -437,7 +441,10 @@ class Session:
         return (yield message._replace(kwargs={**message.kwargs, **self._next}))
 
     def _check_metadata(self, metadata: dict[str, Any]) -> None:
-        """Refuse a run that would go elsewhere than to the directory that was made for it."""
+        """Refuse a run that cannot be recorded as it is, or not in the directory that was made for it."""
+        given = {**self.RE.md, **getattr(self.RE, "_metadata_per_call", {})}
+        check_user_metadata({k: v for k, v in given.items() if k in CONTROL_FIELDS}, _encoded, "RE")
+        check_metadata_values(metadata, _encoded)
         self._validated(metadata)
         for key in ("run_directory", "scan_name"):
             named, made = metadata.get(key), self._next.get(key)
@@ -519,8 +526,6 @@ def open_session(
     ------
     StorageError
         If the directory cannot be written to.
-    CatalogError
-        If its catalogue was made by a newer version.
 
     Examples
     --------

@@ -289,6 +289,8 @@ def as_json(value: Any) -> Any:
         return value if value in _INTEGERS else str(value)
     if isinstance(value, float) and not math.isfinite(value):
         return str(value)
+    if isinstance(value, str):
+        return value.encode(errors="backslashreplace").decode()  # halves of surrogate pairs
     return value
 
 

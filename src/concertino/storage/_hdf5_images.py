@@ -1,5 +1,7 @@
 """Frames in a data set of an HDF5 file."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -43,6 +45,19 @@ def open_hdf5(path: Path) -> "h5py.File":
         ) from error
 
 
+@contextmanager
+def readable(path: str | Path) -> Iterator[None]:
+    """Have what HDF5 meets in a damaged file be told as a StorageError."""
+    try:
+        yield
+    except StorageError:
+        raise
+    except (KeyError, OSError, RuntimeError, ValueError) as error:
+        raise StorageError(
+            f"{path} cannot be read: {error}; was it cut short or damaged? Restore it from a copy"
+        ) from error
+
+
 def open_dataset(file: "h5py.File", name: str) -> FrameReader:
     """Open a data set of an open file as frames; a 2-D one is a single frame.
 
@@ -53,12 +68,8 @@ def open_dataset(file: "h5py.File", name: str) -> FrameReader:
     """
     import h5py
 
-    try:
+    with readable(file.filename):
         dataset = file.get(name)
-    except (OSError, RuntimeError, ValueError) as error:
-        raise StorageError(
-            f"{file.filename}:{name} cannot be read: {error}; was it cut short or damaged?"
-        ) from error
     if not isinstance(dataset, h5py.Dataset):
         present = [f"{key} {tuple(shape)}" for key, shape in image_datasets(file).items()]
         raise StorageError(
