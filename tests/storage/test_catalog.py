@@ -216,7 +216,7 @@ def test_what_grew_is_taken_in_again(tmp_path: Path, record_run: Any, catalog: C
 
 
 def test_arrays_lists_and_odd_values_of_events(tmp_path: Path, catalog: Catalog) -> None:
-    values = {
+    values: dict[str, list[Any]] = {
         "short": [[1.0, 2.0, 3.0], [4.0, 5.0, 6.0]],
         "ragged": [[1], [2, 3]],
         "empty": [[], []],

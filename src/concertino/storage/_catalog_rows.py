@@ -109,7 +109,7 @@ def _write(database: Connection, entries: list[_Entry]) -> None:
     nodes, sources = orm.Node.__table__, orm.DataSource.__table__
     node = database.scalar(select(func.max(nodes.c.id))) or _ROOT
     source = database.scalar(select(func.max(sources.c.id))) or 0
-    ids = {(): _ROOT}
+    ids: dict[tuple[str, ...], int] = {(): _ROOT}
     rows: list[dict[str, Any]] = []
     described: list[dict[str, Any]] = []
     used: list[dict[str, Any]] = []
