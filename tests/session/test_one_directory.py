@@ -128,7 +128,14 @@ def test_metadata_that_would_hide_a_scan_are_refused_before_it(tmp_path: Path) -
     with pytest.raises(ParameterError, match="'transient' is a field that runs have of their own"):
         open_session(tmp_path, catalog=False, md={"transient": True})
     with open_session(tmp_path, progress=False, guard=False, catalog=False) as session:
-        for md in {"frames": 100}, {"tomo": "x"}, {"derived_from": "7"}, {"a.b": 1}, {1: 2}:
+        refused: list[dict[Any, Any]] = [
+            {"frames": 100},
+            {"tomo": "x"},
+            {"derived_from": "7"},
+            {"a.b": 1},
+            {1: 2},
+        ]
+        for md in refused:
             with pytest.raises(ParameterError, match=r"^md: (the key )?.* (is a field|was given)"):
                 session.RE(plan(md))
         assert find_runs(tmp_path) == []
