@@ -253,16 +253,16 @@ def test_arrays_lists_and_odd_values_of_events(tmp_path: Path, catalog: Catalog)
     assert catalog.missing() == []
 
 
-def test_a_run_costs_little_and_ten_thousand_cost_no_more(
-    tmp_path: Path, record_run: Any, catalog: Catalog
-) -> None:
+def test_a_run_costs_little(tmp_path: Path, record_run: Any, catalog: Catalog) -> None:
     for number in range(1, 42):
         record_run(tmp_path / f"scan_{number:04d}", scan_id=number)
     assert catalog.take_in(tmp_path / "scan_0041")  # with what is imported for it
-    begun = time.process_time()
+    costs_s = []
     for number in range(1, 41):
+        begun_s = time.process_time()
         assert catalog.take_in(tmp_path / f"scan_{number:04d}")
-    assert (time.process_time() - begun) / 40 < 0.020
+        costs_s.append(time.process_time() - begun_s)
+    assert np.median(costs_s) < 0.020
 
 
 def test_a_call_does_not_wait_for_the_catalogue(
