@@ -15,7 +15,7 @@ from ._cameras import CameraSet, OnLost, Readout, Trigger, camera_set, check_req
 from ._frames import take_darks, take_flats
 from ._hold import Hold
 from ._interruptible import Interruptible
-from ._metadata import imaging_metadata, quantity
+from ._metadata import check_md, imaging_metadata, quantity
 from ._parameters import check_devices, motor_position, motor_unit
 from ._pieces import Piece, Take, Work
 from ._preflight import checked_run
@@ -161,6 +161,7 @@ def checked_counts(asked: Imaging) -> dict[str, int]:
     ParameterError
         If a number is not positive, or something is not a device.
     """
+    check_md(asked.md)
     check_devices(asked.beam, asked.sample_stage)
     counts = {
         stream: convert_count(number, parameter=f"num_{stream}")

@@ -1,11 +1,13 @@
 """What stands in the start document of an imaging run."""
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Any
 
 from bluesky.utils import MsgGenerator
 
-from concertino.documents import TomoBlock, image_kind
+from concertino.documents import TomoBlock, check_user_metadata, image_kind
+from concertino.storage import encode_document
 
 from ._cameras import CameraSet
 from ._parameters import read_number
@@ -95,6 +97,17 @@ def imaging_metadata(
         "tomo": block.model_dump(mode="json"),
         **(md or {}),
     }
+
+
+def check_md(md: Mapping[str, Any] | None) -> None:
+    """Refuse a user's metadata that a run could not keep, or that would change what it means.
+
+    Raises
+    ------
+    ParameterError
+        Naming the key.
+    """
+    check_user_metadata(md, partial(encode_document, "start"))
 
 
 def quantity(value: float, unit: str) -> dict[str, Any]:

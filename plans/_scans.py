@@ -18,6 +18,7 @@ from concertino.units import QuantityLike, convert, convert_count
 from ._arrival import Arrival
 from ._awaited import names_of
 from ._measuring import Measuring
+from ._metadata import check_md
 from ._parameters import check_limits, check_motor, motor_position, motor_unit, read_number
 from ._questions import awaited
 from ._safety import Cleanup
@@ -187,6 +188,7 @@ def _run(
     md: Mapping[str, Any] | None,
     restore: Sequence[Cleanup] = (),
 ) -> MsgGenerator[str]:
+    check_md(md)
     yield from measuring.check()
 
     points = itertools.count(1)

@@ -1,8 +1,11 @@
 """What ``concertino runs`` and ``show`` print."""
 
 import re
+from collections import defaultdict
+from collections.abc import Iterator
 from datetime import datetime
 from pathlib import Path
+from typing import Any
 
 from concertino import StorageError
 from concertino.storage import Run, find_runs, open_run
@@ -25,14 +28,14 @@ def choose_run(directory: Path, name: str) -> Run:
         If there is no such run.
     """
     name = "-1" if name == "last" else name
-    if not re.fullmatch(r"-\d+", name):
-        return open_run(int(name) if name.isdigit() else name, directory)
-    runs = [run for run in find_runs(directory) if "derived_from" not in run.start]
+    if not re.fullmatch(r"-\d{1,9}", name):
+        return open_run(name, directory)
     try:
-        return runs[-int(name) - 1]
-    except IndexError:
+        return open_run(int(name), directory)
+    except StorageError:
+        count = sum(not run.is_processing for run in find_runs(directory))
         raise StorageError(
-            f"run {name} was asked for, and {directory} has {len(runs)} experiments; see "
+            f"run {name} was asked for, and {directory} has {count} experiments; see "
             f"'concertino runs -d {directory}'"
         ) from None
 
@@ -54,14 +57,18 @@ def list_runs(directory: Path, number: int) -> None:
     if not found:
         print(f"{directory} has no runs yet.")
         return
-    width = max(len(run.directory.name) for run in found[:number])
+    shown = found[:number]
+    width = max((len(printable(run.directory.name)) for run in shown), default=3)
     print(f"{'run':{width}}  {'started':19}  {'plan':21}  {'status':9}  {'frames':>7}  sample")
-    for run in found[:number]:
+    for run in shown:
         print(
-            f"{run.directory.name:{width}}  {_time(run)}  "
-            f"{run.start.get('plan_name', ''):21}  {run.exit_status:9}  {_frames(run):7}  "
-            f"{run.start.get('sample', '')}"
+            f"{printable(run.directory.name):{width}}  {_time(run)}  "
+            f"{printable(run.start.get('plan_name', '')):21}  {printable(run.exit_status):9}  "
+            f"{_frames(run):>7}  {printable(run.start.get('sample', ''))}".rstrip()
         )
+    for run in shown:
+        if run.exit_status == "damaged":
+            print(f"{printable(run.directory.name)} is damaged: {printable(run.reason)}")
     if len(found) > number:
         print(f"… and {len(found) - number} more (--number {len(found)} shows all)")
 
@@ -74,37 +81,77 @@ def show_run(directory: Path, name: str) -> None:
     StorageError
         If there is no such run.
     """
-    run = choose_run(directory, name)
-    print(f"run        {run.directory}")
-    print(f"uid        {run.uid}")
-    print(f"started    {_time(run)}")
-    print(f"plan       {run.start.get('plan_name', 'unknown')}")
-    for parameter, value in run.start.get("plan_args", {}).items():
-        if isinstance(value, dict) and set(value) == {"value", "unit"}:
-            value = f"{value['value']:g} {value['unit']}"
-        print(f"           {parameter} = {value}")
-    if "derived_from" in run.start:
-        print(f"from       run {run.start['derived_from']}")
-    print(f"status     {run.exit_status}" + (f": {run.reason}" if run.reason else ""))
+    for line in _lines_of(choose_run(directory, name)):
+        print(printable(line))
+
+
+def printable(value: object) -> str:
+    """Return a value as text of one line that a terminal shows and does not obey."""
+    return "".join(
+        char if char.isprintable() else char.encode("unicode_escape", "surrogatepass").decode()
+        for char in str(value)
+    )
+
+
+def _lines_of(run: Run) -> Iterator[str]:
+    yield f"run        {run.directory}"
+    yield f"uid        {run.uid}"
+    yield f"started    {_time(run)}"
+    yield f"plan       {run.start.get('plan_name', 'unknown')}"
+    parameters = run.start.get("plan_args")
+    for parameter, value in (parameters if isinstance(parameters, dict) else {}).items():
+        yield f"           {parameter} = {_value(value)}"
+    if run.is_processing:
+        yield f"from       run {run.start['derived_from']}"
+    yield f"status     {run.exit_status}" + (f": {run.reason}" if run.reason else "")
+    if run.exit_status == "damaged":
+        return
     for stream in run.streams:
         for key in run[stream].frame_keys:
-            frames = run.frames(stream, key)
-            count, height, width = frames.shape
-            print(f"frames     {stream}: {count} of {height} × {width} px, {frames.dtype}")
+            try:
+                count, height, width = run.frames(stream, key).shape
+            except StorageError as error:
+                yield f"frames     {stream}: {key}: {error}"
+                continue
+            yield (
+                f"frames     {stream}: {count} of {height} × {width} px, "
+                f"{run.frames(stream, key).dtype}"
+            )
+        for key in run[stream].foreign_keys:
+            yield f"data       {stream}: {key}, stored beside the record, no images"
     for line in run.ledger():
-        print(
-            f"ledger     {line['stream']}: {line['party']} ({line['role']}) has {line['frames']}, "
-            + (f"{line['recorded']} recorded, " if line.get("recorded") else "")
-            + f"{line['acknowledged']} safe, {line['dropped']} dropped, {line['state']}"
-            + (f": {line['reason']}" if line["reason"] else "")
-        )
+        yield _ledger_line(line)
     for derived in run.derived:
-        print(f"derived    {derived.directory} ({derived.start.get('plan_name')})")
+        yield f"derived    {derived.directory} ({derived.start.get('plan_name')})"
+
+
+def _ledger_line(line: dict[str, Any]) -> str:
+    known: Any = defaultdict(lambda: "?", line)
+    return (
+        f"ledger     {known['stream']}: {known['party']} ({known['role']}) has {known['frames']}, "
+        + (f"{line['recorded']} recorded, " if line.get("recorded") else "")
+        + f"{known['acknowledged']} safe, {known['dropped']} dropped, {known['state']}"
+        + (f": {line['reason']}" if line.get("reason") else "")
+    )
+
+
+def _value(value: Any) -> str:
+    if isinstance(value, dict) and set(value) == {"value", "unit"}:
+        number = value["value"]
+        shown = f"{number:g}" if isinstance(number, int | float) else f"{number}"
+        return f"{shown} {value['unit']}"
+    return str(value)
 
 
 def _time(run: Run) -> str:
     return datetime.fromtimestamp(run.start["time"]).strftime("%Y-%m-%d %H:%M:%S")
 
 
-def _frames(run: Run) -> int:
-    return sum(len(run.frames(name, key)) for name in run.streams for key in run[name].frame_keys)
+def _frames(run: Run) -> str:
+    """Return how many frames a run has; "?" when its documents do not tell."""
+    try:
+        return str(
+            sum(len(run.frames(name, key)) for name in run.streams for key in run[name].frame_keys)
+        )
+    except StorageError:
+        return "?"

@@ -4,6 +4,7 @@ import unicodedata
 from collections import ChainMap
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
+from functools import partial
 from typing import Any
 
 import bluesky.preprocessors as bpp
@@ -13,11 +14,13 @@ from event_model import DocumentNames, schema_validators
 from jsonschema import ValidationError
 
 from concertino import ParameterError, ParameterTypeError
+from concertino.documents import CONTROL_FIELDS, check_metadata_values, check_user_metadata
 from concertino.plans import outcome_of
 from concertino.storage import Recorder, RunDirectories, encode_document
 
 _OWN = ("uid", "time")
 _LONGEST = 60
+_encoded = partial(encode_document, "start")
 
 
 class RunPlaces:
@@ -56,6 +59,8 @@ class RunPlaces:
         # What cannot be recorded leaves no directory behind.
         per_call = getattr(self._run_engine, "_metadata_per_call", {})
         check_metadata(ChainMap(dict(per_call), message.kwargs, dict(self._run_engine.md)))
+        given = {**self._run_engine.md, **per_call}
+        check_user_metadata({k: v for k, v in given.items() if k in CONTROL_FIELDS}, _encoded, "RE")
         # A disk that is busy with the last run's frames can take long: not on the RunEngine's loop.
         self._next = yield from outcome_of(self._new_directory)
         return (yield message._replace(kwargs={**message.kwargs, **self._next}))
@@ -107,12 +112,13 @@ def check_metadata(metadata: Any, parameter: str = "metadata") -> None:
                 "files cannot keep. Leave it out."
             )
         try:
-            encode_document("start", {key: value})
+            _encoded({key: value})
         except (TypeError, ValueError, RecursionError) as error:
             raise ParameterTypeError(
                 f"{parameter}: {key} is {_short(value)}, which cannot be written into the run's record ({_why(error)}). "
                 "Give text, numbers, quantities, arrays, or lists and mappings of these."
             ) from error
+    check_metadata_values(metadata, _encoded, parameter)
     sample = metadata.get("sample", "")
     if not isinstance(sample, str | Mapping):
         raise ParameterTypeError(

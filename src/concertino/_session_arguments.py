@@ -3,6 +3,7 @@
 import math
 import os
 from collections.abc import Iterable, Mapping
+from functools import partial
 from typing import Any
 
 from bluesky import RunEngine
@@ -10,6 +11,8 @@ from bluesky import RunEngine
 from concertino import ParameterError, ParameterTypeError, SessionError
 from concertino._run_places import check_metadata
 from concertino._session_guard import check_guard
+from concertino.documents import check_user_metadata
+from concertino.storage import encode_document
 
 _KINDS: Mapping[str, tuple[Any, str]] = {
     "directory": ((str, os.PathLike), "give the path of the data directory"),
@@ -43,6 +46,7 @@ def check_arguments(**given: Any) -> None:
     _check_baseline(given["baseline"])
     if given["md"] is not None:
         check_metadata(given["md"], "md")
+        check_user_metadata(given["md"], partial(encode_document, "start"))
     check_guard(given["guard"])
     run_engine = given["run_engine"]
     if run_engine is not None and str(run_engine.state) != "idle":

@@ -73,8 +73,6 @@ def open_session(
     ------
     StorageError
         If the directory cannot be written to.
-    CatalogError
-        If its catalogue was made by a newer version.
 
     Examples
     --------

@@ -21,7 +21,8 @@ TOOTH = Path(__file__).parents[3] / "shared" / "data" / "tooth.h5"
 
 def _noisy(lines: NDArray[np.floating[Any]], noise: float, seed: int = 0) -> NDArray[np.float32]:
     counts = np.exp(-lines) + noise * np.random.default_rng(seed).normal(size=lines.shape)
-    return -np.log(np.maximum(counts, 0.01)).astype(np.float32)
+    noisy: NDArray[np.float32] = -np.log(np.maximum(counts, 0.01)).astype(np.float32)
+    return noisy
 
 
 @pytest.mark.parametrize("center", [79.5, 80.25, 71.37, 91.8])

@@ -5,16 +5,17 @@ import shutil
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator, Mapping
+import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import orjson
 import pytest
+from event_model import compose_run
 
 from concertino import CatalogError
-from concertino.storage import Catalog, CatalogWriter, open_run
+from concertino.storage import Catalog, CatalogWriter, MissingRun, Recorder, open_run
 
 pytestmark = pytest.mark.slow  # tiled takes seconds to import
 
@@ -46,16 +47,6 @@ def feed(writer: CatalogWriter, directory: Path) -> None:
         writer(name, document)
 
 
-def without_record(documents: Any) -> list[tuple[str, Mapping[str, Any]]]:
-    """Return the documents of a run that has no directory."""
-    result = []
-    for name, document in documents:
-        if name == "start":
-            del document["run_directory"]
-        result.append((name, document))
-    return result
-
-
 def test_frames_and_events_read_back_equal(
     tmp_path: Path, record_run: Any, catalog: Catalog
 ) -> None:
@@ -82,12 +73,14 @@ def test_frames_and_events_read_back_equal(
     assert catalog[stored.uid[:8]].metadata["start"]["uid"] == stored.uid
     assert catalog[-1].metadata["start"]["scan_id"] == 4
     assert catalog[-2].metadata["start"]["scan_id"] == 3
+    assert catalog["scan_0002"].metadata["start"]["scan_id"] == 2
     assert [run.metadata["start"]["scan_id"] for run in catalog.search(sample="bone").values()] == [
         2
     ]
+    assert len(catalog.search(scan_id=np.int64(3))) == 1
     assert [run.name for run in catalog.runs()][:2] == ["zarr", "hdf5"]
     with pytest.raises(
-        CatalogError, match=r"no run 7 in the catalogue of .*, which has 4: give a uid"
+        CatalogError, match=r"the catalogue of .*: no run 7 in .*: the newest of its 4 runs is zarr"
     ):
         catalog[7]
     with pytest.raises(CatalogError, match="no run -5 in"):
@@ -113,23 +106,15 @@ def test_databroker_reads_the_same(tmp_path: Path, record_run: Any, catalog: Cat
     assert done.stdout == "equal (400, 30, 20)\n" * 3, done.stderr
 
 
-def test_a_run_without_a_record_is_kept_until_its_stop(
-    tmp_path: Path, record_run: Any, catalog: Catalog
-) -> None:
-    frames = record_run(tmp_path / "elsewhere" / "scan_0001")
-    documents = without_record(open_run(tmp_path / "elsewhere" / "scan_0001").documents())
-    with CatalogWriter(catalog) as writer:
-        for name, document in documents:
-            writer(name, document)
-        writer.flush()
-        np.testing.assert_array_equal(catalog[-1]["darks"].read()["camera"].values, frames["darks"])
-
-
 def test_a_run_that_was_killed_is_taken_in_later(
     tmp_path: Path, record_run: Any, catalog: Catalog
 ) -> None:
     frames = record_run(tmp_path / "scan_0001", described=7, stop=False)
-    assert [run.name for run in catalog.missing()] == ["scan_0001"]
+    (missing,) = catalog.missing()
+    assert (missing.directory, missing.reason) == (
+        tmp_path / "scan_0001",
+        "it has not been taken in yet",
+    )
     assert catalog.catch_up() == 1
     assert catalog.catch_up() == 0
     run = catalog[1]
@@ -138,21 +123,43 @@ def test_a_run_that_was_killed_is_taken_in_later(
     np.testing.assert_array_equal(run["projections"].read()["camera"], frames["projections"][:7])
 
 
-def test_the_catalogue_is_made_anew_from_the_records(
-    tmp_path: Path, record_run: Any, catalog: Catalog
-) -> None:
-    frames = record_run(tmp_path / "data" / "scan_0001")
+def test_the_catalogue_moves_with_its_directory(tmp_path: Path, record_run: Any) -> None:
+    frames = record_run(tmp_path / "data" / "scan_0001", format="hdf5")
     record_run(tmp_path / "data" / "scan_0002", scan_id=2)
-    first = Catalog.open(tmp_path / "data")
-    assert first.rebuild() == 2
-    assert first.rebuild() == 2
-    first.close()
+    with Catalog.open(tmp_path / "data") as first:
+        assert first.rebuild() == 2
+        assert first.rebuild() == 2
     shutil.move(tmp_path / "data", tmp_path / "archive")
     with Catalog.open(tmp_path / "archive") as moved:
-        assert moved.catch_up() == 2
-        np.testing.assert_array_equal(
-            moved[1]["projections"].read()["camera"], frames["projections"]
-        )
+        assert moved.catch_up() == 0
+        for name in "scan_0001", "tooth":
+            read = moved[1]["projections"].read()["camera"]
+            np.testing.assert_array_equal(read, frames["projections"])
+            (tmp_path / "archive" / name).rename(tmp_path / "archive" / "tooth")
+        assert moved.missing() == []
+
+
+def test_another_path_to_the_directory_takes_nothing_away(tmp_path: Path, record_run: Any) -> None:
+    frames = record_run(tmp_path / "data" / "scan_0001")
+    (tmp_path / "link").symlink_to(tmp_path / "data")
+    with Catalog.open(tmp_path / "data") as first, Catalog.open(tmp_path / "link") as second:
+        assert len(first) == 1
+        made = sorted((tmp_path / "data" / ".catalog").glob("*.db"))
+        inode = made[0].stat().st_ino
+        assert len(second) == 1
+        record_run(tmp_path / "data" / "scan_0002", scan_id=2)
+        assert len(first) == len(second) == 2
+        assert [path.stat().st_ino for path in made] == [inode]
+        for catalog in first, second:
+            read = catalog[1]["projections"].read()["camera"]
+            np.testing.assert_array_equal(read, frames["projections"])
+    copied = tmp_path / "data" / "backup" / "scan_0001"
+    shutil.copytree(tmp_path / "data" / "scan_0001", copied)
+    with Catalog.open(tmp_path / "data") as catalog:
+        assert len(catalog) == 2
+        (missing,) = catalog.missing()
+        assert missing.directory == copied
+        assert missing.reason == "it is a copy of scan_0001, which the catalogue has"
 
 
 def test_a_scan_id_means_the_raw_run(tmp_path: Path, record_run: Any, catalog: Catalog) -> None:
@@ -161,114 +168,217 @@ def test_a_scan_id_means_the_raw_run(tmp_path: Path, record_run: Any, catalog: C
     record_run(tmp_path / "scan_0001_reconstruction_01", derived_from=raw)
     assert catalog.catch_up() == 2
     assert catalog[1].metadata["start"]["uid"] == raw
-    assert catalog[-1].metadata["start"]["derived_from"] == raw
+    assert catalog[-1].metadata["start"]["uid"] == raw
+    assert catalog["scan_0001_reconstruction_01"].metadata["start"]["derived_from"] == raw
 
 
-def test_an_error_is_kept_and_raised_once(
-    tmp_path: Path, record_run: Any, catalog: Catalog
+def test_what_cannot_be_taken_in_is_told_and_keeps_nothing_else(
+    tmp_path: Path, record_run: Any, catalog: Catalog, caplog: pytest.LogCaptureFixture
 ) -> None:
-    record_run(tmp_path / "scan_0001")
-    documents = without_record(open_run(tmp_path / "scan_0001").documents())
-    broken = [pair for pair in documents if pair[0] != "stream_resource"]
-    writer = CatalogWriter(catalog)
-    for name, document in broken:
-        writer(name, document)
+    for number in 1, 2, 3:
+        record_run(tmp_path / f"scan_{number:04d}", scan_id=number)
+    record = tmp_path / "scan_0002" / "documents.jsonl"
+    lines = record.read_bytes().splitlines(keepends=True)
+    record.write_bytes(b"".join([*lines[:4], b'["event", {"bad\n', *lines[5:]]))
+    with CatalogWriter(catalog) as writer:
+        for scan in "scan_0001", "scan_0003":
+            feed(writer, tmp_path / scan)
+        writer("start", {"uid": "x", "run_directory": str(record.parent)})
+        writer("stop", {"run_start": "x"})
+        writer.flush(60)
+    assert len(catalog.search(plan_name="radiography")) == 2
+    (missing,) = catalog.missing()
+    assert missing.directory == record.parent
+    assert missing.reason.startswith(f"line 5 of {record} is no document")
+    assert f"scan_0002 is not in the catalogue of {tmp_path}: line 5 of" in caplog.text
+    assert (
+        f"the catalogue of {tmp_path} lacks 1 runs: scan_0002; catalog.missing() says"
+        in caplog.text
+    )
     with pytest.raises(
-        CatalogError, match=r"scan_0001 could not be taken into the catalogue of .*; its own"
+        CatalogError, match=r"scan_0002 cannot be catalogued: line 5 of .* is no doc"
     ):
-        writer.flush()
-    for name, document in documents:  # nothing is left of the first attempt
-        writer(name, document)
-    writer.close()
+        catalog["scan_0002"]
+    record.write_bytes(b"".join(lines))
+    assert len(catalog) == 3
+    assert catalog.missing() == []
+
+
+def test_what_grew_is_taken_in_again(tmp_path: Path, record_run: Any, catalog: Catalog) -> None:
+    record_run(tmp_path / "scan_0001")
+    record = tmp_path / "scan_0001" / "documents.jsonl"
+    whole = record.read_bytes()
+    record.write_bytes(b"".join(whole.splitlines(keepends=True)[:-1]))  # as it is while it runs
+    assert catalog[1].metadata["stop"]["exit_status"] == "abort"
+    record.write_bytes(whole)
+    assert catalog[1].metadata["stop"]["exit_status"] == "success"
     assert len(catalog) == 1
-    np.testing.assert_array_equal(catalog[1]["darks"].read()["camera"].shape, (3, 12, 17))
+
+
+def test_arrays_lists_and_odd_values_of_events(tmp_path: Path, catalog: Catalog) -> None:
+    values: dict[str, list[Any]] = {
+        "short": [[1.0, 2.0, 3.0], [4.0, 5.0, 6.0]],
+        "ragged": [[1], [2, 3]],
+        "empty": [[], []],
+        "huge": [2**70, 1],
+        "mixed": [1, "two"],
+        "nothing": [None, None],
+        "_hidden": [1, 2],
+        "rate": [0.5, float("inf")],
+        "word": ["a", "b"],
+    }
+    run = compose_run(
+        metadata={"scan_name": "scan_0001", "run_directory": str(tmp_path / "scan_0001")}
+    )
+    recorder = Recorder()
+    recorder("start", run.start_doc)
+    keys: Any = {name: {"source": "sim", "dtype": "array", "shape": []} for name in values}
+    stream = run.compose_descriptor(name="baseline", data_keys=keys)
+    recorder("descriptor", stream.descriptor_doc)
+    for row in range(2):
+        data = {name: both[row] for name, both in values.items()}
+        times = dict.fromkeys(values, 1.0)
+        document = stream.compose_event(data=data, timestamps=times, validate=False)
+        recorder("event", document)
+    recorder("stop", run.compose_stop())
+    recorder.close()
+    read = catalog[-1]["baseline"].read()
+    np.testing.assert_array_equal(read["short"], values["short"])
+    np.testing.assert_array_equal(read["rate"], values["rate"])
+    assert list(read["ragged"].values) == ["[1]", "[2, 3]"]
+    assert list(read["empty"].values) == ["[]", "[]"]
+    assert list(read["huge"].values) == [str(2**70), "1"]
+    assert list(read["mixed"].values) == ["1", "two"]
+    assert list(read["word"].values) == ["a", "b"]
+    assert catalog.missing() == []
+
+
+def test_a_run_costs_little(tmp_path: Path, record_run: Any, catalog: Catalog) -> None:
+    for number in range(1, 42):
+        record_run(tmp_path / f"scan_{number:04d}", scan_id=number)
+    assert catalog.take_in(tmp_path / "scan_0041")  # with what is imported for it
+    costs_s = []
+    for number in range(1, 41):
+        begun_s = time.process_time()
+        assert catalog.take_in(tmp_path / f"scan_{number:04d}")
+        costs_s.append(time.process_time() - begun_s)
+    assert np.median(costs_s) < 0.020
 
 
 def test_a_call_does_not_wait_for_the_catalogue(
-    tmp_path: Path, record_run: Any, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, record_run: Any, caplog: pytest.LogCaptureFixture
 ) -> None:
-    record_run(tmp_path / "scan_0001")
-    released, taken = threading.Event(), []
+    for number in 1, 2, 3:
+        record_run(tmp_path / f"scan_{number:04d}")
+    released = threading.Event()
 
     class Slow(Catalog):
-        def insert(self, documents: Any) -> None:
-            taken.append(len(list(documents)))
-            released.wait(30)
+        def missing(self) -> list[MissingRun]:
+            return []
+
+        def take_in(self, directory: Path) -> bool:
+            return released.wait(60)
 
     writer = CatalogWriter(Slow(tmp_path))
-    for _ in range(3):
-        feed(writer, tmp_path / "scan_0001")
+    for number in 1, 2, 3:
+        feed(writer, tmp_path / f"scan_{number:04d}")
     with pytest.raises(CatalogError, match=r"still lacks 3 runs after 0\.1 s; wait longer"):
         writer.flush(0.1)
-    released.set()
+    begun = time.monotonic()
     writer.close()
-    assert len(taken) >= 3
+    assert time.monotonic() - begun < 30  # 2 + 2 s, on a quiet machine
+    released.set()
+    assert (
+        f"The catalogue of {tmp_path} lacks 3 runs yet: scan_0001, scan_0002, scan_0003; its next use"
+        in caplog.text
+    )
 
 
 def test_it_waits_for_a_moment_without_a_run(tmp_path: Path, record_run: Any) -> None:
-    record_run(tmp_path / "scan_0001")
-    record_run(tmp_path / "scan_0002")
     taken = threading.Event()
 
     class Noting(Catalog):
-        def insert(self, documents: Any) -> None:
+        def take_in(self, directory: Path) -> bool:
             taken.set()
+            return True
 
     writer = CatalogWriter(Noting(tmp_path))
+    writer.flush()
+    record_run(tmp_path / "scan_0001")
+    record_run(tmp_path / "scan_0002")
     other = list(open_run(tmp_path / "scan_0002").documents())
     writer(*other[0])
     feed(writer, tmp_path / "scan_0001")
     assert not taken.wait(0.3)
     for name, document in other[1:]:
         writer(name, document)
-    assert taken.wait(10)
+    assert taken.wait(60)
     writer.close()
 
 
-def test_a_catalogue_of_a_newer_version_is_refused(tmp_path: Path) -> None:
-    directory = tmp_path / ".catalog"
-    directory.mkdir()
-    newer = {"format": 1, "concertino": "99.1", "tiled": "98.0"}
-    (directory / "version.json").write_bytes(orjson.dumps(newer))
-    with pytest.raises(
-        CatalogError,
-        match=rf"the catalogue {directory} was made by a newer version \(concertino 99\.1, tiled 98\.0\) "
-        rf"than is installed \(concertino .*\); upgrade them, or remove {directory}: the catalogue is",
-    ):
-        Catalog.open(tmp_path)
-
-
-def test_a_database_of_a_newer_tiled_is_refused(
+def test_what_an_ended_process_left_is_caught_up_in_the_background(
     tmp_path: Path, record_run: Any, catalog: Catalog
 ) -> None:
-    import sqlite3
-    from contextlib import closing
-
     record_run(tmp_path / "scan_0001")
-    catalog.catch_up()
-    catalog.close()
-    with closing(sqlite3.connect(tmp_path / ".catalog" / "catalog.db")) as database:
-        database.execute("update alembic_version set version_num = 'ffffffffffff'")
-        database.commit()
-    with pytest.raises(CatalogError, match=r"made by a newer tiled \(.*\) than is installed"):
-        catalog[1]
+    record_run(tmp_path / "scan_0002", scan_id=2)
+    with CatalogWriter(catalog) as writer:
+        writer.flush(120)
+        assert len(catalog._files.known_runs()) == 2
 
 
-def test_a_damaged_database_is_told(tmp_path: Path, catalog: Catalog) -> None:
+def test_other_versions_files_are_left_alone(
+    tmp_path: Path, record_run: Any, catalog: Catalog
+) -> None:
+    record_run(tmp_path / "scan_0001")
     (tmp_path / ".catalog").mkdir()
-    (tmp_path / ".catalog" / "catalog.db").write_bytes(b"rubbish" * 1000)
-    with pytest.raises(CatalogError, match=r"cannot be opened: .*; if it is damaged, remove"):
+    others = [tmp_path / ".catalog" / name for name in ("runs-9-tiled-98.0.db", "catalog.db")]
+    for other in others:
+        other.write_bytes(b"of another version")
+    assert len(catalog) == 1
+    assert all(other.read_bytes() == b"of another version" for other in others)
+    assert catalog.rebuild() == 1
+    assert not any(other.exists() for other in others)
+
+
+def test_a_damaged_database_is_told_and_made_anew_when_asked(
+    tmp_path: Path, record_run: Any, catalog: Catalog
+) -> None:
+    record_run(tmp_path / "scan_0001")
+    assert len(catalog) == 1
+    catalog.close()
+    (database,) = (tmp_path / ".catalog").glob("*.db")
+    database.write_bytes(b"rubbish" * 1000)
+    with pytest.raises(
+        CatalogError, match=r"cannot be used: .*; catalog\.rebuild\(\) makes it anew"
+    ):
         len(catalog)
+    assert not catalog.take_in(tmp_path / "scan_0001")
+    with CatalogWriter(catalog) as writer:
+        feed(writer, tmp_path / "scan_0001")
+        writer.flush(60)
+    assert database.read_bytes() == b"rubbish" * 1000
+    assert catalog.rebuild() == 1
+    assert len(catalog) == 1
 
 
-def test_opening_costs_nothing(tmp_path: Path) -> None:
-    code = (
-        "import sys; from concertino.storage import Catalog, CatalogWriter;"
-        "CatalogWriter(Catalog.open(sys.argv[1])).close();"
-        "print([m for m in ('tiled', 'sqlalchemy', 'pyarrow', 'databroker') if m in sys.modules])"
-    )
-    done = subprocess.run(
-        [sys.executable, "-c", code, str(tmp_path)], capture_output=True, text=True, check=True
-    )
-    assert done.stdout.strip() == "[]"
-    assert list(tmp_path.iterdir()) == []
+def test_where_nothing_can_be_written_it_is_elsewhere(
+    tmp_path: Path, record_run: Any, catalog: Catalog
+) -> None:
+    record_run(tmp_path / "scan_0001")
+    (tmp_path / ".catalog").write_text("of somebody else")
+    assert len(catalog) == 1
+    assert (tmp_path / ".catalog").read_text() == "of somebody else"
+
+
+def test_any_name_of_a_data_directory(tmp_path: Path, record_run: Any) -> None:
+    root = tmp_path / "Zähne 牙 µ; [x] beamtime #3 what? a%20b & ' = +"
+    frames = {kind: record_run(root / kind, format=kind) for kind in ("tiff", "hdf5", "zarr")}
+    with Catalog.open(root) as catalog:
+        for kind, stored in frames.items():
+            kept = open_run(root / kind).frames("projections")  # one file read in two ways
+            np.testing.assert_array_equal(kept.read(), stored["projections"])
+            read = catalog[kind]["projections"].read()["camera"]
+            np.testing.assert_array_equal(read, stored["projections"])
+            np.testing.assert_array_equal(kept.read(), stored["projections"])
+        assert len(catalog.search(plan_name="radiography")) == 3
+    assert os.listdir(tmp_path) == [root.name]

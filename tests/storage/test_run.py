@@ -166,8 +166,8 @@ def test_runs_are_found_by_uid_name_scan_id_and_age(tmp_path: Path, record_run: 
     assert open_run(raw.uid[:8], root=tmp_path).uid == raw.uid
     assert open_run(2, root=tmp_path).uid == raw.uid
     assert open_run("2", root=tmp_path).uid == raw.uid
-    assert open_run(-1, root=tmp_path).name == "scan_0002_reconstruction_01"
-    assert open_run(-4, root=tmp_path).name == "scan_0001"
+    assert open_run(-1, root=tmp_path).name == "scan_0003"
+    assert open_run(-3, root=tmp_path).name == "scan_0001"
     assert [run.name for run in raw.derived] == ["scan_0002_reconstruction_01"]
 
 

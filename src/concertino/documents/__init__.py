@@ -25,6 +25,7 @@ from ._streams import (
     image_kind,
 )
 from ._tomo import TomoBlock
+from ._user_metadata import CONTROL_FIELDS, check_metadata_values, check_user_metadata
 from ._validate import validate, validate_run
 
 for _class in (
@@ -35,6 +36,7 @@ del _class
 
 __all__ = [
     "BASELINE",
+    "CONTROL_FIELDS",
     "DARKS",
     "FLATS",
     "IMAGE_KINDS",
@@ -55,6 +57,8 @@ __all__ = [
     "announced_bytes",
     "camera_stream",
     "check_device_name",
+    "check_metadata_values",
+    "check_user_metadata",
     "find_image_kind",
     "first_number",
     "frame_places",

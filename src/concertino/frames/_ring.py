@@ -13,8 +13,16 @@ _PIECE_BYTES = 2**20
 
 
 def frame_checksum(frame: NDArray[Any]) -> int:
-    """Return the XXH3-64 checksum of the bytes of a C-contiguous frame."""
-    return int(xxhash.xxh3_64_intdigest(frame.data))
+    """Return the XXH3-64 checksum of the pixels of a C-contiguous frame, as little-endian bytes.
+
+    That is how they are stored: the sum is the same whatever byte order the camera gives.
+    """
+    return int(xxhash.xxh3_64_intdigest(_little(frame).data))
+
+
+def _little(pixels: NDArray[Any]) -> NDArray[Any]:
+    """Return pixels in little-endian byte order, the same array if they are."""
+    return pixels.astype(pixels.dtype.newbyteorder("<"), copy=False)
 
 
 def checksums_of(frames: NDArray[Any]) -> NDArray[np.uint64]:
@@ -162,7 +170,7 @@ class Ring:
         for row in range(0, self.shape[0], rows):
             piece = slot[row : row + rows]
             np.copyto(piece, frame[row : row + rows])
-            checksum.update(piece.data)
+            checksum.update(_little(piece).data)
         self.checksums[place] = checksum.intdigest()
 
     def sum_up(self, start: int, count: int) -> None:

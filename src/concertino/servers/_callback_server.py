@@ -67,7 +67,11 @@ class CallbackServer(Served):
         self._undescribed = Undescribed()
         self._newest: tuple[tuple[str, int | None], dict[str, int]] = (("", None), {})
         self._failures: list[Exception] = []  # of documents whose answer nobody fetches
-        unfinished = [run for run in find_runs(self._directories.root) if run.stop is None]
+        stored = find_runs(self._directories.root)
+        for run in stored:
+            if run.exit_status == "damaged":
+                LOG.warning("%s is damaged: %s", run.directory, run.reason)
+        unfinished = [run for run in stored if run.exit_status in ("incomplete", "running")]
         for run in unfinished:
             LOG.warning("%s was not finished: %s", run.directory, run.reason)
         self._unfinished = [run.directory.name for run in unfinished]

@@ -1,6 +1,6 @@
 """Run directories, the record of a run, image files, and reading them back."""
 
-from ._catalog import Catalog
+from ._catalog import Catalog, MissingRun
 from ._catalog_writer import CatalogWriter
 from ._document_file import DocumentFile, encode_document
 from ._find_runs import find_runs, open_run
@@ -20,7 +20,7 @@ from ._nxtomo import export_nxtomo
 from ._places import check_name, check_place, place_in
 from ._recorder import Recorder
 from ._replay import ReplayReport, replay
-from ._run import Run, StoredStream
+from ._run import DamagedRun, Run, StoredStream
 from ._run_angles import angle_record, run_angles
 from ._run_directories import RunDirectories, RunDirectory
 from ._run_index import stop_of_unfinished
@@ -35,6 +35,7 @@ __all__ = [
     "Catalog",
     "CatalogWriter",
     "ClaimParameters",
+    "DamagedRun",
     "DocumentFile",
     "ImageAxes",
     "ImageAxis",
@@ -42,6 +43,7 @@ __all__ = [
     "ImageSequence",
     "ImageSink",
     "ImageStream",
+    "MissingRun",
     "Recorder",
     "ReplayReport",
     "Run",

@@ -1,28 +1,68 @@
 """The catalogue of a data directory: tiled on SQLite, in this process, without a server."""
 
+import logging
 import os
 import threading
-from collections.abc import Iterable, Mapping
+import time
+from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
+import numpy as np
 import orjson
 
 from concertino._errors import CatalogError, StorageError
 
-from ._catalog_files import CatalogFiles
-from ._find_runs import find_runs
-from ._resources import current_uri
+from ._catalog_files import CatalogFiles, Known
+from ._document_file import DOCUMENTS
+from ._find_runs import find_runs, open_run, run_directories
+from ._record import is_recorded
 from ._run import Run
-from ._run_index import stop_of_unfinished
+
+if TYPE_CHECKING:
+    from ._catalog_rows import RunRows
+
+LOG = logging.getLogger(__name__)
+
+_LOOK_S = 10.0
+_NAMED = 5
+_NOT_YET = "it has not been taken in yet"
+
+
+@dataclass(frozen=True)
+class MissingRun:
+    """A run in the data directory that the catalogue has not.
+
+    Attributes
+    ----------
+    directory
+        The run's directory.
+    reason
+        Why it is missing.
+    """
+
+    directory: Path
+    reason: str
+
+    def __str__(self) -> str:
+        return f"{self.directory.name} ({self.reason})"
+
+
+@dataclass(frozen=True)
+class _Refused:
+    size: int  # of the record, in bytes
+    reason: str
+    by_run: bool  # not by a disk or database that may do it later
 
 
 class Catalog:
     """All runs in a data directory, for searching. Made by `Catalog.open`.
 
-    It is an index: it can be removed and is made anew from the runs' own records. Nothing of tiled is
-    imported before it is needed; the first use takes seconds.
+    It is an index of the runs' own records, and what it lacks it takes in when it is used: about 10 ms a
+    run. It does not depend on where the data directory is: that may be moved, linked or mounted elsewhere.
+    Nothing of tiled is imported before it is needed; the first use takes seconds.
 
     Attributes
     ----------
@@ -34,7 +74,11 @@ class Catalog:
         self.root = Path(root).absolute()
         self._files = CatalogFiles(self.root)
         self._client: Any = None
-        self._lock = threading.RLock()
+        self._opened: tuple[int, int] | None = None
+        self._lock = threading.RLock()  # of the client
+        self._writing = threading.RLock()
+        self._rows: RunRows | None = None
+        self._refused: dict[str, _Refused] = {}  # by place
 
     @classmethod
     def open(cls, root: str | os.PathLike[str]) -> Self:
@@ -44,15 +88,8 @@ class Catalog:
         ----------
         root
             The data directory.
-
-        Raises
-        ------
-        CatalogError
-            When a newer version made the catalogue; the message says which, and what to do.
         """
-        catalog = cls(root)
-        catalog._files.check()
-        return catalog
+        return cls(root)
 
     @property
     def client(self) -> Any:
@@ -64,8 +101,12 @@ class Catalog:
             When it cannot be opened.
         """
         with self._lock:
+            if self._client is not None and self._files.identity != self._opened:
+                self._client.context.close()  # somebody removed it, or made it anew
+                self._client = None
             if self._client is None:
                 self._client = self._open_client()
+                self._opened = self._files.identity
             return self._client
 
     def __getitem__(self, which: str | int) -> Any:
@@ -74,31 +115,28 @@ class Catalog:
         Parameters
         ----------
         which
-            Uid or the beginning of it, scan id, or -1 for the newest, -2 for the one before, ...
+            As `open_run` takes it: scan name, uid or the beginning of it, scan id, or -1 for the newest
+            experiment, -2 for the one before, ... (runs computed from others do not count).
 
         Raises
         ------
         CatalogError
-            When there is no such run, or more than one.
+            When there is no such run, more than one, or it cannot be taken in.
         """
-        client = self.client
         try:
-            if not isinstance(which, int):
-                return client[which]
-            if which < 0:
-                return client.sort(("start.time", -1)).values()[-which - 1]
-            found = list(self.search(scan_id=which).values())
-            raw = [run for run in found if "derived_from" not in run.metadata["start"]]
-            return (raw or found)[-1]
-        except (KeyError, IndexError, ValueError) as error:
-            raise CatalogError(
-                f"no run {which!r} in the catalogue of {self.root}, which has {len(client)}: give a "
-                "uid (or its first 5 characters or more), a scan id, or -1 for the newest; "
-                "catalog.catch_up() takes in runs that were recorded without it"
-            ) from error
+            run = open_run(which, self.root)
+        except StorageError as error:
+            if isinstance(which, str) and len(which) >= 4:
+                with suppress(KeyError, ValueError):  # a run whose directory is gone
+                    return self.client[which]
+            raise CatalogError(f"the catalogue of {self.root}: {error}") from error
+        if not self.take_in(run.directory):
+            raise CatalogError(f"{run.directory} cannot be catalogued: {self._why(run.directory)}")
+        return self.client[run.uid]
 
     def __len__(self) -> int:
-        return len(self.client)
+        self._complete()
+        return len(self._files.known_runs())  # tiled's client remembers its length for a while
 
     def runs(self) -> list[Run]:
         """Return all runs in the data directory, the newest first, from their records.
@@ -108,7 +146,7 @@ class Catalog:
         return find_runs(self.root)
 
     def search(self, query: Any = None, **equal: Any) -> Any:
-        """Return the part of the catalogue that fits.
+        """Return the part of the catalogue that fits; a warning is logged when runs are missing in it.
 
         Parameters
         ----------
@@ -124,77 +162,80 @@ class Catalog:
         """
         from tiled.queries import Eq
 
+        self._complete()
         result = self.client if query is None else self.client.search(query)
         for key, value in equal.items():
-            result = result.search(Eq(key, value))
+            result = result.search(
+                Eq(key, value.item() if isinstance(value, np.generic) else value)
+            )
         return result
 
-    def insert(self, documents: Iterable[tuple[str, Mapping[str, Any]]]) -> None:
-        """Take in the documents of one run; one that is there already stays as it is.
+    def missing(self) -> list[MissingRun]:
+        """Return the runs in the data directory that the catalogue has not, and why.
 
-        Parameters
-        ----------
-        documents
-            (name, document) of the whole run.
+        Runs that are being recorded at this moment are left out.
 
         Raises
         ------
         CatalogError
-            When it cannot be taken in.
+            When the catalogue is damaged.
         """
-        pairs = [(name, dict(document)) for name, document in documents]
-        uid = str(pairs[0][1].get("uid")) if pairs else ""
-        name = str(pairs[0][1].get("scan_name", uid)) if pairs else "an empty run"
-        try:
-            client = self.client
-            with self._lock, self._files.lock():
-                if uid in self._files.known_runs():
-                    return
-                self._write(client, uid, pairs)
-        except CatalogError:
-            raise
-        except Exception as error:
-            raise CatalogError(
-                f"{name} could not be taken into the catalogue of {self.root}: "
-                f"{type(error).__name__}: {error}; its own record is not affected, and "
-                "catalog.rebuild() tries again"
-            ) from error
-
-    def missing(self) -> list[Run]:
-        """Return the runs in the data directory that the catalogue has not, the oldest first.
-
-        Runs that are being recorded at this moment are left out.
-        """
-        known = set() if self._files.moved else self._files.known_runs()
+        known = {entry.place: entry for entry in self._files.known_runs().values()}
         return [
-            run for run in reversed(self.runs()) if run.uid not in known and not run.is_recording
+            MissingRun(directory, self._why(directory))
+            for directory in sorted(run_directories(self.root))
+            if self._lacks(directory, known) and not is_recorded(directory / DOCUMENTS)
         ]
 
     def catch_up(self) -> int:
-        """Take in the runs that the catalogue has not, such as those of a killed process.
+        """Take in the runs that the catalogue has not; what cannot be taken in is told by `missing`.
 
         Returns
         -------
         int
-            How many there were.
+            How many were taken in.
 
         Raises
         ------
         CatalogError
-            When one cannot be taken in; the others are.
+            When the catalogue cannot be written at all.
         """
-        missing = self.missing()
-        failed: list[CatalogError] = []
-        for run in missing:
+        self._refused.clear()
+        return sum(self.take_in(each.directory) for each in self.missing())
+
+    def take_in(self, directory: Path) -> bool:
+        """Take one run in, unless the catalogue has it already.
+
+        Parameters
+        ----------
+        directory
+            The run's directory, below the data directory.
+
+        Returns
+        -------
+        bool
+            Whether the catalogue has it now; if not, `missing` says why, and so does a warning in the log.
+        """
+        place, size = self._place(directory), _size(directory)
+        with self._writing:
+            refused = self._refused.get(place)
+            if place.startswith(os.pardir) or (refused and refused.by_run and refused.size == size):
+                return False
+            run: Run | None = None
             try:
-                self.insert(whole_run(run))
-            except CatalogError as error:
-                failed.append(error)
-            except StorageError as error:
-                failed.append(CatalogError(f"{run.directory} cannot be catalogued: {error}"))
-        if failed:
-            raise failed[0]
-        return len(missing)
+                run = Run(directory)
+                run.index  # noqa: B018  what is damaged is told before anything is written
+                self._write(run, place)
+            except Exception as error:  # of libraries, and of disks: an index costs nobody a scan
+                self._refuse(place, size, error)
+                return False
+            self._refused.pop(place, None)
+            return True
+
+    def postponed(self) -> list[Path]:
+        """Return the directories of runs that the catalogue could not take in and may take in later."""
+        with self._writing:
+            return [self.root / at for at, refused in self._refused.items() if not refused.by_run]
 
     def rebuild(self) -> int:
         """Make the catalogue anew from the runs' own records.
@@ -207,12 +248,11 @@ class Catalog:
         Raises
         ------
         CatalogError
-            When a run cannot be taken in; the others are.
+            When the catalogue cannot be removed or written.
         """
-        with self._lock:
-            self.close()
-            with self._files.lock():
-                self._files.remove()
+        self.close()
+        with self._writing:
+            self._files.remove()
         return self.catch_up()
 
     def add_profile(self, name: str = "concertino", directory: str | Path | None = None) -> Path:
@@ -252,6 +292,9 @@ class Catalog:
             if self._client is not None:
                 self._client.context.close()
                 self._client = None
+        with self._writing:
+            self._close_rows()
+            self._files.close()
 
     def __enter__(self) -> Self:
         return self
@@ -270,39 +313,83 @@ class Catalog:
     def _open_client(self) -> Any:
         from ._catalog_tree import open_client, prepare_database
 
-        with self._files.lock():
-            if self._files.moved:
-                self._files.remove()  # its files are named by where they were
-            prepare_database(self._files)
-            self._files.sign()
-        return open_client(self.root)
-
-    def _write(self, client: Any, uid: str, documents: list[tuple[str, dict[str, Any]]]) -> None:
-        from bluesky_tiled_plugins import TiledWriter
-
-        from ._tiled_frames import as_ours
-
-        if uid in client:  # somebody died while writing it
-            client.delete_contents([uid], recursive=True, external_only=False)
-        writer = TiledWriter(client, patches={"stream_resource": as_ours})
+        prepare_database(self._files)
         try:
-            for name, document in documents:
-                writer(name, document)
-        except Exception:
-            if uid in client:
-                client.delete_contents([uid], recursive=True, external_only=False)
+            self._files.known_runs()
+            return open_client(self._files)
+        except CatalogError:
             raise
+        except Exception as error:  # SQLAlchemy's, tiled's: the file is no catalogue
+            raise self._files.unreadable(error) from error
+
+    def _complete(self) -> None:
+        """Take in what is missing, for a while; say what still is."""
+        missing, left = self.missing(), []
+        until = float("inf")
+        for each in missing:
+            if time.monotonic() > until or not self.take_in(each.directory):
+                left.append(each)
+            until = min(until, time.monotonic() + _LOOK_S)  # tiled's import is not part of it
+        if left:
+            names = ", ".join(each.directory.name for each in left[:_NAMED])
+            LOG.warning(
+                "the catalogue of %s lacks %d runs: %s%s; catalog.missing() says why, catalog.catch_up() "
+                "tries again, and catalog.runs() lists all", self.root, len(left), names,
+                ", …" if len(left) > _NAMED else "",
+            )  # fmt: skip
+
+    def _write(self, run: Run, place: str) -> None:
+        from ._catalog_rows import RunRows
+        from ._catalog_tree import prepare_database
+
+        entry = self._files.known_runs(run.uid).get(run.uid)
+        if entry == Known(place, run.record_bytes):
+            return
+        if entry is not None and entry.place != place and self._is_run(entry.place, run.uid):
+            raise StorageError(f"it is a copy of {entry.place}, which the catalogue has")
+        prepare_database(self._files)
+        if self._rows is None or self._rows.identity != self._files.identity:
+            self._close_rows()
+            self._rows = RunRows(self._files)
+        self._rows.write(run, place, anew=entry is not None)
+
+    def _close_rows(self) -> None:
+        rows, self._rows = self._rows, None
+        if rows is not None:
+            rows.close()
+
+    def _refuse(self, place: str, size: int, error: Exception) -> None:
+        known = isinstance(error, StorageError)
+        why = str(error) if known else f"{type(error).__name__}: {str(error).splitlines()[0:1]}"
+        by_run = known and not isinstance(error, CatalogError)
+        refused = _Refused(size, why, by_run)
+        if self._refused.get(place) != refused:
+            LOG.warning(
+                "%s is not in the catalogue of %s: %s; its own record is not affected",
+                place, self.root, why,
+            )  # fmt: skip
+        self._refused[place] = refused
+
+    def _is_run(self, place: str, uid: str) -> bool:
+        try:
+            return Run(self.root / place).uid == uid
+        except StorageError:
+            return False
+
+    def _place(self, directory: Path) -> str:
+        return os.path.relpath(directory.absolute(), self.root)
+
+    def _lacks(self, directory: Path, known: dict[str, Known]) -> bool:
+        entry = known.get(self._place(directory))
+        return entry is None or entry.record_bytes != _size(directory)
+
+    def _why(self, directory: Path) -> str:
+        refused = self._refused.get(self._place(directory))
+        return _NOT_YET if refused is None else refused.reason
 
 
-def whole_run(run: Run) -> Iterable[tuple[str, Mapping[str, Any]]]:
-    """Return the documents of a stored run, fit for an index of what is where.
-
-    Frames are named by where they are now, and a run that nobody stopped gets a stop document.
-    """
-    recorded = str(run.start.get("run_directory", ""))
-    for name, document in run.documents():
-        if name == "stream_resource":
-            document["uri"] = current_uri(document["uri"], recorded, run.directory)
-        yield name, document
-    if run.stop is None:
-        yield "stop", stop_of_unfinished(run.uid, run.reason)
+def _size(directory: Path) -> int:
+    try:
+        return (directory / DOCUMENTS).stat().st_size
+    except OSError:
+        return -1

@@ -1,28 +1,45 @@
-"""The catalogue's files in a data directory, and which versions made them. Imports no tiled."""
+"""The catalogue's files in a data directory. Imports no tiled."""
 
-import fcntl
 import os
 import shutil
 import sqlite3
+import tempfile
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing, suppress
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
-
-import orjson
-from packaging.version import Version
+from typing import NamedTuple
+from urllib.parse import quote_from_bytes
 
 from concertino._errors import CatalogError
 
-from ._space import check_directory
+FORMAT = 2
+"""Of what we put into the catalogue and how: another number is another file."""
 
-FORMAT = 1
-"""Of what we put into the catalogue and how; raised when an older Concertino could not read it."""
+_OF_OLD = ("catalog.db", "catalog.db-wal", "catalog.db-shm", "tables.db", "version.json", "arrays")
+
+
+class Known(NamedTuple):
+    """What the catalogue knows of where a run is.
+
+    Attributes
+    ----------
+    place
+        Its directory, relative to the data directory.
+    record_bytes
+        Size of the record that was taken in.
+    """
+
+    place: str
+    record_bytes: int
 
 
 class CatalogFiles:
-    """Where the catalogue of a data directory is.
+    """Where the catalogue of a data directory is: a file for each version that made one.
+
+    Nothing in it depends on the path of the data directory. Another version of tiled makes a file of its
+    own beside, from the records; none is ever removed but by `remove`. Where nothing can be written, the
+    file is in a temporary directory and goes with this object.
 
     Parameters
     ----------
@@ -32,105 +49,134 @@ class CatalogFiles:
 
     def __init__(self, root: Path) -> None:
         self.root = root
-        self.directory = root / ".catalog"
-        self.database = self.directory / "catalog.db"
-        self.tables = self.directory / "tables.db"
-        self.arrays = self.directory / "arrays"
-        self._version = self.directory / "version.json"
+        self._name = f"runs-{FORMAT}-tiled-{version('tiled')}.db"
+        self._temporary: tempfile.TemporaryDirectory[str] | None = None
+
+    @property
+    def directory(self) -> Path:
+        """Where the files are."""
+        if self._temporary is not None:
+            return Path(self._temporary.name)
+        return self.root / ".catalog"
+
+    @property
+    def database(self) -> Path:
+        """The file."""
+        return self.directory / self._name
 
     @property
     def database_uri(self) -> str:
-        """Of the database, for SQLAlchemy."""
-        return f"sqlite+aiosqlite:///{self.database}"
+        """Of the database, for SQLAlchemy in tiled."""
+        return f"sqlite+aiosqlite:///{self._sqlite_uri()}?uri=true"
 
-    def check(self) -> None:
-        """Refuse a catalogue that a newer version made.
+    def make_directory(self) -> None:
+        """Make the directory of the file, in a temporary place when there can be none.
 
         Raises
         ------
         CatalogError
-            Naming the versions, and what to do.
+            When not even there is one.
         """
-        made_by = self.made_by()
-        known = {"concertino": version("concertino"), "tiled": version("tiled")}
-        newer = [
-            name
-            for name, number in known.items()
-            if name in made_by and Version(made_by[name]) > Version(number)
-        ]
-        if made_by.get("format", 0) > FORMAT or "tiled" in newer:
-            made = ", ".join(f"{name} {made_by.get(name, '?')}" for name in known)
-            have = ", ".join(f"{name} {number}" for name, number in known.items())
-            raise CatalogError(
-                f"the catalogue {self.directory} was made by a newer version ({made}) than is "
-                f"installed ({have}); upgrade them, or remove {self.directory}: the catalogue is then "
-                "made anew from the runs' own records"
-            )
+        try:
+            if self._temporary is None:
+                self.directory.mkdir(exist_ok=True)
+                if os.access(self.directory, os.W_OK | os.X_OK):
+                    return
+                self._temporary = tempfile.TemporaryDirectory(prefix="concertino-catalogue-")
+        except FileNotFoundError as error:
+            raise CatalogError(f"there is no data directory {self.root} to catalogue") from error
+        except OSError:
+            self._temporary = tempfile.TemporaryDirectory(prefix="concertino-catalogue-")
 
-    def made_by(self) -> dict[str, Any]:
-        """Return the versions that made the catalogue; empty when there is none."""
-        try:
-            content = self._version.read_bytes()
-        except FileNotFoundError:
-            return {}
-        except OSError as error:
-            raise CatalogError(f"cannot read {self._version}: {error.strerror}") from error
-        try:
-            found = orjson.loads(content)
-        except orjson.JSONDecodeError as error:
-            raise CatalogError(
-                f"{self._version} is damaged ({error}); remove {self.directory}: the catalogue is then "
-                "made anew from the runs' own records"
-            ) from error
-        return dict(found)
+    def known_runs(self, uid: str | None = None) -> dict[str, Known]:
+        """Return what the catalogue knows of its runs, by uid. Quick.
 
-    def known_runs(self) -> set[str]:
-        """Return the uids of the runs that the catalogue has whole. Quick."""
-        if not self.database.exists():
-            return set()
-        query = "select key from nodes where parent = 0 and json_extract(metadata, '$.stop') is not null"
+        Parameters
+        ----------
+        uid
+            Of the only run that is asked for; all by default.
+
+        Raises
+        ------
+        CatalogError
+            When the file is damaged.
+        """
+        with suppress(OSError):
+            if not self.database.exists():
+                return {}
+        query = (
+            "select key, json_extract(metadata, '$.concertino.directory'),"
+            " json_extract(metadata, '$.concertino.record_bytes') from nodes where parent = 0"
+            " and (? is null or key = ?)"
+        )
         try:
-            with closing(sqlite3.connect(f"file:{self.database}?mode=ro", uri=True)) as database:
-                return {str(key) for (key,) in database.execute(query)}
+            with closing(self.connect("ro")) as database:
+                return {
+                    str(key): Known(str(place), int(size or 0))
+                    for key, place, size in database.execute(query, (uid, uid))
+                }
         except sqlite3.Error as error:
-            raise CatalogError(
-                f"the catalogue {self.database} cannot be read: {error}; if it is damaged, remove "
-                f"{self.directory}: it is then made anew from the runs' own records"
-            ) from error
-
-    def sign(self) -> None:
-        """Write down which versions made the catalogue, and of which directory."""
-        content = {
-            "format": FORMAT,
-            "concertino": version("concertino"),
-            "tiled": version("tiled"),
-            "root": str(self.root),
-        }
-        temporary = self._version.with_suffix(".new")
-        temporary.write_bytes(orjson.dumps(content, option=orjson.OPT_INDENT_2))
-        temporary.replace(self._version)
+            raise self.unreadable(error) from error
 
     @property
-    def moved(self) -> bool:
-        """Whether the data directory was moved since the catalogue was made."""
-        root = self.made_by().get("root")
-        return root is not None and root != str(self.root)
+    def identity(self) -> tuple[int, int] | None:
+        """Which file it is; None when there is none."""
+        try:
+            about = self.database.stat()
+        except OSError:
+            return None
+        return about.st_dev, about.st_ino
+
+    def connect(self, mode: str = "rw") -> sqlite3.Connection:
+        """Open the database, which must exist; for one thread at a time."""
+        uri = f"{self._sqlite_uri()}?mode={mode}"
+        return sqlite3.connect(
+            uri, uri=True, timeout=30, isolation_level=None, check_same_thread=False
+        )
+
+    def unreadable(self, error: BaseException) -> CatalogError:
+        """Return the error that says that the file is damaged."""
+        text = (str(error).splitlines() or [type(error).__name__])[0]
+        return CatalogError(
+            f"the catalogue {self.database} cannot be used: {text}; catalog.rebuild() makes it anew from "
+            "the runs' own records, which are not affected"
+        )
 
     def remove(self) -> None:
-        """Remove the catalogue, not its lock."""
-        for path in self.directory.glob("*"):
-            if path.is_dir():
-                shutil.rmtree(path)
-            else:
-                path.unlink()
+        """Remove the file, and those of other versions.
 
-    @contextmanager
-    def lock(self) -> Iterator[None]:
-        """Keep other processes from making or rebuilding the catalogue meanwhile."""
-        check_directory(self.directory)
-        file = os.open(self.directory / ".lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
+        Raises
+        ------
+        CatalogError
+            When the system refuses it.
+        """
         try:
-            fcntl.flock(file, fcntl.LOCK_EX)
-            yield
-        finally:
-            os.close(file)
+            for path in self._files():
+                if path.is_dir() and not path.is_symlink():
+                    shutil.rmtree(path)
+                else:
+                    path.unlink(missing_ok=True)
+        except OSError as error:
+            raise CatalogError(
+                f"the catalogue in {self.directory} cannot be removed: {error.strerror}"
+            ) from error
+
+    def close(self) -> None:
+        """Forget a temporary file."""
+        if self._temporary is not None:
+            self._temporary.cleanup()
+            self._temporary = None
+
+    def _files(self) -> Iterator[Path]:
+        if self.directory.is_dir():
+            yield from self.directory.glob("runs-*.db*")
+            yield from (
+                self.directory / name for name in _OF_OLD if (self.directory / name).exists()
+            )
+        elif self.directory.exists():  # a file in its place: of somebody else
+            raise CatalogError(
+                f"{self.directory} is a file and no catalogue; move it away, then rebuild"
+            )
+
+    def _sqlite_uri(self) -> str:
+        return "file:" + quote_from_bytes(os.fsencode(self.database.absolute()))

@@ -2,24 +2,24 @@
 
 import asyncio
 import logging
+import os
+import sqlite3
 import threading
 import warnings
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
+from sqlalchemy import URL, NullPool
 from sqlalchemy.ext.asyncio import create_async_engine
-from tiled import alembic_utils
 from tiled.catalog import from_uri as tree_from_uri
-from tiled.catalog.alembic_constants import ALEMBIC_DIR, ALEMBIC_INI_TEMPLATE_PATH
-from tiled.catalog.core import ALL_REVISIONS, REQUIRED_REVISION, initialize_database
+from tiled.catalog.core import REQUIRED_REVISION, initialize_database
 from tiled.client import from_context
 from tiled.client.context import Context
 from tiled.server.app import build_app_from_config
 
-from concertino._errors import CatalogError
-
 from ._catalog_files import CatalogFiles
-from ._tiled_frames import ADAPTERS
+from ._tiled_adapters import adapters
 
 
 def quiet() -> None:
@@ -30,61 +30,56 @@ def quiet() -> None:
 
 
 def prepare_database(files: CatalogFiles) -> None:
-    """Make the database when there is none, bring an older one up to date.
+    """Make the database when there is none.
+
+    It appears whole: two processes may do this at once, without a lock, which some file systems lack.
 
     Raises
     ------
     CatalogError
-        When it is a newer one, or none at all.
+        When it cannot be made.
     """
-    files.check()
     quiet()
+    files.make_directory()
+    if files.database.exists():
+        return
+    made = files.database.with_suffix(f".{os.getpid()}-{threading.get_ident()}.new")
     errors: list[BaseException] = []
 
     def work() -> None:  # in a thread, for this one may run an event loop
         try:
-            asyncio.run(_prepare(files))
+            asyncio.run(_make(made))
         except BaseException as error:
             errors.append(error)
 
     thread = threading.Thread(target=work, name="catalogue")
     thread.start()
     thread.join()
-    if errors:
-        error = errors[0]
-        if isinstance(error, alembic_utils.UnrecognizedDatabase):
-            made_by = files.made_by().get("tiled", "unknown")
-            raise CatalogError(
-                f"the catalogue {files.database} was made by a newer tiled ({made_by}) than is "
-                f"installed, or is no catalogue; upgrade tiled, or remove {files.directory}: the "
-                "catalogue is then made anew from the runs' own records"
-            ) from error
-        raise CatalogError(
-            f"the catalogue {files.database} cannot be opened: {str(error).splitlines()[0]}; if it is damaged, remove "
-            f"{files.directory}: it is then made anew from the runs' own records"
-        ) from error
-
-
-async def _prepare(files: CatalogFiles) -> None:
-    engine = create_async_engine(files.database_uri)
-    stamp = False
     try:
-        await alembic_utils.check_database(engine, REQUIRED_REVISION, ALL_REVISIONS)
-    except alembic_utils.UninitializedDatabase:
+        if errors:
+            raise files.unreadable(errors[0]) from errors[0]
+        if not files.database.exists():
+            made.replace(files.database)
+    except OSError as error:
+        raise files.unreadable(error) from error
+    finally:
+        for path in made.parent.glob(f"{made.name}*"):
+            path.unlink(missing_ok=True)
+
+
+async def _make(path: Path) -> None:
+    engine = create_async_engine(
+        URL.create("sqlite+aiosqlite", database=str(path)), poolclass=NullPool
+    )
+    try:
         await initialize_database(engine)
-        stamp = True
-    except alembic_utils.DatabaseUpgradeNeeded:
-        await engine.dispose()
-        await asyncio.to_thread(
-            alembic_utils.upgrade,
-            ALEMBIC_INI_TEMPLATE_PATH, ALEMBIC_DIR, files.database_uri, "head",
-        )  # fmt: skip
     finally:
         await engine.dispose()
-    if stamp:
-        await asyncio.to_thread(
-            alembic_utils.stamp_head, ALEMBIC_INI_TEMPLATE_PATH, ALEMBIC_DIR, files.database_uri
-        )
+    with closing(sqlite3.connect(path)) as database:
+        # As alembic stamps it, whose command takes no path with a percent sign.
+        database.execute("create table alembic_version (version_num varchar(32) primary key)")
+        database.execute("insert into alembic_version values (?)", (REQUIRED_REVISION,))
+        database.commit()
 
 
 def catalog_tree(root: str) -> Any:
@@ -96,36 +91,36 @@ def catalog_tree(root: str) -> Any:
         The data directory.
     """
     files = CatalogFiles(Path(root))
-    files.check()
+    prepare_database(files)
+    return tree_of(files)
+
+
+def tree_of(files: CatalogFiles) -> Any:
+    """Return the tree of a catalogue whose database is there."""
     return tree_from_uri(
         files.database_uri,
         specs=[{"name": "CatalogOfBlueskyRuns", "version": "3.0"}],
-        writable_storage=[f"file://localhost{files.arrays}", f"sqlite:///{files.tables}"],
         readable_storage=["file://localhost/"],  # nobody reads through it but this process
-        adapters_by_mimetype=ADAPTERS,
+        adapters_by_mimetype=adapters(files.root),
     )
 
 
+_MEDIA_TYPES = {
+    "BlueskyRun": {"application/json-seq": "bluesky_tiled_plugins.exporters:json_seq_exporter"}
+}
+
+
 def direct_configuration(root: Path) -> dict[str, Any]:
-    """Return tiled's configuration of a server in this process for a data directory."""
+    """Return tiled's configuration of a server in another process for a data directory."""
+    tree = "concertino.storage._catalog_tree:catalog_tree"
     return {
-        "trees": [
-            {
-                "path": "/",
-                "tree": "concertino.storage._catalog_tree:catalog_tree",
-                "args": {"root": str(root)},
-            }
-        ],
-        "media_types": {
-            "BlueskyRun": {
-                "application/json-seq": "bluesky_tiled_plugins.exporters:json_seq_exporter"
-            }
-        },
+        "trees": [{"path": "/", "tree": tree, "args": {"root": str(root)}}],
+        "media_types": _MEDIA_TYPES,
     }
 
 
-def open_client(root: Path) -> Any:
-    """Return a tiled client of the catalogue in a data directory."""
-    quiet()
-    app = build_app_from_config(direct_configuration(root))
+def open_client(files: CatalogFiles) -> Any:
+    """Return a tiled client of a catalogue whose database is there."""
+    tree = {"path": "/", "tree": f"{__name__}:tree_of", "args": {"files": files}}
+    app = build_app_from_config({"trees": [tree], "media_types": _MEDIA_TYPES})
     return from_context(Context.from_app(app))

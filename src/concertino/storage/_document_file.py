@@ -3,6 +3,7 @@
 import json
 import math
 import os
+import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,9 @@ DOCUMENTS = "documents.jsonl"
 """Name of the file in the run's directory."""
 
 
+_MANY_DIGITS = re.compile(rb"[0-9]{19}")
+
+
 def _plain(value: Any) -> Any:
     if isinstance(value, np.ndarray):
         return value.tolist()
@@ -26,7 +30,7 @@ def _plain(value: Any) -> Any:
     if isinstance(value, Mapping):
         return dict(value)
     if isinstance(value, (set, frozenset)):
-        return sorted(value)
+        return sorted(value, key=lambda item: (type(item).__name__, item))
     if hasattr(value, "magnitude") and hasattr(value, "units"):  # a pint quantity
         return {"value": _plain(value.magnitude), "unit": f"{value.units:~}"}
     if isinstance(value, (list, tuple, str, int, float)):
@@ -41,7 +45,11 @@ def _is_finite(value: Any) -> bool:
         return value.dtype.kind != "f" or bool(np.isfinite(value).all())
     if isinstance(value, Mapping):
         return all(_is_finite(item) for item in value.values())
-    return not isinstance(value, (list, tuple)) or all(_is_finite(item) for item in value)
+    if hasattr(value, "magnitude"):
+        return _is_finite(value.magnitude)
+    return not isinstance(value, (list, tuple, set, frozenset)) or all(
+        _is_finite(item) for item in value
+    )
 
 
 def encode_document(name: str, document: Mapping[str, Any]) -> bytes:
@@ -70,9 +78,12 @@ def encode_document(name: str, document: Mapping[str, Any]) -> bytes:
 
 def _decode(line: bytes) -> tuple[str, dict[str, Any]]:
     try:
-        pair = orjson.loads(line)
+        # orjson makes floats of integers of more than 64 bits, without a word.
+        pair = json.loads(line) if _MANY_DIGITS.search(line) else orjson.loads(line)
     except orjson.JSONDecodeError:
-        pair = json.loads(line)  # knows NaN and integers of any size
+        pair = json.loads(line)  # knows NaN
+    except RecursionError as error:
+        raise ValueError("it is nested too deeply") from error
     if not (
         isinstance(pair, list)
         and len(pair) == 2

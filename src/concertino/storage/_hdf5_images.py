@@ -1,6 +1,7 @@
 """Frames in a data set of an HDF5 file."""
 
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -9,6 +10,7 @@ from numpy.typing import NDArray
 
 from concertino import StorageError
 
+from ._hdf5_snapshot import Hdf5Snapshot, has_writer
 from ._raw_frames import FrameReader, RawFrames, Region
 
 if TYPE_CHECKING:
@@ -22,7 +24,7 @@ _CACHE_SLOTS = 10_007
 
 
 def open_hdf5(path: Path) -> "h5py.File":
-    """Open an HDF5 file for reading; also one that is being written, or whose writer died.
+    """Open an HDF5 file for reading; one that is being written, or whose writer died, as it is now.
 
     Raises
     ------
@@ -31,22 +33,28 @@ def open_hdf5(path: Path) -> "h5py.File":
     """
     import h5py
 
-    if not path.exists():
-        raise StorageError(f"there is no file {path}")
     try:
-        try:
-            return h5py.File(path, "r", rdcc_nbytes=_CACHE_BYTES, rdcc_nslots=_CACHE_SLOTS)
-        except OSError as error:
-            with suppress(
-                OSError
-            ):  # A writer of the kind that allows for readers has it, or had it.
-                return h5py.File(
-                    path, "r", swmr=True, rdcc_nbytes=_CACHE_BYTES, rdcc_nslots=_CACHE_SLOTS
-                )
-            raise error
-    except OSError as error:
+        source = Hdf5Snapshot(path) if has_writer(path) else path
+        return h5py.File(source, "r", rdcc_nbytes=_CACHE_BYTES, rdcc_nslots=_CACHE_SLOTS)
+    except FileNotFoundError as error:
+        raise StorageError(f"there is no file {path}") from error
+    except (OSError, RuntimeError) as error:
         raise StorageError(
-            f"{path} cannot be read as HDF5: {error}; is it damaged, or still being written?"
+            f"{path} cannot be read as HDF5: {error}; was it cut short, or is it damaged, or no HDF5 "
+            "file? Restore it from a copy"
+        ) from error
+
+
+@contextmanager
+def readable(path: str | Path) -> Iterator[None]:
+    """Have what HDF5 meets in a damaged file be told as a StorageError."""
+    try:
+        yield
+    except StorageError:
+        raise
+    except (KeyError, OSError, RuntimeError, ValueError) as error:
+        raise StorageError(
+            f"{path} cannot be read: {error}; was it cut short or damaged? Restore it from a copy"
         ) from error
 
 
@@ -60,7 +68,8 @@ def open_dataset(file: "h5py.File", name: str) -> FrameReader:
     """
     import h5py
 
-    dataset = file.get(name)
+    with readable(file.filename):
+        dataset = file.get(name)
     if not isinstance(dataset, h5py.Dataset):
         present = [f"{key} {tuple(shape)}" for key, shape in image_datasets(file).items()]
         raise StorageError(
@@ -74,7 +83,8 @@ def open_dataset(file: "h5py.File", name: str) -> FrameReader:
         )
     if dataset.size == 0:
         raise StorageError(f"{file.filename}:{name} is empty: its shape is {dataset.shape}")
-    offset = None if file.userblock_size else dataset.id.get_offset()
+    known = not file.userblock_size and file.driver != "fileobj"
+    offset = dataset.id.get_offset() if known else None
     if dataset.chunks is None and offset is not None:
         count, height, width = (1, *dataset.shape)[-3:]
         step = height * width * dataset.dtype.itemsize
@@ -122,7 +132,7 @@ class _DatasetFrames:
             part = (slice(start, start + len(out)), *part)
         try:
             self._dataset.read_direct(target if self._dataset.ndim == 3 else target[0], part)
-        except (OSError, RuntimeError, ValueError) as error:
+        except (KeyError, OSError, RuntimeError, ValueError) as error:
             raise StorageError(
                 f"frames {start} to {start + len(out) - 1} cannot be read from {self._name}: "
                 f"{error}; is the file damaged?"

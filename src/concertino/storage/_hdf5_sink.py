@@ -6,7 +6,6 @@ from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote
 
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
@@ -17,6 +16,7 @@ from ._image_axes import ImageAxes
 from ._image_sink import ClaimParameters, ImageSink
 from ._reserve import reserve_space
 from ._space import storage_error
+from ._uris import file_uri
 
 HDF5 = "application/x-hdf5"
 DATASET = "/entry/data/data"
@@ -65,7 +65,7 @@ class Hdf5Sink(ImageSink):
     def claim_parameters(self) -> ClaimParameters:
         """Return what a claim on the stream says: uri, mimetype and parameters."""
         return {
-            "uri": f"file://localhost{quote(str(self._path))}",
+            "uri": file_uri(self._path),
             "mimetype": HDF5,
             "parameters": {
                 "dataset": DATASET,

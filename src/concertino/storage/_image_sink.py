@@ -4,7 +4,6 @@ import os
 from abc import ABC, abstractmethod
 from pathlib import Path
 from typing import Any, TypedDict
-from urllib.parse import quote
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,11 +24,6 @@ class ClaimParameters(TypedDict):
     uri: str
     mimetype: str
     parameters: dict[str, Any]
-
-
-def directory_uri(directory: Path) -> str:
-    """Return the URI of a directory, with a slash at its end."""
-    return f"file://localhost{quote(str(directory.absolute()))}/"
 
 
 class ImageSink(ABC):

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from concertino import ParameterError, StorageError
 
-from ._hdf5_images import HDF5_SUFFIXES, image_datasets, open_dataset, open_hdf5
+from ._hdf5_images import HDF5_SUFFIXES, image_datasets, open_dataset, open_hdf5, readable
 from ._raw_frames import FrameReader, Region
 from ._scan_layouts import find_layout
 from ._tiff_images import open_tiffs
@@ -205,11 +205,12 @@ def open_images(
     if path is not None:
         file = open_hdf5(path)
         if dataset is None:
-            layout = find_layout(file)
-            if layout is not None:
-                dataset, indices = layout.projections
-            else:
-                dataset = _only_stack(image_datasets(file), path)
+            with readable(path):
+                layout = find_layout(file)
+                if layout is not None:
+                    dataset, indices = layout.projections
+                else:
+                    dataset = _only_stack(image_datasets(file), path)
             name = f"{path}:{dataset}"
         reader = open_dataset(file, dataset)
     else:

@@ -1,12 +1,8 @@
 """The runs of one scan: a run that broke off, and those that resume it."""
 
-from collections.abc import Iterator
-from pathlib import Path
-
 from concertino._errors import StorageError
 
-from ._document_file import DOCUMENTS
-from ._run import Run
+from ._run import Run, runs_beside
 
 
 def linked_runs(run: Run) -> tuple[Run, ...]:
@@ -22,7 +18,7 @@ def linked_runs(run: Run) -> tuple[Run, ...]:
     StorageError
         If a run that one of them resumes is not there.
     """
-    beside = {other.uid: other for other in _runs_beside(run.directory)} | {run.uid: run}
+    beside = {other.uid: other for other in runs_beside(run.directory)} | {run.uid: run}
     found = {run.uid: run}
     first = run
     while "resumes" in first.start:
@@ -36,15 +32,7 @@ def linked_runs(run: Run) -> tuple[Run, ...]:
     while later := [
         other
         for other in beside.values()
-        if other.start.get("resumes") in found and other.uid not in found
+        if str(other.start.get("resumes")) in found and other.uid not in found
     ]:
         found |= {other.uid: other for other in later}
     return tuple(sorted(found.values(), key=lambda each: float(each.start["time"])))
-
-
-def _runs_beside(directory: Path) -> Iterator[Run]:
-    for path in sorted(directory.parent.glob(f"*/{DOCUMENTS}")):
-        try:
-            yield Run(path.parent)
-        except StorageError:  # A broken neighbour is not this run's fault.
-            continue

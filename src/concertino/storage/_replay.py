@@ -190,7 +190,7 @@ class _Player:
         stored = self._run[descriptor.get("name", "primary")]
         opened = self._streams.setdefault(descriptor["uid"], [])
         for key, data_key in descriptor["data_keys"].items():
-            if data_key.get("external") != "STREAM:":
+            if key not in stored.frame_keys:
                 continue
             frames = stored.frames(key)
             stream = ReplayedStream(

@@ -5,7 +5,6 @@ from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Protocol
-from urllib.parse import quote, unquote, urlparse
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,6 +14,7 @@ from concertino._errors import StorageError
 from ._hdf5_images import open_dataset, open_hdf5
 from ._raw_frames import FrameReader
 from ._tiff_images import open_tiffs
+from ._uris import file_uri, is_file_uri, path_of_uri
 from ._zarr_images import open_zarr
 
 _OPEN_FILES = 4
@@ -189,26 +189,19 @@ def place_of(uri: str, recorded: str, directory: Path) -> Path:
     StorageError
         When it is not a file's URI.
     """
-    parts = urlparse(uri)
-    if parts.scheme != "file":
-        raise StorageError(f"frames at {uri} cannot be read here: only file: URIs can")
-    original = Path(unquote(parts.path))
+    original = path_of_uri(uri)
     if recorded:
         moved = Path(os.path.normpath(directory / os.path.relpath(original, recorded)))
-        if moved.exists():
+        if os.path.exists(moved):
             return moved
     return original
 
 
 def current_uri(uri: str, recorded: str, directory: Path) -> str:
     """Return the URI of the place where the file or directory of a URI is now: see `place_of`."""
-    parts = urlparse(uri)
-    if parts.scheme != "file":
+    if not is_file_uri(uri):
         return uri
-    place = place_of(uri, recorded, directory)
-    if place == Path(unquote(parts.path)):
-        return uri
-    return f"file://localhost{quote(str(place))}{'/' if parts.path.endswith('/') else ''}"
+    return file_uri(place_of(uri, recorded, directory), directory=uri.endswith("/"))
 
 
 def native(dtype: Any) -> np.dtype[Any]:

@@ -13,8 +13,16 @@ from concertino._errors import StorageError
 from concertino.guard import report_of_run
 
 from ._document_file import DOCUMENTS, DocumentFile
+from ._document_shapes import check_document
 from ._record import is_recorded
-from ._run_index import RunIndex, StreamIndex, frames_of, index_documents
+from ._resources import current_uri
+from ._run_index import (
+    RunIndex,
+    StreamIndex,
+    frames_of,
+    index_documents,
+    is_image,
+)
 from ._stored_frames import StoredFrames
 
 _LEDGER = "ledger"
@@ -49,14 +57,22 @@ class StoredStream:
     @property
     def configuration(self) -> dict[str, Any]:
         """Configuration of the devices, as first described: values by name."""
-        first = self._index.descriptors[0].get("configuration", {})
+        first = self._index.descriptors[0].get("configuration") or {}
         return {key: value for device in first.values() for key, value in device["data"].items()}
 
     @property
     def frame_keys(self) -> tuple[str, ...]:
-        """Names of the data keys that are frames."""
-        keys = self._index.data_keys.items()
-        return tuple(key for key, what in keys if what.get("external") == "STREAM:")
+        """Names of the data keys that are frames: images, whoever stored them."""
+        return tuple(key for key, what in self._index.data_keys.items() if is_image(what))
+
+    @property
+    def foreign_keys(self) -> tuple[str, ...]:
+        """Names of the data keys that are stored beside the record and are no images."""
+        return tuple(
+            key
+            for key, what in self._index.data_keys.items()
+            if "external" in what and not is_image(what)
+        )
 
     def frames(self, key: str | None = None) -> StoredFrames:
         """Return the frames.
@@ -97,7 +113,13 @@ class StoredStream:
                 f"stream {self.name!r} of {self._run.name} has no data key {key!r}; "
                 f"it has {', '.join(self._index.data_keys)}"
             )
-        return np.array([event["data"][key] for event in self.events if key in event["data"]])
+        try:
+            return np.array([event["data"][key] for event in self.events if key in event["data"]])
+        except (ValueError, OverflowError) as error:
+            raise StorageError(
+                f"the values of {key!r} in {self.name} of {self._run.name} make no array: {error}; they "
+                "are of different lengths or damaged: see .events"
+            ) from error
 
     def __repr__(self) -> str:
         counts = [f"{len(self.frames(key))} frames of {key}" for key in self.frame_keys]
@@ -123,7 +145,7 @@ class Run:
     def __init__(self, directory: Path) -> None:
         self.directory = directory
         self._file = DocumentFile(directory / DOCUMENTS)
-        self.start: Mapping[str, Any] = _first(self._file)
+        self.start: Mapping[str, Any] = self._first()
 
     @cached_property
     def index(self) -> RunIndex:
@@ -140,7 +162,21 @@ class Run:
     @property
     def scan_id(self) -> int | None:
         """Number of the scan, when it has one."""
-        return self.start.get("scan_id")
+        number = self.start.get("scan_id")
+        return number if type(number) is int else None
+
+    @property
+    def is_processing(self) -> bool:
+        """Whether it was computed from another run, and is no experiment."""
+        return "derived_from" in self.start
+
+    @property
+    def record_bytes(self) -> int:
+        """Size of the record now, in bytes; 0 when it is gone."""
+        try:
+            return self._file.path.stat().st_size
+        except OSError:
+            return 0
 
     @property
     def name(self) -> str:
@@ -161,8 +197,11 @@ class Run:
     def exit_status(self) -> str:
         """How it ended: ``success``, ``fail``, ``abort``.
 
-        Without a stop document ``running``, or ``incomplete`` when nobody records it any more.
+        Without a stop document ``running``, or ``incomplete`` when nobody records it any more; ``damaged``
+        when its record cannot be read.
         """
+        if self._unreadable:
+            return "damaged"
         if self.stop:
             return str(self.stop["exit_status"])
         return "running" if self.is_recording else "incomplete"
@@ -174,7 +213,9 @@ class Run:
 
     @property
     def reason(self) -> str:
-        """Why it ended otherwise than with success."""
+        """Why it ended otherwise than with success, or cannot be read."""
+        if self._unreadable:
+            return self._unreadable
         if self.stop:
             return str(self.stop.get("reason", ""))
         if self.is_recording:
@@ -185,8 +226,17 @@ class Run:
 
     @property
     def damage(self) -> str:
-        """What is wrong with the record's end; empty when nothing is."""
-        return self.index.damage
+        """What is wrong with the record; empty when nothing is."""
+        return self._unreadable or self.index.damage
+
+    @cached_property
+    def _unreadable(self) -> str:
+        """Why the documents cannot be read; empty when they can."""
+        try:
+            self.index  # noqa: B018  it is read here
+        except StorageError as error:
+            return str(error)
+        return ""
 
     @property
     def streams(self) -> tuple[str, ...]:
@@ -196,15 +246,9 @@ class Run:
     @property
     def derived(self) -> tuple["Run", ...]:
         """The runs beside this one that were computed from it."""
-        found = []
-        for path in sorted(self.directory.parent.glob(f"*/{DOCUMENTS}")):
-            try:
-                run = Run(path.parent)
-            except StorageError:  # a broken neighbour is not this run's fault
-                continue
-            if run.start.get("derived_from") == self.uid:
-                found.append(run)
-        return tuple(found)
+        return tuple(
+            run for run in runs_beside(self.directory) if run.start.get("derived_from") == self.uid
+        )
 
     def documents(self) -> Iterator[tuple[str, dict[str, Any]]]:
         """Yield (name, document) of all documents, as they were emitted."""
@@ -223,10 +267,15 @@ class Run:
         # One stream for each camera: the first one's, and those with the names of the others.
         streams = [s for s in self.streams if s == _LEDGER or s.startswith(f"{_LEDGER}-")]
         return [
-            {key.rpartition("-")[2]: value for key, value in event["data"].items()}
+            {str(key).rpartition("-")[2]: value for key, value in event["data"].items()}
             for stream in streams
             for event in self[stream].events
         ]
+
+    def current_uri(self, resource: Mapping[str, Any]) -> str:
+        """Return where the file or directory of a stream_resource document is now, as a URI."""
+        recorded = str(self.start.get("run_directory", ""))
+        return current_uri(str(resource.get("uri", "")), recorded, self.directory)
 
     def __getitem__(self, stream: str) -> StoredStream:
         if stream not in self._streams:
@@ -241,25 +290,71 @@ class Run:
     def _streams(self) -> dict[str, StoredStream]:
         return {name: StoredStream(self, index) for name, index in self.index.streams.items()}
 
+    def _first(self) -> Mapping[str, Any]:
+        for name, document in self._file:
+            if name == "start":
+                check_document(name, document, 1, self._file.path)
+                return document
+            break
+        index_documents(self._file, self._file.path)  # says what is wrong
+        raise StorageError(f"{self._file.path} has no start document")
+
     def close(self) -> None:
         """Close the frames' files."""
+        if self._unreadable:
+            return
         for stream in self._streams.values():
             for frames in stream._frames.values():
                 frames.close()
 
     def __repr__(self) -> str:
         when = datetime.fromtimestamp(self.start["time"]).strftime("%Y-%m-%d %H:%M:%S")
-        streams = ", ".join(self.streams) or "no streams"
+        streams = "damaged" if self._unreadable else ", ".join(self.streams) or "no streams"
         return (
             f"<Run {self.name} {self.uid[:8]} {self.start.get('plan_name', '')} {when} "
             f"{self.exit_status}: {streams}>"
         )
 
 
-def _first(file: DocumentFile) -> Mapping[str, Any]:
-    for name, document in file:
-        if name == "start":
-            return document
-        break
-    index_documents(file, file.path)  # says what is wrong
-    raise StorageError(f"{file.path} has no start document")
+def runs_beside(directory: Path) -> Iterator[Run]:
+    """Yield the runs in a run's directory's parent, itself among them."""
+    for path in sorted(directory.parent.glob(f"*/{DOCUMENTS}")):
+        try:
+            yield Run(path.parent)
+        except StorageError:  # a broken neighbour is not this run's fault
+            continue
+
+
+class DamagedRun(Run):
+    """A run whose record cannot be read from its beginning on; listings show it.
+
+    It has no uid and no documents; its time is when the record was last written.
+
+    Parameters
+    ----------
+    directory
+        The run's directory.
+    why
+        What is wrong with the record.
+    """
+
+    def __init__(self, directory: Path, why: str) -> None:
+        self.directory = directory
+        self._file = DocumentFile(directory / DOCUMENTS)
+        self._why = why
+        try:
+            written = self._file.path.stat().st_mtime
+        except OSError:
+            written = 0.0
+        self.start = {"uid": "", "time": written}
+
+    @cached_property
+    def index(self) -> RunIndex:
+        """Nothing.
+
+        Raises
+        ------
+        StorageError
+            Always: what is wrong with the record.
+        """
+        raise StorageError(self._why)

@@ -11,9 +11,16 @@ import numpy as np
 
 from concertino._errors import StorageError
 
+from ._document_shapes import check_document
 from ._image_formats import open_resource
 from ._resources import Resource, native
 from ._stored_frames import Segment, StoredFrames
+
+MALFORMED = (AttributeError, IndexError, KeyError, OverflowError, TypeError, ValueError)
+"""What documents of an unexpected form make Python raise."""
+
+
+_MOST_PIXELS = 2**31  # along an axis
 
 
 @dataclass
@@ -48,39 +55,56 @@ def index_documents(documents: Iterable[tuple[str, Mapping[str, Any]]], origin: 
     Raises
     ------
     StorageError
-        When they do not begin with a start document.
+        When they do not begin with a start document, or one is not as it must be.
     """
     index: RunIndex | None = None
     owners: dict[str, StreamIndex] = {}  # by the uid of the descriptor
-    for name, document in documents:
+    for number, (name, document) in enumerate(documents, 1):
         if index is None:
             if name != "start":
                 raise StorageError(
                     f"{origin} begins with a {name} document instead of a start document; "
                     "it is not the record of a whole run"
                 )
+            check_document(name, document, number, origin)
             index = RunIndex(document)
-        elif name == "descriptor":
-            stream = document.get("name", "primary")
-            owner = index.streams.setdefault(stream, StreamIndex(stream))
-            owner.descriptors.append(document)
-            owners[document["uid"]] = owner
-        elif name == "event":
-            owners[document["descriptor"]].events.append(document)
-        elif name == "event_page":
-            owners[document["descriptor"]].events.extend(_events_of_page(document))
-        elif name == "stream_resource":
-            index.resources[document["uid"]] = document
-        elif name == "stream_datum":
-            owners[document["descriptor"]].datums.append(document)
-        elif name == "stop":
-            index.stop = document
+            continue
+        check_document(name, document, number, origin)
+        try:
+            _put(index, owners, name, document)
+        except MALFORMED as error:
+            missing = f"{error} is unknown" if isinstance(error, KeyError) else str(error)
+            raise StorageError(
+                f"the {name} document in line {number} of {origin} cannot be read: {missing}; the file "
+                "was damaged or edited: restore it from a copy"
+            ) from error
     if index is None:
         raise StorageError(
             f"{origin} has no document: the process that recorded this run died when it started; "
             "there is nothing to read, the directory can be removed"
         )
     return index
+
+
+def _put(
+    index: RunIndex, owners: dict[str, StreamIndex], name: str, document: Mapping[str, Any]
+) -> None:
+    if name == "descriptor":
+        stream = document.get("name", "primary")
+        owner = index.streams.setdefault(stream, StreamIndex(stream))
+        owner.descriptors.append(document)
+        owners[document["uid"]] = owner
+    elif name == "event":
+        owners[document["descriptor"]].events.append(document)
+    elif name == "event_page":
+        owners[document["descriptor"]].events.extend(_events_of_page(document))
+    elif name == "stream_resource":
+        index.resources[document["uid"]] = document
+    elif name == "stream_datum":
+        index.resources[document["stream_resource"]]
+        owners[document["descriptor"]].datums.append(document)
+    elif name == "stop":
+        index.stop = document
 
 
 def stop_of_unfinished(run: str, reason: str, exit_status: str = "abort") -> dict[str, Any]:
@@ -109,7 +133,38 @@ def _events_of_page(page: Mapping[str, Any]) -> list[Mapping[str, Any]]:
     ]
 
 
+def is_image(data_key: Mapping[str, Any]) -> bool:
+    """Tell whether a data key describes images that are stored beside the record."""
+    shape, dtype = data_key.get("shape"), data_key.get("dtype_numpy")
+    if data_key.get("external") != "STREAM:" or not isinstance(shape, list | tuple):
+        return False
+    try:
+        known = isinstance(dtype, str) and np.dtype(dtype).kind in "uif"
+    except TypeError:
+        return False
+    sizes = all(type(size) is int and 0 < size < _MOST_PIXELS for size in shape)
+    return known and len(shape) in (2, 3) and sizes
+
+
 def frames_of(index: RunIndex, stream: str, key: str, directory: Path) -> StoredFrames:
+    """Return the frames of one data key as far as documents describe them: see `described_frames`.
+
+    Raises
+    ------
+    StorageError
+        When the data key does not describe images, or its documents are not as they must be.
+    """
+    try:
+        return described_frames(index, stream, key, directory)
+    except MALFORMED as error:
+        raise StorageError(
+            f"the frames of {key!r} in {stream} of {directory} cannot be found: its documents are not as "
+            f"they must be ({type(error).__name__}: {error}); they were damaged, or are of a program "
+            "whose frames have no reader here"
+        ) from error
+
+
+def described_frames(index: RunIndex, stream: str, key: str, directory: Path) -> StoredFrames:
     """Return the frames of one data key as far as documents describe them.
 
     A resource that describes frames which an earlier one has described is an export: left out.

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from concertino import StorageError
 
-from ._hdf5_images import image_datasets, open_dataset, open_hdf5
+from ._hdf5_images import image_datasets, open_dataset, open_hdf5, readable
 from ._image_sources import ImageSequence
 from ._raw_frames import Region
 from ._scan_layouts import Selection, find_layout
@@ -71,7 +71,7 @@ def open_scan(path: str | Path, *, start: int = 0, roi: Region | None = None) ->
     (181, 'DXfile')
     """
     path = Path(path)
-    with open_hdf5(path) as file:
+    with open_hdf5(path) as file, readable(path):
         layout = find_layout(file)
         stacks = image_datasets(file)
     if layout is None:

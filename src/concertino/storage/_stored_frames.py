@@ -9,6 +9,7 @@ import xxhash
 from numpy.typing import NDArray
 
 from concertino._errors import ParameterError, StorageError
+from concertino.frames import frame_checksum
 
 from ._frame_index import INDEX_DTYPE, UNKNOWN, read_frame_index
 from ._resources import Resource
@@ -129,7 +130,7 @@ class StoredFrames:
             )
         shape = (stop - start, *self.shape[1:])
         if out is None:
-            out = np.empty(shape, self.dtype)
+            out = self._room(shape)
         elif out.shape != shape or out.dtype != self.dtype:
             raise ParameterError(
                 f"frames {start} to {stop} of {self.name} have shape {shape} and dtype {self.dtype}; "
@@ -151,7 +152,7 @@ class StoredFrames:
         return [
             i
             for i, frame in enumerate(self._frames(verify=False))
-            if known[i] and _checksum(frame) != self.index["checksum"][i]
+            if known[i] and not _has_sum(frame, self.index["checksum"][i])
         ]
 
     def close(self) -> None:
@@ -211,6 +212,15 @@ class StoredFrames:
                 found += [index for index in range(first, last) if not self._is_readable(index)]
         return tuple(found)
 
+    def _room(self, shape: tuple[int, ...]) -> NDArray[Any]:
+        try:
+            return np.empty(shape, self.dtype)
+        except (MemoryError, ValueError) as error:  # also of what a damaged record describes
+            raise StorageError(
+                f"frames of shape {shape} and dtype {self.dtype} of {self.name} find no memory "
+                f"({error}); read fewer at once"
+            ) from error
+
     def _is_readable(self, index: int) -> bool:
         try:
             self.read(index, index + 1)
@@ -239,7 +249,7 @@ class StoredFrames:
     def _verify(self, start: int, frames: NDArray[Any]) -> None:
         known = self._has_checksum()
         for i, frame in enumerate(frames, start):
-            if known[i] and _checksum(frame) != self.index["checksum"][i]:
+            if known[i] and not _has_sum(frame, self.index["checksum"][i]):
                 raise StorageError(
                     f"frame {i} of {self.name}: {self._path(i)} differs from the checksum that was "
                     "taken when the frame was exposed; it was damaged or changed: restore it from a "
@@ -267,8 +277,12 @@ class StoredFrames:
         return entries
 
 
-def _checksum(frame: NDArray[Any]) -> int:
-    return int(xxhash.xxh3_64_intdigest(np.ascontiguousarray(frame).data))
+def _has_sum(frame: NDArray[Any], checksum: int) -> bool:
+    pixels = np.ascontiguousarray(frame)
+    if frame_checksum(pixels) == checksum:
+        return True
+    # Runs of old of a big-endian camera have the sums of its bytes, and little-endian ones stored.
+    return pixels.itemsize > 1 and xxhash.xxh3_64_intdigest(pixels.byteswap().data) == checksum
 
 
 def _split_key(key: Any) -> tuple[Any, tuple[Any, ...]]:

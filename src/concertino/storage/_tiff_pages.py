@@ -8,10 +8,11 @@ from typing import Any
 
 from numpy.typing import DTypeLike, NDArray
 
-from ._image_sink import ClaimParameters, ImageSink, directory_uri
+from ._image_sink import ClaimParameters, ImageSink
 from ._space import storage_error
 from ._tiff_layout import FILE_HEADER_BYTES, page_layout
 from ._tiff_sequence import write_rest
+from ._uris import file_uri
 
 TIFF_PAGES = "multipart/related;type=image/tiff;layout=pages"
 _TEMPLATE = "frames_{:06d}.tif"
@@ -50,7 +51,7 @@ class TiffPagesSink(ImageSink):
     def claim_parameters(self) -> ClaimParameters:
         """Return what a claim on the stream says: uri, mimetype and parameters."""
         return {
-            "uri": directory_uri(self.directory),
+            "uri": file_uri(self.directory, directory=True),
             "mimetype": TIFF_PAGES,
             "parameters": {
                 "template": _TEMPLATE,

@@ -9,9 +9,10 @@ from typing import Any
 
 from numpy.typing import DTypeLike, NDArray
 
-from ._image_sink import ClaimParameters, ImageSink, directory_uri
+from ._image_sink import ClaimParameters, ImageSink
 from ._space import storage_error
 from ._tiff_layout import page_layout
+from ._uris import file_uri
 
 TIFF_SEQUENCE = "multipart/related;type=image/tiff"
 _TEMPLATE = "frame_{:06d}.tif"
@@ -49,7 +50,7 @@ class TiffSequenceSink(ImageSink):
     def claim_parameters(self) -> ClaimParameters:
         """Return what a claim on the stream says: uri, mimetype and parameters."""
         return {
-            "uri": directory_uri(self.directory),
+            "uri": file_uri(self.directory, directory=True),
             "mimetype": TIFF_SEQUENCE,
             "parameters": {
                 "template": _TEMPLATE,

@@ -12,9 +12,10 @@ from numpy.typing import DTypeLike, NDArray
 from concertino._errors import ParameterError
 
 from ._image_axes import ImageAxes, ImageAxis
-from ._image_sink import ClaimParameters, ImageSink, directory_uri
+from ._image_sink import ClaimParameters, ImageSink
 from ._space import storage_error
 from ._syncfs import sync_file_system
+from ._uris import file_uri
 
 ZARR = "application/x-zarr"
 _LEVEL = "0"
@@ -93,7 +94,7 @@ class ZarrSink(ImageSink):
     def claim_parameters(self) -> ClaimParameters:
         """Return what a claim on the stream says: uri, mimetype and parameters."""
         return {
-            "uri": directory_uri(self._path / _LEVEL),
+            "uri": file_uri(self._path / _LEVEL, directory=True),
             "mimetype": ZARR,
             "parameters": {"chunk_shape": [1, *self.shape], "join_method": "concat"},
         }

@@ -67,7 +67,7 @@ class ImageFormatContract:
 
     format = ""
     module = ""
-    dtypes: tuple[str, ...] = ("u1", "<u2", "<i4", "<f4", "<f8")
+    dtypes: tuple[str, ...] = ("u1", "<u2", ">u2", "<i4", ">i4", "<f4", ">f4", "<f8", ">f8")
     """Of the pixels that it stores."""
 
     @pytest.fixture
@@ -110,13 +110,15 @@ class ImageFormatContract:
         """Every dtype comes back equal, in batches of any size, with time, number and checksum."""
         for dtype in self.dtypes:
             frames = some_frames(7, dtype=dtype)
-            sink = open_it(tmp_path / dtype.strip("<") / "projections", dtype=dtype)
+            sink = open_it(
+                tmp_path / dtype.replace(">", "big-").strip("<") / "projections", dtype=dtype
+            )
             write_with_index(sink, frames, [1, 4, 2])
             assert sink.stored == 7
             sink.close()
             sink.close()
             stored = read_back(sink, 7)
-            assert stored.dtype == np.dtype(dtype)
+            assert stored.dtype == np.dtype(dtype).newbyteorder("=")
             np.testing.assert_array_equal(stored.read(), frames)
             np.testing.assert_array_equal(stored.read(3, 6), frames[3:6])
             np.testing.assert_array_equal(stored.index["timestamp_ns"], np.arange(7) * 10)
