@@ -10,6 +10,7 @@ from ._angles import (
 )
 from ._cameras import CameraBlock, announced_bytes, camera_stream
 from ._grating import OBJECT_STEPPING, REFERENCE_STEPPING, GratingBlock, SteppedGrating
+from ._quick_pages import check_pages_quickly
 from ._segments import StreamSegment, free_segment
 from ._streams import (
     BASELINE,
@@ -53,6 +54,7 @@ __all__ = [
     "TomoBlock",
     "announced_bytes",
     "camera_stream",
+    "check_pages_quickly",
     "find_image_kind",
     "first_number",
     "frame_places",
