@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from concertino import DeviceError
 
+from ._asked_angles import AskedAngles
 from ._clocks import ClockRelation, answered
 from ._protocols import PositionEncoder
 from ._readback import Place, Readback
@@ -65,6 +66,22 @@ class SweepAngles(EventPageCollectable):
         self._done = 0
         self._times, self._positions, self._recorded = np.empty(0), np.empty(0), 0
         self._anchor: Place | None = None
+        self.asked: AskedAngles | None = None
+        self._last: float | None = None
+
+    def expect(self, step: float, count: int, last: float) -> None:
+        """Know what the sweep is to give.
+
+        Parameters
+        ----------
+        step : float
+            From projection to projection, in the axis' unit, with its sign.
+        count : int
+            Projections.
+        last : float
+            Where the axis stops, in its unit: it is nowhere beyond, however late a frame is.
+        """
+        self.asked, self._last = AskedAngles(step / self._per_degree, count), last
 
     def of_piece(self, first: int, trigger: Any = None) -> "SweepAngles":
         """Return what collects the angles of another sweep of the axis, from a projection on."""
@@ -137,6 +154,8 @@ class SweepAngles(EventPageCollectable):
         host_s, spread_s = self._camera_clock.to_host(np.asarray(times_ns * 1e-9, np.float64))
         positions, spread = self._at(numbers, host_s, spread_s)
         self._done += len(numbers)
+        if self.asked is not None:
+            self.asked.got(positions / self._per_degree, spread / abs(self._per_degree))
         now = time.time()
         data: dict[str, list[Any]] = {
             "projection": (numbers + self._first).tolist(),
@@ -173,7 +192,10 @@ class SweepAngles(EventPageCollectable):
             raise DeviceError(f"The angles of {self._axis.name} were asked for before its start.")
         anchor = self._anchor
         spread = abs(self._velocity) * np.hypot(anchor.half_s / math.sqrt(3), spread_s)
-        return anchor.position + self._velocity * (host_s - anchor.when_s), spread
+        where = anchor.position + self._velocity * (host_s - anchor.when_s)
+        if self._last is not None:
+            where = (np.minimum if self._velocity > 0 else np.maximum)(where, self._last)
+        return where, spread
 
     async def _learn(self) -> None:
         """Take what the encoder, if there is one, has recorded since the last time."""

@@ -112,6 +112,7 @@ class Party:
             self.reason,
             "" if self.part is None else self.part.by,
             self.necessary,
+            self.held_up_s,
         )
 
 
@@ -339,12 +340,13 @@ class Flow:
             How long, in seconds.
         """
         blocking = [p for p in self.parties if p.paces and self._needs_all(p)]
-        if any(p.necessary for p in blocking):
-            return
+        necessary = any(p.necessary for p in blocking)
         limit_s = self.timeout_s * _HOLD_UP
         for party in blocking:
+            if necessary and not party.necessary:
+                continue  # it was waited for anyhow
             party.held_up_s += min(waited_s, _LONGEST_WAIT_S)
-            if party.held_up_s > limit_s:
+            if not party.necessary and party.held_up_s > limit_s:
                 self.fail_party(
                     party,
                     f"it held up the camera for {limit_s:.3g} s in all, being a whole ring of "
