@@ -9,7 +9,7 @@ from typing import Any
 from bluesky import Msg, RunEngine
 from bluesky.utils import RunEngineInterrupted, TransitionError  # type: ignore[attr-defined]
 
-from concertino import SessionError
+from concertino import SessionError, units
 from concertino.plans import Hold, HoldRequest
 
 _REASON = "a pause was requested of the RunEngine"
@@ -88,6 +88,9 @@ class SessionRunEngine(RunEngine):
                 f"A plan was given to the RunEngine while {plan_name} is {self.state}. Wait for its "
                 "end, or end it with RE.abort()."
             )
+        _ = (
+            units.ureg
+        )  # not by the plan: half a second of imports, in the loop and perhaps with beam
         try:
             with _imports_kept(), self._telling_why():
                 return super().__call__(*args, **metadata_kw)

@@ -38,10 +38,10 @@ class Waits:
 
     def grab(self, out: NDArray[Any]) -> Grab:
         time.sleep(max(0.0, self._next_s - time.monotonic()))
-        lost = np.empty(0, np.int64)
+        lost: tuple[int, ...] = ()
         if self._drops and self._kind == "projections":
             behind = int((time.monotonic() - self._next_s) * RATE_HZ)
-            lost = self._sent + np.arange(min(behind, COUNT - 1 - self._sent))
+            lost = tuple(range(self._sent, self._sent + min(behind, COUNT - 1 - self._sent)))
         self._sent += len(lost)
         self._next_s = time.monotonic() + 1 / RATE_HZ
         out[0] = {"darks": 100, "flats": 4000}.get(self._kind, 3000)
