@@ -100,7 +100,7 @@ def scanned(directory: Path, frames: Any, count: int, rate_hz: float, *, store: 
             continuous_tomography(
                 camera, beamline.rotation, beamline.beam, beamline.sample_stage, radio_position=0,
                 flat_position=20, num_darks=5, num_flats=5, num_projections=count,
-                angular_range="180 deg",
+                angular_range="180 deg", on_lost="flag",  # a busy computer is no matter here
             )
         )  # fmt: skip
     return probe

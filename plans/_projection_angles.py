@@ -81,7 +81,8 @@ class SweepAngles(EventPageCollectable):
         last : float
             Where the axis stops, in its unit: it is nowhere beyond, however late a frame is.
         """
-        self.asked, self._last = AskedAngles(step / self._per_degree, count), last
+        velocity = self._velocity / self._per_degree
+        self.asked, self._last = AskedAngles(step / self._per_degree, count, velocity), last
 
     def of_piece(self, first: int, trigger: Any = None) -> "SweepAngles":
         """Return what collects the angles of another sweep of the axis, from a projection on."""
@@ -155,7 +156,7 @@ class SweepAngles(EventPageCollectable):
         positions, spread = self._at(numbers, host_s, spread_s)
         self._done += len(numbers)
         if self.asked is not None:
-            self.asked.got(positions / self._per_degree, spread / abs(self._per_degree))
+            self.asked.got(numbers, positions / self._per_degree, spread / abs(self._per_degree))
         now = time.time()
         data: dict[str, list[Any]] = {
             "projection": (numbers + self._first).tolist(),

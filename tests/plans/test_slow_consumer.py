@@ -17,7 +17,7 @@ from concertino.plans import continuous_tomography
 from concertino.plans._asked_angles import AskedAngles
 from concertino.session import open_session
 
-COUNT, RATE_HZ, SLOW_S = 40, 100.0, 0.1
+COUNT, RATE_HZ, SLOW_S = 60, 60.0, 0.05
 
 
 class Waits:
@@ -82,8 +82,8 @@ def test_projections_that_are_not_where_they_were_asked_for_fail(
     with pytest.raises((CameraError, FailedStatus)) as caught:
         scan(tmp_path, Waits(), encoder)
     told = str(caught.value)
-    assert "was asked for 40 projections every 4.5 deg" in told
-    assert "none is within half a step" in told
+    assert "was asked for 60 projections every 3 deg" in told
+    assert "more than half a step from where they were asked for" in told
     assert "slow writer held up the camera for" in told
 
 
@@ -99,22 +99,22 @@ def test_lost_frames_name_who_held_up_the_camera(tmp_path: Path) -> None:
     assert "slow writer held up the camera for" in str(caught.value)
 
 
-def missed(angles: NDArray[np.float64], spread: float = 0.0) -> float:
-    asked = AskedAngles(1.0, 100)
-    for part in np.array_split(angles, 3):
-        asked.got(part, np.full(len(part), spread))
-    return asked.missed
+def astray(angles: NDArray[np.float64], spread: float = 0.0) -> float:
+    """Share of the projections of a sweep of 100 at 1 deg/s in steps of 1 deg that are astray."""
+    asked = AskedAngles(1.0, 100, 1.0)
+    for part in np.array_split(np.arange(100), 3):
+        asked.got(part, angles[part], np.full(len(part), spread))
+    return asked.astray
 
 
-def test_what_is_missed_is_counted() -> None:
+def test_what_is_astray_is_counted() -> None:
     asked = np.arange(100.0)
-    assert missed(asked) == 0
-    assert missed(asked + 37.3) == 0  # all of them turned
-    assert missed(np.minimum(5 * asked, 120.0)) == pytest.approx(0.8, abs=0.02)
-    stopped = np.minimum(asked, 59.0)
-    assert missed(stopped) == pytest.approx(0.4, abs=0.01)
-    late = np.where(asked < 50, asked, asked + 20)  # 20 steps are not seen
-    assert missed(late) == pytest.approx(0.2, abs=0.01)
-    shaken = asked + np.random.default_rng(1).normal(0, 0.5, 100)
-    assert missed(shaken, 0.5) == 0  # as uncertain as they are apart
-    assert 0 < missed(shaken) < 0.5
+    assert astray(asked) == 0
+    assert astray(asked + 37.3) == 0  # all of them turned
+    assert astray(np.minimum(5 * asked, 120.0)) > 0.9
+    assert astray(np.where(asked < 60, asked, asked + 20)) == pytest.approx(0.4)  # it paused once
+    assert astray(np.minimum(asked, 59.0)) == pytest.approx(0.4, abs=0.01)
+    shaken = asked + np.random.default_rng(1).uniform(-0.55, 0.55, 100)
+    assert astray(shaken) < 0.1  # half a step, and a tenth of a second
+    assert astray(asked + np.random.default_rng(1).normal(0, 1, 100)) > 0.4
+    assert astray(asked + np.random.default_rng(1).normal(0, 1, 100), spread=1.0) < 0.02

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import logging
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from concertino._errors import FrameStreamError, SubscriberFailedError, SubscriberSilentError
@@ -63,6 +64,7 @@ class Party:
     part: Part | None = None
     necessary: bool = True
     held_up_s: float = 0.0
+    waited_s: float = 0.0
     received: int = 0
     acknowledged: int = 0
     digest: int = 0
@@ -112,7 +114,7 @@ class Party:
             self.reason,
             "" if self.part is None else self.part.by,
             self.necessary,
-            self.held_up_s,
+            self.waited_s,
         )
 
 
@@ -331,22 +333,30 @@ class Flow:
             f"Of {self.published} frames published, it has {party.acknowledged} safe."
         )
 
-    def hold_up(self, waited_s: float) -> None:
+    @property
+    def blocking(self) -> list[Party]:
+        """Subscribers for which the publisher waits now."""
+        return [p for p in self.parties if p.paces and self._needs_all(p)]
+
+    def hold_up(self, blocking: Sequence[Party], waited_s: float) -> None:
         """Note that the publisher waited for a free slot; detach who may not hold it up for longer.
 
         Parameters
         ----------
+        blocking : sequence of Party
+            For whom, when it began to wait.
         waited_s : float
             How long, in seconds.
         """
-        blocking = [p for p in self.parties if p.paces and self._needs_all(p)]
-        necessary = any(p.necessary for p in blocking)
-        limit_s = self.timeout_s * _HOLD_UP
         for party in blocking:
-            if necessary and not party.necessary:
-                continue  # it was waited for anyhow
+            party.waited_s += waited_s
+        still = [p for p in blocking if p.paces and self._needs_all(p)]
+        if any(p.necessary for p in still):
+            return
+        limit_s = self.timeout_s * _HOLD_UP
+        for party in still:
             party.held_up_s += min(waited_s, _LONGEST_WAIT_S)
-            if not party.necessary and party.held_up_s > limit_s:
+            if party.held_up_s > limit_s:
                 self.fail_party(
                     party,
                     f"it held up the camera for {limit_s:.3g} s in all, being a whole ring of "
