@@ -22,7 +22,13 @@ from ._processing_run import ProcessingRun, derived_directory, stored_processing
 from ._run_log import RunLog
 from ._sample_moved import SampleMoved
 from ._scan_alarms import ScanAlarms
-from ._slices import axes_configuration, slice_rows, slices_configuration
+from ._slices import (
+    axes_configuration,
+    slice_rows,
+    slices_configuration,
+    volumes_of,
+    without_slices,
+)
 
 __all__ = [
     "Accumulator",
@@ -59,6 +65,8 @@ __all__ = [
     "slices_configuration",
     "stored_processing_run",
     "stores_frames",
+    "volumes_of",
+    "without_slices",
 ]
 
 for _name in __all__:

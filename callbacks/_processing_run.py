@@ -19,6 +19,7 @@ from ._image_writer import ImageWriter
 
 DocumentCallback = Callable[[str, Mapping[str, Any]], None]
 
+RING_BYTES = 256 * 2**20
 _SOFTWARE = ("concertino", "numpy", "scipy", "numba")
 
 
@@ -138,6 +139,7 @@ class ProcessingRun:
         stream: str,
         data_key: str,
         configuration: Mapping[str, Any],
+        ring_bytes: int = RING_BYTES,
     ) -> None:
         """Publish images that come in parts, so that they need not all be in memory.
 
@@ -151,6 +153,8 @@ class ProcessingRun:
             Of a pixel.
         stream, data_key, configuration
             As for `publish`.
+        ring_bytes : int
+            Memory for images that wait to be stored.
 
         Raises
         ------
@@ -159,11 +163,16 @@ class ProcessingRun:
         """
         height, width = shape
         with FrameStream(
-            self.stream_address, shape=(height, width), dtype=dtype, name=data_key
+            self.stream_address,
+            shape=(height, width),
+            dtype=dtype,
+            name=data_key,
+            ring_bytes=ring_bytes,
         ) as frames:
             descriptor = self.announce({data_key: frames}, stream, {data_key: configuration})
             for part in parts:
                 frames.publish(np.ascontiguousarray(part))
+                del part  # its memory is for the next one
             count = frames.published
             frames.end().check()
             assets = StreamAssets(data_key, frames)

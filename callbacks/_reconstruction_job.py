@@ -1,7 +1,6 @@
 """The reconstruction of one run: what it needs, what has changed meanwhile, how it ends."""
 
 import dataclasses
-import itertools
 import logging
 import threading
 import time
@@ -29,7 +28,7 @@ from ._measured_angles import MeasuredAngles
 from ._previews import Preview, Previews
 from ._processing_run import DocumentCallback, ProcessingRun, stored_processing_run
 from ._series_job import SeriesJob, previewed
-from ._slices import slice_rows, slices_configuration
+from ._slices import slice_rows, slices_configuration, volumes_of, without_slices
 
 LOG = logging.getLogger(__name__)
 
@@ -234,27 +233,28 @@ class ReconstructionJob:
         first = next(results, None)
         if first is None:
             return
-        shown: Iterator[ReconstructionResult] = itertools.chain([first], results)
+        volumes = volumes_of(first, results)
+        each, first = len(first.volume), without_slices(first)
         if preview is not None:
-            shown = previewed(shown, preview)
+            volumes = previewed(volumes, preview)
         with self._processing_run(first, where, []) as run:
             if run is None:
-                for _ in shown:
+                for _ in volumes:
                     pass
                 return
             run.publish_parts(
-                (result.volume for result in shown),
+                volumes,
                 first.volume.shape[1:],
                 first.volume.dtype,
                 stream="slices",
                 data_key="slices",
-                configuration=self._configuration(first, series=True),
+                configuration=self._configuration(first, each, series=True),
             )
 
     def _configuration(
-        self, result: ReconstructionResult, *, series: bool = False
+        self, result: ReconstructionResult, slices: int, *, series: bool = False
     ) -> dict[str, Any]:
-        """What the slices are made with, and where they are."""
+        """What the slices are made with, how many a tomogram has, and where they are."""
         return slices_configuration(
             result,
             AxisEstimate(result.center_px, result.confidence, "found"),
@@ -263,7 +263,7 @@ class ReconstructionJob:
             series=series,
         ) | {
             "rows": [float(row) for row in result.slice_rows],
-            "slices_per_tomogram": len(result.volume),
+            "slices_per_tomogram": slices,
         }
 
     @contextmanager
@@ -363,7 +363,7 @@ class ReconstructionJob:
                 result.volume,
                 stream="slices",
                 data_key="slices",
-                configuration=self._configuration(result),
+                configuration=self._configuration(result, len(result.volume)),
             )
             if result.missing:
                 run.record(

@@ -75,6 +75,7 @@ class SeriesJob:
             self._angles.tell(self._series)
             number = self._series.ready(ended=ended)
             if number is not None:
+                self._last = None  # its slices would take the place of the next ones
                 self._last = self._series.finish_tomogram(number)
                 yield self._last
             elif ended:
@@ -86,9 +87,12 @@ class SeriesJob:
 
 
 def previewed(
-    results: Iterator[ReconstructionResult], show: Callable[[NDArray[np.float32]], None]
-) -> Iterator[ReconstructionResult]:
-    """Pass results on, and show the slices of each."""
-    for result in results:
-        show(result.volume)
-        yield result
+    volumes: Iterator[NDArray[np.float32]], show: Callable[[NDArray[np.float32]], None]
+) -> Iterator[NDArray[np.float32]]:
+    """Pass slices on, and show those of each tomogram."""
+
+    def shown(volume: NDArray[np.float32]) -> NDArray[np.float32]:
+        show(volume)
+        return volume
+
+    return map(shown, volumes)

@@ -1,10 +1,13 @@
 """What the slices of a reconstruction are: rows, positions, axis."""
 
+import dataclasses
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from operator import attrgetter
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from concertino.documents import TomoBlock
 from concertino.reconstruction import AxisEstimate, ReconstructionResult, ReconstructionSettings
@@ -28,6 +31,22 @@ def slice_rows(settings: ReconstructionSettings, height: int) -> tuple[float, ..
         rows = np.arange(*settings.region).tolist()
         return tuple(rows) if settings.general else tuple(round(row) for row in rows)
     return tuple(range(height))
+
+
+def volumes_of(
+    first: ReconstructionResult, others: Iterator[ReconstructionResult]
+) -> Iterator[NDArray[np.float32]]:
+    """Return the slices of one result after the other, and keep none while the next is made."""
+    waiting = [first]
+    del first
+    yield waiting.pop().volume
+    yield from map(attrgetter("volume"), others)
+
+
+def without_slices(result: ReconstructionResult) -> ReconstructionResult:
+    """Return what a result says, without its slices, whose memory somebody else needs."""
+    volume = result.volume
+    return dataclasses.replace(result, volume=np.empty((0, *volume.shape[1:]), volume.dtype))
 
 
 def slices_configuration(
@@ -60,8 +79,7 @@ def slices_configuration(
         LOG.warning("%s", axis.doubt)
     swept: tuple[str, Sequence[float]] | None = ("slice", []) if series else None
     if settings.z_parameter is not None and settings.region is not None:
-        values = np.arange(*settings.region)[: len(result.volume)].tolist()
-        swept = settings.z_parameter, values
+        swept = settings.z_parameter, result.slice_rows
     return {
         "center": float(axis.center_px),
         "center_confidence": float(axis.confidence),

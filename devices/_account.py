@@ -41,6 +41,12 @@ class StreamAccount(Collectable, Stageable):
         self._pending: list[Acquisition] = []
         self._unstored: dict[str, None] = {}
         self._stored = False
+        self._slowest = ""
+
+    @property
+    def slowest(self) -> str:
+        """Whom the camera waited for in the stream collected last, in words; empty if for nobody."""
+        return self._slowest
 
     @property
     def unstored(self) -> tuple[str, ...]:
@@ -102,6 +108,7 @@ class StreamAccount(Collectable, Stageable):
             if not acquisition.started.is_set():
                 continue
             ledger = acquisition.ledger or acquisition.stream.ledger()
+            self._slowest = ledger.slowest
             if acquisition.stream.claims:
                 self._stored = True
             elif ledger.published:

@@ -12,6 +12,7 @@ from concertino import CameraError, ConcertinoError
 from concertino._clocks import CameraTimes, HostTimes
 from concertino.frames import FrameRequest, FrameStream, Ledger
 
+from ._exposures import Exposures
 from ._frame_source import FrameSource
 from ._hold_back import Preview, hold_until_fired
 from ._source_watch import SourceWatch
@@ -76,7 +77,7 @@ class Acquisition:
         self._watch = SourceWatch(source, request, expected_s)
         self._patience_s = patience_s
         self._wake = wake
-        self._times: list[tuple[NDArray[np.int64], CameraTimes]] = []
+        self._exposures = Exposures()
         self._preview = preview
         self._stopping = threading.Event()
         self._ending = threading.Event()
@@ -110,18 +111,15 @@ class Acquisition:
         numbers, times_ns : ndarray of int64, shape (n,)
             Counted from the camera's first number; and in ns by the camera's clock.
         """
-        known = list(self._times)
-        empty = np.empty(0, np.int64)
-        numbers = np.concatenate([empty, *(part[0] for part in known)])
-        times_ns = np.concatenate([empty, *(part[1].ns for part in known)])
-        return numbers[since:] - self.first_number, times_ns[since:]
+        numbers, times_ns = self._exposures.since(since)
+        return numbers - self.first_number, times_ns
 
     @property
     def first_number(self) -> int:
         """The camera's number of the first frame that it exposes."""
         declared = getattr(self._source, "first_number", None)
         if declared is None:  # then it is that of the first frame that came
-            declared = self._times[0][0][0] if self._times else 0
+            declared = self._exposures.first_number
         return int(declared)
 
     def end(self) -> None:
@@ -315,8 +313,8 @@ class Acquisition:
                 self._camera, self._watch, stream, self.request, self._stopping, self._preview
             )
             places = [stream.ring.place(index) for index in range(stream.published)]
-            times = HostTimes(stream.ring.timestamps[places])
-            self._times.append((stream.ring.numbers[places], self._watch.shown(times)))
+            shown = self._watch.shown(HostTimes(stream.ring.timestamps[places]))
+            self._exposures.add(stream.ring.numbers[places], shown)
             self._end_preview()
             self._wake()
         wanted = self.wanted
@@ -329,8 +327,7 @@ class Acquisition:
             stream.note_dropped(grab.dropped)
             stream.commit(len(grab.numbers), times.ns, grab.numbers)
             if len(grab.numbers):
-                shown = CameraTimes(np.array(grab.timestamps))
-                self._times.append((np.array(grab.numbers), shown))
+                self._exposures.add(grab.numbers, CameraTimes(grab.timestamps))
             exposed += len(grab.numbers) + len(grab.dropped)
             self._wake()
         if self._ending.is_set() and not self._stopping.is_set():

@@ -15,6 +15,7 @@ from concertino import DeviceError
 from concertino._clocks import CameraTimes, ClockRelation, EncoderTimes, HostTimes
 
 from ._answered import answered
+from ._asked_angles import AskedAngles
 from ._protocols import PositionEncoder
 from ._readback import Place, Readback
 
@@ -28,6 +29,8 @@ _TRIES = 5
 #: A read-back that does not change for so long, in s, belongs to an axis that is at rest.
 _CHANGES_S = 2.0
 _PAUSE_S = 0.002
+_ROWS = 256  # of a page
+_READINGS_BEFORE = 64  # of the encoder that are kept from before the newest frame
 
 
 class SweepAngles(EventPageCollectable):
@@ -64,8 +67,25 @@ class SweepAngles(EventPageCollectable):
             EncoderTimes, None if self.encoder is None else self.encoder.clock
         )
         self._done = 0
-        self._times, self._positions = np.empty(0), np.empty(0)
+        self._times, self._positions, self._recorded = np.empty(0), np.empty(0), 0
         self._anchor: Place | None = None
+        self.asked: AskedAngles | None = None
+        self._last: float | None = None
+
+    def expect(self, step: float, count: int, last: float) -> None:
+        """Know what the sweep is to give.
+
+        Parameters
+        ----------
+        step : float
+            From projection to projection, in the axis' unit, with its sign.
+        count : int
+            Projections.
+        last : float
+            Where the axis stops, in its unit: it is nowhere beyond, however late a frame is.
+        """
+        velocity = self._velocity / self._per_degree
+        self.asked, self._last = AskedAngles(step / self._per_degree, count, velocity), last
 
     def of_piece(self, first: int, trigger: Any = None) -> "SweepAngles":
         """Return what collects the angles of another sweep of the axis, from a projection on."""
@@ -123,28 +143,38 @@ class SweepAngles(EventPageCollectable):
         return described
 
     async def collect_pages(self) -> AsyncIterator[PartialEventPage]:
-        """Yield one page with the projections that are new, or none."""
+        """Yield pages with the projections that are new, so short that the loop is not held up."""
         numbers, times_ns = await answered(self._camera.exposures(self._done))
         if not len(numbers):
             return
         await self._look()
-        host, spread_s = self._camera_clock.to_host(CameraTimes(times_ns))
-        positions, spread = await self._at(np.asarray(numbers), host, spread_s)
+        await self._learn()
+        for start in range(0, len(numbers), _ROWS):
+            part = slice(start, start + _ROWS)
+            yield self._page(np.asarray(numbers[part]), CameraTimes(times_ns[part]))
+            await asyncio.sleep(0)
+
+    def _page(self, numbers: NDArray[np.int64], shown: CameraTimes) -> PartialEventPage:
+        host, spread_s = self._camera_clock.to_host(shown)
+        positions, spread = self._at(numbers, host, spread_s)
         self._done += len(numbers)
+        if self.asked is not None:
+            self.asked.got(numbers, positions / self._per_degree, spread / abs(self._per_degree))
         now = time.time()
         data: dict[str, list[Any]] = {
-            "projection": [self._first + int(number) for number in numbers],
+            "projection": (numbers + self._first).tolist(),
             "angle": (positions / self._per_degree).tolist(),
             "uncertainty": (spread / abs(self._per_degree)).tolist(),
             "source": [self.source] * len(numbers),
         }
-        yield PartialEventPage(
+        when_s = host.seconds.tolist()
+        return PartialEventPage(
             data=data,
-            timestamps={key: host.seconds.tolist() for key in data},
+            timestamps=dict.fromkeys(data, when_s),
             time=[now] * len(numbers),
         )
 
-    async def _at(
+    def _at(
         self,
         numbers: NDArray[np.int64],
         host: HostTimes,
@@ -153,7 +183,7 @@ class SweepAngles(EventPageCollectable):
         """Return the axis' positions at some frames, and their uncertainty, in its unit."""
         if self.encoder is None:
             return self._computed(host, spread_s)
-        return await self._interpolated(self.encoder, host, spread_s)
+        return self._interpolated(self.encoder, host, spread_s)
 
     async def _look(self) -> None:
         await self._camera_clock.look()
@@ -166,15 +196,18 @@ class SweepAngles(EventPageCollectable):
             raise DeviceError(f"The angles of {self._axis.name} were asked for before its start.")
         anchor = self._anchor
         spread = abs(self._velocity) * np.hypot(anchor.half_s / math.sqrt(3), spread_s)
-        return anchor.position + self._velocity * (host.seconds - anchor.when_s), spread
+        where = anchor.position + self._velocity * (host.seconds - anchor.when_s)
+        if self._last is not None:
+            where = (np.minimum if self._velocity > 0 else np.maximum)(where, self._last)
+        return where, spread
 
-    async def _interpolated(
-        self,
-        encoder: PositionEncoder,
-        host: HostTimes,
-        spread_s: NDArray[np.float64],
-    ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        times, positions = await _asked(self._axis, lambda: encoder.recorded(len(self._times)))
+    async def _learn(self) -> None:
+        """Take what the encoder, if there is one, has recorded since the last time."""
+        encoder = self.encoder
+        if encoder is None:
+            return
+        times, positions = await _asked(self._axis, lambda: encoder.recorded(self._recorded))
+        self._recorded += len(times)
         self._times = np.concatenate([self._times, times])
         self._positions = np.concatenate([self._positions, positions])
         if len(self._times) < 2:
@@ -182,6 +215,13 @@ class SweepAngles(EventPageCollectable):
                 f"The encoder of {self._axis.name} recorded {len(self._times)} positions during the "
                 "sweep, and an angle wants two; check that it records, and its rate."
             )
+
+    def _interpolated(
+        self,
+        encoder: PositionEncoder,
+        host: HostTimes,
+        spread_s: NDArray[np.float64],
+    ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         when, own_spread_s = self._encoder_clock.of_host(host)
         when_s = when.seconds
         after = np.clip(np.searchsorted(self._times, when_s), 1, len(self._times) - 1)
@@ -195,7 +235,11 @@ class SweepAngles(EventPageCollectable):
             (self._velocity * np.hypot(spread_s, own_spread_s)) ** 2
             + resolution**2 / 12 + beyond**2
         )  # fmt: skip
-        return self._positions[before] + share * rise, spread
+        found = self._positions[before] + share * rise
+        # Later frames are later: what is long before them is not wanted again.
+        known = min(max(0, int(before.min()) - _READINGS_BEFORE), len(self._times) - 2)
+        self._times, self._positions = self._times[known:], self._positions[known:]
+        return found, spread
 
 
 def encoder_of(axis: Any) -> PositionEncoder | None:

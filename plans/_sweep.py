@@ -197,6 +197,9 @@ def sweep_and_take(
     moving, moves = short_uid("moving"), [SteadyMove(sweep.axis) for sweep in sweeps]
     if angles is not None:
         angles = angles.of_piece(piece.first, trigger)
+        if not trigger.by_position and trigger.request == "internal":
+            step = sweeps[0].velocity * sweeps[0].frames_s / piece.count
+            angles.expect(step, piece.count, sweeps[0].last)
         yield from bps.declare_stream(angles, name=PROJECTION_ANGLES, collect=True)
     cameras = camera_set(camera)
     motion = [*(sweep.axis for sweep in sweeps), *(each.start_time for each in cameras.cameras)]
@@ -260,26 +263,26 @@ def sweep_and_take(
         yield from move_together(*((sweep.axis, sweep.start) for sweep in sweeps))
 
     limits = deadlines()
-    return (
-        yield from take_frames(
-            camera,
-            piece.count,
-            piece.stream,
-            on_lost=on_lost,
-            trigger=trigger.request,
-            within_s=None
-            if trigger.request == "internal"
-            else 2 * sweeps[0].frames_s + limits.frame_s,
-            beam=beam,
-            arming=arm,
-            starting=get_ready,
-            started=note_motion,
-            collected=collect_angles,
-            hold=hold,
-            interrupted=end_sweep,
-            exposed=come_back,
-        )
+    whole = yield from take_frames(
+        camera,
+        piece.count,
+        piece.stream,
+        on_lost=on_lost,
+        trigger=trigger.request,
+        within_s=None if trigger.request == "internal" else 2 * sweeps[0].frames_s + limits.frame_s,
+        beam=beam,
+        arming=arm,
+        starting=get_ready,
+        started=note_motion,
+        collected=collect_angles,
+        hold=hold,
+        interrupted=end_sweep,
+        exposed=come_back,
     )
+    if whole and angles is not None and angles.asked is not None:
+        slowest = str(getattr(cameras.first.account, "slowest", ""))
+        angles.asked.check(cameras.first.name, slowest, fail=on_lost == "fail")
+    return whole
 
 
 def sweep_angles(

@@ -99,6 +99,8 @@ class PulseAngles(SweepAngles):
         super().__init__(*sweep, **more)
         self.encoder = None
         self._trigger = trigger
+        self._where: NDArray[np.float64] | None = None
+        self._noted = 0
 
     def of_piece(self, first: int, trigger: Any = None) -> "PulseAngles":
         """Return what collects the angles of another sweep of the axis, from a projection on."""
@@ -114,23 +116,29 @@ class PulseAngles(SweepAngles):
     async def started(self, anchor: Any = None) -> None:
         """Do nothing: the box notes where the axis is."""
 
-    async def _at(
+    async def _learn(self) -> None:
+        train = self._trigger.train
+        assert train is not None
+        if self._where is None:
+            self._where = np.array(train.positions, np.float64)
+        captured = getattr(self._trigger.device, "captured", None)
+        if captured is not None:
+            noted = np.asarray(await answered(captured(self._noted)), np.float64)
+            noted = noted[: len(self._where) - self._noted]
+            self._where[self._noted : self._noted + len(noted)] = noted
+            self._noted += len(noted)
+
+    def _at(
         self,
         numbers: NDArray[np.int64],
         host: HostTimes,
         spread_s: NDArray[np.float64],
     ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        train, device = self._trigger.train, self._trigger.device
-        assert train is not None
-        positions = np.asarray(train.positions)
-        captured = getattr(device, "captured", None)
-        if captured is not None:
-            noted = np.asarray(await answered(captured(0)), np.float64)
-            positions = np.concatenate([noted, positions[len(noted) :]])
-        resolution = float(getattr(device, "resolution", 0.0))
+        assert self._where is not None
+        resolution = float(getattr(self._trigger.device, "resolution", 0.0))
         half = self._velocity * self._trigger.exposure_s / 2
         spread = np.full(len(numbers), np.hypot(resolution / np.sqrt(12), 0.002 * half))
-        return positions[np.clip(numbers, 0, len(positions) - 1)] + half, spread
+        return self._where[np.clip(numbers, 0, len(self._where) - 1)] + half, spread
 
 
 def check_trigger(trigger: Any) -> Literal["software", "edge"] | TriggerDevice:

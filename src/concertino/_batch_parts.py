@@ -1,9 +1,10 @@
-"""A reconstruction in parts of some slices each: which rows, in how much memory, with which axis."""
+"""A reconstruction in parts of some slices each: which rows, and with which axis."""
 
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from concertino._batch_memory import bytes_of_part, give_back, with_memory
 from concertino._errors import ReconstructionError
 from concertino._scan_frames import ScanFrames
 from concertino.callbacks import slice_rows
@@ -11,7 +12,6 @@ from concertino.reconstruction import (
     AxisEstimate,
     ReconstructionResult,
     ReconstructionSettings,
-    Reconstructor,
     axis_rows,
 )
 from concertino.storage import open_run
@@ -24,8 +24,8 @@ _GROUPS = (8, 4, 2)
 
 
 def parts_of(
-    scan: ScanFrames, settings: ReconstructionSettings, least: int = 1
-) -> tuple[list[Rows], Reconstructor | None]:
+    scan: ScanFrames, settings: ReconstructionSettings, room: int, least: int = 1
+) -> list[Rows]:
     """Divide the rows into parts, each of which fits into memory.
 
     Parameters
@@ -33,7 +33,9 @@ def parts_of(
     scan
         What is reconstructed.
     settings
-        How; with the memory for one part.
+        How.
+    room
+        Bytes for one part at its peak.
     least
         So many parts or more, if there are as many groups of rows.
 
@@ -41,8 +43,6 @@ def parts_of(
     -------
     list of tuple of int
         The rows of each part.
-    Reconstructor or None
-        For the part, when there is only one.
 
     Raises
     ------
@@ -50,19 +50,28 @@ def parts_of(
         When not even one slice fits.
     """
     rows = slice_rows(settings, scan.frame_shape[0])
+    settings = with_memory(settings, room)
     if settings.z_parameter is not None:
-        return [rows], scan.reconstructor(settings)
+        scan.reconstructor(settings)
+        return [rows]
     at_once = len(rows) if least <= 1 else min(len(rows), _whole_groups(-(-len(rows) // least)))
     while True:
         try:
             first = scan.reconstructor(of_part(settings, rows[:at_once]))
-        except ReconstructionError:
+            needed = bytes_of_part(first, scan.num_darks, scan.num_flats)
+        except ReconstructionError:  # not even its rows and slices
             if at_once == 1:
                 raise
-            at_once = _whole_groups(at_once // 2, up=False)
-        else:
-            parts = [rows[at : at + at_once] for at in range(0, len(rows), at_once)]
-            return parts, first if len(parts) == 1 else None
+            needed = 2 * room
+        if needed <= room:
+            return [rows[at : at + at_once] for at in range(0, len(rows), at_once)]
+        if at_once == 1:
+            raise ReconstructionError(
+                f"One slice of {scan.run.name} needs {needed / 2**30:.3g} GiB, {room / 2**30:.3g} GiB are left "
+                "for it; raise memory_gib, or give fewer threads."
+            )
+        smaller = at_once * max(0.5, min(0.9, room / needed))
+        at_once = max(1, _whole_groups(int(smaller), up=False))
 
 
 def of_part(settings: ReconstructionSettings, rows: Rows) -> ReconstructionSettings:
@@ -103,7 +112,15 @@ def reconstruct_part(
 ) -> ReconstructionResult:
     """Do one part of a run, in whichever process; see `Cluster.in_order`."""
     scan = ScanFrames(open_run(Path(directory)), camera, tomogram=tomogram)
-    reconstructor = scan.reconstructor(ReconstructionSettings.model_validate_json(settings))
+    return made_of(scan, ReconstructionSettings.model_validate_json(settings), step)
+
+
+def made_of(
+    scan: ScanFrames, settings: ReconstructionSettings, step: Callable[[int], Any]
+) -> ReconstructionResult:
+    """Reconstruct with settings; nothing but the result is left when it returns."""
+    give_back()
+    reconstructor = scan.reconstructor(settings)
     scan.feed(reconstructor, step)
     return reconstructor.finish()
 

@@ -99,8 +99,7 @@ def sweep_run(
             f"row: {chosen} was given; {run.name} has the rows 0 to {scan.frame_shape[0] - 1}."
         )
     start, stop, increment = region
-    values = np.arange(start, stop, increment, dtype=float) if increment else np.empty(0)
-    if not values.size:
+    if not increment or (stop - start) / increment <= 0:
         raise ParameterError(f"region: {region} holds no value; give from, to and step.")
     slice_metric(np.zeros((1, 1)), metric)  # One that is unknown is refused before frames are read.
     base = scan.with_known_axis(settings or ReconstructionSettings())
@@ -110,8 +109,8 @@ def sweep_run(
         all_rows=parameter in GeometrySettings.model_fields,
     )
     scan.feed(reconstructor, counter(progress, scan.num_frames))
-    estimate = reconstructor.find_parameter(parameter, region, metric)
-    strip = reconstructor.sweep(parameter, values)
+    strip, estimate = reconstructor.sweep_and_find(parameter, region, metric)
+    values = start + increment * np.arange(len(strip), dtype=float)
     how = base.model_dump(mode="json") | {
         "parameter": parameter, "region": list(region), "row": chosen, "metric": metric,
         "best": estimate.value, "confidence": estimate.confidence,

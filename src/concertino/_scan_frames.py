@@ -9,9 +9,9 @@ from concertino._described_settings import described_settings
 from concertino._errors import DocumentError, ParameterError, ReconstructionError
 from concertino.documents import TomoBlock
 from concertino.reconstruction import ReconstructionSettings, Reconstructor, TomogramSeries
-from concertino.storage import Run, StoredScan
+from concertino.storage import Run, ScanPiece, StoredScan
 
-_BATCH_BYTES = 32 * 2**20
+READ_BYTES = 32 * 2**20  # at a time
 
 
 class ScanFrames:
@@ -42,6 +42,8 @@ class ScanFrames:
         Which tomogram of a time series it is; None: all projections.
     num_frames
         Darks, flats and projections that are stored, in all.
+    num_darks, num_flats
+        How many of these are darks and flats.
 
     Raises
     ------
@@ -69,9 +71,11 @@ class ScanFrames:
             raise ReconstructionError(
                 f"{run.name} cannot be reconstructed: no projections of it are stored."
             )
-        self.num_projections = sum(
-            len(piece) for piece in self._pieces if piece.kind == "projection"
+        self.num_projections, self.num_darks, self.num_flats = (
+            sum(len(piece) for piece in self._pieces if piece.kind == kind)
+            for kind in ("projection", "dark", "flat")
         )
+        self._dtype = projections[0].dtype
         self.frame_shape: tuple[int, int] = projections[0].shape[1:]
         self.num_frames = sum(map(len, self._pieces))
         self.tomogram = tomogram
@@ -101,6 +105,7 @@ class ScanFrames:
             angles=self.tomo.angles_rad()[chosen],
             keep_rows="all" if all_rows else "needed",
         )
+        reconstructor.expect(self._dtype)
         if self.angles.expected:
             reconstructor.set_angles(self.angles.all_rad()[chosen], self.angles.known[chosen])
         return reconstructor
@@ -127,23 +132,33 @@ class ScanFrames:
 
     def feeding(self, reconstructor: Reconstructor | TomogramSeries) -> Iterator[int]:
         """Give the frames to a reconstructor batch by batch, and yield how many each time."""
-        chosen = self._chosen
         for piece in self._pieces:
             frames = piece.frames
-            at_once = max(1, _BATCH_BYTES // max(1, frames.nbytes // max(1, len(frames))))
+            at_once = max(1, READ_BYTES // max(1, frames.nbytes // max(1, len(frames))))
             for start in range(piece.start, piece.stop, at_once):
-                batch = frames.read(start, min(start + at_once, piece.stop))
-                if piece.kind == "dark":
-                    reconstructor.add_darks(batch)
-                elif piece.kind == "flat":
-                    reconstructor.add_flats(batch)
-                else:
-                    first = piece.first + start - piece.start
-                    low, high = max(first, chosen.start), min(first + len(batch), chosen.stop)
-                    if low < high:
-                        part = batch[low - first : high - first]
-                        reconstructor.add_projections(part, low - chosen.start)
-                yield len(batch)
+                yield self._give(reconstructor, piece, start, min(start + at_once, piece.stop))
+
+    def _give(
+        self,
+        reconstructor: Reconstructor | TomogramSeries,
+        piece: ScanPiece,
+        start: int,
+        stop: int,
+    ) -> int:
+        """Read some frames and hand them over; they are gone when the next are read."""
+        batch = piece.frames.read(start, stop)
+        if piece.kind == "dark":
+            reconstructor.add_darks(batch)
+        elif piece.kind == "flat":
+            reconstructor.add_flats(batch)
+        else:
+            chosen = self._chosen
+            first = piece.first + start - piece.start
+            low, high = max(first, chosen.start), min(first + len(batch), chosen.stop)
+            if low < high:
+                part = batch[low - first : high - first]
+                reconstructor.add_projections(part, low - chosen.start)
+        return len(batch)
 
     def with_known_axis(self, settings: ReconstructionSettings) -> ReconstructionSettings:
         """Return settings completed by what the run's documents say: see `described_settings`."""

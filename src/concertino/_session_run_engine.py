@@ -14,7 +14,7 @@ from bluesky.utils import (  # type: ignore[attr-defined]
     TransitionError,
 )
 
-from concertino import ConcertinoError, SessionError
+from concertino import ConcertinoError, SessionError, units
 from concertino.plans import Hold, HoldRequest
 
 # RE(plan) raises why a plan failed; where nobody has set logging up, bluesky's log would tell it first.
@@ -96,6 +96,9 @@ class SessionRunEngine(RunEngine):
                 f"A plan was given to the RunEngine while {plan_name} is {self.state}. Wait for its "
                 "end, or end it with RE.abort()."
             )
+        _ = (
+            units.ureg
+        )  # not by the plan: half a second of imports, in the loop and perhaps with beam
         try:
             with _imports_kept(), self._telling_why():
                 return super().__call__(*args, **metadata_kw)

@@ -1,31 +1,36 @@
 """Stored runs, reconstructed: whole, in parts that fit into memory, on a cluster, or swept."""
 
 import contextlib
-import itertools
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from concertino._batch_memory import batch_memory, with_memory
 from concertino._batch_parts import (
     Progress,
     Rows,
     axis_of,
     counter,
+    made_of,
     of_part,
     parts_of,
     reconstruct_part,
 )
 from concertino._batch_sweep import Sweep, sweep_run
 from concertino._dask_parts import Cluster, cluster
-from concertino._scan_frames import ScanFrames
-from concertino.callbacks import slices_configuration, stored_processing_run
+from concertino._scan_frames import READ_BYTES, ScanFrames
+from concertino.callbacks import (
+    slices_configuration,
+    stored_processing_run,
+    volumes_of,
+    without_slices,
+)
 from concertino.reconstruction import (
     AxisEstimate,
     ReconstructionResult,
     ReconstructionSettings,
-    Reconstructor,
 )
 from concertino.storage import Run, check_image_format
 
@@ -80,7 +85,8 @@ def reconstruct_run(
     """Reconstruct a stored run into a processing run of its own.
 
     What does not fit into the memory that the settings allow is done in parts of some slices each, with
-    a pass over the stored frames for every part. Settings and frames being the same, so are the slices
+    a pass over the stored frames for every part. The limit is for the whole process: what it holds when the
+    reconstruction begins, with code and libraries, counts for up to three quarters of it. Settings and frames being the same, so are the slices
     that were reconstructed live, bit for bit; also those from parts and from a cluster.
 
     Parameters
@@ -131,6 +137,8 @@ def reconstruct_run(
         on = None if scheduler is None else stack.enter_context(cluster(scheduler))
         job = _Job(scan, settings, on, progress)
         first = next(job.results)
+        volumes = volumes_of(first, job.results)
+        first = without_slices(first)
         axis = job.axis or AxisEstimate(first.center_px, first.confidence, "found")
         processing = stack.enter_context(
             stored_processing_run(
@@ -147,12 +155,13 @@ def reconstruct_run(
         assert processing is not None
         assert processing.directory is not None
         processing.publish_parts(
-            (each.volume for each in itertools.chain([first], job.results)),
+            volumes,
             first.volume.shape[1:],
             first.volume.dtype,
             stream="slices",
             data_key="slices",
             configuration=slices_configuration(first, axis, scan.tomo, job.rows),
+            ring_bytes=job.memory.ring,
         )
         return BatchReconstruction(
             processing.directory,
@@ -177,8 +186,10 @@ class _Job:
     ) -> None:
         if on is not None:
             settings = _on_workers(settings, on)
+        self.memory = batch_memory(settings, READ_BYTES, 4 * scan.frame_shape[1] ** 2)
+        room = self.memory.part if on is None else self.memory.limit
         least = 1 if on is None else _PARTS_PER_WORKER * on.workers
-        parts, whole = parts_of(scan, settings, least)
+        parts = parts_of(scan, settings, room, least)
         search = settings.center is None and len(parts) > 1
         step = counter(progress, (len(parts) + search) * scan.num_frames)
         self.parts = len(parts)
@@ -187,8 +198,9 @@ class _Job:
         if search:
             self.axis = axis_of(scan, settings, step)
             settings = settings.updated(center=self.axis.center_px)
+        settings = with_memory(settings, room)
         self.results = (
-            _here(scan, settings, parts, whole, step)
+            _here(scan, settings, parts, step)
             if on is None
             else _there(on, scan, settings, parts, step)
         )
@@ -206,13 +218,10 @@ def _here(
     scan: ScanFrames,
     settings: ReconstructionSettings,
     parts: list[Rows],
-    whole: Reconstructor | None,
     step: Callable[[int], Any],
 ) -> Iterator[ReconstructionResult]:
     for part in parts:
-        reconstructor = whole or scan.reconstructor(of_part(settings, part))
-        scan.feed(reconstructor, step)
-        yield reconstructor.finish()
+        yield made_of(scan, of_part(settings, part), step)
 
 
 def _there(

@@ -1,9 +1,16 @@
 """The memory of a job is what the formula says."""
 
+import gc
 import subprocess
 import sys
+import weakref
+from collections.abc import Callable
+from typing import Any
 
+import numpy as np
 import pytest
+
+from concertino.reconstruction import ReconstructionSettings, Reconstructor, TomogramSeries
 
 PROGRAM = """
 import sys
@@ -39,3 +46,59 @@ def test_memory_is_as_predicted(shape: tuple[int, int, int], tilt: float) -> Non
         capture_output=True, text=True, check=True,
     )  # fmt: skip
     assert float(done.stdout) == pytest.approx(1.0, abs=0.12)
+
+
+WAYS = {
+    "axis given": {"center": 15.5},
+    "axis found": {},
+    "back projection": {"center": 15.5, "method": "backprojection"},
+    "stripes": {"center": 15.5, "stripe_removal": "normalisation"},
+    "general": {"center": 15.5, "axis_angle_x": 0.2},
+    "half acquisition": {"center": 6.0, "half_acquisition": True},
+}
+
+
+@pytest.mark.parametrize("changes", WAYS.values(), ids=WAYS.keys())
+def test_nothing_large_waits_for_the_cycle_collector(changes: dict[str, Any]) -> None:
+    settings = ReconstructionSettings(**changes)
+    count = 32
+    angles = np.arange(count) * (2 if settings.half_acquisition else 1) * np.pi / count
+    gc.collect()
+    gc.disable()
+    try:
+        made = Reconstructor(settings, num_projections=count, frame_shape=(20, 32), angles=angles)
+        made.add_projections(np.random.default_rng(1).random((count, 20, 32), np.float32), 0)
+        made.slices()
+        if not settings.general:
+            made.planes()
+        result = made.finish()
+        rows = made._rows.data
+        assert rows is not None
+        gone: list[Callable[[], Any]] = [
+            weakref.ref(made),
+            weakref.ref(rows),
+            weakref.ref(result.volume),
+        ]
+        del made, rows, result
+        assert [each() for each in gone] == [None] * 3
+    finally:
+        gc.enable()
+
+
+def test_a_series_keeps_no_tomogram_that_is_finished() -> None:
+    count, number = 16, 3
+    series = TomogramSeries(
+        ReconstructionSettings(), num_projections=count, frame_shape=(4, 32),
+        angles=np.arange(number * count) * np.pi / count,
+    )  # fmt: skip
+    frames = np.random.default_rng(1).random((count, 4, 32), np.float32)
+    gc.collect()
+    gc.disable()
+    try:
+        for tomogram in range(number):
+            series.add_projections(frames, tomogram * count)
+            alive = weakref.ref(series.newest())
+            series.finish_tomogram(tomogram)
+            assert alive() is None
+    finally:
+        gc.enable()

@@ -1,6 +1,7 @@
 """Sweeps and searches: the true value wins, and doubt is said."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import pytest
@@ -92,21 +93,40 @@ def test_several_settings_in_turn_and_together(lines: NDArray[np.float32], toget
 def test_smoothing_finds_the_summit_that_noise_hides() -> None:
     noise = np.zeros(41)
 
-    def slice_at(changes: Mapping[str, float]) -> NDArray[np.float32]:
-        value = changes["center"]
-        return np.full((1, 1), noise[round(value)] - (value - 23.0) ** 2, np.float32)
+    def slices_at(changes: Sequence[Mapping[str, float]]) -> Iterator[NDArray[np.float32]]:
+        for value in (change["center"] for change in changes):
+            yield np.full((1, 1), noise[round(value)] - (value - 23.0) ** 2, np.float32)
 
     errors, confidence = np.zeros((20, 2)), np.zeros((20, 2))
     for seed in range(20):
         noise[:] = np.random.default_rng(seed).normal(0, 60, 41)
         for case, places in enumerate((1, 9)):
             found = search(
-                slice_at, "center", (0.0, 41.0, 1.0), "max", smoothing=places, refinements=0
+                slices_at, "center", (0.0, 41.0, 1.0), "max", smoothing=places, refinements=0
             )
             errors[seed, case] = abs(found.value - 23.0)
             confidence[seed, case] = found.confidence
     assert errors[:, 1].mean() < 0.6 * errors[:, 0].mean()
     assert (confidence[:, 1] > confidence[:, 0]).all()
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+def test_sweep_and_search_share_their_slices(lines: NDArray[np.float32], threads: int) -> None:
+    settings = ReconstructionSettings(slices=(1,), threads=threads)
+    job = Reconstructor(settings, num_projections=COUNT, frame_shape=(3, COLUMNS), angles=ANGLES)
+    job.add_projections(lines, 0)
+    region = (CENTER - 3.0, CENTER + 3.5, 1.0)
+    made: list[Any] = []
+    like_this = job._like_this
+    job._like_this = lambda *a, **k: made.append(a) or like_this(*a, **k)  # type: ignore[func-returns-value,method-assign]
+    strip, found = job.sweep_and_find("center", region)
+    # nine about the best of the seven, which is known, and halves of the projections at the best value
+    assert len(made) <= len(found.metrics) + 2
+    job._like_this = like_this  # type: ignore[method-assign]
+    np.testing.assert_array_equal(strip, job.sweep("center", [region[0] + i for i in range(7)]))
+    one = reconstruct(lines, ANGLES, settings=settings.updated(center=region[0] + 2))
+    np.testing.assert_array_equal(strip[2], one[0])
+    assert found.value == pytest.approx(job.find_parameter("center", region).value, abs=0)
 
 
 def test_again_with_other_settings(lines: NDArray[np.float32]) -> None:

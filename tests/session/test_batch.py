@@ -1,5 +1,6 @@
 """Stored runs reconstructed by the command and by its function: the live answer, whole or in parts."""
 
+import contextlib
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -12,6 +13,8 @@ import pytest
 from PIL import Image
 
 from concertino import DocumentError, ParameterError, ReconstructionError
+from concertino._batch_parts import parts_of
+from concertino._scan_frames import ScanFrames
 from concertino.batch import reconstruct_run, sweep_run
 from concertino.callbacks import ImageWriter, OnlineReconstruction
 from concertino.cli import main
@@ -92,11 +95,7 @@ def test_slices_of_an_axis_that_nobody_knows_are_not_stored_in_silence(
 
 
 def test_parts_find_one_axis_for_all(run: Run, tmp_path: Path) -> None:
-    limited = next(
-        ReconstructionSettings(memory_gib=float(gib))
-        for gib in np.geomspace(1e-5, 1, 60)
-        if _fits(run, ReconstructionSettings(memory_gib=float(gib), slices=tuple(range(12))))
-    )
+    limited = in_three(run, ReconstructionSettings())
     result = reconstruct_run(run, limited, directory=tmp_path)
     assert result.parts == 3  # of whole groups of slices
     assert result.center_px == pytest.approx(
@@ -144,14 +143,21 @@ def replayed(run: Run, settings: ReconstructionSettings, directory: Path) -> Pat
 
 
 def in_parts(run: Run, settings: ReconstructionSettings, directory: Path) -> Path:
-    limited = next(
-        settings.updated(memory_gib=float(gib))
-        for gib in np.geomspace(1e-5, 1, 60)
-        if _fits(run, settings.updated(memory_gib=float(gib), slices=tuple(range(8))))
-    )
-    result = reconstruct_run(run, limited, directory=directory)
+    result = reconstruct_run(run, in_three(run, settings), directory=directory)
     assert result.parts == 3
     return result.directory
+
+
+def in_three(run: Run, settings: ReconstructionSettings) -> ReconstructionSettings:
+    """Give settings with so little memory that all rows take three parts."""
+    scan = ScanFrames(run)
+    for gib in np.geomspace(1e-4, 1, 200):
+        limited = settings.updated(memory_gib=float(gib))
+        with contextlib.suppress(ReconstructionError):
+            # a process that is larger than the limit leaves a quarter of it
+            if len(parts_of(scan, limited, int(gib * 2**28))) == 3:
+                return limited
+    raise AssertionError("no such limit")
 
 
 def on_dask(run: Run, settings: ReconstructionSettings, directory: Path) -> Path:
@@ -222,16 +228,6 @@ def test_what_is_no_format_is_refused_before_anything_is_read(run: Run, tmp_path
     with pytest.raises(ParameterError, match="output: 'png' was given"):
         OnlineReconstruction(output="png")
     assert not list(tmp_path.iterdir())
-
-
-def _fits(run: Run, settings: ReconstructionSettings) -> bool:
-    from concertino.reconstruction import Reconstructor
-
-    try:
-        Reconstructor(settings, num_projections=60, frame_shape=(24, 64))
-    except ReconstructionError:
-        return False
-    return True
 
 
 def test_a_radiography_is_no_tomography(data: Path, tmp_path: Path) -> None:

@@ -161,7 +161,7 @@ def test_a_client_gives_the_local_bits(
 def test_the_memory_of_a_worker_bounds_its_parts(
     run: Run, threads: distributed.Client, tmp_path: Path
 ) -> None:
-    settings = ReconstructionSettings(center=31.5, memory_gib=2e-4)
+    settings = ReconstructionSettings(center=31.5, memory_gib=8e-4)  # eight rows
     result = reconstruct_run(run, settings, directory=tmp_path, scheduler=threads)
     assert result.parts == 7
     with cluster(threads) as on:

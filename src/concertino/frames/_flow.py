@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import logging
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from concertino._errors import FrameStreamError, SubscriberFailedError, SubscriberSilentError
@@ -61,6 +62,7 @@ class Party:
     delivery: Delivery
     necessary: bool = True
     held_up_s: float = 0.0
+    waited_s: float = 0.0
     received: int = 0
     acknowledged: int = 0
     digest: int = 0
@@ -100,6 +102,7 @@ class Party:
             self.state,
             self.reason,
             self.necessary,
+            self.waited_s,
         )
 
 
@@ -276,19 +279,28 @@ class Flow:
             f"Of {self.published} frames published, it has {party.acknowledged} safe."
         )
 
-    def hold_up(self, waited_s: float) -> None:
+    @property
+    def blocking(self) -> list[Party]:
+        """Subscribers for which the publisher waits now."""
+        return [p for p in self.parties if p.paces and self._needs_all(p)]
+
+    def hold_up(self, blocking: Sequence[Party], waited_s: float) -> None:
         """Note that the publisher waited for a free slot; detach who may not hold it up for longer.
 
         Parameters
         ----------
+        blocking : sequence of Party
+            For whom, when it began to wait.
         waited_s : float
             How long, in seconds.
         """
-        blocking = [p for p in self.parties if p.paces and self._needs_all(p)]
-        if any(p.necessary for p in blocking):
+        for party in blocking:
+            party.waited_s += waited_s
+        still = [p for p in blocking if p.paces and self._needs_all(p)]
+        if any(p.necessary for p in still):
             return
         limit_s = self.timeout_s * _HOLD_UP
-        for party in blocking:
+        for party in still:
             party.held_up_s += min(waited_s, _LONGEST_WAIT_S)
             if party.held_up_s > limit_s:
                 self.fail_party(

@@ -5,6 +5,8 @@ from typing import Any
 
 from concertino._errors import FramesLostError
 
+_HELD_UP_S = 0.05  # less is no reason for anything
+
 
 @dataclass(frozen=True)
 class SubscriberLedger:
@@ -26,6 +28,8 @@ class SubscriberLedger:
         Why it failed; empty otherwise.
     necessary : bool
         Whether the stream could not do without it.
+    held_up_s : float
+        How long the camera waited for it, the ring being full, in seconds.
     """
 
     name: str
@@ -36,6 +40,7 @@ class SubscriberLedger:
     state: str
     reason: str = ""
     necessary: bool = True
+    held_up_s: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -85,6 +90,16 @@ class Ledger:
         counts = [s.acknowledged for s in self.subscribers if s.delivery == "every" and s.necessary]
         return min(counts, default=self.published)
 
+    @property
+    def slowest(self) -> str:
+        """Who held up the camera longest, and for how long, in words; empty if nobody did."""
+        slow = max(self.subscribers, key=lambda each: each.held_up_s, default=None)
+        if slow is None or slow.held_up_s < _HELD_UP_S:
+            return ""
+        return (
+            f"{slow.name} held up the camera for {slow.held_up_s:.3g} s in all, the ring being full"
+        )
+
     def differences(self) -> list[str]:
         """Return a sentence for each count that differs from another."""
         found = []
@@ -98,7 +113,8 @@ class Ledger:
             )
         if self.dropped:
             shown = ", ".join(map(str, self.dropped[:10])) + (", …" if self.dropped[10:] else "")
-            found.append(f"the camera dropped {len(self.dropped)} frames (numbers {shown})")
+            slow = f", while {self.slowest}" if self.slowest else ""
+            found.append(f"the camera dropped {len(self.dropped)} frames (numbers {shown}){slow}")
         for subscriber in self.subscribers:
             if subscriber.delivery != "every" or not subscriber.necessary:
                 continue

@@ -200,9 +200,9 @@ class FrameStream:
                         )
                     flow.wants_credit = True
                     self._endpoint.wake()
-                    began_s = time.monotonic()
+                    began_s, blocking = time.monotonic(), flow.blocking
                     self.changed.wait(_POLL_S)
-                    flow.hold_up(time.monotonic() - began_s)
+                    flow.hold_up(blocking, time.monotonic() - began_s)
             flow.wants_credit = False
             slots = self.ring.writable(flow.published, max(1, min(count, credit)))
             flow.reserved = len(slots)

@@ -12,14 +12,11 @@ _STILL_PX = 0.05  # an axis that moved by less has not moved, for a look
 class AxisKeeper:
     """Remembers the axis that was found, and from how much.
 
-    Parameters
-    ----------
-    find
-        Finds the axis from what is there.
+    It is told each time how to find it: keeping that would keep whoever finds it, and its projections,
+    until Python happens to look for cycles.
     """
 
-    def __init__(self, find: Callable[[], AxisEstimate]) -> None:
-        self._find = find
+    def __init__(self) -> None:
         self._found: AxisEstimate | None = None
         self._key: tuple[object, ...] = ()
         self._glimpse: tuple[int, AxisEstimate] | None = None
@@ -28,25 +25,39 @@ class AxisKeeper:
         """Find it anew the next time."""
         self._found = self._glimpse = None
 
-    def exact(self, key: tuple[object, ...]) -> AxisEstimate:
-        """Return the axis from all that is there, which `key` tells apart."""
+    def exact(self, find: Callable[[], AxisEstimate], key: tuple[object, ...]) -> AxisEstimate:
+        """Return the axis from all that is there, which `key` tells apart.
+
+        Parameters
+        ----------
+        find
+            Finds the axis from what is there.
+        key
+            The axis is found anew when it is another one.
+        """
         if self._found is None or key != self._key:
-            self._found, self._key = self._find(), key
+            self._found, self._key = find(), key
         return self._found
 
-    def lately(self, key: tuple[object, ...], received: int, expected: int) -> AxisEstimate:
+    def lately(
+        self,
+        find: Callable[[], AxisEstimate],
+        key: tuple[object, ...],
+        received: int,
+        expected: int,
+    ) -> AxisEstimate:
         """Return the axis as it was found when there was a good part of what there is now.
 
         Parameters
         ----------
-        key
+        find, key
             As for `exact`.
         received, expected
             Number of projections.
         """
         due = self._glimpse is None or received > _MORE * self._glimpse[0] or received == expected
         if due:
-            found = self.exact(key)
+            found = self.exact(find, key)
             if self._glimpse is not None:
                 before = self._glimpse[1]
                 if abs(before.center_px - found.center_px) < _STILL_PX:

@@ -11,6 +11,22 @@ from ._sinogram import attenuation_rows
 from ._stripes import remove_stripes
 
 _AT_ONCE = 32
+_AT_ONCE_BYTES = 2**26
+# of a projection that is padded to twice its size both ways: itself, its spectrum, what is left of it,
+# the response and the filtered one
+_RETRIEVAL_BYTES = 5 * 4 * 4
+
+
+def conditioning_bytes(shape: tuple[int, int], settings: ReconstructionSettings) -> int:
+    """Return the bytes that are in work while projections of shape (row, column) are treated."""
+    if settings.phase_method == "none":
+        return 0
+    pixels = shape[0] * shape[1]
+    return 3 * 4 * pixels * _at_once(pixels) + _RETRIEVAL_BYTES * pixels
+
+
+def _at_once(pixels: int) -> int:
+    return max(1, min(_AT_ONCE, _AT_ONCE_BYTES // (4 * pixels)))
 
 
 def conditioned(
@@ -39,19 +55,21 @@ def conditioned(
     data = np.zeros((len(rows.present), len(wanted), rows.columns), np.float32)
     result.data = data
     result.present, result.frame_dtype = rows.present.copy(), np.dtype(np.float32)
+    at_once = _at_once(rows.row_count * rows.columns)
+    blocks = [present[first : first + at_once] for first in range(0, len(present), at_once)]
     if settings.phase_method != "none":
         everything = np.arange(rows.row_count)
         bright = FlatField(flat_field.offset, flat_field.gain, flat_field.gain_after, False)
         as_it_is = settings.updated(fix_nonfinite=False)
-        for first in range(0, len(present), _AT_ONCE):
-            some = present[first : first + _AT_ONCE]
+        for some in blocks:
             frames = attenuation_rows(rows, some, bright, as_it_is, everything)
             if settings.fix_nonfinite:  # what is not known must not count as opaque
                 mend_transmission(frames)
             lines = retrieve(frames, settings, settings.minimum_transmission, threads)
             data[some] = lines[:, wanted]
     else:
-        data[present] = attenuation_rows(rows, present, flat_field, settings, wanted)
+        for some in blocks:
+            data[some] = attenuation_rows(rows, some, flat_field, settings, wanted)
     if settings.stripe_removal != "none":
         for place in range(len(wanted)):
             sinogram = data[present, place]

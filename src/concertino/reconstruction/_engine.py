@@ -36,8 +36,8 @@ class Engine:
         Preprocessing and block size.
     pool, threads
         Where to compute.
-    grid_bytes
-        Memory for grids.
+    live
+        Groups of slices that have a grid of their own; see `live_groups`.
     """
 
     def __init__(
@@ -50,7 +50,7 @@ class Engine:
         settings: ReconstructionSettings,
         pool: ThreadPoolExecutor,
         threads: int,
-        grid_bytes: int,
+        live: int,
     ) -> None:
         self.plan, self.flat_field = plan, flat_field
         self._rows, self._angles, self._weights, self._settings = rows, angles, weights, settings
@@ -60,9 +60,9 @@ class Engine:
         self._groups = [
             slice(start, min(start + self._lanes, count)) for start in range(0, count, self._lanes)
         ]
-        self._most = int(max(0, grid_bytes // plan.grid_bytes(self._lanes)))
+        self._most = live
         self._grids: dict[int, NDArray[np.float32]] = {
-            group: self._new_grid() for group in range(min(self._most, len(self._groups)))
+            group: self._new_grid() for group in range(live)
         }
         self._local = threading.local()
         self.spread_blocks: list[int] = []

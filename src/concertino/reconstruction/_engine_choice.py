@@ -53,12 +53,12 @@ def chosen_engine(
     pool, threads
         Where to compute.
     spare_bytes
-        Memory that grids may take.
+        Memory for grids and for what is in work.
     """
     from ._condition import conditioned
     from ._engine import Engine
     from ._gridding import lattice
-    from ._memory import GRID_BYTES
+    from ._memory import live_groups, scratch_of_blocks
     from ._plan import chosen_plan
     from ._volume import VolumeEngine
 
@@ -74,7 +74,9 @@ def chosen_engine(
     if layout.heights is not None:
         return VolumeEngine(*common, center, x, y, layout.heights, settings, pool, threads)
     plan = chosen_plan(rows.columns, center, x, y, settings)
-    return Engine(plan, *common, settings, pool, threads, min(spare_bytes, GRID_BYTES))
+    scratch = scratch_of_blocks(plan, layout.slices, (len(angles), rows.columns), settings, threads)
+    live = live_groups(plan, layout.slices, threads, spare_bytes - scratch)
+    return Engine(plan, *common, settings, pool, threads, live)
 
 
 def other_projector(

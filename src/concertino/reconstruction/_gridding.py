@@ -13,6 +13,8 @@ F. Marone and M. Stampanoni, Regridding reconstruction algorithm for real-time t
 doi:10.1107/S0909049512032864
 """
 
+import contextlib
+import mmap
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -31,11 +33,22 @@ MARGIN = 4  # cells around a grid: what a kernel at its edge reaches belongs to 
 TABLE_STEPS = 1024
 _CACHED = 2**20  # bytes that a core keeps at hand
 PHASE_BLOCK = 64
+_LARGE = 2**22  # bytes
 
 
 def aligned_zeros(shape: tuple[int, ...]) -> NDArray[np.float32]:
-    """Zeros in float32 that begin on a cache line."""
+    """Zeros in float32 that begin on a cache line.
+
+    Large ones come from the system and go back to it. The C library would keep those of some threads for these
+    threads, which are others with the next reconstruction.
+    """
     size = int(np.prod(shape)) * 4
+    if size >= _LARGE:
+        memory = mmap.mmap(-1, size)
+        if hasattr(mmap, "MADV_HUGEPAGE"):
+            with contextlib.suppress(OSError):
+                memory.madvise(mmap.MADV_HUGEPAGE)
+        return np.frombuffer(memory, np.float32).reshape(shape)
     raw = np.zeros(size + 64, np.uint8)
     offset = -raw.ctypes.data % 64
     return raw[offset : offset + size].view(np.float32).reshape(shape)

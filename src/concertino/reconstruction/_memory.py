@@ -1,39 +1,108 @@
 """The memory that a job takes, by the formula in the documentation."""
 
-from ._back_projector import BackProjector
+from ._backends import Backend
 from ._collecting import workspace_bytes
-from ._gridding import Lattice
+from ._condition import conditioning_bytes
+from ._engine_choice import other_projector
+from ._gridding import Lattice, lattice
 from ._layout import Layout
-from ._plan import Plan
+from ._plan import Plan, chosen_plan
 from ._settings import ReconstructionSettings
 from ._volume import scratch_bytes
 
-_SMALL_BYTES = 2**24  # for all that is not worth a term
+SMALL_BYTES = 2**24  # for all that is not worth a term
 GRID_BYTES = 3 * 2**29  # for grids that are filled while projections arrive
 
 
-def collecting_bytes(
+def job_bytes(
+    backend: Backend,
     layout: Layout,
-    projector: BackProjector,
-    region: tuple[Lattice, Lattice],
-    frames: tuple[int, int],
+    settings: ReconstructionSettings,
+    frames: tuple[int, int, int],
+    threads: int,
+    budget: int,
+    held: int,
 ) -> int:
-    """Return the bytes that a job has at its peak when another back end computes, beside that one's.
+    """Return the bytes that a job has at its peak, beside those of another back end.
 
     Parameters
     ----------
-    layout, region
-        As for `expected_bytes`.
-    projector
+    backend
         Who computes.
+    layout, settings
+        Which slices, and how.
+    frames
+        Projections, rows and columns.
+    threads
+        Number of threads.
+    budget
+        Bytes that may be used.
+    held
+        Bytes of kept rows, treated ones and the result.
+    """
+    projections, _height, columns = frames
+    region = (lattice(layout.x), lattice(layout.y))
+    center = (columns - 1) / 2 if settings.center is None else settings.center
+    projector = other_projector(backend, layout, settings, columns, projections, center)
+    if projector is not None:
+        shape = (layout.slices, region[1].count, region[0].count)
+        return held + SMALL_BYTES + workspace_bytes(projector, shape)
+    plan = None if settings.general else chosen_plan(columns, center, *region, settings)
+    return _engine_bytes(layout, plan, region, frames, settings, threads, budget, held)
+
+
+def scratch_of_blocks(
+    plan: Plan, slices: int, frames: tuple[int, int], settings: ReconstructionSettings, threads: int
+) -> int:
+    """Return the bytes of the blocks of padded rows that threads have in work.
+
+    Parameters
+    ----------
+    plan
+        How slices are computed.
+    slices
+        Their number.
     frames
         Projections and columns.
+    settings
+        Block size.
+    threads
+        Number of threads.
     """
-    shape = (layout.slices, region[1].count, region[0].count)
-    return layout.bytes(*frames) + _SMALL_BYTES + workspace_bytes(projector, shape)
+    lanes = plan.lanes(slices)
+    block = min(settings.projections_per_block, frames[0])
+    return block * lanes * (plan.width * 8 + frames[1] * 4) * min(threads, -(-slices // lanes))
 
 
-def expected_bytes(
+def live_groups(plan: Plan, slices: int, threads: int, spare: int) -> int:
+    """Return how many groups of slices have a grid of their own while projections arrive.
+
+    The others take turns on a grid for each thread, which also has to find room.
+
+    Parameters
+    ----------
+    plan
+        How slices are computed.
+    slices
+        Their number.
+    threads
+        Number of threads.
+    spare
+        Bytes for grids.
+    """
+    grid = plan.grid_bytes(plan.lanes(slices))
+    groups = -(-slices // plan.lanes(slices))
+    fitting = max(0, min(spare, GRID_BYTES)) // grid
+    if fitting >= groups:
+        return groups
+    return max(0, min(fitting, spare // grid - _taking_turns(groups, threads)))
+
+
+def _taking_turns(groups: int, threads: int) -> int:
+    return threads if groups >= threads else 1
+
+
+def _engine_bytes(
     layout: Layout,
     plan: Plan | None,
     region: tuple[Lattice, Lattice],
@@ -43,38 +112,17 @@ def expected_bytes(
     budget: int,
     held: int,
 ) -> int:
-    """Return the bytes that a job has at its peak.
-
-    Parameters
-    ----------
-    layout
-        Rows and slices.
-    plan
-        How slices are computed; None: in a general geometry.
-    region
-        Image positions along x and y.
-    frames
-        Projections, rows and columns.
-    settings
-        Block size and geometry.
-    threads
-        Number of threads.
-    budget
-        Bytes that may be used.
-    held
-        Bytes of kept rows, treated ones and the result.
-    """
+    """Return the bytes that a job has at its peak; no plan: in a general geometry."""
     projections, height, columns = frames
     if plan is None:
         return (
-            held + _SMALL_BYTES + scratch_bytes(layout.slices, region, (height, columns), settings)
+            held + SMALL_BYTES + scratch_bytes(layout.slices, region, (height, columns), settings)
         )
     lanes = plan.lanes(layout.slices)
     groups = -(-layout.slices // lanes)
-    grid = plan.grid_bytes(lanes)
-    live = min(groups, max(0, min(budget - held, GRID_BYTES)) // grid)
-    # groups without a grid of their own take turns on one for each thread
-    taking_turns = 0 if live == groups else (threads if groups >= threads else 1)
-    block = min(settings.projections_per_block, projections)
-    scratch = block * lanes * (plan.width * 8 + columns * 4)
-    return held + _SMALL_BYTES + grid * (live + taking_turns) + scratch * min(threads, groups)
+    scratch = scratch_of_blocks(plan, layout.slices, (projections, columns), settings, threads)
+    live = live_groups(plan, layout.slices, threads, budget - held - scratch)
+    turns = 0 if live == groups else _taking_turns(groups, threads)
+    treated = conditioning_bytes((height, columns), settings) if layout.conditioned else 0
+    # projections are treated before there are grids
+    return held + SMALL_BYTES + max(treated, plan.grid_bytes(lanes) * (live + turns) + scratch)

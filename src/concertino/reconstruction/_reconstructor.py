@@ -1,6 +1,6 @@
 """Frames in, in any batches; slices out, at any time, and again with other settings."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -16,7 +16,7 @@ from ._metrics import Metric
 from ._resolution import Resolution, fourier_correlation
 from ._result import ReconstructionResult, value_unit
 from ._search import ParameterEstimate, optimise, search
-from ._settings import Interval, ReconstructionSettings
+from ._settings import Interval, ReconstructionSettings, positions
 from ._slicing import Slicing
 
 
@@ -154,7 +154,37 @@ class Reconstructor(Slicing):
             float32, (value, y, x): the slice of the first row that was asked for.
         """
         with self._lock:
-            return np.stack([self._slice_with({parameter: value}) for value in values])
+            return np.stack(list(self._slices_with([{parameter: value} for value in values])))
+
+    def sweep_and_find(
+        self, parameter: str, region: Interval, metric: Metric = "std", **how: Any
+    ) -> tuple[NDArray[np.float32], ParameterEstimate]:
+        """Reconstruct a slice for each value of a setting and find the best value, each slice once.
+
+        Parameters
+        ----------
+        parameter, region, metric, how
+            As for `find_parameter`.
+
+        Returns
+        -------
+        ndarray
+            float32, (value, y, x), as `sweep`.
+        ParameterEstimate
+            As `find_parameter`.
+        """
+        strip: dict[float, NDArray[np.float32]] = {}
+        values = positions(region)
+
+        def kept(changes: Sequence[Mapping[str, float]]) -> Iterator[NDArray[np.float32]]:
+            for change, image in zip(changes, self._slices_with(changes), strict=True):
+                if len(strip) < len(values):  # the places of the region are tried first
+                    strip[change[parameter]] = image
+                yield image
+
+        with self._lock:
+            found = self._judged(search(kept, parameter, region, metric, **how), {})
+            return np.stack([strip[value] for value in values]), found
 
     def find_parameter(
         self, parameter: str, region: Interval, metric: Metric = "std", **how: Any
@@ -174,7 +204,7 @@ class Reconstructor(Slicing):
             place's surroundings are tried with a quarter of the step.
         """
         with self._lock:
-            return self._judged(search(self._slice_with, parameter, region, metric, **how), {})
+            return self._judged(search(self._slices_with, parameter, region, metric, **how), {})
 
     def find_parameters(
         self,
@@ -214,7 +244,7 @@ class Reconstructor(Slicing):
                 for name, region in regions.items():
                     others = {key: value for key, value in best.items() if key != name}
                     found[name] = search(
-                        self._slice_with, name, region, metric, fixed=others, **how
+                        self._slices_with, name, region, metric, fixed=others, **how
                     )
                     if together:
                         found[name] = replace(found[name], value=best[name])
@@ -232,12 +262,26 @@ class Reconstructor(Slicing):
     def _slice_with(
         self, changes: Mapping[str, float], every: tuple[int, int] = (0, 1)
     ) -> NDArray[np.float32]:
+        return next(self._slices_with([changes], every))
+
+    def _slices_with(
+        self, changes: Sequence[Mapping[str, float]], every: tuple[int, int] = (0, 1)
+    ) -> Iterator[NDArray[np.float32]]:
+        """Reconstruct one slice with each of some changes: side by side, each in a thread of its own.
+
+        A single slice is too little for several threads, which then wait for one another.
+        """
         base = self.settings.updated(z_parameter=None, region=None, slices=self._first_row())
-        if base.center is None and "center" not in changes:
-            changes = {**changes, "center": self.axis().center_px}
-        other = self._like_this(base.updated(**changes), every)
-        one: NDArray[np.float32] = other._volume(other.axis().center_px, last=True)[0]
-        return one
+        if base.center is None and any("center" not in change for change in changes):
+            base = base.updated(center=self.axis().center_px)
+        for first in range(0, len(changes), self._threads):
+            together = changes[first : first + self._threads]
+            threads = max(1, self._threads // len(together))
+            others = [
+                self._like_this(base.updated(**change).updated(threads=threads), every)
+                for change in together
+            ]
+            yield from self._pool.map(_first_slice, others)
 
     def _first_row(self) -> tuple[int]:
         chosen = self.settings.slices
@@ -312,3 +356,9 @@ class Reconstructor(Slicing):
         self._scan_angles.turn_by(settings.overall_angle, settings.angular_period)
         self._engine = self._planes = None
         self._axis.forget()
+
+
+def _first_slice(one: Reconstructor) -> NDArray[np.float32]:
+    image: NDArray[np.float32] = one._volume(one.axis().center_px, last=True)[0]
+    one._rest()
+    return image

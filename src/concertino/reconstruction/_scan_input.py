@@ -151,12 +151,12 @@ class ScanInput:
             )
         with self._storing, self._timed("copying rows"):
             if self._rows.data is None:
-                self._expect(stack.dtype)
+                self.expect(stack.dtype)
             store(stack, start)
         self._catch_up_if_idle()
 
     @abstractmethod
-    def _expect(self, dtype: np.dtype[np.generic]) -> None:
+    def expect(self, dtype: np.dtype[np.generic]) -> None:
         """Refuse frames whose rows take more memory than is allowed; they may be wider than counts."""
 
     @abstractmethod

@@ -1,6 +1,6 @@
 """Search a setting by what it does to a slice."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,6 +13,9 @@ from ._settings import Interval, positions
 
 SliceAt = Callable[[Mapping[str, float]], NDArray[np.float32]]
 """Reconstructs one slice (y, x) with some settings changed."""
+
+SlicesAt = Callable[[Sequence[Mapping[str, float]]], Iterator[NDArray[np.float32]]]
+"""Reconstructs one slice (y, x) for each of several changes of settings, in order."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -39,7 +42,7 @@ class ParameterEstimate:
 
 
 def search(
-    slice_at: SliceAt,
+    slices_at: SlicesAt,
     parameter: str,
     region: Interval,
     metric: Metric,
@@ -52,8 +55,8 @@ def search(
 
     Parameters
     ----------
-    slice_at
-        Reconstructs one slice with some settings changed.
+    slices_at
+        Reconstructs a slice for each of several changes of settings.
     parameter
         Name of the setting.
     region
@@ -83,10 +86,11 @@ def search(
     known: dict[float, float] = {}
 
     def tried(values: Sequence[float]) -> NDArray[np.float64]:
-        for value in values:
-            if value not in known:
-                image = slice_at({**(fixed or {}), parameter: value})
-                known[value] = slice_metric(image, metric)
+        new = [value for value in dict.fromkeys(values) if value not in known]
+        images = slices_at([{**(fixed or {}), parameter: value} for value in new])
+        known.update(
+            (value, slice_metric(image, metric)) for value, image in zip(new, images, strict=True)
+        )
         return np.array([known[value] for value in values])
 
     curve = _smoothed(sign * tried(places), smoothing)

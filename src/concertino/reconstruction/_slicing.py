@@ -22,7 +22,7 @@ from ._checks import (
     usable_cores,
 )
 from ._correct import FlatField
-from ._engine_choice import chosen_engine, other_projector
+from ._engine_choice import chosen_engine
 from ._flatfield import FlatFrames
 from ._layout import layout_of
 from ._result import AxisEstimate, OrthogonalPlanes, ReconstructionResult, value_unit
@@ -77,7 +77,7 @@ class Slicing(ScanInput):
         self._executor: ThreadPoolExecutor | None = None
         self._engine: AnyEngine | None = None
         self._engine_key: tuple[object, ...] = ()
-        self._axis = AxisKeeper(self._found_axis)
+        self._axis = AxisKeeper()
         self._planes: PlanesKeeper | None = None
         self._planes_key: tuple[object, ...] = ()
         self._planes_due = keep_rows in ("planes", "all")
@@ -124,22 +124,11 @@ class Slicing(ScanInput):
     @property
     def memory_bytes(self) -> int:
         """Memory that the job has at its peak, in bytes, beside the darks and flats."""
-        from ._gridding import lattice
-        from ._memory import collecting_bytes, expected_bytes
-        from ._plan import chosen_plan
+        from ._memory import job_bytes
 
-        layout, settings, columns = self._layout, self.settings, self.frame_shape[1]
-        region = (lattice(layout.x), lattice(layout.y))
-        center = (columns - 1) / 2 if settings.center is None else settings.center
-        projector = other_projector(
-            self.backend, layout, settings, columns, self.num_projections, center
-        )
-        if projector is not None:
-            return collecting_bytes(layout, projector, region, (self.num_projections, columns))
-        return expected_bytes(
-            layout, None if settings.general else chosen_plan(columns, center, *region, settings),
-            region, (self.num_projections, *self.frame_shape), settings, self._threads,
-            self._budget, self._held,
+        return job_bytes(
+            self.backend, self._layout, self.settings, (self.num_projections, *self.frame_shape),
+            self._threads, self._budget, self._held,
         )  # fmt: skip
 
     def _catch_up_if_idle(self) -> None:
@@ -275,7 +264,7 @@ class Slicing(ScanInput):
             return AxisEstimate(self.settings.center, 1.0, "given")
         with self._lock:
             self._check_ready(2)
-            return self._axis.exact(self._axis_key)
+            return self._axis.exact(self._found_axis, self._axis_key)
 
     def glimpsed_axis(self) -> AxisEstimate:
         """Return the axis as it was found lately: good enough for a look, and cheap."""
@@ -284,7 +273,9 @@ class Slicing(ScanInput):
         with self._lock:
             self._check_ready(2)
             received = int(self._rows.present.sum())
-            return self._axis.lately(self._axis_key, received, self.num_projections)
+            return self._axis.lately(
+                self._found_axis, self._axis_key, received, self.num_projections
+            )
 
     def tilted_axis(self) -> AxisEstimate:
         """Find the rotation axis and its roll about the beam, from many of the kept rows."""
@@ -318,7 +309,14 @@ class Slicing(ScanInput):
             itemsize * more * self.num_projections * columns
         )
 
-    def _expect(self, dtype: np.dtype[np.generic]) -> None:
+    def expect(self, dtype: np.dtype[np.generic]) -> None:
+        """Know the type of the frames that are going to come; they may be wider than counts.
+
+        Raises
+        ------
+        ReconstructionError
+            Their rows take more memory than is allowed.
+        """
         self._rows.expect(dtype)
         held = self._bytes_held()
         check_memory(held, self._budget, self._layout.slices, self.num_projections)

@@ -1,0 +1,125 @@
+"""How much of the memory that a reconstruction may use is left for one part of it."""
+
+import contextlib
+import ctypes
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from concertino.reconstruction import ReconstructionSettings, Reconstructor, reconstruct
+
+_RING_BYTES = 256 * 2**20  # of slices on their way to their files
+_FEW_SLICES = 4
+_LEAST_SHARE = 4  # a part has the n-th part of the limit, whatever the process holds already
+# sums of darks and flats of both ends, what they are combined to, and what that takes meanwhile
+_FLATS_BYTES_PER_PIXEL = 64
+_SMALL_BYTES = (
+    2**24
+)  # `Reconstructor.memory_bytes` has them for all that is small; here they count once
+_STATM = Path("/proc/self/statm")
+
+
+@dataclass(frozen=True)
+class BatchMemory:
+    """What the limit of a reconstruction is spent on.
+
+    The limit is for the whole process. What it holds when the reconstruction begins counts, with all
+    code that computes loaded; then come the slices that wait to be stored and the frames that are read,
+    and a part has the rest. A process that is large already leaves a quarter of the limit.
+
+    Attributes
+    ----------
+    limit : int
+        Bytes in all.
+    ring : int
+        Bytes for slices that wait to be stored.
+    part : int
+        Bytes for one part at its peak.
+    """
+
+    limit: int
+    ring: int
+    part: int
+
+
+def batch_memory(settings: ReconstructionSettings, reading: int, slice_bytes: int) -> BatchMemory:
+    """Return what a reconstruction in this process may spend.
+
+    Parameters
+    ----------
+    settings
+        With the limit; half of the machine's memory if it has none.
+    reading
+        Bytes of frames that are read at a time.
+    slice_bytes
+        Of a slice.
+    """
+    limit = limit_bytes(settings)
+    ring = min(_RING_BYTES, max(limit // 16, _FEW_SLICES * slice_bytes))
+    _load_what_computes()
+    give_back()
+    left = limit - resident_bytes() - ring - reading - _SMALL_BYTES
+    return BatchMemory(limit, ring, max(left, limit // _LEAST_SHARE))
+
+
+def limit_bytes(settings: ReconstructionSettings) -> int:
+    """Return the bytes that may be used: those of the settings, or half of the machine's."""
+    if settings.memory_gib is not None:
+        return int(settings.memory_gib * 2**30)
+    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 2
+
+
+def with_memory(settings: ReconstructionSettings, part: int) -> ReconstructionSettings:
+    """Return the settings for one part, with the memory that it may use."""
+    return settings.updated(memory_gib=part / 2**30)
+
+
+def bytes_of_part(reconstructor: Reconstructor, darks: int, flats: int) -> int:
+    """Return the bytes that a part takes at its peak, beside what is small.
+
+    Parameters
+    ----------
+    reconstructor
+        Made for the part.
+    darks, flats
+        How many there are; a median needs all of them, twice.
+    """
+    settings = reconstructor.settings
+    median = [
+        count
+        for count, how in ((darks, settings.darks), (flats, settings.flats))
+        if how == "median"
+    ]
+    per_pixel = _FLATS_BYTES_PER_PIXEL + 8 * (sum(median) + max(median, default=0))
+    pixels = len(reconstructor.rows) * reconstructor.frame_shape[1]
+    return reconstructor.memory_bytes - _SMALL_BYTES + pixels * per_pixel
+
+
+def give_back() -> None:
+    """Have the C library give free memory back to the system, where it can.
+
+    What threads of one part freed is not what those of the next one take: without this the process grew by
+    a tenth of a part's memory with each.
+    """
+    with contextlib.suppress(OSError, AttributeError, TypeError):  # no GNU system
+        ctypes.CDLL(None).malloc_trim(0)
+
+
+def resident_bytes() -> int:
+    """Return the memory that this process has, as far as the system tells; else 0."""
+    try:
+        pages = int(_STATM.read_text().split()[1])
+    except OSError:
+        return 0
+    return pages * os.sysconf("SC_PAGE_SIZE")
+
+
+def _load_what_computes() -> None:
+    """Load compiled code, which is some hundred megabytes, before what is there is counted."""
+    reconstruct(
+        np.ones((4, 1, 8), np.float32),
+        np.arange(4) * np.pi / 4,
+        settings=ReconstructionSettings(center=3.5, slices=(0,), threads=1),
+    )

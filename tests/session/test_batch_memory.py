@@ -1,0 +1,18 @@
+"""The whole process of a reconstruction keeps the limit, in however many parts and however often."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+
+def test_the_peak_of_the_process_is_the_limit(tmp_path: Path) -> None:
+    # 512 slices of 512 x 512 px are as much as the limit; the rows and all else come on top
+    done = subprocess.run(
+        [sys.executable, str(Path(__file__).with_name("batch_program.py")), str(tmp_path)],
+        capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    told = json.loads(done.stdout.splitlines()[-1])
+    assert told["parts"] >= 3
+    assert max(told["peaks"]) <= 1.1, told
+    assert told["alive"] == 1
