@@ -19,10 +19,11 @@ import scipy.fft
 from numpy.typing import NDArray
 
 from ._correct import FlatField, fill_padded
-from ._coverage import Coverage
+from ._coverage import level_helix
 from ._filters import factor, filter_response, is_odd
 from ._geometry import projection_matrices
 from ._gridding import Lattice, aligned_zeros, filter_width
+from ._helix import row_shares
 from ._rows import Rows
 from ._settings import ReconstructionSettings
 from ._short_scan import fan_angles, short_scan
@@ -73,6 +74,10 @@ class VolumeEngine:
         self._weights, self._pool, self._threads = weights, pool, threads
         self._angles = angles
         self._short = short_scan(settings, angles, rows.columns, center)
+        self._helical = settings.helical
+        self._shares = (
+            row_shares(settings, angles, center, rows.row_count) if self._helical else None
+        )
         self._columns, self._center = rows.columns, center
         self._width = filter_width(rows.columns, center, x, y)
         step = float(z[1] - z[0]) if len(z) > 1 else 1.0
@@ -148,8 +153,8 @@ class VolumeEngine:
         scale: float,
         only: NDArray[np.int64] | None,
     ) -> None:
-        """Make up for what the projections of a helix did not see, of all slices or of some."""
-        if not self._settings.helical:
+        """Make up for what a helix did not see, of all slices or of some."""
+        if not self._helical:
             return
         size, counted = self._settings.projections_per_block, np.zeros(len(self._weights))
         for block in self.spread_blocks:
@@ -157,10 +162,11 @@ class VolumeEngine:
             counted[indices] = self._weights[indices]
         for some, weights in rest:
             counted[some] += weights
-        covered = Coverage(
-            self._matrices, counted * scale, self._angles, self._shape, self._rows.row_count
-        )
-        covered.level(volume, range(self._shape[0]) if only is None else only)
+        planes = range(self._shape[0]) if only is None else only.tolist()
+        level_helix(
+            volume, planes, self._matrices, counted * scale, self._angles,
+            self._rows.row_count, self._shares,
+        )  # fmt: skip
 
     def _chosen(self, only: NDArray[np.int64]) -> NDArray[np.float32]:
         """Slices of what has been added, in whatever order it lies in memory."""
@@ -212,6 +218,8 @@ class VolumeEngine:
         obliquity = self._obliquity()
         if obliquity is not None:
             padded[:, :columns, :height] *= obliquity
+        if self._shares is not None:
+            padded[:, :columns, :height] *= self._shares.at(indices, np.arange(height))[:, None]
         if self._short is not None:
             fan = fan_angles(self._settings, columns, self._center)
             padded[:, :columns] *= self._short.shares(self._angles[indices], fan)[:, :, None]
