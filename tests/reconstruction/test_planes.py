@@ -7,6 +7,8 @@ from numpy.typing import NDArray
 from concertino import ParameterError, ReconstructionError
 from concertino.reconstruction import OrthogonalPlanes, ReconstructionSettings, Reconstructor
 
+from .analytic import disc_lines
+
 ROWS, COLUMNS, COUNT, CENTER = 60, 90, 120, 47.2
 ANGLES = np.arange(COUNT) * np.pi / COUNT
 # x, y, detector row, width, amplitude
@@ -117,3 +119,37 @@ def test_what_cannot_be_shown_is_said() -> None:
     )  # fmt: skip
     with pytest.raises(ParameterError, match="upright parallel geometry"):
         tilted.planes()
+
+
+@pytest.mark.parametrize("given", [12.3, 51.7])
+@pytest.mark.parametrize(("lost", "pixels"), [(0.0, 512), (0.1, 512), (0.0, 40)])
+def test_planes_of_half_acquisition_have_the_whole_sample_with_its_values(
+    given: float, lost: float, pixels: int
+) -> None:
+    """Two discs of 8 px on both sides of an axis near the edge, in a body that one frame does not cover."""
+    near = (
+        0.05 if lost else 0.02
+    )  # a look makes up for lost frames all around, not each by its neighbours
+    angles, mu = np.arange(480) * 2 * np.pi / 480, 0.02
+    discs = [(0.0, 0.0, 45.0, mu), (30.3, 5.2, 8.0, mu), (-28.0, -12.0, 8.0, mu)]
+    lines = disc_lines(64, angles, given, discs).repeat(3, axis=1)
+    settings = ReconstructionSettings(center=given, half_acquisition=True, absorptivity=False)
+    job = Reconstructor(settings, num_projections=480, frame_shape=(3, 64), angles=angles)
+    chosen = np.random.default_rng(5).random(480) >= lost
+    for index in np.flatnonzero(chosen):
+        job.add_projections(lines[index : index + 1], int(index))
+    planes = job.planes(y=5.2, pixels=pixels)
+    assert {name: getattr(planes, name).shape for name in ("xy", "xz", "yz")} == job.plane_shapes(
+        pixels
+    )
+    size, step = planes.xy.shape[1], planes.step_px
+    places = (np.arange(size) - (size - 1) / 2) * step
+    for x, y, radius, value in (
+        (30.3, 5.2, 5.0, 2 * mu),
+        (-28.0, -12.0, 5.0, 2 * mu),
+        (8, -8, 9.0, mu),
+    ):
+        inside = np.hypot(places - x, -places[:, None] - y) < radius
+        assert planes.xy[inside].mean() == pytest.approx(value, rel=near)
+    along = planes.xz[0, np.abs(places - 30.3) < 5]
+    assert along.mean() == pytest.approx(2 * mu, rel=near + 0.01)

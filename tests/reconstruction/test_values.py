@@ -307,3 +307,46 @@ def test_pixels_without_light_are_told_and_mended(caplog: pytest.LogCaptureFixtu
     assert "1 % of the detector's pixels are unknown" in caplog.text
     y, x = np.mgrid[:100, :100] - 49.5
     assert image[np.hypot(x, y) < 36].mean() == pytest.approx(MU, rel=0.01)
+
+
+HALF_TURN = np.arange(300) * np.pi / 300
+ODD = {
+    "turns": (HALF_TURN / TURN, "cover 28.6 of 180 deg"),
+    "half turns": (HALF_TURN / np.pi, "cover 57.3 of 180 deg"),
+    "60 deg": (HALF_TURN / 3, "cover 60.0 of 180 deg"),
+    "a quarter turn in degrees": (np.rad2deg(HALF_TURN) / 2, "looks like degrees"),
+    "gon": (HALF_TURN / np.pi * 200, "looks like gon"),
+    "mrad": (HALF_TURN * 1000, "looks like mrad"),
+    "mrad, a turn": (HALF_TURN * 2000, "looks like mrad"),
+}
+
+
+@pytest.mark.parametrize(("angles", "words"), ODD.values(), ids=ODD.keys())
+def test_angles_that_are_hardly_meant_so_are_told(
+    angles: Array, words: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    Reconstructor(
+        ReconstructionSettings(center=9.5), num_projections=300, frame_shape=(1, 20), angles=angles
+    )
+    assert words in caplog.text
+
+
+@pytest.mark.parametrize("angles", PARALLEL.values(), ids=PARALLEL.keys())
+def test_nothing_is_told_of_angles_of_good_scans(
+    angles: Array, caplog: pytest.LogCaptureFixture
+) -> None:
+    for settings in (ReconstructionSettings(center=9.5), ReconstructionSettings()):
+        Reconstructor(settings, num_projections=len(angles), frame_shape=(1, 20), angles=angles)
+    assert "angles" not in caplog.text
+
+
+@pytest.mark.parametrize(("distance", "words"), [(1e6, "are 1000 m"), (0.1, "give 100")])
+def test_a_distance_that_is_hardly_meant_so_is_told(
+    distance: float, words: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    ReconstructionSettings(propagation_distance_mm=distance)
+    assert words in caplog.text
+    caplog.clear()
+    for likely in (3.0, 100.0, 150_000.0):
+        ReconstructionSettings(propagation_distance_mm=likely)
+    assert not caplog.text

@@ -14,6 +14,11 @@ from ._geometry import DESCRIBED_BY
 from ._settings import Interval, ReconstructionSettings, positions
 
 LOG = logging.getLogger("concertino.reconstruction")
+_OTHER_UNITS = {  # of a quarter, a half, a whole turn and more, by their size
+    180.0: "degrees", 360.0: "degrees", 90.0: "degrees", 270.0: "degrees", 540.0: "degrees",
+    720.0: "degrees", 200.0: "gon", 400.0: "gon", 1000 * math.pi: "mrad", 2000 * math.pi: "mrad",
+    10800.0: "minutes of arc", 21600.0: "minutes of arc",
+}  # fmt: skip
 
 
 def checked_angles(
@@ -42,22 +47,27 @@ def checked_angles(
 def _refuse_degrees(values: NDArray[np.float64]) -> None:
     """Refuse angles spread over 180 or 360, which nobody turns to by accident, in radians.
 
-    Neither encoders' jitter nor a few lost frames, nor golden angles, make them even.
+    Neither encoders' jitter nor a few lost frames, nor golden angles, make them even. Other round numbers are told.
     """
     span, count = float(np.ptp(values)), len(values)
-    if count < 8 or span < 100:
+    if count < 8 or span < 80:
         return
     step = span / (count - 1)
     gaps = np.diff(np.sort(values))
     if np.mean((gaps > 0.2 * step) & (gaps < 2.7 * step)) < 0.9:
         return
-    for whole in (180.0, 360.0):
+    for whole, unit in _OTHER_UNITS.items():
         # 28.5 and 57.5 turns are 0.4 % off and more
-        if min(abs(span - whole), abs(span + step - whole)) < 0.003 * whole:
-            raise ParameterError(
-                f"angles: they go from {values.min():g} to {values.max():g} in about even steps, which looks "
-                "like degrees; give radians, such as np.deg2rad(angles)"
-            )
+        if min(abs(span - whole), abs(span + step - whole)) >= 0.003 * whole:
+            continue
+        said = (
+            f"angles: they go from {values.min():g} to {values.max():g} in about even steps, which looks "
+            f"like {unit}; give radians, such as np.deg2rad(angles)"
+        )
+        if whole in (180.0, 360.0):
+            raise ParameterError(said)
+        LOG.warning("%s. They are taken as radians: %.2f turns", said, span / (2 * math.pi))
+        return
 
 
 def checked_frame_shape(frame_shape: tuple[int, int]) -> tuple[int, int]:

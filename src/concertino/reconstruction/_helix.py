@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from ._geometry import projection_matrices
 from ._settings import ReconstructionSettings
 
-LOG = logging.getLogger(__name__)
+LOG = logging.getLogger("concertino.reconstruction")
 _WIDEST_STEP = np.pi / 8  # rad; angles farther apart than this are no steady turning
 _BACK_RAD, _BACK_ROWS = 0.05, 0.5  # so far may stage and encoder jitter back
 _UPRIGHT = {f"volume_angle_{axis}": 0.0 for axis in "xyz"}

@@ -73,10 +73,7 @@ def layout_of(settings: ReconstructionSettings, frame_shape: tuple[int, int]) ->
     if settings.center is not None:
         check_center(settings.center, columns)
     phase = settings.phase_method != "none"
-    size = columns
-    if settings.half_acquisition:
-        center = 0.0 if settings.center is None else settings.center
-        size = round(2 * max(center, columns - 1 - center) + 1)
+    size = slice_width(settings, columns)
     return Layout(
         kept=np.arange(rows) if phase else wanted,
         sliced=wanted if phase else np.arange(len(wanted)),
@@ -85,6 +82,14 @@ def layout_of(settings: ReconstructionSettings, frame_shape: tuple[int, int]) ->
         y=settings.y_region or _centred(size),
         conditioned=(phase or settings.stripe_removal != "none" or bool(settings.half_acquisition)),
     )
+
+
+def slice_width(settings: ReconstructionSettings, columns: int) -> int:
+    """Return how many px a slice has across: as many as the sample that was seen from both sides."""
+    if not settings.half_acquisition:
+        return columns
+    center = 0.0 if settings.center is None else settings.center
+    return round(2 * max(center, columns - 1 - center) + 1)
 
 
 def _centred(size: int) -> Interval:

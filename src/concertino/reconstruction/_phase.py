@@ -11,6 +11,7 @@ J. Moosmann et al., Nonlinear phase retrieval from single-distance radiograph,
 doi:10.1364/OE.18.025771
 """
 
+import logging
 from collections.abc import Mapping
 from typing import Any, Literal
 
@@ -24,6 +25,8 @@ KEV_UM = 1.2398419843320026e-3  # Planck's constant times the speed of light
 
 _HIGHEST_KEV = 1000.0
 _LOWEST_KEV = 0.1  # the water window begins at 0.28
+_NEAREST_MM, _FARTHEST_MM = 1.0, 3e5  # no sample and detector are so near, no hall is so long
+LOG = logging.getLogger("concertino.reconstruction")
 _FINEST_UM = 0.002  # a fifth of what the finest microscopes have
 
 PhaseMethod = Literal["none", "tie", "ctf", "qp", "qp2"]
@@ -81,6 +84,21 @@ class PhaseSettings(BaseModel):
                 f"{energy:g} keV is no energy of X-ray imaging; if it was meant in MeV, give {energy * 1e3:g}"
             )
         return energy
+
+    @field_validator("propagation_distance_mm")
+    @classmethod
+    def _is_in_mm(cls, distance: float | None) -> float | None:
+        if distance is not None and distance > _FARTHEST_MM:
+            LOG.warning(
+                "propagation_distance_mm: %g mm are %g m, farther than any detector; if it was meant in um, give %g",
+                distance, distance / 1e3, distance / 1e3,
+            )  # fmt: skip
+        elif distance is not None and distance < _NEAREST_MM:
+            LOG.warning(
+                "propagation_distance_mm: %g mm show no phase; if it was meant in m, give %g",
+                distance, distance * 1e3,
+            )  # fmt: skip
+        return distance
 
     @field_validator("pixel_size_um")
     @classmethod

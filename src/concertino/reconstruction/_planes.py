@@ -10,8 +10,10 @@ from concertino._errors import ParameterError
 
 from ._angles import angular_weights
 from ._backprojection import BackprojectionPlan
+from ._condition import half_acquisition_weights
 from ._correct import FlatField, fill_padded
 from ._gridding import GridPlan, Lattice, aligned_zeros
+from ._layout import slice_width
 from ._result import OrthogonalPlanes
 from ._rows import ProjectionRows, rows_of_planes
 from ._settings import ReconstructionSettings
@@ -58,12 +60,16 @@ class PlanesKeeper:
     ) -> None:
         self._rows, self._flat_field, self._angles = rows, flat_field, angles
         self._settings, self._pool = settings, pool
-        self._weights = angular_weights(angles)
+        self._weights = angular_weights(angles, settings.angular_period)
+        self._sides: NDArray[np.float32] | None = None
+        if settings.half_acquisition:
+            self._sides = half_acquisition_weights(rows.columns, center)[:, None]
         self._given = np.zeros(len(angles), dtype=bool)
         self.step = step
         self._columns = rows.columns // step
         coarse = (center - (step - 1) / 2) / step
-        whole = Lattice(-(self._columns - 1) / 2, 1.0, self._columns)
+        size = slice_width(settings, rows.columns) // step
+        whole = Lattice(-(size - 1) / 2, 1.0, size)
         # image rows count downwards, from plus to minus y
         at_x, at_y = Lattice(place[0] / step, 1.0, 1), Lattice(-place[1] / step, 1.0, 1)
         plans = [
@@ -89,10 +95,8 @@ class PlanesKeeper:
     def planes(self) -> OrthogonalPlanes:
         """Return the planes of what has come, on the scale of the whole."""
         self.catch_up(all_of_them=True)
-        given = np.flatnonzero(self._given)
-        true = angular_weights(self._angles[given])
-        ratio = true / np.maximum(self._weights[given], 1e-30)
-        scale = float(np.median(ratio)) / self.step
+        # lost frames are made up for by all others: for a look that is even enough
+        scale = np.pi / float(self._weights[self._given].sum()) / self.step
         horizontal, *upright = self._pool.map(lambda part: part.images(scale), self._parts)
         xz = np.concatenate([across[:, 0] for across, _ in upright])
         yz = np.concatenate([along[:, :, 0] for _, along in upright])
@@ -104,6 +108,8 @@ class PlanesKeeper:
         fine = aligned_zeros((len(indices), self._rows.columns, part.lanes))
         raw = self._rows.picked(indices, part.rows)
         fill_padded(raw, field, gains, rows, self._settings, fine)
+        if self._sides is not None:
+            fine *= self._sides
         end = self._columns * self.step
         # one sum after the other: NumPy's reductions over few neighbours are slow
         coarse = fine[:, 0 : end : self.step].copy()

@@ -7,6 +7,7 @@ D. L. Parker, Optimal short scan convolution reconstruction for fan beam CT, doi
 M. D. Silver, A method for including redundant data in computed tomography, doi:10.1118/1.598939
 """
 
+import logging
 from dataclasses import dataclass
 
 import numpy as np
@@ -17,6 +18,7 @@ from concertino._errors import ParameterError
 from ._angles import is_wedge
 from ._settings import ReconstructionSettings
 
+LOG = logging.getLogger("concertino.reconstruction")
 _HALF_TOLERANCE = np.deg2rad(10.0)
 _TOLERANCE = np.deg2rad(1.0)  # of the fan that may be missing: less than what the edges fade over
 
@@ -72,7 +74,7 @@ def fan_angles(
 
 
 def check_arc(settings: ReconstructionSettings, angles: NDArray[np.float64], columns: int) -> None:
-    """Refuse a scan over too short an arc.
+    """Refuse a scan over too short an arc; tell one that lacks directions.
 
     Raises
     ------
@@ -80,6 +82,7 @@ def check_arc(settings: ReconstructionSettings, angles: NDArray[np.float64], col
         Some rays of a cone beam, or one side of the sample in half acquisition, were never measured.
     """
     short_scan(settings, angles, columns, (columns - 1) / 2)
+    _tell_wedge(settings, angles)
     if not settings.half_acquisition or len(angles) < 3:
         return
     covered = float(np.ptp(angles) + np.median(np.diff(np.sort(angles))))
@@ -87,6 +90,21 @@ def check_arc(settings: ReconstructionSettings, angles: NDArray[np.float64], col
         raise ParameterError(
             f"half_acquisition: it needs projections over 360 deg, these cover {np.degrees(covered):.1f} "
             "deg. Scan a full turn, or give half_acquisition=False."
+        )
+
+
+def _tell_wedge(settings: ReconstructionSettings, angles: NDArray[np.float64]) -> None:
+    """Say which directions are missing, in a parallel beam across the axis."""
+    if settings.angular_period != np.pi or len(angles) < 3:
+        return
+    places = np.sort(np.mod(angles, np.pi))
+    ahead = np.asarray(np.diff(places, append=places[0] + np.pi), np.float64)
+    widest, usual = float(ahead.max()), float(np.median(ahead))
+    if is_wedge(np.array([widest]), np.array([usual])).all():
+        LOG.warning(
+            "angles: they cover %.1f of 180 deg, so edges along the missing directions are blurred and grey values "
+            "are off beside them. Scan half a turn; if you did, look whether the angles are in radians",
+            np.degrees(np.pi - widest + usual),
         )
 
 

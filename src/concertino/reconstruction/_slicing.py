@@ -24,7 +24,7 @@ from ._checks import (
 from ._correct import FlatField
 from ._engine_choice import chosen_engine
 from ._flatfield import FlatFrames
-from ._layout import layout_of
+from ._layout import layout_of, slice_width
 from ._result import AxisEstimate, OrthogonalPlanes, ReconstructionResult, value_unit
 from ._rows import ChosenRows, ProjectionRows, places_among, stored_rows
 from ._scan_angles import ScanAngles
@@ -110,7 +110,7 @@ class Slicing(ScanInput):
 
         self._check_upright()
         step = -(-self.frame_shape[1] // pixels)
-        size = self.frame_shape[1] // step
+        size = slice_width(self.settings, self.frame_shape[1]) // step
         height = len(rows_across(self.rows, self.frame_shape[0], step))
         return {"xy": (size, size), "xz": (height, size), "yz": (height, size)}
 
@@ -177,8 +177,8 @@ class Slicing(ScanInput):
         """Return three orthogonal planes of what is there now, coarse enough to be quick.
 
         The first call computes them from all kept rows; from then on they are kept up to date with
-        each block of projections, as long as the same planes are asked for. Phase retrieval, stripe
-        removal and half acquisition are left out.
+        each block of projections, as long as the same planes are asked for. Phase retrieval and
+        stripe removal are left out.
 
         Parameters
         ----------
@@ -187,7 +187,8 @@ class Slicing(ScanInput):
         row
             Detector row of the horizontal plane; None: the middle one of those kept.
         pixels
-            Most pixels across; columns are averaged and rows left out until they fit.
+            Most pixels across, of a frame; columns are averaged and rows left out until they fit.
+            Planes of half acquisition have up to twice as many.
 
         Raises
         ------
@@ -366,8 +367,7 @@ class Slicing(ScanInput):
         return engine
 
     def _engine_for(self, center: float) -> "AnyEngine":
-        # what is conditioned as a whole is done again when more has come
-        # ... and so is a general geometry, which is laid out by all angles, when more are told
+        # what is conditioned as a whole is done again with more, a general geometry with other angles
         general = self._layout.heights is not None
         present = int(self._rows.present.sum()) if self._layout.conditioned else 0
         key = (center, *self._flats.key, present, self._scan_angles.times_told if general else 0)
