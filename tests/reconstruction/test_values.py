@@ -104,6 +104,24 @@ def test_half_acquisition_has_the_right_values(number: int, turns: float, lost: 
     assert (x, y) == pytest.approx((70.3, 30.2), abs=0.05)
 
 
+@pytest.mark.parametrize("given", [12.3, None])
+def test_a_sweep_of_the_axis_of_half_acquisition_gives_one_strip(given: float | None) -> None:
+    """A slice is as wide as both sides together, which goes with the axis; 540 deg, 5 % lost."""
+    angles = _random_losses(np.arange(1080) * TURN / 720, 0.05)
+    discs = [(70.3, 30.2, 8.0, MU), (-70.0, -30.0, 8.0, MU), (0.0, 0.0, 95.0, MU)]
+    lines = disc_lines(COLUMNS, angles, 12.3, discs)
+    settings = ReconstructionSettings(center=given, half_acquisition=True)
+    job = Reconstructor(
+        settings, num_projections=len(angles), frame_shape=(1, COLUMNS), angles=angles
+    )
+    job.add_projections(lines, 0)
+    strip = job.sweep("center", [11.3, 12.3, 13.3])
+    assert strip.shape[1:] == job.slice_shape
+    value, x, y = disc_found(strip[1] - MU, 70.3, 30.2, 8.0)
+    assert value == pytest.approx(MU, rel=0.01)
+    assert (x, y) == pytest.approx((70.3, 30.2), abs=0.05)
+
+
 @pytest.mark.parametrize("center", [3.0, 10.25, 30.3, 100.33, 120.6])
 def test_half_acquisition_leaves_no_ring_where_the_overlap_ends(center: float) -> None:
     angles = np.arange(800) * TURN / 800

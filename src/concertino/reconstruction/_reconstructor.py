@@ -274,6 +274,8 @@ class Reconstructor(Slicing):
         base = self.settings.updated(z_parameter=None, region=None, slices=self._first_row())
         if base.center is None and any("center" not in change for change in changes):
             base = base.updated(center=self.axis().center_px)
+        if base.half_acquisition:  # its width goes with the axis, and images of a strip are alike
+            base = base.updated(x_region=self._layout.x, y_region=self._layout.y)
         for first in range(0, len(changes), self._threads):
             together = changes[first : first + self._threads]
             threads = max(1, self._threads // len(together))
