@@ -161,7 +161,8 @@ MISTAKES = [
     ("runs -n 0", 2, "Invalid value for '--number'"),
     ("runs -d nowhere", 1, "there is no data directory nowhere"),
     ("show 77", 1, "no run 77"),
-    ("show last -d nowhere", 1, "nowhere"),
+    ("show last -d nowhere", 1, "there is no data directory nowhere"),
+    ("show nowhere/scan_0001", 1, "no run 'nowhere/scan_0001' in"),
     ("show -9", 1, "run -9 was asked for"),
     ("replay last --speed -1", 2, "Invalid value for '--speed'"),
     ("replay last --slices 600", 1, "slices: row 600 was asked for"),
@@ -172,7 +173,7 @@ MISTAKES = [
     ("reconstruct last --settings no.json", 1, "settings: no.json cannot be read as JSON"),
     ("reconstruct last --format bmp", 1, "'bmp' was given; give one of tiff, hdf5, zarr"),
     ("reconstruct last --camera left", 1, "Camera 'left' was asked for"),
-    ("reconstruct last -d nowhere", 1, "nowhere"),
+    ("reconstruct 1 -d nowhere", 1, "there is no data directory nowhere"),
     ("sweep last --parameter center", 2, "Missing option '--region'"),
     ("sweep last --parameter center --region 1", 1, "region: '1' is unknown"),
     ("sweep last --parameter center --region 20,28,1 --metric beauty", 1, "metric: 'beauty' is unknown"),
@@ -278,12 +279,12 @@ def test_names_reach_a_terminal_as_text(
     directory = workplace / "names"
     out = printed(
         capsys, "run", "radiography", *FAST[:7], "--num-projections", "2", "--slices", "none",
-        "--sample", "tooth\x1b]0;owned\x07", "-d", str(directory),
+        "--sample", "tooth\x1b]0;owned\x07\nscan_0099", "-d", str(directory),
     )  # fmt: skip
     out += printed(capsys, "runs", "-d", str(directory))
     out += printed(capsys, "show", "last", "-d", str(directory))
     assert not re.search(r"[\x00-\x09\x0b-\x1f\x7f]", out)
-    assert "tooth\\x1b]0;owned\\x07" in out
+    assert "tooth\\x1b]0;owned\\x07\\nscan_0099" in out
 
 
 def test_one_interrupt_ends_the_run_with_the_beam_off(tmp_path: Path) -> None:
