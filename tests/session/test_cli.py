@@ -12,9 +12,11 @@ from importlib.metadata import version
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 from concertino._run_command import PLANS
 from concertino.cli import main
+from concertino.storage import open_run
 
 COMMAND = str(Path(sys.executable).with_name("concertino"))
 FAST = [
@@ -285,6 +287,43 @@ def test_names_reach_a_terminal_as_text(
     out += printed(capsys, "show", "last", "-d", str(directory))
     assert not re.search(r"[\x00-\x09\x0b-\x1f\x7f]", out)
     assert "tooth\\x1b]0;owned\\x07\\nscan_0099" in out
+
+
+def test_a_live_run_ends_with_its_slices_and_pictures(tmp_path: Path) -> None:
+    out = concertino(
+        "run", "continuous_tomography", *FAST, "--slices", "10,20", "--live", cwd=tmp_path
+    )
+    assert re.search(r"^page +http://127\.0\.0\.1:\d+", out, re.MULTILINE)
+    assert re.search(r"^axis +column 2\d\.\d\d px, confidence", out, re.MULTILINE)
+    pictures = re.findall(r"^picture +(.*\.png)$", out, re.MULTILINE)
+    assert len(pictures) == 2
+    for picture in pictures:
+        with Image.open(picture) as image:
+            assert image.size == (48, 48)
+    (slices,) = re.findall(r"^slices +(.*)$", out, re.MULTILINE)
+    assert open_run(slices).frames("slices").shape == (2, 48, 48)
+
+
+def test_an_interrupt_ends_the_demo_in_a_sentence(tmp_path: Path) -> None:
+    process = subprocess.Popen(
+        [COMMAND, "demo", "-d", "data"],
+        cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    frames = tmp_path / "data" / "scan_0001" / "projections"
+    deadline = time.monotonic() + 240
+    while not (frames.exists() and list(frames.iterdir())):
+        assert process.poll() is None, process.communicate()
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    process.send_signal(signal.SIGINT)
+    out, error = process.communicate(timeout=120)
+    assert process.returncode == 130, out + error
+    assert re.search(
+        r"^concertino: the .* was interrupted; the beam is off\.$", error, re.MULTILINE
+    )
+    assert "RE.abort" not in out + error  # what the RunEngine says to somebody at a prompt
+    assert "Traceback" not in error
+    assert open_run(1, tmp_path / "data").exit_status == "abort"
 
 
 def test_one_interrupt_ends_the_run_with_the_beam_off(tmp_path: Path) -> None:
