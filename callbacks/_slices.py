@@ -59,7 +59,8 @@ def slices_configuration(
 ) -> dict[str, Any]:
     """Return the configuration of a stream of slices: how they came about, and where they are.
 
-    It also logs a warning when nobody is sure where the axis is: these slices will be believed.
+    It also logs a warning when nobody is sure where the axis is, or darks or flats are odd: these slices
+    will be believed.
 
     Parameters
     ----------
@@ -77,6 +78,8 @@ def slices_configuration(
     settings = result.settings
     if axis.doubt and settings.z_parameter != "center":
         LOG.warning("%s", axis.doubt)
+    for doubt in result.doubts:
+        LOG.warning("%s", doubt)
     swept: tuple[str, Sequence[float]] | None = ("slice", []) if series else None
     if settings.z_parameter is not None and settings.region is not None:
         swept = settings.z_parameter, result.slice_rows

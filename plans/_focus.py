@@ -19,7 +19,7 @@ from ._figures import Figures
 from ._frames import move_together
 from ._image_measure import ImageMeasure
 from ._measuring import Measuring
-from ._metadata import quantity
+from ._metadata import check_md, quantity
 from ._parameters import check_motor, motor_position, motor_unit, read_number
 from ._protocols import FrameCamera
 from ._questions import ends_where_only_a_run_can_tell
@@ -112,6 +112,7 @@ def focus(
     >>> b = SimulatedBeamline(shape=(16, 16))
     >>> plan = focus(b.camera, b.focus_stage, "-2 mm", "2 mm", beam=b.beam)
     """
+    check_md(md)
     if isinstance(measure, FrameCamera):
         measure = ImageMeasure(measure, sharpness)
     check_motor(stage, "stage")

@@ -10,6 +10,7 @@ from bluesky.utils import MsgGenerator
 
 from concertino import ConcertinoError
 from concertino.frames import PulseTrain
+from concertino.units import convert
 
 from ._device_facts import (
     AxisFacts,
@@ -153,7 +154,8 @@ class Rehearsal:
     def limit_blur(self, max_blur_px: float | None) -> None:
         """Refuse more motion blur than this, in px; the least of several limits holds."""
         if max_blur_px is not None:
-            self.max_blur_px = min(max_blur_px, self.max_blur_px or max_blur_px)
+            limit = convert(max_blur_px, "px", parameter="max_blur_px", positive=True)
+            self.max_blur_px = min(limit, self.max_blur_px or limit)
 
     def _answer(self, message: Msg) -> MsgGenerator[Any]:
         doing = getattr(self, f"_do_{message.command}", None)

@@ -1,5 +1,6 @@
 """What ``concertino runs`` and ``show`` print."""
 
+import os
 import re
 from collections import defaultdict
 from collections.abc import Iterator
@@ -25,9 +26,11 @@ def choose_run(directory: Path, name: str) -> Run:
     Raises
     ------
     StorageError
-        If there is no such run.
+        If there is no such run, or no such directory.
     """
     name = "-1" if name == "last" else name
+    if os.sep not in name:
+        _check_there(directory)
     if not re.fullmatch(r"-\d{1,9}", name):
         return open_run(name, directory)
     try:
@@ -48,11 +51,7 @@ def list_runs(directory: Path, number: int) -> None:
     StorageError
         If there is no such directory.
     """
-    if not directory.is_dir():
-        raise StorageError(
-            f"there is no data directory {directory}; name it with --directory, or make it with "
-            "'concertino run'"
-        )
+    _check_there(directory)
     found = find_runs(directory)
     if not found:
         print(f"{directory} has no runs yet.")
@@ -71,6 +70,14 @@ def list_runs(directory: Path, number: int) -> None:
             print(f"{printable(run.directory.name)} is damaged: {printable(run.reason)}")
     if len(found) > number:
         print(f"… and {len(found) - number} more (--number {len(found)} shows all)")
+
+
+def _check_there(directory: Path) -> None:
+    if not directory.is_dir():
+        raise StorageError(
+            f"there is no data directory {directory}; name it with --directory, or make it with "
+            "'concertino run'"
+        )
 
 
 def show_run(directory: Path, name: str) -> None:

@@ -222,6 +222,23 @@ def test_align(lab: Laboratory, wrong: dict[str, Any], message: str) -> None:
     assert refusal(lab, make(lab, "align_rotation_axis", **wrong)) == message
 
 
+@pytest.mark.parametrize(
+    "name", ["find_rotation_axis", "align_rotation_axis", "focus", "ascan", "dscan", "scan"]
+)
+def test_metadata_that_would_change_what_a_run_means(lab: Laboratory, name: str) -> None:
+    b, md = lab.beamline, {"sample": "tooth", "frames": {"darks": 3}}
+    plan: Any
+    if name == "focus":
+        plan = focus(b.camera, b.focus_stage, -1, 1, md=md)
+    elif name == "scan":
+        plan = scan([b.ring], b.sample_stage, 0, 1, 3, md=md)
+    elif name in ("ascan", "dscan"):
+        plan = getattr(plans, name)([b.ring], b.sample_stage, 0, 1, num=3, md=md)
+    else:
+        plan = make(lab, name, md=md)
+    assert refusal(lab, plan).startswith("md: 'frames' is a field that runs have of their own")
+
+
 def test_an_angle_that_is_none(lab: Laboratory) -> None:
     assert refusal(lab, make(lab, "find_rotation_axis", start_angle="1 mm")) == (
         "start_angle: an angle in deg is wanted, but '1 mm' is a length. Give a plain number in deg "

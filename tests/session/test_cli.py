@@ -12,9 +12,11 @@ from importlib.metadata import version
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 from concertino._run_command import PLANS
 from concertino.cli import main
+from concertino.storage import open_run
 
 COMMAND = str(Path(sys.executable).with_name("concertino"))
 FAST = [
@@ -130,6 +132,7 @@ MISTAKES = [
     ("run radiography --num-flats 3 --num-flats 4", 1, "--num-flats was given twice"),
     ("run radiography --num-flats 0", 1, "num_flats: 0 is too small"),
     ("run radiography --num-flats -3", 1, "num_flats: -3 is too small"),
+    ("run radiography --num-flats 99999999999999999999", 1, "is too large. Give at most 1e+08 frame"),
     ("run radiography --num-flats 2.5", 1, "num_flats: 2.5 is not a whole number"),
     ("run radiography --num-flats x", 1, "num_flats: 'x' is no quantity"),
     ("run radiography 5", 2, "unexpected extra argument"),
@@ -156,12 +159,15 @@ MISTAKES = [
     ("run grating_stepping --grating-period '-2 um' --stepping-start-position 0", 1, "grating_period"),
     ("preflight helical", 1, "There is no plan 'helical'"),
     ("preflight radiography --max-blur x", 2, "Invalid value for '--max-blur'"),
+    ("preflight radiography --max-blur -1", 1, "max_blur_px: -1 is not positive"),
+    ("preflight radiography --max-blur nan", 1, "max_blur_px: nan is not a finite number"),
     ("resume 77", 1, "no run 77"),
     ("resume", 2, "Missing argument 'run'"),
     ("runs -n 0", 2, "Invalid value for '--number'"),
     ("runs -d nowhere", 1, "there is no data directory nowhere"),
     ("show 77", 1, "no run 77"),
-    ("show last -d nowhere", 1, "nowhere"),
+    ("show last -d nowhere", 1, "there is no data directory nowhere"),
+    ("show nowhere/scan_0001", 1, "no run 'nowhere/scan_0001' in"),
     ("show -9", 1, "run -9 was asked for"),
     ("replay last --speed -1", 2, "Invalid value for '--speed'"),
     ("replay last --slices 600", 1, "slices: row 600 was asked for"),
@@ -172,7 +178,7 @@ MISTAKES = [
     ("reconstruct last --settings no.json", 1, "settings: no.json cannot be read as JSON"),
     ("reconstruct last --format bmp", 1, "'bmp' was given; give one of tiff, hdf5, zarr"),
     ("reconstruct last --camera left", 1, "Camera 'left' was asked for"),
-    ("reconstruct last -d nowhere", 1, "nowhere"),
+    ("reconstruct 1 -d nowhere", 1, "there is no data directory nowhere"),
     ("sweep last --parameter center", 2, "Missing option '--region'"),
     ("sweep last --parameter center --region 1", 1, "region: '1' is unknown"),
     ("sweep last --parameter center --region 20,28,1 --metric beauty", 1, "metric: 'beauty' is unknown"),
@@ -278,12 +284,49 @@ def test_names_reach_a_terminal_as_text(
     directory = workplace / "names"
     out = printed(
         capsys, "run", "radiography", *FAST[:7], "--num-projections", "2", "--slices", "none",
-        "--sample", "tooth\x1b]0;owned\x07", "-d", str(directory),
+        "--sample", "tooth\x1b]0;owned\x07\nscan_0099", "-d", str(directory),
     )  # fmt: skip
     out += printed(capsys, "runs", "-d", str(directory))
     out += printed(capsys, "show", "last", "-d", str(directory))
     assert not re.search(r"[\x00-\x09\x0b-\x1f\x7f]", out)
-    assert "tooth\\x1b]0;owned\\x07" in out
+    assert "tooth\\x1b]0;owned\\x07\\nscan_0099" in out
+
+
+def test_a_live_run_ends_with_its_slices_and_pictures(tmp_path: Path) -> None:
+    out = concertino(
+        "run", "continuous_tomography", *FAST, "--slices", "10,20", "--live", cwd=tmp_path
+    )
+    assert re.search(r"^page +http://127\.0\.0\.1:\d+", out, re.MULTILINE)
+    assert re.search(r"^axis +column 2\d\.\d\d px, confidence", out, re.MULTILINE)
+    pictures = re.findall(r"^picture +(.*\.png)$", out, re.MULTILINE)
+    assert len(pictures) == 2
+    for picture in pictures:
+        with Image.open(picture) as image:
+            assert image.size == (48, 48)
+    (slices,) = re.findall(r"^slices +(.*)$", out, re.MULTILINE)
+    assert open_run(slices).frames("slices").shape == (2, 48, 48)
+
+
+def test_an_interrupt_ends_the_demo_in_a_sentence(tmp_path: Path) -> None:
+    process = subprocess.Popen(
+        [COMMAND, "demo", "-d", "data"],
+        cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    frames = tmp_path / "data" / "scan_0001" / "projections"
+    deadline = time.monotonic() + 240
+    while not (frames.exists() and list(frames.iterdir())):
+        assert process.poll() is None, process.communicate()
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    process.send_signal(signal.SIGINT)
+    out, error = process.communicate(timeout=120)
+    assert process.returncode == 130, out + error
+    assert re.search(
+        r"^concertino: the .* was interrupted; the beam is off\.$", error, re.MULTILINE
+    )
+    assert "RE.abort" not in out + error  # what the RunEngine says to somebody at a prompt
+    assert "Traceback" not in error
+    assert open_run(1, tmp_path / "data").exit_status == "abort"
 
 
 def test_one_interrupt_ends_the_run_with_the_beam_off(tmp_path: Path) -> None:

@@ -204,7 +204,9 @@ def test_a_file_made_for_a_run_that_never_started_goes(tmp_path: Path) -> None:
     for name, document in documents_of_a_run(tmp_path / "scan_0002"):
         recorder(name, document)
     recorder.prepare(tmp_path / "scan_0003")
+    recorder.prepare(tmp_path / "scan_0004")
+    (tmp_path / "scan_0004" / "notes.txt").write_text("tooth, first try")
     recorder.close()
-    assert [path.name for path in tmp_path.rglob("*.jsonl")] == ["documents.jsonl"]
-    assert not list((tmp_path / "scan_0001").iterdir())
-    assert not list((tmp_path / "scan_0003").iterdir())
+    left = sorted(str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*"))
+    # Nothing of such a run is left, and nothing of others is taken with it.
+    assert left == ["scan_0002", "scan_0002/documents.jsonl", "scan_0004", "scan_0004/notes.txt"]

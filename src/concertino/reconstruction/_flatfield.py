@@ -9,6 +9,10 @@ from ._correct import FlatField
 from ._settings import Combination, ReconstructionSettings
 
 _DEAD = 1e-3  # of the usual light, below which a pixel tells nothing
+_STRAY = 10 * 1.4826  # times the median deviation: ten standard deviations of what is normal
+_STRAY_DARK, _STRAY_FLAT = 1e-3, 1e-2  # of the light: smaller shifts matter to nobody
+_LOOKED_AT_ROWS = 256
+_NAMED = 5
 
 
 class FrameMean:
@@ -29,11 +33,14 @@ class FrameMean:
         self._sum: NDArray[np.float64] | None = None
         self._kept: list[NDArray[np.float64]] = []
         self.count = 0
+        self.levels: list[float] = []  # mean of each frame, also of rows that are not kept
 
     def add(self, frames: NDArray[np.generic]) -> None:
         """Add frames (frame, row, column)."""
         for frame in frames:
             self.count += 1
+            looked_at = frame[:: max(1, len(frame) // _LOOKED_AT_ROWS)]
+            self.levels.append(float(looked_at.mean(dtype=np.float64)))
             if self._how == "first" and self.count > 1:
                 continue
             wanted = frame[self._rows].astype(np.float64)
@@ -52,6 +59,25 @@ class FrameMean:
             return None
         return self._sum / (1 if self._how == "first" else self.count)
 
+    def doubt(self, what: str, setting: str, least: float) -> str:
+        """Say which of the frames that count stand out by more than `least`; empty when none does."""
+        levels = np.array(self.levels)
+        if len(levels) < 3 or self._how == "median":
+            return ""
+        usual = float(np.median(levels))
+        away = np.abs(levels - usual)
+        strays = np.flatnonzero(away > max(least, _STRAY * float(np.median(away))))
+        if self._how == "first":
+            strays = strays[strays == 0]
+        if not len(strays):
+            return ""
+        named = ", ".join(f"{index} (mean {levels[index]:.6g})" for index in strays[:_NAMED])
+        more = f" and {len(strays) - _NAMED} more" if len(strays) > _NAMED else ""
+        return (
+            f"Of the {len(levels)} {what}, counted from 0, these stand out from the usual mean of {usual:.6g}: "
+            f"{named}{more}. They are used all the same. Look at them; {setting}='median' leaves them out."
+        )
+
     def empty(self) -> "FrameMean":
         """The same without frames."""
         return FrameMean(self._rows, self._how)
@@ -59,7 +85,7 @@ class FrameMean:
     def part(self, rows: NDArray[np.int64]) -> "FrameMean":
         """The same for some of the rows, given by their places among those kept."""
         other = FrameMean(self._rows[rows], self._how)
-        other.count = self.count
+        other.count, other.levels = self.count, list(self.levels)
         other._sum = None if self._sum is None else self._sum[rows]
         other._kept = [frame[rows] for frame in self._kept]
         return other
@@ -107,6 +133,19 @@ class FlatFrames:
         self.darks = other.darks.part(rows)
         self.before = other.before.part(rows)
         self.after = other.after.part(rows)
+
+    @property
+    def doubts(self) -> tuple[str, ...]:
+        """A sentence for each group of frames of which some stand out, as when a shutter was late."""
+        flats = self.before.levels + self.after.levels
+        dark = float(np.median(self.darks.levels)) if self.darks.levels else 0.0
+        light = abs(float(np.median(flats)) - dark) if flats else abs(dark)
+        found = (
+            self.darks.doubt("darks", "darks", (_STRAY_DARK if flats else _STRAY_FLAT) * light),
+            self.before.doubt("flats", "flats", _STRAY_FLAT * light),
+            self.after.doubt("flats after the projections", "flats", _STRAY_FLAT * light),
+        )
+        return tuple(doubt for doubt in found if doubt)
 
     def field(self, settings: ReconstructionSettings, shape: tuple[int, int]) -> FlatField:
         """Combine what is there, for kept rows of shape (row, column)."""

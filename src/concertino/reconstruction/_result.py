@@ -80,6 +80,8 @@ class ReconstructionResult:
     value_unit
         Unit of the values, such as ``1/px``, px being a detector's pixel; empty when it is that of the input, or
         there is none.
+    doubts
+        What is odd about the darks and flats that it was made with, a sentence each.
     """
 
     volume: NDArray[np.float32]
@@ -94,6 +96,7 @@ class ReconstructionResult:
     backend: str = "cpu"
     backend_reason: str = ""
     value_unit: str = ""
+    doubts: tuple[str, ...] = ()
 
 
 def value_unit(settings: ReconstructionSettings, logarithm: bool) -> str:

@@ -1,5 +1,6 @@
 """Whole scans that are in memory."""
 
+import logging
 import warnings
 
 import numpy as np
@@ -12,6 +13,8 @@ from ._reconstructor import Reconstructor
 from ._result import AxisEstimate, UncertainAxisWarning
 from ._search import ParameterEstimate
 from ._settings import Interval, ReconstructionSettings
+
+LOG = logging.getLogger("concertino.reconstruction")
 
 
 def reconstruct(
@@ -64,6 +67,8 @@ def reconstruct(
     doubt = AxisEstimate(result.center_px, result.confidence, "").doubt
     if doubt:
         warnings.warn(doubt, UncertainAxisWarning, stacklevel=2)
+    for doubt in result.doubts:
+        LOG.warning("%s", doubt)
     return result.volume
 
 

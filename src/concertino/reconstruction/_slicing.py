@@ -244,6 +244,7 @@ class Slicing(ScanInput):
                 backend=self.backend.name,
                 backend_reason=self.backend.reason,
                 value_unit=value_unit(self.settings, self._field().logarithm),
+                doubts=self._flats.doubts,
             )
 
     @property

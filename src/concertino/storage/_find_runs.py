@@ -72,7 +72,8 @@ def open_run(
         if runs
         else ("it has no runs")
     )
-    raise StorageError(f"no run {which!r} in {place}: {has}")
+    asked = which if str(which).isdecimal() else repr(which)  # a command's scan id comes as text
+    raise StorageError(f"no run {asked} in {place}: {has}")
 
 
 def run_directories(root: str | os.PathLike[str]) -> Iterator[Path]:

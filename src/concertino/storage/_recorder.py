@@ -140,11 +140,11 @@ class Recorder:
             self._syncer.shutdown()
 
     def _open(self, directory: Path) -> Record:
-        prepared, self._prepared = self._prepared, None
-        if prepared is not None:
-            if prepared.path.parent == directory:
-                return prepared
-            prepared.discard()
+        prepared = self._prepared
+        if prepared is not None and prepared.path.parent == directory:
+            self._prepared = None
+            return prepared
+        self.discard_prepared()
         return Record(directory)
 
     def _check_closed(self) -> None:
