@@ -226,12 +226,19 @@ def imaging_plan(
     str
         The run's uid.
     """
+    last = list(frames)[-1] == "projections"
+
+    def take(radio: float, piece: Piece) -> MsgGenerator[bool]:
+        whole = yield from projections.take(radio, piece)
+        if projections.afterwards and not last:  # Flats are of the sample as it stood before.
+            yield from move_together(*projections.afterwards)
+        return whole
 
     def blocks(radio: float, flat: float) -> dict[str, Take]:
         return {
             "darks": lambda piece: take_piece_of_darks(asked, piece),
             "flats": lambda piece: take_piece_of_flats(asked, flat, piece),
-            "projections": lambda piece: projections.take(radio, piece),
+            "projections": lambda piece: take(radio, piece),
         }
 
     acquisitions = Acquisitions(
@@ -244,7 +251,7 @@ def imaging_plan(
         triggers={"projections": projections.trigger},
         interruptible=projections.interruptible,
         max_blur_px=projections.max_blur_px,
-        afterwards=projections.afterwards,
+        afterwards=projections.afterwards if last else (),
     )
     return (yield from acquisitions_plan(asked, frames, acquisitions))
 

@@ -256,12 +256,21 @@ def test_a_plan_that_refuses_is_refused(lab: Laboratory) -> None:
 
 
 def test_too_little_disk(tmp_path: Path) -> None:
-    lab = Laboratory(tmp_path / "lab", shape=(512, 512))
+    lab = Laboratory(tmp_path / "lab", shape=(1024, 1024))
     count = 10**7
     figures = unmoved(lab, lab.plan("radiography", num_projections=count), directory=tmp_path)
+    # Of a scan that does not fit nobody weighs the angles for a reconstruction, which would not fit either.
+    large = unmoved(
+        lab,
+        lab.plan("continuous_tomography", num_projections=10**6, angular_range="180 deg"),
+        directory=tmp_path,
+        reconstruction=ReconstructionSettings(memory_gib=0.01),
+    )
     lab.close()
+    assert [refusal.split(":")[0] for refusal in large.refusals] == ["disk"]
+    assert large.reconstruction_bytes is None
     (refusal,) = figures.refusals
-    assert refusal.startswith("disk: 5.2 TB are needed and ")
+    assert refusal.startswith("disk: 21.0 TB are needed and ")
     assert refusal.endswith(
         f" are free in {tmp_path}; free some space or choose another data directory."
     )
