@@ -176,7 +176,7 @@ def continuous_tomography(
         return (
             yield from sweep_and_take(
                 asked.camera, asked.beam, (sample_stage, radio), sweeps, piece, number,
-                on_lost, angles, asked.hold, by,
+                on_lost, angles, asked.hold, by, unwind,
             )
         )  # fmt: skip
 

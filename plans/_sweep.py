@@ -152,6 +152,7 @@ def sweep_and_take(
     angles: SweepAngles | None = None,
     hold: Hold | None = None,
     trigger: SweepTrigger = CAMERA_PACE,
+    unwind: bool = True,
 ) -> MsgGenerator[bool]:
     """Take projections while axes move steadily, and leave the axes where they stop.
 
@@ -179,6 +180,8 @@ def sweep_and_take(
         Ends the sweep early when it asks for a pause.
     trigger : SweepTrigger
         Who starts the exposures. When positions do, the axes set out when the camera is ready.
+    unwind : bool
+        Bring the axes back while the frames are read out, if that is done later.
 
     Returns
     -------
@@ -260,6 +263,8 @@ def sweep_and_take(
         yield Msg("wait", None, group=moving)
         for sweep in sweeps:
             yield from bps.mv(sweep.axis.velocity, sweep.before)
+        if unwind and cameras.readout == "later":
+            yield from move_together(*((sweep.axis, sweep.start) for sweep in sweeps))
 
     limits = deadlines()
     whole = yield from take_frames(
