@@ -12,6 +12,10 @@ tomograms
     The same for a scan that is reconstructed again and again.
 slices, values
     Processor time of a slice of a batch, and of a value of a sweep of the axis (ms).
+devices
+    Devices in the baseline of a radiography: the loop's thread is busy for so long at a stretch at most (ms of processor
+    time), and checking the baseline's descriptor takes so long (ms). Python's own collection of garbage is left out:
+    it looks at all objects of the process whenever it likes.
 columns
     Processor time of one slice, over N² log N (ns).
 
@@ -239,6 +243,46 @@ def columns(large: bool, directory: Path) -> Figures:
     return found
 
 
+def devices(large: bool, directory: Path) -> Figures:
+    """Grow the baseline."""
+    import gc
+
+    import event_model
+
+    from concertino.devices import SimulatedBeamline, SimulatedMotor
+    from concertino.plans import radiography
+    from concertino.session import open_session
+
+    kind, found = event_model.DocumentNames.descriptor, Figures()
+    for count in (50, 100, 200, 400) if large else (50, 200):
+        beamline = SimulatedBeamline(shape=(16, 16))
+        motors = [
+            SimulatedMotor("mm", velocity=1.0, max_velocity=5.0, name=f"m{number}")
+            for number in range(count)
+        ]
+        described: list[Any] = []
+        with open_session(directory, progress=False, catalog=False, baseline=motors) as session:
+            session.require_storage = False
+            session.subscribe(lambda _, document: described.append(document), "descriptor")  # noqa: B023
+            for _ in range(2):  # The first run of a process loads what it needs.
+                gc.collect()
+                gc.disable()
+                probe = Loop(session.RE.loop)
+                session.RE(
+                    radiography(
+                        beamline.camera, beamline.beam, beamline.sample_stage, radio_position=0,
+                        flat_position=10, num_darks=1, num_flats=1, num_projections=3,
+                    )
+                )  # fmt: skip
+                gc.enable()
+        baseline = max(described, key=lambda document: len(document["data_keys"]))
+        began_s = time.thread_time()
+        event_model.schema_validators[kind].validate(baseline)
+        checked_s = time.thread_time() - began_s
+        found.append((count, {"busy_ms": max(probe.busy_ms), "check_ms": 1e3 * checked_s}))
+    return found
+
+
 CURVES: dict[str, tuple[Callable[[bool, Path], Figures], dict[str, float]]] = {
     "rate": (rate, {"late_ms": 20.0}),
     "frames": (frames, {"late_ms": 20.0, "last_over_first": 1.5}),
@@ -246,6 +290,7 @@ CURVES: dict[str, tuple[Callable[[bool, Path], Figures], dict[str, float]]] = {
     "tomograms": (tomograms, {"peak_over_limit": 1.1}),
     "slices": (slices, {}),
     "values": (values, {}),
+    "devices": (devices, {"busy_ms": 30.0}),
     "columns": (columns, {}),
 }
 

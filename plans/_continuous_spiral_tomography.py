@@ -175,6 +175,7 @@ def continuous_spiral_tomography(
             "angle_source": "computed" if angles is None else angles.source,
         },
         motors={"rotation": rotation, "vertical_stage": vertical_stage},
+        afterwards=[(sweep.axis, sweep.start) for sweep in sweeps],
         plan_args={
             **spiral.plan_args(),
             **({} if blur_px is None else {"max_blur": quantity(blur_px, "px")}),

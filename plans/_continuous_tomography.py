@@ -51,6 +51,7 @@ def continuous_tomography(
     on_lost: OnLost = "fail",
     max_blur: QuantityLike | None = None,
     readout: Readout = "direct",
+    unwind: bool = True,
     md: dict[str, Any] | None = None,
 ) -> MsgGenerator[str]:
     """Take darks, flats and projections while the rotation turns steadily, as one run.
@@ -109,6 +110,10 @@ def continuous_tomography(
     readout : {"direct", "later"}
         Read frames out as they are taken, or record each stream into the camera's own memory at full speed,
         switch the beam off, and read it out then.
+    unwind : bool
+        Turn back to the start when the run is closed, which takes as long as the velocity that the
+        rotation had before allows; `preflight` tells. False: it stays where it stops, and the next scan begins
+        with the way back.
     md : dict, optional
         Metadata for the run, such as ``{"sample": "tooth"}``.
 
@@ -171,7 +176,7 @@ def continuous_tomography(
         return (
             yield from sweep_and_take(
                 asked.camera, asked.beam, (sample_stage, radio), sweeps, piece, number,
-                on_lost, angles, asked.hold, by,
+                on_lost, angles, asked.hold, by, unwind,
             )
         )  # fmt: skip
 
@@ -190,6 +195,7 @@ def continuous_tomography(
             **axis_at,
         },
         motors={"rotation": rotation},
+        afterwards=[(axis, sweeps[0].start)] if unwind else (),
         plan_args={
             "num_projections": each,
             "num_tomograms": tomograms,
@@ -198,6 +204,7 @@ def continuous_tomography(
             **scheme_record(rule),
             **axis_record(rotation_axis, half_acquisition),
             **({} if blur_px is None else {"max_blur": quantity(blur_px, "px")}),
+            **({} if unwind else {"unwind": False}),
             "trigger": trigger if isinstance(trigger, str) else trigger.name,
             "velocity": quantity(velocity, "deg/s"),
             "frame_rate": quantity(rate, "Hz"),

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 from bluesky import Msg
@@ -12,7 +13,7 @@ from concertino.documents import IMAGE_KINDS
 from concertino.units import QuantityLike, convert_count
 
 from ._cameras import CameraSet, OnLost, Readout, Trigger, camera_set, check_requests_of
-from ._frames import take_darks, take_flats
+from ._frames import move_together, take_darks, take_flats
 from ._hold import Hold
 from ._interruptible import Interruptible
 from ._metadata import check_md, imaging_metadata, quantity
@@ -21,7 +22,7 @@ from ._pieces import Piece, Take, Work
 from ._preflight import checked_run
 from ._roles import check_roles
 from ._run import imaging_run, ordered
-from ._safety import Cleanup
+from ._safety import Cleanup, motor_off, run_safely
 from ._sample_use import SampleToTheEnd
 from ._scan_so_far import scan_so_far
 
@@ -92,6 +93,8 @@ class Projections:
         False: it does not pause, and takes no pieces.
     max_blur_px : float, optional
         Refuse more motion blur than this, in px; None: more than 1 px is warned about.
+    afterwards : sequence of (device, float)
+        Where axes go when the run is closed, in their unit: its data do not wait for that.
     """
 
     plan_name: str
@@ -103,6 +106,7 @@ class Projections:
     trigger: Trigger = "internal"
     interruptible: bool = True
     max_blur_px: float | None = None
+    afterwards: Sequence[tuple[Any, float]] = ()
 
 
 @dataclass
@@ -134,6 +138,8 @@ class Acquisitions:
         False: it does not pause, and takes no pieces.
     max_blur_px : float, optional
         Refuse more motion blur than this, in px; None: more than 1 px is warned about.
+    afterwards : sequence of (device, float)
+        Where axes go when the run is closed, in their unit: its data do not wait for that.
     """
 
     plan_name: str
@@ -147,6 +153,7 @@ class Acquisitions:
     whole: Sequence[str] = ()
     interruptible: bool = True
     max_blur_px: float | None = None
+    afterwards: Sequence[tuple[Any, float]] = ()
 
 
 def imaging_numbers(num_darks: int, num_flats: int, num_projections: int) -> dict[str, int]:
@@ -220,12 +227,19 @@ def imaging_plan(
     str
         The run's uid.
     """
+    last = list(frames)[-1] == "projections"
+
+    def take(radio: float, piece: Piece) -> MsgGenerator[bool]:
+        whole = yield from projections.take(radio, piece)
+        if projections.afterwards and not last:  # Flats are of the sample as it stood before.
+            yield from move_together(*projections.afterwards)
+        return whole
 
     def blocks(radio: float, flat: float) -> dict[str, Take]:
         return {
             "darks": lambda piece: take_piece_of_darks(asked, piece),
             "flats": lambda piece: take_piece_of_flats(asked, flat, piece),
-            "projections": lambda piece: projections.take(radio, piece),
+            "projections": lambda piece: take(radio, piece),
         }
 
     acquisitions = Acquisitions(
@@ -238,6 +252,7 @@ def imaging_plan(
         triggers={"projections": projections.trigger},
         interruptible=projections.interruptible,
         max_blur_px=projections.max_blur_px,
+        afterwards=projections.afterwards if last else (),
     )
     return (yield from acquisitions_plan(asked, frames, acquisitions))
 
@@ -317,7 +332,13 @@ def acquisitions_plan(
         )
         return plan if rehearsed or scan.hold is None else _heard(plan, scan.hold, why_no_pause)
 
-    return (yield from checked_run(run, metadata, acquisitions.max_blur_px))
+    uid = yield from checked_run(run, metadata, acquisitions.max_blur_px)
+    if acquisitions.afterwards:
+        yield from run_safely(
+            move_together(*acquisitions.afterwards),
+            *(partial(motor_off, axis) for axis, _ in acquisitions.afterwards),
+        )
+    return uid
 
 
 def _why_no_pause(asked: Imaging, acquisitions: Acquisitions) -> str:

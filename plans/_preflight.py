@@ -152,10 +152,12 @@ def _figures(
             measured = measured_write_rate(directory, largest.facts.shape)
             rate, source = measured.bytes_s, measured.source
             parts["storing"] = _storing_s(rehearsal.taken, measured)
-    needed = _reconstruction_bytes(rehearsal.starts, settings)
     memory = _memory_free()
     warnings, refusals = _judged(rehearsal, streams)
-    if free is not None and disk_bytes > free:
+    too_large = free is not None and disk_bytes > free
+    # Weighing the angles of millions of projections takes half a minute, and nobody wants to know then.
+    needed = None if too_large else _reconstruction_bytes(rehearsal.starts, settings)
+    if free is not None and too_large:
         refusals.append(
             f"disk: {size_text(disk_bytes)} are needed and {size_text(free)} are free in "
             f"{Path(directory or '.').absolute()}; free some space or choose another data directory."

@@ -99,6 +99,7 @@ class Rehearsal:
         self.spans = Spans(lambda: self.now_s)
         self._overheads = overheads
         self._last = "nothing"
+        self._open_runs = 0
         self._facts: dict[int, Any] = {}
         self._kept: list[Any] = []  # What stands in a table by its id must live.
         self._values: dict[int, float] = {}
@@ -186,9 +187,14 @@ class Rehearsal:
 
     def _do_open_run(self, message: Msg) -> MsgGenerator[str]:
         self.starts.append(message.kwargs)
+        self._open_runs += 1
         self._add(self._overheads.rest_s)
         yield from ()
         return f"rehearsal-{len(self.starts)}"
+
+    def _do_close_run(self, _: Msg) -> MsgGenerator[None]:
+        self._open_runs -= 1
+        yield from ()
 
     def _do_wait_for(self, message: Msg) -> MsgGenerator[list[Any]]:
         (wanted, *_) = message.args
@@ -263,7 +269,8 @@ class Rehearsal:
             seconds = move_s(distance, speed, facts.ramp_s)
             ends_s = self.now_s + seconds
             self._motions[id(device)] = Motion(device, facts, abs(speed), self.now_s, ends_s)
-            self._promise(message, seconds, "moves")
+            after = bool(self.starts) and not self._open_runs
+            self._promise(message, seconds, "moves after a run" if after else "moves")
             for stream in self._streams.values() if self._pulsing else ():
                 # Pulses at positions start the exposures of cameras that were ready before.
                 if stream.under_way and self.now_s < stream.end_s:

@@ -132,18 +132,18 @@ def step_spiral_tomography(
 
     def take(radio: float, piece: Piece) -> MsgGenerator[bool]:
         yield from move_together((sample_stage, radio), *at(piece.first))
-        complete = yield from take_stepped_frames(
-            asked.camera,
-            axis,
-            angles[piece.first : piece.stop],
-            piece.stream,
-            along=[(vertical_stage, heights[piece.first : piece.stop])],
-            on_lost=on_lost,
-            hold=asked.hold,
-            beam=asked.beam,
+        return (
+            yield from take_stepped_frames(
+                asked.camera,
+                axis,
+                angles[piece.first : piece.stop],
+                piece.stream,
+                along=[(vertical_stage, heights[piece.first : piece.stop])],
+                on_lost=on_lost,
+                hold=asked.hold,
+                beam=asked.beam,
+            )
         )
-        yield from move_together(*at(0))
-        return complete
 
     projections = Projections(
         "step_spiral_tomography",
@@ -154,6 +154,7 @@ def step_spiral_tomography(
             "angle_source": "readback",
         },
         motors={"rotation": rotation, "vertical_stage": vertical_stage},
+        afterwards=at(0),
         trigger="software",
         plan_args=spiral.plan_args(),
     )

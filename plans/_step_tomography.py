@@ -149,12 +149,12 @@ def step_tomography(
 
     def take(radio: float, piece: Piece) -> MsgGenerator[bool]:
         yield from move_together((sample_stage, radio), (axis, positions[piece.first]))
-        complete = yield from take_stepped_frames(
-            asked.camera, axis, positions[piece.first : piece.stop], piece.stream, pulses=pulses,
-            on_lost=on_lost, hold=asked.hold, beam=asked.beam,
+        return (
+            yield from take_stepped_frames(
+                asked.camera, axis, positions[piece.first : piece.stop], piece.stream,
+                pulses=pulses, on_lost=on_lost, hold=asked.hold, beam=asked.beam,
+            )
         )  # fmt: skip
-        yield from move_together((axis, positions[0]))
-        return complete
 
     projections = Projections(
         "step_tomography",
@@ -170,6 +170,7 @@ def step_tomography(
             **axis_at,
         },
         motors={"rotation": rotation},
+        afterwards=[(axis, positions[0])],
         trigger="software" if pulses is None else "edge",
         restore=[] if pulses is None else [lambda: motor_off(pulses)],
         plan_args={

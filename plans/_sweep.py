@@ -152,8 +152,9 @@ def sweep_and_take(
     angles: SweepAngles | None = None,
     hold: Hold | None = None,
     trigger: SweepTrigger = CAMERA_PACE,
+    unwind: bool = True,
 ) -> MsgGenerator[bool]:
-    """Take projections while axes move steadily, then bring the axes back to where they started.
+    """Take projections while axes move steadily, and leave the axes where they stop.
 
     The camera starts when all axes are at speed and the first is where its first frame is due. The
     stream ``motion`` says where the axes were when the camera started; ``projection_angles`` where the
@@ -179,6 +180,8 @@ def sweep_and_take(
         Ends the sweep early when it asks for a pause.
     trigger : SweepTrigger
         Who starts the exposures. When positions do, the axes set out when the camera is ready.
+    unwind : bool
+        Bring the axes back while the frames are read out, if that is done later.
 
     Returns
     -------
@@ -254,13 +257,14 @@ def sweep_and_take(
         for end in trigger.restore():
             yield from end()
 
-    def come_back() -> MsgGenerator[None]:
+    def settle() -> MsgGenerator[None]:
         if angles is not None:
             yield from awaited(angles.end, f"{angles.name} was told to end")
         yield Msg("wait", None, group=moving)
         for sweep in sweeps:
             yield from bps.mv(sweep.axis.velocity, sweep.before)
-        yield from move_together(*((sweep.axis, sweep.start) for sweep in sweeps))
+        if unwind and cameras.readout == "later":
+            yield from move_together(*((sweep.axis, sweep.start) for sweep in sweeps))
 
     limits = deadlines()
     whole = yield from take_frames(
@@ -277,7 +281,7 @@ def sweep_and_take(
         collected=collect_angles,
         hold=hold,
         interrupted=end_sweep,
-        exposed=come_back,
+        exposed=settle,
     )
     if whole and angles is not None and angles.asked is not None:
         slowest = str(getattr(cameras.first.account, "slowest", ""))

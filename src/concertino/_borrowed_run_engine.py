@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from concertino import SessionError
-from concertino.documents import check_pages_quickly
+from concertino.documents import check_documents_quickly
 
 from ._delivery import Delivery
 from ._ending import open_sessions
@@ -38,7 +38,7 @@ class BorrowedRunEngine:
                     f"This RunEngine has a session already, in {other.directory}; close that one first "
                     "with session.close(), or open a session without run_engine=."
                 )
-        check_pages_quickly()
+        check_documents_quickly()
         self._run_engine = run_engine
         self._before = {name: getattr(run_engine, name) for name in _KEPT}
         self._md = {key: run_engine.md.get(key, _ABSENT) for key in (*md, "scan_id")}

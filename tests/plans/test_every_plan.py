@@ -85,6 +85,8 @@ def story(lab: Laboratory, messages: Sequence[Msg]) -> list[str]:
         elif message.command == "complete" and stepped:
             told.append(f"{triggers} triggers")
             stepped, triggers = False, 0
+        elif message.command == "close_run":
+            told.append("closed")
     return told
 
 
@@ -98,7 +100,7 @@ BEGIN = [
 def stepped(axes: Sequence[str], count: int) -> list[str]:
     return [
         " and ".join(["sample_stage to 0", *axes]), f"{count} projections",
-        "beam on", "beam off", f"{count} triggers", " and ".join(axes),
+        "beam on", "beam off", f"{count} triggers",
     ]  # fmt: skip
 
 
@@ -107,8 +109,12 @@ def continuous(axes: Sequence[str], count: int) -> list[str]:
     return [
         " and ".join(["sample_stage to 0", *axes]), *speeds,
         f"{count} projections", "beam on", f"{' and '.join(axes)} under way", "free-running",
-        "beam off", *speeds, " and ".join(axes),
+        "beam off", *speeds,
     ]  # fmt: skip
+
+
+def back(axes: Sequence[str]) -> list[str]:
+    return ["closed", " and ".join(axes)]
 
 
 TURNING, RISING = ("rotation",), ("rotation", "vertical_stage")
@@ -116,19 +122,19 @@ TURNING, RISING = ("rotation",), ("rotation", "vertical_stage")
 STORIES: dict[str, tuple[dict[str, Any], list[str]]] = {
     "radiography": (
         {},
-        [*BEGIN, "sample_stage to 0", "72 projections", "beam on", "free-running", "beam off", *OFF],
+        [*BEGIN, "sample_stage to 0", "72 projections", "beam on", "free-running", "beam off", *OFF, "closed"],
     ),
-    "step_tomography": (TURN, [*BEGIN, *stepped(TURNING, COUNT), *OFF]),
+    "step_tomography": (TURN, [*BEGIN, *stepped(TURNING, COUNT), *OFF, *back(TURNING)]),
     "continuous_tomography": (
         TURN,
-        [*BEGIN, *continuous(TURNING, COUNT), *OFF, "rotation-velocity set"],
+        [*BEGIN, *continuous(TURNING, COUNT), *OFF, "rotation-velocity set", *back(TURNING)],
     ),
-    "step_spiral_tomography": (SPIRAL, [*BEGIN, *stepped(RISING, 108), *OFF]),
+    "step_spiral_tomography": (SPIRAL, [*BEGIN, *stepped(RISING, 108), *OFF, *back(RISING)]),
     "continuous_spiral_tomography": (
         SPIRAL,
         [
             *BEGIN, *continuous(RISING, 108), *OFF,
-            "rotation-velocity set", "vertical_stage-velocity set",
+            "rotation-velocity set", "vertical_stage-velocity set", *back(RISING),
         ],
     ),
 }  # fmt: skip
@@ -181,7 +187,7 @@ def test_a_grating(labs: dict[str, Laboratory], source: str) -> None:
 
     assert told == [
         "beam off", "beam off", "2 darks", "free-running",
-        *stepping("reference_stepping", 1), *stepping("object_stepping", 0), "beam off",
+        *stepping("reference_stepping", 1), *stepping("object_stepping", 0), "beam off", "closed",
     ]  # fmt: skip
     check_truth(live.wait(30))
 

@@ -44,6 +44,8 @@ def actions(laboratory: Laboratory, name: str, **parameters: Any) -> list[str]:
         elif message.command == "prepare":
             request = message.args[0]
             done.append(f"{request.count} {request.kind} by {request.trigger} trigger")
+        elif message.command == "close_run":
+            done.append("closed")
         elif message.command in ("kickoff", "trigger", "complete", "stop", "sleep"):
             done.append(message.command)
     return done
@@ -63,7 +65,7 @@ RADIOGRAPHS = [
 STEPS = [
     "sample_stage to 0", "rotation to 0", "3 projections by software trigger", "beam on",
     "rotation to 0", "trigger", "rotation to 1", "trigger", "rotation to 2", "trigger",
-    "beam off", "complete", "rotation to 0",
+    "beam off", "complete",
 ]  # fmt: skip
 # 200 frames/s over 3 deg in 3 frames: 200 deg/s, reached after 5 ms and half a degree; and some more
 # to see that it is reached.
@@ -71,13 +73,15 @@ RUN_UP = 0.5 + 200 * (SETTLE_S + 0.005 * SMOOTH)
 TURN = [
     "sample_stage to 0", f"rotation to {-RUN_UP:g}", "rotation-velocity to 200",
     "3 projections by internal trigger", "beam on", f"rotation to {3.5 + 200 * _MARGIN_S:g}", "kickoff", "complete",
-    "beam off", "rotation-velocity to 360", "rotation to 0",
+    "beam off", "rotation-velocity to 360",
 ]  # fmt: skip
 ENDS = {
     "radiography": ["beam off", "stop"],
     "step_tomography": ["beam off", "stop", "stop"],
     "continuous_tomography": ["beam off", "stop", "stop", "rotation-velocity to 360"],
 }
+# Once the run is closed, unless something comes after the projections.
+BACK = {"step_tomography": ["rotation to 0"], "continuous_tomography": ["rotation to 0"]}
 PROJECTIONS = {
     "radiography": RADIOGRAPHS, "step_tomography": STEPS, "continuous_tomography": TURN,
 }  # fmt: skip
@@ -93,8 +97,11 @@ PROJECTIONS = {
     ],
 )
 def test_actions_and_their_order(laboratory: Laboratory, name: str, order: tuple[str, ...]) -> None:
-    blocks = {"darks": DARKS, "flats": FLATS, "projections": PROJECTIONS[name]}
+    back, last = BACK.get(name, []), order[-1] == "projections"
+    projections = PROJECTIONS[name] + ([] if last else back)
+    blocks = {"darks": DARKS, "flats": FLATS, "projections": projections}
     wanted = ["beam off", *(action for block in order for action in blocks[block]), *ENDS[name]]
+    wanted += ["closed", *([*back, "stop"] if back and last else [])]
     assert actions(laboratory, name, order=order) == wanted
 
 

@@ -85,9 +85,9 @@ def test_sequence_of_a_stepped_spiral(lab: Laboratory) -> None:
         "vertical_stage 0.07",
         "trigger",
         f"{beam} False",
+        f"{beam} False",
         "rotation 10",
         "vertical_stage 0.1",
-        f"{beam} False",
     ]
 
 
@@ -111,11 +111,11 @@ def test_sequence_of_a_continuous_spiral(lab: Laboratory) -> None:
     assert said[begin + 1] == f"{beam} True"
     assert said[begin + 5 :][:1] == [f"{beam} False"]
     assert said[-5:] == [
-        "rotation 0",
-        "vertical_stage 0",
         f"{beam} False",
         "rotation-velocity 360",
         "vertical_stage-velocity 20",
+        "rotation 0",
+        "vertical_stage 0",
     ]
 
 

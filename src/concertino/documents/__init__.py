@@ -11,7 +11,7 @@ from ._angles import (
 from ._cameras import CameraBlock, announced_bytes, camera_stream
 from ._grating import OBJECT_STEPPING, REFERENCE_STEPPING, GratingBlock, SteppedGrating
 from ._names import check_device_name
-from ._quick_pages import check_pages_quickly
+from ._quick_checks import check_documents_quickly
 from ._segments import StreamSegment, free_segment
 from ._streams import (
     BASELINE,
@@ -58,8 +58,8 @@ __all__ = [
     "announced_bytes",
     "camera_stream",
     "check_device_name",
+    "check_documents_quickly",
     "check_metadata_values",
-    "check_pages_quickly",
     "check_user_metadata",
     "find_image_kind",
     "first_number",
