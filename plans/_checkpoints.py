@@ -1,5 +1,6 @@
-"""After an imaging run bluesky may pause again where it finds a checkpoint."""
+"""What an imaging run gives back to the RunEngine: checkpoints, and failures that were its own affair."""
 
+import asyncio
 from collections import deque
 from collections.abc import Callable
 from functools import wraps
@@ -12,6 +13,8 @@ from ._safety import run_safely
 
 P = ParamSpec("P")
 T = TypeVar("T")
+
+_LATE_FAILURES = 10  # as many as a run may have begun and not waited for
 
 
 class _Visit:
@@ -68,3 +71,26 @@ def _allow_checkpoints(run_engine: Any) -> None:
         # What its own checkpoint does when there is one already, and its only sign of that.
         run_engine._msg_cache = deque()
         run_engine._reset_checkpoint_state()
+
+
+def pardoned() -> MsgGenerator[None]:
+    """Have no failure of what a run that ended early has begun reach the plan around it.
+
+    Its clean-up stops moves and cameras, whose statuses may fail only later: the RunEngine would throw that into whatever the
+    plan around it does then, its own clean-up above all, and forget why the run was ended. At the end of a whole plan bluesky
+    pardons them by the same event.
+    """
+    for _ in range(_LATE_FAILURES):
+        try:
+            yield Msg("install_suspender", None, _Visit(_pardon))
+        except GeneratorExit:
+            raise
+        except BaseException:
+            continue  # Of something else that was stopped; the run's own error is raised.
+        return
+
+
+def _pardon(run_engine: Any) -> None:
+    # Each status looks at the event that there was when it was begun.
+    run_engine._pardon_failures.set()
+    run_engine._pardon_failures = asyncio.Event()

@@ -19,7 +19,7 @@ from bluesky.utils import (
 from concertino import DeviceError, ParameterError
 
 from ._cameras import CameraSet, camera_set, collect_ledgers, collect_streams, declare_ledgers
-from ._checkpoints import checkpoints_afterwards
+from ._checkpoints import checkpoints_afterwards, pardoned
 from ._frames import observed_streams
 from ._protocols import Beam, FrameCamera
 from ._safety import INTERRUPTIONS, BeamGuard, Cleanup, beam_off, motor_off, run_safely
@@ -164,6 +164,7 @@ def imaging_run(
     lit = "" if guard is None or not guard.armed else guard.warning
     if opened:
         yield from _close(error, lit)
+    yield from pardoned()
     if lit and isinstance(error, INTERRUPTIONS):
         # The RunEngine shows nobody what it was interrupted with.
         raise DeviceError(_reason(error, f"{lit} The plan was interrupted.")) from error

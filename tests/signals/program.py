@@ -96,7 +96,7 @@ def command(directory: Path, case: dict[str, Any]) -> None:
     given = {**COUNTS, "num_projections": case["projections"]}
     main(
         ["run", "continuous_tomography", "-d", str(directory), "--shape", "16x16", "--quiet", "--slices", "none",
-         "--frame-rate", "100 Hz", "--exposure", "0 s", "--flat-position", f"{case['flat_position']} mm",
+         "--frame-rate", "100 Hz", "--exposure", "1 us", "--flat-position", f"{case['flat_position']} mm",
          *(word for key, value in given.items() for word in (f"--{key.replace('_', '-')}", str(value)))]
     )  # fmt: skip
 

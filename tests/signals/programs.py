@@ -93,7 +93,8 @@ class Case:
             "directory": str(directory),
             "shutter_s": 1.0 if phase == "clean-up" else 0.2,
             "projections": 20 if phase == "clean-up" else 3000,
-            "flat_position": 40.0 if phase == "moving" else 0.5,
+            # The stage of a run whose server is lost goes all its way; that of one that is signalled is stopped.
+            "flat_position": {"tango": 20.0}.get(kind, 40.0) if phase == "moving" else 0.5,
             "pause": phase == "paused" and kind != "queue",
             **more,
         }

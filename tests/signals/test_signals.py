@@ -29,7 +29,7 @@ from .matrix import (
 from .presses import press_ctrl_c
 from .programs import WAIT_S, Case, Programs
 
-AT_A_TIME = 4
+AT_A_TIME = 7
 
 
 @pytest.fixture(scope="module")

@@ -113,7 +113,7 @@ class CallbackServer(Served):
     @json_command
     def Configure(self, asked: dict[str, Any]) -> None:
         """Make the callback anew, with other parameters; refused during a run."""
-        self.lease.take(asked["session"])
+        self.take_lease(asked["session"])
         if self._open:
             raise SessionError(f"The {self.KIND} server is in a run; configure it before or after.")
         try:
@@ -135,7 +135,7 @@ class CallbackServer(Served):
         if which[1] is not None and self._newest[0] == which:
             return self._newest[1]
         if name == "start":
-            self.lease.take(asked["session"])
+            self.take_lease(asked["session"])
         elif self.lease.holder != asked["session"]:
             raise SessionError(
                 f"The {self.KIND} server got a {name} document of a session that it does not serve; its "

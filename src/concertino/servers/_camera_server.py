@@ -75,13 +75,13 @@ class CameraServer(Served):
     @json_command
     def Prepare(self, asked: dict[str, Any]) -> Any:
         """Prepare a stream of frames; the answer has its address."""
-        self.lease.take(asked["session"])
+        self.take_lease(asked["session"])
         return self.submit(lambda: self._prepare(asked))
 
     @json_command
     def Check(self, asked: dict[str, Any]) -> Any:
         """Check whether the camera can do what is asked."""
-        self.lease.take(asked["session"])
+        self.take_lease(asked["session"])
         return self.submit(lambda: self._prepare_source(asked))
 
     @json_command

@@ -1,11 +1,13 @@
 """Who may use a server: one session at a time, as long as it is heard of."""
 
+import logging
 import threading
 import time
 from collections.abc import Callable
 
 from concertino import SessionError
 
+LOG = logging.getLogger(__name__)
 _LOOK_S = 0.5
 
 
@@ -85,6 +87,8 @@ class Lease:
                 # The server first becomes idle, then free.
                 try:
                     self._lost(lost)
+                except Exception:
+                    LOG.exception("%s: at the end of the work for %s", self._what, lost)
                 finally:
                     with self._lock:
                         self._losing, self._holder = False, ""

@@ -140,6 +140,18 @@ class Served(Device):
         self.lease.renew(asked["session"])
         return self._answers.get(asked["ticket"], {})
 
+    def take_lease(self, session: str) -> None:
+        """Serve a session from now on, or note that it lives.
+
+        Raises
+        ------
+        SessionError
+            If another one is served, or the work of one that was lost hangs.
+        """
+        if self._stuck:
+            raise SessionError(self._stuck)
+        self.lease.take(session)
+
     def submit(self, work: Callable[[], Any]) -> dict[str, int]:
         """Do something in the working thread, in order; return a ticket for its answer.
 
@@ -177,7 +189,7 @@ class Served(Device):
                 done.set()
                 self._stuck = ""
 
-        self.submit(become_idle)
+        self._work.put((0, become_idle))  # also when earlier work hangs
         if done.wait(_END_S):
             return
         self.hurry(f"the session was not heard of for {self.lease_seconds:g} s: {session}")
