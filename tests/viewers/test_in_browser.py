@@ -186,7 +186,7 @@ def test_controls(view: LiveView, browser: Any) -> None:
         stream.publish(image)
         time.sleep(1)
         assert browser.fields()["number"] == "1"
-        browser.find(".bk-btn", "Resume").click()
+        browser.find(".bk-btn", "Show new pictures").click()
         browser.wait(lambda says: says["number"] == "2")
     assert browser.errors() == []
 
