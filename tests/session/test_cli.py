@@ -275,7 +275,10 @@ def test_a_server_that_is_not_there_is_told_with_the_cause(
 
 
 def test_the_version(capsys: pytest.CaptureFixture[str]) -> None:
-    assert printed(capsys, "--version") == f"concertino {version('concertino')}\n"
+    said = f"concertino {version('concertino')}\n"
+    assert printed(capsys, "--version") == said
+    as_module = [sys.executable, "-m", "concertino.cli", "--version"]
+    assert subprocess.run(as_module, capture_output=True, text=True, timeout=60).stdout == said
 
 
 def test_names_reach_a_terminal_as_text(
