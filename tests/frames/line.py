@@ -37,8 +37,12 @@ class Line:
             with self._lock:
                 pairs = [] if self.dead else list(self._pairs)
             ends = {one: other for pair in pairs for one, other in (pair, pair[::-1])}
+            watched = {end.fileno(): end for end in [self._listener, *ends]}
+            poll = select.poll()  # select() itself takes no descriptor above 1023
             try:
-                readable, _, _ = select.select([self._listener, *ends], [], [], 0.01)
+                for number in watched:
+                    poll.register(number, select.POLLIN)
+                readable = [watched[number] for number, _ in poll.poll(10)]
             except (OSError, ValueError):
                 continue  # Cut while we looked.
             for end in readable:

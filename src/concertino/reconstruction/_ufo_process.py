@@ -177,7 +177,9 @@ class UfoProcess:
 
     def _reply(self, channel: socket.socket, timeout_s: float) -> dict[str, Any] | None:
         """Return the answer, or None when the process has died."""
-        if not select.select([channel], [], [], timeout_s)[0]:
+        answers = select.poll()  # select() takes no descriptor above 1023
+        answers.register(channel, select.POLLIN)
+        if not answers.poll(timeout_s * 1000):
             self._close()
             raise ReconstructionError(
                 f"UFO did not answer for {timeout_s:.0f} s and was ended; its last "

@@ -33,8 +33,10 @@ class Scans:
     def answer(self, within_s: float) -> Any:
         assert self._process.stdout is not None
         until_s = time.monotonic() + within_s
+        said = select.poll()
+        said.register(self._process.stdout, select.POLLIN)
         while time.monotonic() < until_s:
-            if select.select([self._process.stdout], [], [], 1.0)[0]:
+            if said.poll(1000):
                 line = self._process.stdout.readline()
                 assert line, self._log.read_text()
                 if line.startswith(("{", '"ready')):
