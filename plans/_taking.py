@@ -8,8 +8,6 @@ from typing import Any
 from bluesky import Msg
 from bluesky.utils import MsgGenerator, short_uid
 
-from concertino import CameraError
-
 from ._cameras import CameraSet, collect_streams, wait_briefly
 from ._hold import Hold
 from ._protocols import Beam
@@ -31,18 +29,6 @@ def end_piece(cameras: CameraSet) -> MsgGenerator[None]:
     """Have the camera expose no more before all frames of a piece are taken; say first that more is to come."""
     yield Msg("null", None, MoreToCome())
     yield Msg("stop", cameras.first)
-
-
-def stopped_by_others(cameras: CameraSet, count: int, stream: str) -> CameraError | None:
-    """Return what to raise when somebody else than its plan stopped a camera; to be asked before it is unstaged."""
-    for camera in cameras.cameras:
-        if getattr(camera, "ended_early", False):
-            return CameraError(
-                f"Camera {camera.name} was stopped after {camera.num_exposed} of {count} frames of {stream}, "
-                "and not by the plan, which needs them all. Pause a scan with session.pause(), end it with "
-                "RE.abort(), and leave its camera alone meanwhile."
-            )
-    return None
 
 
 @dataclass
