@@ -98,6 +98,11 @@ class Acquisition:
         stream = self.stream
         return max(stream.published + len(stream.dropped), stream.recorded)
 
+    @property
+    def ended_early(self) -> bool:
+        """Whether it was ended before all frames of its request were exposed."""
+        return self._ending.is_set() and self.exposed < (self.request.count or 0)
+
     def exposures(self, since: int = 0) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         """Return the camera's numbers of the frames published, and the middles of their exposures.
 

@@ -155,6 +155,11 @@ class Camera(CameraDocuments, Triggerable, Preparable, Flyable, Stageable, Stopp
         """Frames of the present stream that are exposed, be they safe or not."""
         return 0 if self._acquisition is None else self._acquisition.exposed
 
+    @property
+    def ended_early(self) -> bool:
+        """Whether `stop` ended the present stream before all frames asked for were exposed."""
+        return self._acquisition is not None and self._acquisition.ended_early
+
     async def wait_exposed(self) -> None:
         """Wait until all frames asked for are exposed, be they read out or not.
 

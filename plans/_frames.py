@@ -31,7 +31,7 @@ from ._parameters import read_number
 from ._protocols import Beam, FrameCamera, Rotation, Stage, TriggerDevice
 from ._questions import awaited
 from ._safety import beam_off, beam_on
-from ._taking import Taking, can_end_early, end_piece
+from ._taking import Taking, can_end_early, end_piece, stopped_by_others
 
 _FLUSH_S = 0.25
 
@@ -117,7 +117,10 @@ def take_frames(
             yield from exposed()
     taking = Taking(cameras, stream, count, within_s, None if later else beam, hold, interrupted)
     early = yield from taking.describe(collected)
+    stopped = "" if early else (yield from stopped_by_others(cameras, count, stream))
     yield from finish_streams(cameras, cameras.streams(stream))
+    if stopped:
+        raise CameraError(stopped)
     if exposed is not None and not later:
         yield from exposed()
     return not early
@@ -223,7 +226,10 @@ def take_stepped_frames(
             yield from collect_streams(others)
             collected_s = time.monotonic()
     yield from bps.complete_all(*cameras.cameras, wait=True)
+    stopped = "" if early else (yield from stopped_by_others(cameras, len(points), stream))
     yield from finish_streams(cameras, others)
+    if stopped:
+        raise CameraError(stopped)
     return not early
 
 

@@ -8,10 +8,11 @@ from typing import Any
 from bluesky import Msg
 from bluesky.utils import MsgGenerator, short_uid
 
+from ._awaited import names_of
 from ._cameras import CameraSet, collect_streams, wait_briefly
 from ._hold import Hold
 from ._protocols import Beam
-from ._questions import frames_overdue
+from ._questions import AboutTheRun, frames_overdue, outcome
 from ._safety import beam_off
 from ._sample_use import MoreToCome
 
@@ -29,6 +30,27 @@ def end_piece(cameras: CameraSet) -> MsgGenerator[None]:
     """Have the camera expose no more before all frames of a piece are taken; say first that more is to come."""
     yield Msg("null", None, MoreToCome())
     yield Msg("stop", cameras.first)
+
+
+def stopped_by_others(cameras: CameraSet, count: int, stream: str) -> MsgGenerator[str]:
+    """Say what is wrong when somebody else than its plan stopped a camera, else nothing; before it is unstaged.
+
+    It is asked within the run: outside of one a camera still is as the last scan left it.
+    """
+
+    def stopped() -> str:
+        for camera in cameras.cameras:
+            if getattr(camera, "ended_early", False):
+                return (
+                    f"Camera {camera.name} was stopped after {camera.num_exposed} of {count} frames of {stream}, "
+                    "and not by the plan, which needs them all. Pause a scan with session.pause(), end it with "
+                    "RE.abort(), and leave its camera alone meanwhile."
+                )
+        return ""
+
+    names = names_of(cameras.cameras)
+    told = yield from outcome(AboutTheRun(stopped, f"{names} were asked whether all is exposed"))
+    return told or ""
 
 
 @dataclass

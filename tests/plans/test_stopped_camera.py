@@ -1,0 +1,78 @@
+"""A camera that somebody else stops in mid-scan: the run has fewer frames than its plan needs, and is no success."""
+
+import asyncio
+import threading
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from concertino import ConcertinoError
+from concertino.callbacks import ImageWriter
+from concertino.devices import SimulatedBeamline
+from concertino.plans import continuous_tomography, radiography, step_tomography
+from concertino.session import Session, open_session
+from concertino.storage import open_run
+
+WANTED = 300
+SETTLES_S = 60
+
+
+def stop_in_the_beam(session: Session, beamline: SimulatedBeamline) -> threading.Thread:
+    """Stop the camera when it has exposed some frames with the beam on, as from another prompt."""
+
+    def stop() -> None:
+        until_s = time.monotonic() + SETTLES_S
+        camera = beamline.camera
+        while not (camera.num_exposed >= 10):
+            assert time.monotonic() < until_s
+            time.sleep(0.005)
+        asyncio.run_coroutine_threadsafe(camera.stop(), session.RE.loop).result(SETTLES_S)
+
+    person = threading.Thread(target=stop)
+    person.start()
+    return person
+
+
+def plan_of(name: str, b: SimulatedBeamline) -> Any:
+    if name == "radiography":
+        return radiography(b.camera, b.beam, b.sample_stage, radio_position=0, flat_position=1,
+                           num_darks=2, num_flats=2, num_projections=WANTED)  # fmt: skip
+    plan: Any = continuous_tomography if name == "continuous" else step_tomography
+    return plan(b.camera, b.rotation, b.beam, b.sample_stage, radio_position=0, flat_position=1,
+                num_darks=2, num_flats=2, num_projections=WANTED)  # fmt: skip
+
+
+@pytest.mark.parametrize("name", ["radiography", "continuous", "step"])
+def test_a_scan_whose_camera_was_stopped_is_no_success(tmp_path: Path, name: str) -> None:
+    b = SimulatedBeamline(shape=(8, 8), exposure=0.0, frame_rate=100.0)
+    with open_session(tmp_path, progress=False, catalog=False) as session:
+        session.subscribe(ImageWriter())
+        person = stop_in_the_beam(session, b)
+        with pytest.raises(ConcertinoError, match="was stopped") as caught:
+            session.RE(plan_of(name, b))
+        person.join()
+    run = open_run(tmp_path / "scan_0001")
+    assert run.stop is not None
+    assert run.exit_status == "fail"
+    assert "was stopped" in run.stop["reason"]
+    assert not b.shutter.is_open
+    # What had been taken is whole.
+    stored = len(run.frames("projections").read())
+    assert 10 <= stored < WANTED
+    if name != "step":  # which hears of it at its next trigger
+        assert f"after {stored} of {WANTED} frames" in str(caught.value)
+
+
+def test_the_next_scan_does_not_take_it_for_its_own(tmp_path: Path) -> None:
+    # Its rehearsal sees the camera as the scan before has left it.
+    b = SimulatedBeamline(shape=(8, 8), exposure=0.0, frame_rate=100.0)
+    with open_session(tmp_path, progress=False, catalog=False) as session:
+        session.subscribe(ImageWriter())
+        person = stop_in_the_beam(session, b)
+        with pytest.raises(ConcertinoError, match="was stopped"):
+            session.RE(plan_of("radiography", b))
+        person.join()
+        session.RE(plan_of("radiography", b))
+    assert len(open_run(tmp_path / "scan_0002").frames("projections").read()) == WANTED
