@@ -14,7 +14,8 @@ from concertino.storage import WriteRate, find_runs, free_space, measured_write_
 from ._overheads import LEARNT, monotonic_spans, noting
 from ._preflight_value import AxisFigures, Preflight, StreamFigures, size_text
 from ._questions import answered, rehearsing
-from ._rehearsal import Rehearsal, Taken
+from ._rehearsal import Rehearsal
+from ._rehearsed_frames import Taken
 
 LOG = logging.getLogger(__name__)
 
