@@ -8,10 +8,11 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import NDArray
 
-from concertino import CameraError, ConcertinoError
+from concertino import CameraError
 from concertino._clocks import CameraTimes, HostTimes
 from concertino.frames import FrameRequest, FrameStream, Ledger
 
+from ._acquisition_failures import failure, hanging, silent, started_twice
 from ._exposures import Exposures
 from ._frame_source import FrameSource
 from ._hold_back import Preview, hold_until_fired
@@ -166,12 +167,7 @@ class Acquisition:
     @property
     def hanging(self) -> str:
         """What to say of a source that does not come back."""
-        return (
-            f"Camera {self._camera}: its source still hangs in {self.request.kind}, where it gave "
-            f"{self.exposed} of {self.wanted or 'any number of'} frames; it was told to stop and has not "
-            f"within {self._patience_s:g} s. Check the detector and its driver, and restart them, or "
-            "this program."
-        )
+        return hanging(self._camera, self.request, self.exposed, self.wanted, self._patience_s)
 
     def note_trigger(self) -> None:
         """Note that a frame was asked for by a software trigger."""
@@ -184,23 +180,12 @@ class Acquisition:
         if silent_s <= 2 * watch.expected_s + self._patience_s or self.done.is_set():
             return
         if self.error is None:
-            self.error = self._with_account(CameraError(self._silence(silent_s)))
-            self.stream.fail(self.error)
+            sentence = silent(
+                self._camera, self.request, self.exposed, self.wanted, silent_s, watch.expected_s
+            )
+            self._fail(CameraError(sentence))
             self.request_stop()
             self._wake()
-
-    def _silence(self, silent_s: float) -> str:
-        wanted = "" if self.wanted is None else f" of {self.wanted}"
-        asked, check = (
-            ("was triggered", "that it takes software triggers")
-            if self.request.trigger == "software"
-            else ("was to go on at its own pace", "that nothing but itself triggers it")
-        )
-        return (
-            f"Camera {self._camera} {asked} and gave no frame for {silent_s:.3g} s, after {self.exposed}"
-            f"{wanted} frames of {self.request.kind}; one was due after {self._watch.expected_s:.3g} s. Check "
-            f"{check}, its cable, the network for lost packets, and that the detector is alive."
-        )
 
     def start(self) -> None:
         """Start the thread.
@@ -271,8 +256,7 @@ class Acquisition:
                     self._carry()
             except BaseException as error:
                 if self.error is None:  # else it is known already why it was stopped
-                    self.error = self._with_account(self._as_camera_error(error))
-                    self.stream.fail(self.error)
+                    self._fail(error)
             finally:
                 self._watch.end()
                 self._idle.set()
@@ -353,27 +337,12 @@ class Acquisition:
         ended = self._ending.is_set() and self.request.readout != "later"
         return self._stopping.is_set() or ended
 
-    def _as_camera_error(self, error: BaseException) -> BaseException:
-        if isinstance(error, ConcertinoError):
-            return error
-        wrapped = CameraError(
-            f"Camera {self._camera} failed after {self.stream.published} frames of "
-            f"{self.request.kind}: {type(error).__name__}: {error}"
-        )
-        wrapped.__cause__ = error
-        return wrapped
-
-    def _with_account(self, error: BaseException) -> BaseException:
-        """Say what became of the frames in the camera's memory when the camera is what failed."""
+    def _fail(self, error: BaseException) -> None:
         stream = self.stream
-        if not stream.recorded or not isinstance(error, CameraError):
-            return error
-        told = CameraError(
-            f"{error} Of {self.request.count} frames of {self.request.kind}, {stream.recorded} were "
-            f"recorded into its memory and {stream.published} read out; the others are lost."
+        self.error = failure(
+            error, self._camera, self.request, recorded=stream.recorded, published=stream.published
         )
-        told.__cause__ = error
-        return told
+        stream.fail(self.error)
 
     def check(self) -> None:
         """Raise what went wrong: the camera's failure, a subscriber's, or lost frames."""
@@ -382,14 +351,6 @@ class Acquisition:
             raise error
         if self.ledger is not None and self.request.on_lost == "fail":
             self.ledger.check()
-
-
-def started_twice(camera: str, request: FrameRequest) -> str:
-    """Say that a camera was started again without having been prepared anew."""
-    return (
-        f"Camera {camera} was told to start, and was started for the {request.count or 'endless'} frames of "
-        f"{request.kind} before. Yield kickoff once, and prepare the camera again for more frames."
-    )
 
 
 async def happened(event: threading.Event, within_s: float) -> bool:

@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from typing import Any, cast
 
 import numpy as np
@@ -31,24 +31,14 @@ from concertino.frames import FrameRequest, FrameStream, StreamAssets
 
 from ._account import StreamAccount
 from ._acquisition import PATIENCE_S, Acquisition
-from ._camera_checks import (
-    check_memory,
-    check_retrospective,
-    check_software_trigger,
-    check_timing,
-    trigger_of,
-)
-from ._camera_documents import CameraDocuments
-from ._frame_source import CameraSettings, FrameSource, TriggeredFrameSource
-from ._hold_back import Preview
-from ._source_watch import called
+from ._camera_checks import check_memory, check_retrospective, check_software_trigger
+from ._camera_preparation import CameraPreparation
+from ._frame_source import FrameSource, TriggeredFrameSource
 
 _PROGRESS_S = 0.02
-#: A camera may take so many times its time-out to prepare: it may have to cool, or to compile.
-_PREPARES = 8
 
 
-class Camera(CameraDocuments, Triggerable, Preparable, Flyable, Stageable, Stoppable):
+class Camera(CameraPreparation, Triggerable, Preparable, Flyable, Stageable, Stoppable):
     """A camera over a `FrameSource`.
 
     ``prepare(FrameRequest(…))`` makes the frame stream, whose address the configuration signal
@@ -259,28 +249,6 @@ class Camera(CameraDocuments, Triggerable, Preparable, Flyable, Stageable, Stopp
         clock = getattr(self.source, "clock", None)
         return time.time() if clock is None else float(clock())
 
-    async def _acquire(self, request: FrameRequest, wake: Callable[[], None]) -> Acquisition:
-        """Make the frame stream and what will carry frames to it."""
-        stream = FrameStream(
-            self._stream_address or None,
-            shape=self.source.shape,
-            dtype=self.source.dtype,
-            name=f"{self.name}/{request.kind}",
-            ring_bytes=self._ring_bytes,
-            timeout_s=self._subscriber_timeout_s,
-            ring=self._last.ring if self._last is not None else None,
-        )
-        self._last = stream
-        preview = None
-        if request.retrospective is not None:
-            preview = Preview(self._stream_address, stream, request.retrospective.preview_hz)
-            self._set_preview(preview.address)
-        settings = await self._settings(request)
-        return Acquisition(
-            self.name, self.source, stream, request, wake, preview,
-            expected_s=settings.expected_s(request.trigger), patience_s=self._frame_timeout_s,
-        )  # fmt: skip
-
     async def read_settings(self) -> dict[str, Reading[Any]]:
         """Return what the frames depend on: the configuration but for what a request makes of it."""
         self._set_pixel_size(self.source.pixel_size_um)
@@ -310,17 +278,6 @@ class Camera(CameraDocuments, Triggerable, Preparable, Flyable, Stageable, Stopp
         if self._acquisition is None or not self._acquisition.running:
             await self._prepare_source(request, settings)
             check_memory(self.name, request, self.source)
-
-    async def _prepare_source(self, request: FrameRequest, settings: CameraSettings) -> None:
-        within_s = _PREPARES * self._frame_timeout_s
-        try:
-            await called(lambda: self.source.prepare(request, settings), within_s)
-        except TimeoutError as error:
-            raise CameraError(
-                f"Camera {self.name} was asked to prepare {request.kind} and has not done so within "
-                f"{within_s:g} s. Check the detector and its driver, or give the camera a longer "
-                "frame_timeout_s."
-            ) from error
 
     @AsyncStatus.wrap
     async def kickoff(self) -> None:
@@ -419,24 +376,6 @@ class Camera(CameraDocuments, Triggerable, Preparable, Flyable, Stageable, Stopp
         """Give a software trigger; short, as the RunEngine's loop does it."""
         source = cast(TriggeredFrameSource, self.source)  # as `check_request` saw
         source.trigger()
-
-    async def _as_request(self, value: FrameRequest | TriggerInfo) -> FrameRequest:
-        if isinstance(value, FrameRequest):
-            return value
-        trigger = trigger_of(self.name, value)
-        if value.livetime:
-            await self.exposure.set(value.livetime)
-        if value.deadtime:
-            exposure = await self.exposure.get_value()
-            await self.frame_rate.set(1 / (exposure + value.deadtime))
-        return FrameRequest(value.number_of_exposures or None, trigger=trigger)
-
-    async def _settings(self, request: FrameRequest) -> CameraSettings:
-        exposure, rate = await asyncio.gather(
-            self.exposure.get_value(), self.frame_rate.get_value()
-        )
-        check_timing(self.name, request, exposure, rate)
-        return CameraSettings(exposure, rate)
 
     async def _be_prepared(self) -> None:
         """Prepare an endless stream of software triggers when nothing is, for plans of bluesky."""

@@ -22,9 +22,6 @@ class Exposures:
         self._times_ns = np.empty(_FEW, np.int64)
         self._lock = threading.Lock()
 
-    def __len__(self) -> int:
-        return self._count
-
     @property
     def first_number(self) -> int:
         """The camera's number of the first frame; 0 as long as there is none."""

@@ -54,10 +54,11 @@ class FrameSource(Protocol):
     """A camera as `Camera` drives it: called from one thread, but `stop` from any.
 
     One with software triggers has a method more, see `TriggeredFrameSource`; `trigger`, too, is called
-    from any thread. Two members are optional: ``first_number``, the number of the first frame that is exposed after
-    `start` (without it, whichever comes first), and ``clock()``, what the clock of the time stamps
-    shows now in seconds (without it, the computer's). It is asked about once a second, by the thread that
-    grabs, and the times of the frames are converted to the computer's before anybody else sees them.
+    from any thread. Two members are optional: ``first_number``, the number of the first frame that is
+    exposed after `start` (without it, whichever comes first), and ``clock()``, what the clock of the time
+    stamps shows now in seconds (without it, the computer's). The clock is asked about once a second by the
+    thread that grabs, and by plans in another; the times of the frames are converted to the computer's
+    before anybody else sees them.
 
     Attributes
     ----------

@@ -15,7 +15,8 @@ from concertino import CameraError, ConcertinoError
 from concertino._tango_client import TangoClient, error_of
 from concertino.frames import Claim, FrameRequest, FrameStream, Ledger, SubscriberLedger
 
-from ._acquisition import Acquisition, happened, started_twice
+from ._acquisition import Acquisition, happened
+from ._acquisition_failures import started_twice
 from ._camera import Camera
 from ._frame_source import CameraSettings, Grab
 

@@ -5,6 +5,7 @@ import inspect
 from collections.abc import Awaitable, Callable, Iterable
 from typing import Any
 
+from ._answered import answered
 from ._deadlines import OverdueError
 
 
@@ -47,7 +48,7 @@ class Awaited:
     async def _do(self) -> Any:
         answer, limit_s = self._work(), self.limit_s
         if not inspect.isawaitable(answer) or limit_s is None:
-            return await answer if inspect.isawaitable(answer) else answer
+            return await answered(answer)
         doing = asyncio.ensure_future(answer)
         done, _ = await asyncio.wait([doing], timeout=limit_s)
         if not done:

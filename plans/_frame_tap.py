@@ -1,7 +1,6 @@
 """The frames that a plan itself wants to see, while it goes on."""
 
 import asyncio
-import inspect
 import threading
 from collections import deque
 from typing import Any
@@ -15,6 +14,7 @@ from numpy.typing import NDArray
 from concertino import CameraError
 from concertino.frames import Subscription, subscribe
 
+from ._answered import answered
 from ._awaited import Awaited, OfARun
 from ._questions import outcome
 
@@ -47,8 +47,7 @@ class FrameTap:
 
     async def attach(self) -> None:
         """Begin to copy the stream that the camera is prepared for, and forget the one before."""
-        answer = self.camera.read_configuration()
-        configuration = await answer if inspect.isawaitable(answer) else answer
+        configuration = await answered(self.camera.read_configuration())
         address = configuration.get(f"{self.camera.name}-frames", {}).get("value", "")
         if not address:
             raise CameraError(

@@ -157,11 +157,7 @@ class Interruptible:
         self._work.begin(piece)
         began = HostTimes(time.time_ns())
         if self._told is not None and hasattr(self._camera, "exposures"):
-            yield from outcome(
-                AboutTheRun(
-                    self._clock.look, f"{self._camera.name} was asked for the time of its clock"
-                )
-            )
+            yield from self._look_at_clock()
         complete = yield from self._takes[piece.base](piece)
         numbers, ends = np.arange(piece.count if complete else 0), HostTimes([])
         if self._told is not None:
@@ -181,11 +177,7 @@ class Interruptible:
                 self._camera.exposures, f"{self._camera.name} was asked which frames it has exposed"
             )
         )
-        yield from outcome(
-            AboutTheRun(
-                self._clock.look, f"{self._camera.name} was asked for the time of its clock"
-            )
-        )
+        yield from self._look_at_clock()
         if told is None:
             return otherwise, HostTimes([])
         half_s = 0.0
@@ -193,6 +185,13 @@ class Interruptible:
             half_s = (yield from read_number(self._camera.exposure)) / 2
         middles, _ = self._clock.to_host(CameraTimes(told[1]))
         return told[0], middles.later(half_s)
+
+    def _look_at_clock(self) -> MsgGenerator[None]:
+        yield from outcome(
+            AboutTheRun(
+                self._clock.look, f"{self._camera.name} was asked for the time of its clock"
+            )
+        )
 
     def _pause(self, hold: Hold) -> MsgGenerator[None]:
         reason, since_s = hold.reason, hold.take_spoiled()

@@ -1,6 +1,5 @@
 """What a motor tells of itself: its unit, its limits, how it gains speed, how exactly it arrives."""
 
-import inspect
 import math
 from collections.abc import Mapping
 from contextlib import suppress
@@ -9,6 +8,7 @@ from typing import Any
 from concertino import ParameterError
 from concertino.units import convert, meant_unit
 
+from ._answered import answered
 from ._epics_fields import record_field
 from ._questions import number
 
@@ -25,9 +25,7 @@ _STEPS = 2
 async def described(device: Any) -> Mapping[str, Any]:
     """Return what a device says of its readings; nothing when it does not."""
     with suppress(Exception):
-        description = device.describe()
-        found: Any = await description if inspect.isawaitable(description) else description
-        return dict(found or {})
+        return dict(await answered(device.describe()) or {})
     return {}
 
 

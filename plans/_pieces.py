@@ -9,7 +9,7 @@ from bluesky.utils import MsgGenerator
 from numpy.typing import NDArray
 
 from concertino._clocks import HostTimes
-from concertino.documents import StreamSegment, free_segment
+from concertino.documents import free_segment
 
 
 @dataclass(frozen=True)
@@ -209,8 +209,3 @@ class Work:
             for first, stop in parts:
                 found[free_segment(base, first, self._names).name] = stop - first
         return found
-
-
-def base_of(stream: str) -> str:
-    """Return the scan's stream that a document stream belongs to."""
-    return StreamSegment.of(stream).base

@@ -13,8 +13,9 @@ from concertino.storage import WriteRate, find_runs, free_space, measured_write_
 
 from ._overheads import LEARNT, monotonic_spans, noting
 from ._preflight_value import AxisFigures, Preflight, StreamFigures, size_text
-from ._questions import answered, rehearsing
-from ._rehearsal import Rehearsal, Taken
+from ._questions import rehearsing, without_run_engine
+from ._rehearsal import Rehearsal
+from ._rehearsed_frames import Taken
 
 LOG = logging.getLogger(__name__)
 
@@ -73,7 +74,7 @@ def preflight(
     >>> round(figures.streams[2].duration_s, 3), figures.streams[2].dead_s, figures.disk_bytes
     (3.0, 0.006, 256000)
     """
-    return answered(rehearsed(plan, directory, reconstruction, max_blur_px))  # type: ignore[no-any-return]
+    return without_run_engine(rehearsed(plan, directory, reconstruction, max_blur_px))  # type: ignore[no-any-return]
 
 
 def rehearsed(

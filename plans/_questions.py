@@ -1,7 +1,6 @@
 """What plans ask of devices: answers change nothing, so a preflight may ask, too."""
 
 import asyncio
-import inspect
 from collections.abc import Awaitable, Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
@@ -13,6 +12,7 @@ from bluesky.utils import MsgGenerator
 
 from concertino import DeviceError
 
+from ._answered import answered
 from ._awaited import Awaited, OnlyARunCanTellError, names_of
 from ._deadlines import CameraOverdueError, deadlines
 
@@ -264,8 +264,7 @@ async def present_number(device: Any) -> float:
     DeviceError
         If it gives none.
     """
-    reading = device.read()
-    reading = await reading if inspect.isawaitable(reading) else reading
+    reading = await answered(device.read())
     hinted = (getattr(device, "hints", None) or {}).get("fields", [])
     for name in (*(hinted if len(hinted) == 1 else ()), device.name, *reading):
         if name in reading:
@@ -276,8 +275,7 @@ async def present_number(device: Any) -> float:
 async def number(signal: Any) -> float | None:
     """Return the present value of a signal, or of a device's first field; None if it has none."""
     try:
-        reading = signal.read()
-        reading = await reading if inspect.isawaitable(reading) else reading
+        reading = await answered(signal.read())
         field = reading.get(signal.name) or next(iter(reading.values()))
         return float(field["value"])
     except Exception:
@@ -334,8 +332,8 @@ def in_some_loop(questions: Iterable[Question], within_s: float | None = None) -
     return answers
 
 
-def answered(plan: MsgGenerator[Any]) -> Any:
-    """Run what only asks questions, outside of a RunEngine, and return what it returns."""
+def without_run_engine(plan: MsgGenerator[Any]) -> Any:
+    """Run what only asks questions, and return what it returns; no RunEngine is needed for that."""
     response: Any = None
     while True:
         try:

@@ -2,7 +2,6 @@
 
 import time
 from collections.abc import Hashable, Mapping
-from dataclasses import dataclass, field
 from typing import Any
 
 from bluesky import Msg
@@ -12,14 +11,7 @@ from concertino import ConcertinoError
 from concertino.frames import PulseTrain
 from concertino.units import convert
 
-from ._device_facts import (
-    AxisFacts,
-    CameraFacts,
-    axis_facts,
-    camera_facts,
-    move_s,
-    pixels_per_second,
-)
+from ._device_facts import AxisFacts, CameraFacts, axis_facts, camera_facts, move_s
 from ._overheads import Overheads, Spans
 from ._questions import (
     AboutTheRun,
@@ -30,53 +22,13 @@ from ._questions import (
     UntilExposed,
     asked,
 )
+from ._rehearsed_frames import Motion, Taken
 from ._safety import BeamGuard
 
 #: A plan of more messages than this is taken for endless.
 MOST_MESSAGES = 2_000_000
 #: So is one that takes longer than this to go through, in seconds.
 MOST_S = 20.0
-
-
-@dataclass
-class Motion:
-    """A move in the rehearsal: from when to when, at which speed, in the unit of the axis."""
-
-    axis: Any
-    facts: AxisFacts
-    speed: float
-    begin_s: float
-    end_s: float
-
-
-@dataclass
-class Taken:
-    """A stream of frames in the rehearsal."""
-
-    name: str
-    camera: str
-    facts: CameraFacts
-    trigger: str
-    count: int
-    begin_s: float
-    end_s: float = 0.0
-    later: bool = False
-    exposed: int = 0
-    blur_px: float = 0.0
-    sweeps: dict[str, Motion] = field(default_factory=dict)
-    under_way: bool = False
-
-    @property
-    def period_s(self) -> float:
-        """Time from frame to frame, in seconds."""
-        if self.trigger == "internal" or self.exposed < 2:
-            return self.facts.period_s
-        return (self.end_s - self.begin_s) / self.exposed
-
-    @property
-    def frame_bytes(self) -> int:
-        """Size of all frames, in bytes."""
-        return self.exposed * self.facts.frame_bytes
 
 
 class Rehearsal:
@@ -349,16 +301,8 @@ class Rehearsal:
         self._note_blur(stream)
 
     def _note_blur(self, stream: Taken) -> None:
-        """Have a stream know how far the image moves in an exposure, by all that moves now."""
         tomo = self.starts[-1].get("tomo", {}) if self.starts else {}
-        lever_px = _lever_px(tomo, stream)
-        squares = 0.0
-        for motion in self._motions.values():
-            if motion.end_s > self.now_s:
-                stream.sweeps[motion.axis.name] = motion
-                speed = pixels_per_second(motion.facts, motion.speed, stream.facts, lever_px)
-                squares += (speed * stream.facts.exposure_s) ** 2
-        stream.blur_px = max(stream.blur_px, squares**0.5)
+        stream.note_blur(self._motions.values(), self.now_s, tomo)
 
     def _do_complete(self, message: Msg) -> MsgGenerator[None]:
         stream = self._streams.get(id(message.obj))
@@ -372,15 +316,6 @@ class Rehearsal:
             read_out_s += stream.count / stream.facts.memory_rate_hz
         left_s = max(0.0, read_out_s - self.now_s)
         self._promise(message, left_s, f"frames of {stream.name}")
-
-
-def _lever_px(tomo: Mapping[str, Any], stream: Taken) -> float:
-    """Return how far from the rotation axis a sample is seen, in px: to the farther edge if it is known."""
-    width = stream.facts.shape[1]
-    axis_px = tomo.get("rotation_axis_px")
-    if axis_px is not None and stream.camera == tomo.get("camera", stream.camera):
-        return float(max(axis_px, width - 1 - axis_px))
-    return width * (1.0 if tomo.get("half_acquisition") else 0.5)
 
 
 class _Answer:

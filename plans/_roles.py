@@ -13,6 +13,7 @@ from concertino import ParameterError
 from concertino.documents import check_device_name
 from concertino.units import convert
 
+from ._answered import answered
 from ._awaited import names_of
 from ._motor_facts import described, main_key, unit_of
 from ._protocols import Beam
@@ -152,8 +153,7 @@ async def _kinds(device: Any) -> set[Kind]:
 async def _bools(device: Any) -> set[str]:
     """Return which readings are true or false, which ophyd describes as integers."""
     with suppress(Exception):
-        reading = device.read()
-        reading = await reading if inspect.isawaitable(reading) else reading
+        reading = await answered(device.read())
         return {
             name for name, field in reading.items() if isinstance(field["value"], bool | np.bool_)
         }

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -10,6 +9,7 @@ from bluesky.utils import MsgGenerator
 
 from concertino import SessionError
 
+from ._answered import answered
 from ._questions import AboutTheRun, outcome
 from ._resume_checks import alike, shown
 
@@ -34,17 +34,11 @@ class Settings:
     def note(self) -> MsgGenerator[None]:
         """Remember how all is set now; the first time, if that is to last."""
         if not (self.lasting and self._before):
-            self._before = (
-                yield from outcome(
-                    AboutTheRun(self._read, f"{self._camera.name} was asked for its settings")
-                )
-            ) or {}  # Nobody answers who only looks.
+            self._before = (yield from self._asked()) or {}  # Nobody answers who only looks.
 
     def differences(self) -> MsgGenerator[str]:
         """Return why the scan cannot go on; nothing if all is as it was."""
-        now = yield from outcome(
-            AboutTheRun(self._read, f"{self._camera.name} was asked for its settings")
-        )
+        now = yield from self._asked()
         return "" if now is None else self._said(now)
 
     async def check(self) -> None:
@@ -72,6 +66,13 @@ class Settings:
             "or end the run with RE.abort() and take a new one."
         )
 
+    def _asked(self) -> MsgGenerator[Any]:
+        return (
+            yield from outcome(
+                AboutTheRun(self._read, f"{self._camera.name} was asked for its settings")
+            )
+        )
+
     async def _read(self) -> dict[str, Any]:
         camera = self._camera
         found: dict[str, Any] = {}
@@ -81,8 +82,7 @@ class Settings:
             question = question or getattr(device, "read_configuration", None)
             if question is None:
                 continue
-            answer = question()
-            readings = await answer if inspect.isawaitable(answer) else answer
+            readings = await answered(question())
             passing = _passing(device)
             found |= {n: r["value"] for n, r in readings.items() if n not in passing}
         found[f"the shape of {camera.name}'s frames"] = list(camera.frame_shape)

@@ -5,7 +5,8 @@ from __future__ import annotations
 import inspect
 import math
 import time
-from collections.abc import Callable
+from collections import deque
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any, Generic, Self, TypeVar
 
@@ -117,10 +118,10 @@ class ClockRelation(Generic[ShownT]):
     def __init__(
         self, shown: type[ShownT], read: Callable[[], Any] | None, most: int | None = None
     ) -> None:
-        self._shown, self._read, self._most = shown, read, most
-        # (computer's time, how much more the device's clock showed, uncertainty), in s; replaced as a whole,
-        # as another thread may look at it
-        self._looks: tuple[tuple[float, float, float], ...] = ()
+        self._shown, self._read = shown, read
+        # (computer's time, how much more the device's clock showed, uncertainty), in s
+        self._looks: deque[tuple[float, float, float]] = deque(maxlen=most)
+        self._line: _Line | None = None  # replaced as a whole, as another thread may ask for it
 
     @property
     def same(self) -> bool:
@@ -148,38 +149,72 @@ class ClockRelation(Generic[ShownT]):
 
     def of_host(self, host: HostTimes) -> tuple[ShownT, NDArray[np.float64]]:
         """Return what the device's clock shows at times of the computer's, and its uncertainty in s."""
-        offset, spread = self._offset_at(host.seconds)
+        if self.same:
+            return self._shown(host.ns), np.zeros(host.ns.shape)
+        line = self._known
+        offset, spread = line.at(host.seconds - line.middle_s)
         return self._shown(host.later(offset).ns), spread
 
     def to_host(self, shown: ShownT) -> tuple[HostTimes, NDArray[np.float64]]:
         """Return the computer's times at which the device's clock shows times, and their uncertainty in s."""
         by_device = HostTimes(shown.ns)
-        host = by_device.later(-self._looks[-1][1] if self._looks else 0.0)
-        spread = np.zeros(host.ns.shape)
-        for _ in range(2):  # the offset changes by parts per million
-            offset, spread = self._offset_at(host.seconds)
-            host = by_device.later(-offset)
-        return host, spread
+        if self.same:
+            return by_device, np.zeros(shown.ns.shape)
+        line = self._known
+        offset, spread = line.at((shown.seconds - line.middle_s - line.offset_s) / (1 + line.slope))
+        return by_device.later(-offset), spread
+
+    @property
+    def _known(self) -> _Line:
+        assert self._line is not None, (
+            "a clock is related to the computer's only after a look at it"
+        )
+        return self._line
 
     def _note(self, tries: _Tries) -> None:
         assert tries.best is not None
-        self._looks = (*self._looks, tries.best)[-(self._most or 0) :]
+        self._looks.append(tries.best)
+        self._line = _Line.through(self._looks)
 
-    def _offset_at(
-        self, host_s: NDArray[np.float64]
-    ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        if self.same:
-            return np.zeros_like(host_s), np.zeros_like(host_s)
-        assert self._looks, "a clock is related to the computer's only after a look at it"
-        host, offset, half = np.array(self._looks).T
+
+@dataclass(frozen=True)
+class _Line:
+    """How much more a device's clock shows than the computer's, by a straight line of weighted least squares.
+
+    Parameters
+    ----------
+    middle_s : float
+        The computer's time in the middle of the readings, in s.
+    offset_s : float
+        What the device's clock shows more then, in s.
+    slope : float
+        By how much that grows in a second, in s.
+    weight, width : float
+        Sum of the weights, in 1/s²; and of these by the square of the time from the middle.
+    """
+
+    middle_s: float
+    offset_s: float
+    slope: float
+    weight: float
+    width: float
+
+    @classmethod
+    def through(cls, looks: Iterable[tuple[float, float, float]]) -> Self:
+        """Return the line through readings: the computer's time, the offset and its uncertainty, in s."""
+        host, offset, half = np.array(list(looks)).T
         weight = 1 / (half / math.sqrt(3) + 1e-7) ** 2
         middle = float((weight * host).sum() / weight.sum())
         mean = float((weight * offset).sum() / weight.sum())
         x = host - middle
         width = float((weight * x**2).sum()) + 1 / _DRIFT**2
         slope = float((weight * x * (offset - mean)).sum() / width)
-        away = host_s - middle
-        return mean + slope * away, np.sqrt(1 / weight.sum() + away**2 / width)
+        return cls(middle, mean, slope, float(weight.sum()), width)
+
+    def at(self, away_s: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Return the offset so long after the middle by the computer's clock, and its uncertainty, in s."""
+        spread = np.sqrt(1 / self.weight + away_s**2 / self.width)
+        return self.offset_s + self.slope * away_s, spread
 
 
 class _Tries:

@@ -11,9 +11,6 @@ from bluesky.utils import MsgGenerator
 
 from concertino import SessionError
 
-#: How long a suspender may take to be installed or removed in the RunEngine's loop, in seconds.
-WITHIN_S = 20.0
-
 
 class _Gatekeeper:
     """What a suspender takes for the RunEngine: one in which nothing runs that it could suspend."""
@@ -37,10 +34,13 @@ class RunGate:
     ----------
     loop : asyncio.AbstractEventLoop
         The RunEngine's.
+    within_s : float
+        How long a suspender may take to be installed or removed in that loop, in seconds.
     """
 
-    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(self, loop: asyncio.AbstractEventLoop, within_s: float = 20.0) -> None:
         self._keeper = _Gatekeeper(loop)
+        self._within_s = within_s
         self._suspenders: list[Any] = []
 
     def add(self, suspender: Any) -> None:
@@ -69,7 +69,7 @@ class RunGate:
     def _in_loop(self, work: Callable[[], object], suspender: Any, what: str) -> None:
         begun = asyncio.run_coroutine_threadsafe(_call(work), self._keeper.loop)
         try:
-            begun.result(WITHIN_S)
+            begun.result(self._within_s)
         except TimeoutError:
             if begun.done():
                 raise  # Its own.
@@ -77,7 +77,7 @@ class RunGate:
             signal = getattr(getattr(suspender, "_sig", None), "name", "")
             raise SessionError(
                 f"{type(suspender).__name__} of {signal or 'its signal'} was to be {what}, and that did not end within "
-                f"{WITHIN_S:g} s. Check that its device answers, and that no callback holds up the RunEngine."
+                f"{self._within_s:g} s. Check that its device answers, and that no callback holds up the RunEngine."
             ) from None
 
     def close(self) -> None:

@@ -16,7 +16,8 @@ from bluesky.utils import FailedPause, MsgGenerator, RunEngineInterrupted
 from ophyd import Signal
 
 import concertino
-from concertino import ParameterError, SessionError, _run_gate
+from concertino import ParameterError, SessionError
+from concertino._run_gate import RunGate
 from concertino.callbacks import ImageWriter
 from concertino.documents import validate_run
 from concertino.plans import ascan, continuous_tomography, radiography
@@ -294,18 +295,16 @@ class Silent(SuspendFloor):
         self.answers.wait(60)
 
 
-def test_a_suspender_whose_signal_does_not_answer_is_not_waited_for(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    guest = Guest(tmp_path, "session")
-    assert guest.session is not None
-    monkeypatch.setattr(_run_gate, "WITHIN_S", 0.3)
+def test_a_suspender_whose_signal_does_not_answer_is_not_waited_for(tmp_path: Path) -> None:
+    guest = Guest(tmp_path, "bluesky")
+    gate = RunGate(guest.RE.loop, within_s=0.3)
+    guest.RE.preprocessors.append(gate)
     silent: Any = Silent(Signal(name="ring", value=100.0), 50)  # type: ignore[no-untyped-call]
     try:
         with pytest.raises(
             SessionError, match=r"Silent of ring was to be watched, .* within 0.3 s"
         ):
-            guest.session.wait_before_runs(silent)
+            gate.add(silent)
     finally:
         Silent.answers.set()
     guest.RE(guest.imaging())  # Nothing is left of it.

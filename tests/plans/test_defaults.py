@@ -11,7 +11,7 @@ from ophyd_async.core import soft_signal_rw
 from concertino import DeviceError, plans
 from concertino.devices import BeamSwitch, SimulatedTube
 from concertino.plans import Overheads
-from concertino.plans._questions import answered
+from concertino.plans._questions import without_run_engine
 from concertino.plans._rehearsal import Rehearsal
 
 from .laboratory import Laboratory
@@ -20,7 +20,7 @@ from .laboratory import Laboratory
 def preflight_start(plan: MsgGenerator[Any]) -> Mapping[str, Any]:
     """Return the start document of a plan that is only gone through."""
     rehearsal = Rehearsal(Overheads())
-    answered(rehearsal.go_through(plan))
+    without_run_engine(rehearsal.go_through(plan))
     (start,) = rehearsal.starts
     return start
 

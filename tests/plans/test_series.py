@@ -218,7 +218,8 @@ class DoneWhenStopped(Camera):
 def test_a_pause_that_ends_a_piece_early_keeps_the_sample(
     lab: Stages, name: str, under_way: str, num_projections: int, camera_class: type[Camera]
 ) -> None:
-    lab.beamline.camera.__class__ = camera_class
+    b = lab.beamline
+    b.camera = camera_class(b.camera.source, exposure=0.0, frame_rate=200.0, ring_bytes=2**16)
     # It is released at once: nothing asks for a pause any more when the frames until then are collected.
     hold, requests = Hold(), list[HoldRequest]()
 
@@ -236,9 +237,8 @@ def test_a_pause_that_ends_a_piece_early_keeps_the_sample(
 
     hook: Any = ask
     lab.RE.msg_hook = hook
-    ending = threading.Timer(
-        60, hold.resume
-    )  # Should the camera not be told to stop, nothing hangs.
+    # Should the camera not be told to stop, nothing hangs.
+    ending = threading.Timer(60, hold.resume)
     ending.start()
     try:
         plan = for_each([1.0, 2.0], experiment, prepare=bring_in(lab), overlap=True)
