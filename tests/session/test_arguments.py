@@ -15,6 +15,9 @@ from concertino.devices import SimulatedShutter
 from concertino.plans import Deadlines, set_deadlines
 from concertino.session import Session, open_session
 
+ENDLESS: list[Any] = []
+ENDLESS.append(ENDLESS)
+
 #: Arguments of `open_session` that are of another kind, and what the sentence begins with.
 KINDS: list[tuple[dict[str, Any], str]] = [
     ({"baseline": 3}, "baseline: 3 was given"),
@@ -26,8 +29,9 @@ KINDS: list[tuple[dict[str, Any], str]] = [
     ({"separate_scans": None}, "separate_scans: None was given"),
     ({"pattern": 3}, "pattern: 3 was given"),
     ({"md": 3}, "md: 3 was given"),
-    ({"md": {1: "x"}}, "md: the key 1 is no text"),
+    ({"md": {1: "x"}}, "md: the key 1 was given"),
     ({"md": {"sample": object()}}, "md: sample is <object"),
+    ({"md": {"holder": ENDLESS}}, "md: holder is [[...]], which cannot be written"),
     ({"guard": 3}, "guard: 3 was given"),
     ({"guard": ["no file", 3]}, "guard: "),
     ({"guard": {"pv": "A", "off": object()}}, "guard: "),
