@@ -249,10 +249,10 @@ def test_a_run_of_another_program_is_shown_as_what_it_is(
 
 
 # What no file can keep is refused, and has tests of its own.
-_KEYS = st.text(st.characters(exclude_characters="./\0"), min_size=1, max_size=12)
+_KEYS = st.text(st.characters(codec="utf-8", exclude_characters="./\0"), min_size=1, max_size=12)
 _LEAVES = st.one_of(
     st.none(), st.booleans(), st.integers(), st.floats(),
-    st.text(st.characters(exclude_characters="\0"), max_size=20),
+    st.text(st.characters(codec="utf-8", exclude_characters="\0"), max_size=20),
     st.sampled_from([2**53 + 1, 1796085945785374123, 2**63, 2**70, -(2**64)]),
 )  # fmt: skip
 _VALUES = st.recursive(
