@@ -101,7 +101,8 @@ def test_spoiled_frames_are_found_whatever_the_camera_s_clock_shows(hutch: Hutch
         since_s = source.true_ns[40] * 1e-9  # after the middle of this one, before its end
         request = hold.request("no beam", since_s)
         true_ns = source.true_ns
-        while not hold.waiting:
+        ends_s = time.monotonic() + 60
+        while not hold.waiting and time.monotonic() < ends_s:
             time.sleep(0.01)
         asked.append((since_s, true_ns))
         request.release()
