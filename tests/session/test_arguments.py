@@ -6,8 +6,9 @@ from pathlib import Path
 from typing import Any
 
 import bluesky.plan_stubs as bps
+import bluesky.preprocessors as bpp
 import pytest
-from bluesky import RunEngine
+from bluesky import Msg, RunEngine
 from bluesky.utils import MsgGenerator
 
 from concertino import ConcertinoError, ParameterError, ParameterTypeError, SessionError
@@ -121,15 +122,13 @@ def test_metadata_that_cannot_be_kept_leaves_nothing_behind(tmp_path: Path) -> N
 
 def spoil(plan: MsgGenerator[Any]) -> MsgGenerator[Any]:
     """Add what cannot be kept, after the session has looked."""
-    response: Any = None
-    while True:
-        try:
-            message = plan.send(response)
-        except StopIteration as stop:
-            return stop.value
-        if message.command == "open_run":
-            message = message._replace(kwargs={**message.kwargs, "late": object()})
-        response = yield message
+
+    def late(message: Msg) -> Msg:
+        if message.command != "open_run":
+            return message
+        return message._replace(kwargs={**message.kwargs, "late": object()})
+
+    return (yield from bpp.msg_mutator(plan, late))
 
 
 def test_a_closed_session_refuses(tmp_path: Path) -> None:
