@@ -3,6 +3,7 @@
 import inspect
 import re
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from difflib import get_close_matches
 from typing import Any
 
@@ -78,6 +79,7 @@ def given_parameters(context: typer.Context) -> dict[str, str]:
     return dict(context.meta[PARAMETERS])
 
 
+@dataclass
 class PlanParameter:
     """What a plan's signature and its docstring say of a parameter.
 
@@ -93,11 +95,10 @@ class PlanParameter:
         The docstring's sentences.
     """
 
-    def __init__(self, default: Any, unit: str, kind: str, text: str) -> None:
-        self.default = default
-        self.unit = unit
-        self.kind = kind
-        self.text = text
+    default: Any
+    unit: str
+    kind: str
+    text: str
 
 
 def plan_parameters(plan: Callable[..., Any]) -> dict[str, PlanParameter]:

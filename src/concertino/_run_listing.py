@@ -11,6 +11,8 @@ from typing import Any
 from concertino import StorageError
 from concertino.storage import Run, find_runs, open_run
 
+from ._shown import shown_in_line
+
 
 def choose_run(directory: Path, name: str) -> Run:
     """Return the run that a user named.
@@ -57,17 +59,17 @@ def list_runs(directory: Path, number: int) -> None:
         print(f"{directory} has no runs yet.")
         return
     shown = found[:number]
-    width = max((len(printable(run.directory.name)) for run in shown), default=3)
+    width = max((len(shown_in_line(run.directory.name)) for run in shown), default=3)
     print(f"{'run':{width}}  {'started':19}  {'plan':21}  {'status':9}  {'frames':>7}  sample")
     for run in shown:
         print(
-            f"{printable(run.directory.name):{width}}  {_time(run)}  "
-            f"{printable(run.start.get('plan_name', '')):21}  {printable(run.exit_status):9}  "
-            f"{_frames(run):>7}  {printable(run.start.get('sample', ''))}".rstrip()
+            f"{shown_in_line(run.directory.name):{width}}  {_time(run)}  "
+            f"{shown_in_line(run.start.get('plan_name', '')):21}  {shown_in_line(run.exit_status):9}  "
+            f"{_frames(run):>7}  {shown_in_line(run.start.get('sample', ''))}".rstrip()
         )
     for run in shown:
         if run.exit_status == "damaged":
-            print(f"{printable(run.directory.name)} is damaged: {printable(run.reason)}")
+            print(f"{shown_in_line(run.directory.name)} is damaged: {shown_in_line(run.reason)}")
     if len(found) > number:
         print(f"… and {len(found) - number} more (--number {len(found)} shows all)")
 
@@ -89,15 +91,7 @@ def show_run(directory: Path, name: str) -> None:
         If there is no such run.
     """
     for line in _lines_of(choose_run(directory, name)):
-        print(printable(line))
-
-
-def printable(value: object) -> str:
-    """Return a value as text of one line that a terminal shows and does not obey."""
-    return "".join(
-        char if char.isprintable() else char.encode("unicode_escape", "surrogatepass").decode()
-        for char in str(value)
-    )
+        print(shown_in_line(line))
 
 
 def _lines_of(run: Run) -> Iterator[str]:

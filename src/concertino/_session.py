@@ -1,10 +1,11 @@
 """The session: what an experiment needs around a RunEngine."""
 
 from collections.abc import Iterable, Mapping
+from contextlib import AbstractContextManager
 from functools import partial
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any
 
 import bluesky.preprocessors as bpp
 from bluesky import RunEngine
@@ -37,7 +38,7 @@ if TYPE_CHECKING:
 _CLOSE_S = 600.0
 
 
-class Session:
+class Session(AbstractContextManager["Session"]):
     """A RunEngine with what an experiment needs around it. Made by `open_session`.
 
     Attributes
@@ -385,9 +386,6 @@ class Session:
                 self._borrowed.give_back()
                 end_no_more(self)
         closing.finish(pending)
-
-    def __enter__(self) -> Self:
-        return self
 
     def __exit__(
         self,

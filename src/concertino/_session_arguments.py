@@ -9,7 +9,6 @@ from typing import Any
 from bluesky import RunEngine
 
 from concertino import ParameterError, ParameterTypeError, SessionError
-from concertino._run_places import check_metadata
 from concertino._session_guard import check_guard
 from concertino.documents import check_user_metadata
 from concertino.storage import encode_document
@@ -44,9 +43,7 @@ def check_arguments(**given: Any) -> None:
     for name in ("guard_silence_s", "guard_loop_silence_s"):
         check_seconds(name, given[name])
     _check_baseline(given["baseline"])
-    if given["md"] is not None:
-        check_metadata(given["md"], "md")
-        check_user_metadata(given["md"], partial(encode_document, "start"))
+    check_user_metadata(given["md"], partial(encode_document, "start"))
     check_guard(given["guard"])
     run_engine = given["run_engine"]
     if run_engine is not None and str(run_engine.state) != "idle":

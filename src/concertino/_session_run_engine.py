@@ -96,9 +96,8 @@ class SessionRunEngine(RunEngine):
                 f"A plan was given to the RunEngine while {plan_name} is {self.state}. Wait for its "
                 "end, or end it with RE.abort()."
             )
-        _ = (
-            units.ureg
-        )  # not by the plan: half a second of imports, in the loop and perhaps with beam
+        # Not by the plan: half a second of imports, in the loop and perhaps with beam.
+        _ = units.ureg
         try:
             with _imports_kept(), self._telling_why():
                 return super().__call__(*args, **metadata_kw)

@@ -25,6 +25,17 @@ def shown(text: object) -> str:
     return _CONTROLS.sub(lambda found: found[0].encode("unicode_escape").decode(), str(text))
 
 
+def shown_in_line(text: object) -> str:
+    r"""Return text as `shown` does, in one line.
+
+    Examples
+    --------
+    >>> shown_in_line("tooth\n2")
+    'tooth\\n2'
+    """
+    return shown(text).replace("\n", "\\n").replace("\t", "\\t")
+
+
 class ShownStream:
     """Standard output through which only text gets, whoever prints what.
 

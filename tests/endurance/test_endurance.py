@@ -17,6 +17,8 @@ import pytest
 )
 def test_what_a_long_time_brings(script: str, given: tuple[str, ...], said: str) -> None:
     path = Path(__file__).parent / script
-    done = subprocess.run([sys.executable, path, *given], capture_output=True, text=True)
+    done = subprocess.run(
+        [sys.executable, path, *given], capture_output=True, text=True, timeout=280
+    )
     assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-2000:]
     assert said in done.stdout

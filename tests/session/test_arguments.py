@@ -6,14 +6,18 @@ from pathlib import Path
 from typing import Any
 
 import bluesky.plan_stubs as bps
+import bluesky.preprocessors as bpp
 import pytest
-from bluesky import RunEngine
+from bluesky import Msg, RunEngine
 from bluesky.utils import MsgGenerator
 
 from concertino import ConcertinoError, ParameterError, ParameterTypeError, SessionError
 from concertino.devices import SimulatedShutter
 from concertino.plans import Deadlines, set_deadlines
 from concertino.session import Session, open_session
+
+ENDLESS: list[Any] = []
+ENDLESS.append(ENDLESS)
 
 #: Arguments of `open_session` that are of another kind, and what the sentence begins with.
 KINDS: list[tuple[dict[str, Any], str]] = [
@@ -26,8 +30,9 @@ KINDS: list[tuple[dict[str, Any], str]] = [
     ({"separate_scans": None}, "separate_scans: None was given"),
     ({"pattern": 3}, "pattern: 3 was given"),
     ({"md": 3}, "md: 3 was given"),
-    ({"md": {1: "x"}}, "md: the key 1 is no text"),
+    ({"md": {1: "x"}}, "md: the key 1 was given"),
     ({"md": {"sample": object()}}, "md: sample is <object"),
+    ({"md": {"holder": ENDLESS}}, "md: holder is [[...]], which cannot be written"),
     ({"guard": 3}, "guard: 3 was given"),
     ({"guard": ["no file", 3]}, "guard: "),
     ({"guard": {"pv": "A", "off": object()}}, "guard: "),
@@ -117,15 +122,13 @@ def test_metadata_that_cannot_be_kept_leaves_nothing_behind(tmp_path: Path) -> N
 
 def spoil(plan: MsgGenerator[Any]) -> MsgGenerator[Any]:
     """Add what cannot be kept, after the session has looked."""
-    response: Any = None
-    while True:
-        try:
-            message = plan.send(response)
-        except StopIteration as stop:
-            return stop.value
-        if message.command == "open_run":
-            message = message._replace(kwargs={**message.kwargs, "late": object()})
-        response = yield message
+
+    def late(message: Msg) -> Msg:
+        if message.command != "open_run":
+            return message
+        return message._replace(kwargs={**message.kwargs, "late": object()})
+
+    return (yield from bpp.msg_mutator(plan, late))
 
 
 def test_a_closed_session_refuses(tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ def test_the_peak_of_the_process_is_the_limit(tmp_path: Path) -> None:
     # 512 slices of 512 x 512 px are as much as the limit; the rows and all else come on top
     done = subprocess.run(
         [sys.executable, str(Path(__file__).with_name("batch_program.py")), str(tmp_path)],
-        capture_output=True, text=True, check=True,
+        capture_output=True, text=True, check=True, timeout=280,
     )  # fmt: skip
     told = json.loads(done.stdout.splitlines()[-1])
     assert told["parts"] >= 3

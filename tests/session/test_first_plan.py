@@ -28,6 +28,10 @@ with open_session(sys.argv[1], progress=False, catalog=False) as session:
 
 def test_units_are_loaded_before_the_first_plan(tmp_path: Path) -> None:
     done = subprocess.run(
-        [sys.executable, "-c", PROGRAM, str(tmp_path)], capture_output=True, text=True, check=False
+        [sys.executable, "-c", PROGRAM, str(tmp_path)],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=200,
     )
     assert done.stdout.strip() == "[True, True]", done.stderr

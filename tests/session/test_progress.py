@@ -4,7 +4,7 @@ import contextlib
 import os
 import re
 import sys
-import threading
+import time
 from pathlib import Path
 from typing import Any
 
@@ -73,11 +73,9 @@ def test_a_terminal_gets_a_bar_that_vanishes(monkeypatch: pytest.MonkeyPatch) ->
         monkeypatch.setattr(sys, "stderr", terminal)
         with progress_of("reconstructing") as report:
             assert report is not None
-            done = 0
-            while done < 10:  # Nothing is drawn of what is over at once.
+            for done in range(10):  # Nothing is drawn of what is over at once.
                 report(done, 10)
-                done += 1
-                threading.Event().wait(0.1)
+                time.sleep(0.1)
     drawn = b""
     with contextlib.suppress(OSError):  # That the other end is closed.
         while part := os.read(ours, 4096):

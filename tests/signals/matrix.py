@@ -269,9 +269,11 @@ def redis() -> Iterator[str]:
 
     fake = fakeredis.TcpFakeServer(("127.0.0.1", port), server_type="redis")
     threading.Thread(target=fake.serve_forever, daemon=True).start()
-    yield f"127.0.0.1:{port}"
-    fake.shutdown()
-    fake.server_close()
+    try:
+        yield f"127.0.0.1:{port}"
+    finally:
+        fake.shutdown()
+        fake.server_close()
 
 
 def free_port() -> int:

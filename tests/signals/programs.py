@@ -9,6 +9,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +34,7 @@ class Programs:
         )  # fmt: skip
         self._starting = threading.Lock()
         self._started: queue.Queue[int] = queue.Queue()
+        self._pids: list[int] = []
         self._codes: dict[int, int] = {}
         self._told = threading.Condition()
         self._listener = threading.Thread(target=self._listen, daemon=True)
@@ -56,7 +58,8 @@ class Programs:
         with self._starting:
             self._process.stdin.write(json.dumps(case) + "\n")
             self._process.stdin.flush()
-            return self._started.get(timeout=WAIT_S)
+            self._pids.append(self._started.get(timeout=WAIT_S))
+            return self._pids[-1]
 
     def code(self, pid: int) -> int | None:
         """Return the exit code of a program that has ended."""
@@ -69,8 +72,12 @@ class Programs:
         return self._codes[pid]
 
     def close(self) -> None:
-        """End them."""
+        """End them, also those that a test which failed has left."""
         assert self._process.stdin is not None
+        for pid in self._pids:
+            if pid not in self._codes:
+                with suppress(ProcessLookupError):
+                    os.killpg(pid, signal.SIGKILL)
         self._process.stdin.close()
         try:
             self._process.wait(WAIT_S)
@@ -178,7 +185,8 @@ class Case:
         """Leave no process of it."""
         for pid in self.pids:
             if self.programs.code(pid) is None:
-                os.killpg(pid, signal.SIGKILL)
+                with suppress(ProcessLookupError):  # Its code is on its way.
+                    os.killpg(pid, signal.SIGKILL)
 
     def check_beam_and_motors(
         self, signal_s: float, ended_s: float, *, braked: bool = True

@@ -248,9 +248,11 @@ def test_a_run_of_another_program_is_shown_as_what_it_is(
     assert "frames     projections: 10 of 12 × 17 px, uint16" in shown
 
 
-_KEYS = st.text(st.characters(exclude_characters="./"), min_size=1, max_size=12)
+# What no file can keep is refused, and has tests of its own.
+_KEYS = st.text(st.characters(codec="utf-8", exclude_characters="./\0"), min_size=1, max_size=12)
 _LEAVES = st.one_of(
-    st.none(), st.booleans(), st.integers(), st.floats(), st.text(max_size=20),
+    st.none(), st.booleans(), st.integers(), st.floats(),
+    st.text(st.characters(codec="utf-8", exclude_characters="\0"), max_size=20),
     st.sampled_from([2**53 + 1, 1796085945785374123, 2**63, 2**70, -(2**64)]),
 )  # fmt: skip
 _VALUES = st.recursive(
@@ -290,7 +292,7 @@ def test_metadata_come_back_as_given(md: dict[str, Any], tmp_path: Path) -> None
         ),
         ({"sample": {"a/b": 1}}, r"md\['sample'\]: the key 'a/b' was given"),
         ({1: "a"}, "the key 1 was given"),
-        ({"device": object()}, r"md: the value of 'device' cannot be recorded: .*object"),
+        ({"device": object()}, "md: device is <object .* cannot be written into the run's record"),
         (["sample"], r"md: \['sample'\] was given; give names and values"),
     ],
 )

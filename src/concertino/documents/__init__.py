@@ -26,7 +26,12 @@ from ._streams import (
     image_kind,
 )
 from ._tomo import TomoBlock
-from ._user_metadata import CONTROL_FIELDS, check_metadata_values, check_user_metadata
+from ._user_metadata import (
+    CONTROL_FIELDS,
+    check_control_fields,
+    check_metadata,
+    check_user_metadata,
+)
 from ._validate import validate, validate_run
 
 for _class in (
@@ -57,9 +62,10 @@ __all__ = [
     "TomoBlock",
     "announced_bytes",
     "camera_stream",
+    "check_control_fields",
     "check_device_name",
     "check_documents_quickly",
-    "check_metadata_values",
+    "check_metadata",
     "check_user_metadata",
     "find_image_kind",
     "first_number",
