@@ -127,9 +127,7 @@ def test_a_series_that_was_aborted_is_no_success(tmp_path: Path) -> None:
         if name == "start" and document["processing"]["kind"] == "reconstruction":
             begun.set()
 
-    live = OnlineReconstruction(
-        ReconstructionSettings(slices=(8,), center=31.5), callbacks=[note]
-    )
+    live = OnlineReconstruction(ReconstructionSettings(slices=(8,), center=31.5), callbacks=[note])
     with open_session(tmp_path, progress=False, catalog=False) as session:
         session.subscribe(ImageWriter())
         session.subscribe(live)

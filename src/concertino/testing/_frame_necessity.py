@@ -29,7 +29,7 @@ class NecessityContract:
             batch = looker.read(max_frames=1)
             assert batch is not None
             looker.acknowledge(batch.stop)
-            looker.fail(MemoryError("too large"))
+            looker.fail(MemoryError("too large."))
             stream.publish(numbered_frames(3, 20))
             ledger = stream.end()
         ledger.check()
@@ -40,7 +40,7 @@ class NecessityContract:
         assert not row.necessary
         assert (
             "Subscriber 'looker' of frame stream camera/flats was detached, and the scan goes on "
-            "without it: MemoryError: too large."
+            "without it: MemoryError: too large. Of"
         ) in caplog.text
 
     def test_a_looker_paces_no_acknowledgement(self, make: Make) -> None:
