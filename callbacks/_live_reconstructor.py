@@ -1,9 +1,11 @@
-"""What a live reconstruction begins with when frames are announced: a reconstructor, and previews."""
+"""What a live reconstruction begins with: a run that it can do, a reconstructor, and previews."""
 
-from collections.abc import Sequence
-from typing import Literal
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal
 
+from concertino import DocumentError
 from concertino._described_settings import described_settings
+from concertino.documents import TomoBlock
 from concertino.frames import Subscription
 from concertino.reconstruction import ReconstructionSettings, Reconstructor, TomogramSeries
 
@@ -11,6 +13,32 @@ from ._previews import Preview, Previews
 from ._processing_run import DocumentCallback
 from ._reconstruction_job import Destination, ReconstructionJob
 from ._series_job import SeriesJob
+
+
+def tomography_of(start: Mapping[str, Any], camera: str | None) -> TomoBlock:
+    """Return the geometry of a run that can be reconstructed while it goes on.
+
+    Parameters
+    ----------
+    start : mapping
+        Start document of the run.
+    camera : str, optional
+        Name of the camera whose frames are reconstructed; by default the first of the run's.
+
+    Raises
+    ------
+    DocumentError
+        If it cannot be, with the reason.
+    """
+    tomo = TomoBlock.from_start(start).for_camera(camera)
+    if tomo.scheme == "spiral":
+        raise DocumentError("in a spiral each slice has projections of its own; see level_spiral")
+    if "resumes" in start:
+        raise DocumentError(
+            f"it resumes the run {start['resumes']}, and has only a part of the scan; "
+            "reconstruct both as one scan with concertino.batch.reconstruct_run"
+        )
+    return tomo
 
 
 def new_reconstructor(

@@ -8,17 +8,13 @@ from typing import Any, Literal
 
 from concertino import DocumentError, FrameStreamError, ReconstructionError
 from concertino._described_settings import described_settings
-from concertino.documents import TomoBlock
 from concertino.frames import Subscription, subscribe
-from concertino.reconstruction import (
-    ReconstructionResult,
-    ReconstructionSettings,
-)
+from concertino.reconstruction import ReconstructionResult, ReconstructionSettings
 from concertino.storage import check_image_format
 
 from ._consumer import told
 from ._frame_callback import AnnouncedStream, FrameCallback
-from ._live_reconstructor import begin_previews, new_reconstructor
+from ._live_reconstructor import begin_previews, new_reconstructor, tomography_of
 from ._measured_angles import FramePlaces
 from ._previews import Preview
 from ._processing_run import DocumentCallback
@@ -33,7 +29,8 @@ class OnlineReconstruction(FrameCallback):
     """Averages darks and flats as they come and reconstructs while projections arrive.
 
     When all frames have come, or the run has ended, what is there is reconstructed, and the slices
-    become a run of their own that names the raw run, the settings and the software. A projection
+    become a run of their own that names the raw run, the settings and the software; if the raw run was
+    cut short before, it ends with ``abort``, and its reason says so. A projection
     that is taken again, after a pause, replaces the earlier one. Of a time series each tomogram is
     reconstructed when its turn is over; the run of the slices has all of them, one after the other.
 
@@ -263,21 +260,11 @@ class OnlineReconstruction(FrameCallback):
     def run_started(self, start: Mapping[str, Any]) -> None:
         """Begin a job for a tomography run; other runs are left alone."""
         try:
-            tomo = TomoBlock.from_start(start).for_camera(self.camera)
-            if tomo.scheme == "spiral":
-                raise DocumentError(
-                    "in a spiral each slice has projections of its own; see level_spiral"
-                )
-            if "resumes" in start:
-                raise DocumentError(
-                    f"it resumes the run {start['resumes']}, and has only a part of the scan; "
-                    "reconstruct both as one scan with concertino.batch.reconstruct_run"
-                )
-            job = ReconstructionJob(start, tomo)
+            job = ReconstructionJob(start, tomography_of(start, self.camera))
         except DocumentError as error:
             LOG.info("run %s is not reconstructed: %s", start["uid"], error)
             return
-        job.check(described_settings(self.settings, tomo))  # Known before the first dark.
+        job.check(described_settings(self.settings, job.tomo))  # Known before the first dark.
         self._jobs[start["uid"]] = self._job = job
 
     def stream_started(self, stream: AnnouncedStream) -> None:

@@ -286,9 +286,10 @@ class ReconstructionJob:
             stream_address=where.stream_address,
             backend={"name": result.backend, "reason": result.backend_reason},
         ) as run:
-            if run is not None:
-                self.run, run.cut_short = run, self.cut_short
+            self.run = run or self.run
             yield run
+            if run is not None:
+                run.cut_short = self.cut_short  # of a series it is known only now
 
     def rereconstruct(
         self, settings: ReconstructionSettings, where: Destination, resolution: bool | None

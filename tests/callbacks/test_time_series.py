@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from concertino import ParameterError
+from concertino import ParameterError, SessionError
 from concertino.batch import reconstruct_run
 from concertino.callbacks import ImageWriter, OnlineReconstruction
 from concertino.cli import app
@@ -120,7 +120,36 @@ def test_the_command_makes_each_tomogram_of_a_stored_series(
         app([*call, "--tomogram", "3"], standalone_mode=False)
 
 
-def test_lost_frames_and_a_series_that_breaks_off(tmp_path: Path) -> None:
+def test_a_series_that_was_aborted_is_no_success(tmp_path: Path) -> None:
+    begun = threading.Event()
+
+    def note(name: str, document: Any) -> None:
+        if name == "start" and document["processing"]["kind"] == "reconstruction":
+            begun.set()
+
+    live = OnlineReconstruction(ReconstructionSettings(slices=(8,), center=31.5), callbacks=[note])
+    with open_session(tmp_path, progress=False, catalog=False) as session:
+        session.subscribe(ImageWriter())
+        session.subscribe(live)
+
+        def abort() -> None:
+            begun.wait(90)  # The run of the slices begins with the first tomogram.
+            session.RE.abort("lunch")
+
+        aborting = threading.Thread(target=abort)
+        aborting.start()
+        with pytest.raises(SessionError, match="lunch"):
+            session.RE(series(beamline(), num_tomograms=100, unwind=False))
+        aborting.join()
+        live.wait(60)
+    assert live.run_directory is not None
+    derived = open_run(live.run_directory)
+    assert derived.exit_status == "abort"
+    assert derived.reason == "the run that was reconstructed ended with abort: lunch"
+    assert 1 <= derived.frames("slices").shape[0] < 100
+
+
+def test_lost_frames_in_a_series(tmp_path: Path) -> None:
     devices = beamline(faults=Faults(drop_frames=[45, 119]))
     live = OnlineReconstruction(ReconstructionSettings(slices=(8,)))
     with open_session(tmp_path, progress=False, catalog=False) as session:

@@ -61,7 +61,7 @@ JUSTIFIED: dict[str, str] = {
     "src/concertino/frames/_relay.py::Relay._serve": "ends when its connections do",
     "src/concertino/reconstruction/_ufo_child.py::main": _WORKER,
     "src/concertino/reconstruction/_ufo_process.py::_end": _KILLED,
-    "src/concertino/servers/_callback_server.py::Reconstruction.summary": _COMPUTES,
+    "src/concertino/servers/_reconstruction_server.py::Reconstruction.summary": _COMPUTES,
     "src/concertino/servers/_served.py::Served._do_work": _WORKER,
     "src/concertino/storage/_catalog_tree.py::prepare_database": _COMPUTES,
     "src/concertino/storage/_catalog_writer.py::CatalogWriter._next": _WORKER,

@@ -1,5 +1,6 @@
 """Malformed messages: who sends them is refused, all others are served, and nobody waits for ever."""
 
+import errno
 import os
 import threading
 from collections.abc import Iterator
@@ -206,35 +207,68 @@ def test_who_sends_a_malformed_message_is_refused_with_the_reason(
         other.close()
 
 
+def no_memory(monkeypatch: pytest.MonkeyPatch, *, lasting: bool) -> None:
+    """Have ZeroMQ, which is not ours, refuse a message of a publisher, or all from now on."""
+    send, refused = zmq.Socket.send_multipart, threading.Event()
+
+    def without_memory(socket: zmq.Socket[bytes], *arguments: Any, **more: Any) -> Any:
+        if socket.type == zmq.ROUTER and (lasting or not refused.is_set()):
+            refused.set()
+            raise zmq.ZMQError(errno.ENOMEM)
+        return send(socket, *arguments, **more)
+
+    monkeypatch.setattr(zmq.Socket, "send_multipart", without_memory)
+
+
+ENDED = "camera/darks to other processes has ended: ZMQError: Cannot allocate memory"
+
+
 def test_a_serving_thread_that_ends_fails_the_stream_with_its_own_reason(
     stream: FrameStream, reader: Subscription, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def no_memory(*_: object) -> None:
-        raise MemoryError("no memory is left")
-
     viewer, path = raw_to(stream)
     try:
         viewer.hello(path, name="viewer", delivery="latest")
         is_served(stream, reader)
-        monkeypatch.setattr(stream.ring, "readable", no_memory)
+        no_memory(monkeypatch, lasting=False)
         viewer.send("newest", id=1, seen=-1, wait=False, inline=True)
-        sentence = "camera/darks to other processes has ended: MemoryError: no memory is left"
         answer = viewer.receive()[0]
         assert answer["kind"] == "error"
-        assert sentence in answer["reason"]
-        with pytest.raises(FrameStreamError, match=sentence):
+        assert ENDED in answer["reason"]
+        with pytest.raises(FrameStreamError, match=ENDED):
             stream.reserve(1)
-        with pytest.raises(FrameStreamError, match=sentence):
+        with pytest.raises(FrameStreamError, match=ENDED):
             reader.read(timeout_s=PATIENCE_S)
-        assert sentence in stream.end(timeout_s=PATIENCE_S).reason
+        assert ENDED in stream.end(timeout_s=PATIENCE_S).reason
     finally:
         viewer.close()
+
+
+def test_a_serving_thread_that_can_tell_nobody_fails_every_subscriber(
+    stream: FrameStream, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    viewers = [raw_to(stream) for _ in range(2)]
+    heard = threading.Event()
+    try:
+        for number, (viewer, path) in enumerate(viewers):
+            viewer.hello(path, name=f"viewer {number}", delivery="latest")
+        no_memory(monkeypatch, lasting=True)
+        stream.add_listener(heard.set)
+        viewers[0][0].send("newest", id=1, seen=-1, wait=False, inline=True)
+        assert heard.wait(PATIENCE_S)
+        with pytest.raises(FrameStreamError, match=ENDED):
+            stream.reserve(1)
+        states = [subscriber.state for subscriber in stream.end(timeout_s=PATIENCE_S).subscribers]
+        assert states == ["failed", "failed"]
+    finally:
+        for viewer, _ in viewers:
+            viewer.close()
 
 
 FRAMES, PIXELS = frames_message(0, 2)
 ANSWERED: list[dict[str, Any]] = [
     FRAMES,
-    FRAMES | {"id": 1, "inline": True, "sums": b"12345678"},
+    FRAMES | {"id": 1, "inline": True},
     {"kind": "more", "published": 3},
     {"kind": "nothing", "id": 1, "published": 3},
     {"kind": "heartbeat", "published": 3},

@@ -55,14 +55,16 @@ class Party:
 
     Its `turn` counts how often it was resumed: only the connection of the last turn may speak for it.
     While it is `waiting` for frames it is no less alive than the publisher. The stream fails with one that
-    is `necessary`, and goes on without one that is not, which may hold it up for a while only.
+    is `necessary`, and goes on without one that is not, which may hold it up for a while only: of what
+    the publisher waited for it in all, `held_up_s`, that counts which no necessary one caused as well,
+    `patience_used_s`.
     """
 
     name: str
     delivery: Delivery
     necessary: bool = True
     held_up_s: float = 0.0
-    waited_s: float = 0.0
+    patience_used_s: float = 0.0
     received: int = 0
     acknowledged: int = 0
     digest: int = 0
@@ -102,7 +104,7 @@ class Party:
             self.state,
             self.reason,
             self.necessary,
-            self.waited_s,
+            self.held_up_s,
         )
 
 
@@ -205,7 +207,7 @@ class Flow:
             reason = f": {party.reason}" if party.reason else ""
             raise FrameStreamError(
                 f"Subscriber {name!r} of frame stream {self.label} cannot go on: it {party.verb}"
-                f"{reason.rstrip('.')}."
+                f"{reason}."
             )
         if start is not None and not party.acknowledged <= start <= self.published:
             raise FrameStreamError(
@@ -262,6 +264,7 @@ class Flow:
         """Note that a subscriber failed; the stream fails with one that is necessary."""
         if party.state != "open":
             return
+        reason = reason.rstrip(".")  # It becomes part of sentences.
         party.state, party.reason = state, reason
         if party.delivery != "every" or self.error is not None:
             return
@@ -280,6 +283,12 @@ class Flow:
         )
 
     @property
+    def slowest(self) -> str:
+        """Of those that pace the publisher, who is behind most, in words."""
+        party = min((p for p in self.parties if p.paces), key=lambda p: p.acknowledged)
+        return f"{party.name!r} has {party.acknowledged} of {self.published} safe"
+
+    @property
     def blocking(self) -> list[Party]:
         """Subscribers for which the publisher waits now."""
         return [p for p in self.parties if p.paces and self._needs_all(p)]
@@ -295,14 +304,14 @@ class Flow:
             How long, in seconds.
         """
         for party in blocking:
-            party.waited_s += waited_s
+            party.held_up_s += waited_s
         still = [p for p in blocking if p.paces and self._needs_all(p)]
         if any(p.necessary for p in still):
             return
         limit_s = self.timeout_s * _HOLD_UP
         for party in still:
-            party.held_up_s += min(waited_s, _LONGEST_WAIT_S)
-            if party.held_up_s > limit_s:
+            party.patience_used_s += min(waited_s, _LONGEST_WAIT_S)
+            if party.patience_used_s > limit_s:
                 self.fail_party(
                     party,
                     f"it held up the camera for {limit_s:.3g} s in all, being a whole ring of "

@@ -171,7 +171,8 @@ class Gate(Endpoint):
             with self._stream.changed:
                 self._stream.flow.fail_party(peer.party, str(failure))
                 self._stream.changed.notify_all()
-            self._send(identity, (Refusal(shortened(str(failure))), None))
+            with suppress(zmq.ZMQError):  # It may be what has failed.
+                self._send(identity, (Refusal(shortened(str(failure))), None))
         self._stream.notify()
 
     def _nap_after(self, messages: int) -> int:

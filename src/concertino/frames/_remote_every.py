@@ -99,21 +99,19 @@ class EveryChannel(RemoteChannel):
         check_acknowledgement(self.label, self._hello.name, stop, self._read, self._safe)
         if stop == self._safe:
             return
+        self._check_intact(self._safe)
         while self._digests[0].stop < stop:
             self._digests.popleft()
         oldest = self._digests[0]
-        self._check_intact(max(self._safe, oldest.start))
         self._safe = stop
         self._safe_digest = int(oldest.values[stop - 1 - oldest.start])
         self._say_safe()
 
     @property
     def intact(self) -> bool:
-        if self._ring is None or self._given_up or not self._digests:
+        if self._ring is None or self._safe >= self._read:
             return not self._given_up
-        oldest = self._digests[0]
-        first = max(self._safe, oldest.start)
-        return first >= self._read or self._ring.intact(first)
+        return not self._given_up and self._ring.intact(self._safe)
 
     def _check_intact(self, first: int) -> None:
         """Refuse frames that others may have been written over while they were looked at."""

@@ -195,7 +195,7 @@ class FrameStream:
                     if deadline is not None and time.monotonic() >= deadline:
                         raise FrameStreamError(
                             f"Frame stream {self.name}: no free slot within {timeout_s:g} s; the ring "
-                            f"of {self.capacity} frames is full and {self._slowest()}. Give a larger "
+                            f"of {self.capacity} frames is full and {flow.slowest}. Give a larger "
                             "ring_bytes or a lower frame rate."
                         )
                     flow.wants_credit = True
@@ -395,7 +395,3 @@ class FrameStream:
                 f"Frame stream {self.name} has ended after {self.flow.published} frames; "
                 "make a new stream for more."
             )
-
-    def _slowest(self) -> str:
-        slowest = min((p for p in self.flow.parties if p.paces), key=lambda p: p.acknowledged)
-        return f"{slowest.name!r} has {slowest.acknowledged} of {self.flow.published} safe"

@@ -14,8 +14,9 @@ from concertino._ending import ending_signals
 from concertino.devices import FrameSource
 from concertino.storage import check_directory
 
-from ._callback_server import Benchmark, CallbackServer, Reconstruction, Writer
+from ._callback_server import Benchmark, CallbackServer, Writer
 from ._camera_server import CameraServer
+from ._reconstruction_server import Reconstruction
 
 _CALLBACK_SERVERS: dict[str, type[CallbackServer]] = {
     "writer": Writer,
