@@ -1,4 +1,4 @@
-"""A file system small enough to be filled, and runs as they are recorded."""
+"""A file system small enough to be filled, runs as they are recorded, and their catalogue."""
 
 import subprocess
 from collections.abc import Iterator
@@ -11,7 +11,7 @@ from event_model import compose_run
 from numpy.typing import NDArray
 
 from concertino.frames import frame_checksum
-from concertino.storage import Recorder, open_sink
+from concertino.storage import Catalog, Recorder, open_sink
 
 
 @pytest.fixture
@@ -31,6 +31,13 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
         yield directory
     finally:
         subprocess.run(["umount", "--lazy", str(directory)], check=True)
+
+
+@pytest.fixture
+def catalog(tmp_path: Path) -> Iterator[Catalog]:
+    """Open the catalogue of a data directory."""
+    with Catalog.open(tmp_path) as opened:
+        yield opened
 
 
 class RecordRun(Protocol):

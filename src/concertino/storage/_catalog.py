@@ -221,7 +221,6 @@ class Catalog:
             refused = self._refused.get(place)
             if place.startswith(os.pardir) or (refused and refused.by_run and refused.size == size):
                 return False
-            run: Run | None = None
             try:
                 run = Run(directory)
                 run.index  # noqa: B018  what is damaged is told before anything is written
@@ -360,7 +359,9 @@ class Catalog:
 
     def _refuse(self, place: str, size: int, error: Exception) -> None:
         known = isinstance(error, StorageError)
-        why = str(error) if known else f"{type(error).__name__}: {str(error).splitlines()[0:1]}"
+        why = (
+            str(error) if known else ": ".join([type(error).__name__, *str(error).splitlines()[:1]])
+        )
         by_run = known and not isinstance(error, CatalogError)
         refused = _Refused(size, why, by_run)
         if self._refused.get(place) != refused:

@@ -13,7 +13,7 @@ from urllib.parse import quote_from_bytes
 
 from concertino._errors import CatalogError
 
-FORMAT = 2
+FORMAT = 3
 """Of what we put into the catalogue and how: another number is another file."""
 
 _OF_OLD = ("catalog.db", "catalog.db-wal", "catalog.db-shm", "tables.db", "version.json", "arrays")

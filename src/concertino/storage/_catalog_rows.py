@@ -2,7 +2,8 @@
 
 import dataclasses
 import math
-from collections.abc import Mapping
+import os
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 import orjson
@@ -18,14 +19,14 @@ from tiled.structures.data_source import Management
 from tiled.structures.table import TableStructure
 
 from ._catalog_files import CatalogFiles
-from ._event_columns import event_array, event_columns, internal_keys
+from ._document_file import DOCUMENTS
+from ._event_columns import INTEGERS, event_array, event_columns, internal_keys
 from ._run import Run
 from ._run_index import StreamIndex, stop_of_unfinished
-from ._tiled_adapters import EVENTS, OURS
+from ._tiled_adapters import EVENTS, OURS, RECORDED
 from ._uris import file_uri
 
 _BLOCK_BYTES = 16 * 2**20  # what one request reads
-_INTEGERS = range(-(2**63), 2**63)
 _ROOT = 0
 
 
@@ -158,8 +159,8 @@ def _asset(database: Connection, uri: str, is_directory: bool) -> int:
 def _entries(run: Run, place: str) -> list[_Entry]:
     stop = run.stop or stop_of_unfinished(run.uid, run.reason)
     metadata = {
-        "start": as_json(run.start),
-        "stop": as_json(stop),
+        "start": _as_json(run.start),
+        "stop": _as_json(stop),
         "concertino": {"directory": place, "record_bytes": run.record_bytes},
     }
     notes: list[str] = []
@@ -177,7 +178,8 @@ def _stream_entries(
 ) -> list[_Entry]:
     path = (run.uid, _key(name))
     ours = {"run": run.uid, "directory": place, "stream": name}
-    record = ((file_uri(run.directory / "documents.jsonl"), False, "data_uri", None),)
+    data_keys = stream.data_keys
+    record = ((file_uri(run.directory / DOCUMENTS), False, "data_uri", None),)
     specs: list[dict[str, str | None]] = [
         {"name": "BlueskyEventStream", "version": "3.0"},
         {"name": "composite", "version": None},
@@ -185,9 +187,7 @@ def _stream_entries(
     entries = [_Entry(path, StructureFamily.container, _stream_metadata(stream), specs)]
     if stream.events:
         table = TableStructure.from_arrow_table(_arrow(event_columns(stream)))
-        about = {
-            key: as_json(what) for key, what in stream.data_keys.items() if key in table.columns
-        }
+        about = {key: _as_json(what) for key, what in data_keys.items() if key in table.columns}
         source = _Source(EVENTS, table, {OURS: ours}, record)
         entries.append(_Entry((*path, "internal"), StructureFamily.table, about, [], source))
     for key in internal_keys(stream):
@@ -197,9 +197,9 @@ def _stream_entries(
                 array.shape, array.dtype, ("time", *_dims(array.shape[1:]))
             )
             source = _Source(EVENTS, structure, {OURS: {**ours, "key": key}}, record)
-            about = as_json(stream.data_keys[key])
+            about = _as_json(data_keys[key])
             entries.append(_Entry((*path, _key(key)), StructureFamily.array, about, [], source))
-    for key, what in stream.data_keys.items():
+    for key, what in data_keys.items():
         if "external" in what:
             try:
                 found = _external_source(run, ours, name, key)
@@ -226,29 +226,30 @@ def _external_source(run: Run, ours: dict[str, Any], stream: str, key: str) -> _
         parameters = {**first["parameters"], OURS: {**ours, "key": key}}
         uri = run.current_uri(first)
         asset = (uri, uri.endswith("/"), "data_uri", None)
-        return _Source(first["mimetype"], structure, as_json(parameters), (asset,))
+        return _Source(first["mimetype"], structure, _as_json(parameters), (asset,))
     document = {**first, "uri": run.current_uri(first), "parameters": dict(first["parameters"])}
     reader = consolidator_factory(document, index.streams[stream].descriptors[0])
     for datum in datums:
         reader.consume_stream_datum(datum)
     made = reader.get_data_source()
     assets = tuple((a.data_uri, a.is_directory, a.parameter, a.num) for a in made.assets)
-    return _Source(made.mimetype, made.structure, as_json(made.parameters), assets)
+    parameters = {**made.parameters, OURS: {**ours, RECORDED: os.fspath(run.directory)}}
+    return _Source(made.mimetype, made.structure, _as_json(parameters), assets)
 
 
 def _stream_metadata(stream: StreamIndex) -> dict[str, Any]:
     first, *later = stream.descriptors
     left_out = ("name", "object_keys", "run_start")
-    metadata = as_json({key: value for key, value in first.items() if key not in left_out})
+    metadata = _as_json({key: value for key, value in first.items() if key not in left_out})
     keys = {key: what for document in later for key, what in document["data_keys"].items()}
     # In a description JSON's schema wants numbers: a limit that is infinite is none.
-    metadata["data_keys"] = _finite({**keys, **first["data_keys"]})
+    metadata["data_keys"] = _as_json({**keys, **first["data_keys"]}, lambda value: None)
     updates = [
         {key: document[key] for key in ("uid", "time", "configuration") if key in document}
         for document in later
     ]
     if updates:
-        metadata["_config_updates"] = as_json(updates)
+        metadata["_config_updates"] = _as_json(updates)
     return dict(metadata)
 
 
@@ -279,26 +280,16 @@ def _key(name: str) -> str:
     return name.replace("/", "_") or "_"
 
 
-def as_json(value: Any) -> Any:
-    """Return a value that SQLite and JSON keep: integers of more than 64 bits, infinities and NaN as text."""
+def _as_json(value: Any, told: Callable[[float], str | None] = str) -> Any:
+    """Return a value that SQLite and JSON keep: integers of more than 64 bits as text, infinities and NaN as `told`."""
     if isinstance(value, Mapping):
-        return {str(key): as_json(item) for key, item in value.items()}
+        return {str(key): _as_json(item, told) for key, item in value.items()}
     if isinstance(value, list | tuple):
-        return [as_json(item) for item in value]
+        return [_as_json(item, told) for item in value]
     if isinstance(value, int) and not isinstance(value, bool):
-        return value if value in _INTEGERS else str(value)
+        return value if value in INTEGERS else str(value)
     if isinstance(value, float) and not math.isfinite(value):
-        return str(value)
+        return told(value)
     if isinstance(value, str):
         return value.encode(errors="backslashreplace").decode()  # halves of surrogate pairs
     return value
-
-
-def _finite(value: Any) -> Any:
-    if isinstance(value, Mapping):
-        return {str(key): _finite(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [_finite(item) for item in value]
-    if isinstance(value, float) and not math.isfinite(value):
-        return None
-    return as_json(value)

@@ -9,8 +9,10 @@ from numpy.typing import NDArray
 
 from ._run_index import StreamIndex
 
+INTEGERS = range(-(2**63), 2**63)
+"""What SQLite and Arrow hold as integers."""
+
 _RESERVED = ("time", "seq_num")
-_INTEGERS = range(-(2**63), 2**63)
 
 
 def internal_keys(stream: StreamIndex) -> tuple[str, ...]:
@@ -33,17 +35,11 @@ def event_columns(stream: StreamIndex) -> dict[str, list[Any]]:
         "seq_num": [event["seq_num"] for event in events],
         "time": [event["time"] for event in events],
     }
-    arrays = array_keys(stream)
     for key in internal_keys(stream):
-        if key not in arrays:
+        if event_array(stream, key) is None:
             columns[key] = _alike([event["data"].get(key) for event in events])
         columns[f"ts_{key}"] = _alike([event["timestamps"].get(key) for event in events])
     return columns
-
-
-def array_keys(stream: StreamIndex) -> tuple[str, ...]:
-    """Return the data keys whose values are arrays of one shape."""
-    return tuple(key for key in internal_keys(stream) if event_array(stream, key) is not None)
 
 
 def event_array(stream: StreamIndex, key: str) -> NDArray[Any] | None:
@@ -71,5 +67,5 @@ def _alike(values: Sequence[Any]) -> list[Any]:
 
 def _kind(value: Any) -> str:
     if isinstance(value, int) and not isinstance(value, bool):
-        return "int" if value in _INTEGERS else "text"
+        return "int" if value in INTEGERS else "text"
     return type(value).__name__

@@ -19,7 +19,6 @@ from ._stored_frames import Segment, StoredFrames
 MALFORMED = (AttributeError, IndexError, KeyError, OverflowError, TypeError, ValueError)
 """What documents of an unexpected form make Python raise."""
 
-
 _MOST_PIXELS = 2**31  # along an axis
 
 
@@ -147,24 +146,6 @@ def is_image(data_key: Mapping[str, Any]) -> bool:
 
 
 def frames_of(index: RunIndex, stream: str, key: str, directory: Path) -> StoredFrames:
-    """Return the frames of one data key as far as documents describe them: see `described_frames`.
-
-    Raises
-    ------
-    StorageError
-        When the data key does not describe images, or its documents are not as they must be.
-    """
-    try:
-        return described_frames(index, stream, key, directory)
-    except MALFORMED as error:
-        raise StorageError(
-            f"the frames of {key!r} in {stream} of {directory} cannot be found: its documents are not as "
-            f"they must be ({type(error).__name__}: {error}); they were damaged, or are of a program "
-            "whose frames have no reader here"
-        ) from error
-
-
-def described_frames(index: RunIndex, stream: str, key: str, directory: Path) -> StoredFrames:
     """Return the frames of one data key as far as documents describe them.
 
     A resource that describes frames which an earlier one has described is an export: left out.
@@ -181,8 +162,19 @@ def described_frames(index: RunIndex, stream: str, key: str, directory: Path) ->
     Raises
     ------
     StorageError
-        When the data key does not describe images.
+        When the data key does not describe images, or its documents are not as they must be.
     """
+    try:
+        return _described_frames(index, stream, key, directory)
+    except MALFORMED as error:
+        raise StorageError(
+            f"the frames of {key!r} in {stream} of {directory} cannot be found: its documents are not as "
+            f"they must be ({type(error).__name__}: {error}); they were damaged, or are of a program "
+            "whose frames have no reader here"
+        ) from error
+
+
+def _described_frames(index: RunIndex, stream: str, key: str, directory: Path) -> StoredFrames:
     data_key = index.streams[stream].data_keys[key]
     name = f"{stream} of {index.start.get('scan_name') or index.start['uid']}"
     shape, dtype = data_key["shape"], data_key.get("dtype_numpy")

@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 from tiled.adapters.core import Adapter
+from tiled.adapters.table import TableAdapter
 from tiled.mimetypes import DEFAULT_ADAPTERS_BY_MIMETYPE
 from tiled.structures.core import StructureFamily
 
@@ -18,6 +19,7 @@ from concertino._errors import CatalogError, StorageError
 from ._event_columns import event_array, event_columns
 from ._find_runs import find_runs
 from ._image_formats import resource_makers
+from ._resources import current_uri
 from ._run import Run
 
 EVENTS = "application/x-concertino-events"
@@ -25,6 +27,9 @@ EVENTS = "application/x-concertino-events"
 
 OURS = "concertino"
 """Parameter of a data source: which run, stream and data key of ours it is."""
+
+RECORDED = "recorded"
+"""In it, of what another program stored: the run's directory when it was catalogued."""
 
 _OPEN_RUNS = 4
 
@@ -54,9 +59,9 @@ class StoredRuns:
         with self._lock:
             uid = str(what["run"])
             size, run = self._open.pop(uid, (-1, None))
-            if run is None or _size(run) != size:
+            if run is None or run.record_bytes != size:
                 run = self._find(uid, str(what["directory"]))
-            self._open[uid] = (_size(run), run)
+            self._open[uid] = (run.record_bytes, run)
             while len(self._open) > _OPEN_RUNS:
                 self._open.popitem(last=False)  # Somebody may be reading: closed when let go of.
             return run
@@ -77,15 +82,11 @@ class StoredRuns:
         )
 
 
-def _size(run: Run) -> int:
-    try:
-        return run.record_bytes
-    except OSError:
-        return -1
-
-
 class FramesAdapter(Adapter):  # type: ignore[misc]
-    """The frames of a data key as one array (n, height, width)."""
+    """The values of a data key as one array, frames (n, height, width); only what is asked for is read.
+
+    tiled's own reads all of an array that grew after it was catalogued.
+    """
 
     structure_family = StructureFamily.array
 
@@ -108,62 +109,44 @@ class FramesAdapter(Adapter):  # type: ignore[misc]
         return whole[part] if slice else whole
 
 
-class TableAdapter(Adapter):  # type: ignore[misc]
-    """The events of a stream as a table, a row for each."""
-
-    structure_family = StructureFamily.table
-
-    def __init__(
-        self, structure: Any, columns: Any, metadata: Any = None, specs: Any = None
-    ) -> None:
-        super().__init__(structure, metadata=metadata, specs=specs)
-        self._columns = columns
-
-    def read(self, fields: list[str] | None = None) -> pd.DataFrame:
-        """Read all rows of some columns, by default of all."""
-        names = self._structure.columns if fields is None else fields
-        return pd.DataFrame({name: self._columns[name] for name in names})
-
-    def read_partition(self, partition: int, fields: list[str] | None = None) -> pd.DataFrame:
-        """Read the only partition."""
-        return self.read(fields)
-
-    def get(self, key: str) -> FramesAdapter | None:
-        """Return a column as an array."""
-        from tiled.adapters.array import ArrayAdapter
-
-        if key not in self._structure.columns:
-            return None
-        column: FramesAdapter = ArrayAdapter.from_array(self.read([key])[key].values)
-        return column
-
-    def __getitem__(self, key: str) -> Any:
-        return self.get(key)
+def _table(structure: Any, columns: Mapping[str, Any], metadata: Any, specs: Any) -> TableAdapter:
+    """Return the events of a stream as a table, a row for each."""
+    rows = pd.DataFrame({name: columns[name] for name in structure.columns})
+    return TableAdapter([rows], structure, metadata=metadata, specs=specs)
 
 
 class _Opener:
-    """Opens a data source: ours from the run's record, another with tiled's adapter."""
+    """Opens a data source: frames and events with our readers, what another program stored with tiled's."""
 
-    def __init__(self, runs: StoredRuns, mimetype: str) -> None:
+    def __init__(self, runs: StoredRuns) -> None:
         self._runs = runs
-        self._others = DEFAULT_ADAPTERS_BY_MIMETYPE.get(mimetype)
 
     def from_catalog(self, data_source: Any, node: Any, /, **parameters: Any) -> Any:
         """Return the adapter of a data source in the catalogue."""
-        if OURS not in parameters:
-            if self._others is None:
-                raise CatalogError(f"there is no reader for {data_source.mimetype}")
-            return self._others.from_catalog(data_source, node, **parameters)
-        what = parameters[OURS]
+        what = parameters.pop(OURS)
         run = self._runs.run(what)
+        if RECORDED in what:
+            return _of_tiled(data_source, node, parameters, what[RECORDED], run)
         told = (node.metadata_, node.specs)
         if data_source.mimetype != EVENTS:
             frames = run.frames(what["stream"], what["key"])
             return FramesAdapter(data_source.structure, frames, *told)
         stream = run.index.streams[what["stream"]]
         if what.get("key") is None:
-            return TableAdapter(data_source.structure, event_columns(stream), *told)
+            return _table(data_source.structure, event_columns(stream), *told)
         return FramesAdapter(data_source.structure, event_array(stream, what["key"]), *told)
+
+
+def _of_tiled(
+    source: Any, node: Any, parameters: Mapping[str, Any], recorded: str, run: Run
+) -> Any:
+    """Return tiled's adapter of files that may have been moved with their run."""
+    reader = DEFAULT_ADAPTERS_BY_MIMETYPE.get(source.mimetype)
+    if reader is None:
+        raise CatalogError(f"there is no reader for {source.mimetype}")
+    for asset in source.assets:  # of this one request
+        asset.data_uri = current_uri(asset.data_uri, recorded, run.directory)
+    return reader.from_catalog(source, node, **parameters)
 
 
 def adapters(root: Path) -> dict[str, Any]:
@@ -174,5 +157,5 @@ def adapters(root: Path) -> dict[str, Any]:
     root
         The data directory.
     """
-    runs = StoredRuns(root)
-    return {mimetype: _Opener(runs, mimetype) for mimetype in (EVENTS, *resource_makers())}
+    opener = _Opener(StoredRuns(root))
+    return dict.fromkeys((EVENTS, *resource_makers(), *DEFAULT_ADAPTERS_BY_MIMETYPE), opener)
