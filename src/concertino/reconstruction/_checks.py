@@ -153,13 +153,6 @@ def checked_frames(
     return stack
 
 
-def memory_budget(settings: ReconstructionSettings) -> int:
-    """Return the bytes that may be used."""
-    if settings.memory_gib is not None:
-        return int(settings.memory_gib * 2**30)
-    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 2
-
-
 def usable_cores() -> int:
     """Return the number of cores that this process may use."""
     if hasattr(os, "sched_getaffinity"):

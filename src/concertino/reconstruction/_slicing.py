@@ -17,7 +17,6 @@ from ._blocks import complete_blocks, corrections, goes_on, next_blocks
 from ._checks import (
     check_memory,
     look_at,
-    memory_budget,
     usable_cores,
 )
 from ._engine_choice import chosen_engine
@@ -60,7 +59,7 @@ class Slicing(AxisFinding):
             angles=angles,
             keep_rows=keep_rows,
         )
-        self._budget = memory_budget(settings)
+        self._budget = settings.memory_limit_bytes
         self._held = self._bytes_held()
         check_memory(self._held, self._budget, self._layout.slices, self.num_projections)
         self._threads = settings.threads or usable_cores()
