@@ -9,7 +9,7 @@ from numpy.typing import ArrayLike, NDArray
 from concertino._errors import ReconstructionError
 
 from ._axis_keeper import AxisKeeper
-from ._checks import checked_frame_shape
+from ._checks import checked_frame_shape, tell_other_units
 from ._correct import FlatField
 from ._flatfield import FlatFrames
 from ._layout import layout_of
@@ -18,7 +18,7 @@ from ._rows import ChosenRows, ProjectionRows, stored_rows
 from ._scan_angles import ScanAngles
 from ._scan_input import ScanInput
 from ._settings import ReconstructionSettings
-from ._short_scan import check_arc
+from ._short_scan import check_arc, tell_wedge
 
 
 class AxisFinding(ScanInput):
@@ -50,7 +50,13 @@ class AxisFinding(ScanInput):
             FlatFrames(kept, settings),
         )
         check_arc(settings, self._scan_angles.scan, shape[1])
+        self._tell_odd_angles()
         self._axis = AxisKeeper()
+
+    def _tell_odd_angles(self) -> None:
+        """Say what is odd about the planned angles, though it can be reconstructed."""
+        tell_other_units(self._scan_angles.scan)
+        tell_wedge(self.settings, self._scan_angles.scan)
 
     def axis(self) -> AxisEstimate:
         """Return the rotation axis: as given, or as found from the projections that are there."""

@@ -314,7 +314,7 @@ class Reconstructor(Slicing):
     ) -> "Reconstructor":
         """Another reconstructor that has the frames of this one, or every n-th of them."""
         self._settle()
-        other = Reconstructor(
+        other = _Again(
             settings,
             num_projections=self.num_projections,
             frame_shape=self.frame_shape,
@@ -371,6 +371,13 @@ class Reconstructor(Slicing):
         self._scan_angles.turn_by(settings.overall_angle, settings.angular_period)
         self._engine = self._planes = None
         self._axis.forget()
+
+
+class _Again(Reconstructor):
+    """The same scan with other settings: what is odd about its angles was said before."""
+
+    def _tell_odd_angles(self) -> None:
+        pass
 
 
 def _first_slice(one: Reconstructor) -> NDArray[np.float32]:
