@@ -237,7 +237,7 @@ class Slicing(AxisFinding):
                 backend=self.backend.name,
                 backend_reason=self.backend.reason,
                 value_unit=value_unit(self.settings, field.logarithm),
-                doubts=self._flats.doubts,
+                doubts=self._flats.doubts(self.settings),
             )
 
     @property
