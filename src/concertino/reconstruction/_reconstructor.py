@@ -37,7 +37,8 @@ class Reconstructor(Slicing):
         (rows, columns) of a frame.
     angles
         float, (projection,), radians; None: half a turn in equal steps, end excluded.
-        What a projection counts for follows them, also when `set_angles` tells measured ones.
+        What a projection counts for follows them, until `set_angles` has told all and some weight
+        differs by more than a tenth.
     keep_rows
         Detector rows to keep of each frame beside those that the settings need, for planes, `update`
         and `rereconstruct`: numbers, ``"all"``, or ``"planes"`` for those that `planes` shows.

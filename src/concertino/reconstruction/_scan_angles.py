@@ -16,8 +16,8 @@ _AS_PLANNED = 0.1  # by so much of itself may a weight differ
 class ScanAngles:
     """Angles that may be told while projections arrive.
 
-    What a projection counts for follows the plan, until all angles are known and are not what was planned: the
-    jitter of a stage or an encoder is no reason to compute anew.
+    What a projection counts for follows the plan, until all angles are known and some weight differs by
+    more than a tenth: the jitter of a stage or an encoder is no reason to compute anew.
 
     Parameters
     ----------
