@@ -24,14 +24,13 @@ Run ``python benchmarks/growth.py``; ``--large`` for the sizes of a beamtime, ``
 
 import argparse
 import asyncio
-import contextlib
 import json
 import math
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -146,9 +145,8 @@ def frames(large: bool, directory: Path) -> Figures:
     ]
 
 
-@contextlib.contextmanager
-def stored(directory: Path, size: int, count: int) -> Iterator[Any]:
-    """Have a stored scan of two cylinders, with noise; the axis is in the middle."""
+def stored(directory: Path, size: int, count: int) -> Any:
+    """Store a scan of two cylinders, with noise; the axis is in the middle."""
     from concertino.storage import open_run
 
     place = np.arange(size) - (size - 1) / 2
@@ -158,7 +156,7 @@ def stored(directory: Path, size: int, count: int) -> Iterator[Any]:
     noise = np.random.default_rng(1).integers(0, 100, (16, size, size))
     images = (100 + 3800 * np.exp(-chords / size) + noise).astype(np.uint16)
     scanned(directory, images, count, 200.0, store=True)
-    yield open_run("scan_0001", directory)
+    return open_run("scan_0001", directory)
 
 
 def parts(large: bool, directory: Path) -> Figures:
@@ -167,13 +165,12 @@ def parts(large: bool, directory: Path) -> Figures:
     from concertino.reconstruction import ReconstructionSettings
 
     size, count = (1024, 800) if large else (512, 200)
-    found: Figures = []
-    with stored(directory, size, count) as run:
-        for limit in (4.0, 2.0, 1.0) if large else (1.0, 0.6, 0.5):
-            forget_peak()
-            settings = ReconstructionSettings(center=(size - 1) / 2, memory_gib=limit)
-            made = reconstruct_run(run, settings, output="hdf5", directory=directory / "out")
-            found.append((made.parts, {"peak_over_limit": status("VmHWM") / (limit * 2**30)}))
+    run, found = stored(directory, size, count), Figures()
+    for limit in (4.0, 2.0, 1.0) if large else (1.0, 0.6, 0.5):
+        forget_peak()
+        settings = ReconstructionSettings(center=(size - 1) / 2, memory_gib=limit)
+        made = reconstruct_run(run, settings, output="hdf5", directory=directory / "out")
+        found.append((made.parts, {"peak_over_limit": status("VmHWM") / (limit * 2**30)}))
     return found
 
 
@@ -183,12 +180,11 @@ def tomograms(large: bool, directory: Path) -> Figures:
     from concertino.reconstruction import ReconstructionSettings
 
     settings = ReconstructionSettings(center=255.5, memory_gib=0.75)
-    found: Figures = []
-    with stored(directory, 512, 200) as run:
-        for number in range(1, 9 if large else 4):
-            forget_peak()
-            reconstruct_run(run, settings, output="hdf5", directory=directory / "out")
-            found.append((number, {"peak_over_limit": status("VmHWM") / (0.75 * 2**30)}))
+    run, found = stored(directory, 512, 200), Figures()
+    for number in range(1, 9 if large else 4):
+        forget_peak()
+        reconstruct_run(run, settings, output="hdf5", directory=directory / "out")
+        found.append((number, {"peak_over_limit": status("VmHWM") / (0.75 * 2**30)}))
     return found
 
 
@@ -198,12 +194,12 @@ def slices(large: bool, directory: Path) -> Figures:
     from concertino.reconstruction import ReconstructionSettings
 
     size, found = (1024 if large else 512), Figures()
-    with stored(directory, size, 400) as run:
-        for count in (64, 128, 256):
-            settings = ReconstructionSettings(center=(size - 1) / 2, slices=tuple(range(count)))
-            began_s = time.process_time()
-            reconstruct_run(run, settings, output="hdf5", directory=directory / "out")
-            found.append((count, {"ms_each": 1e3 * (time.process_time() - began_s) / count}))
+    run = stored(directory, size, 400)
+    for count in (64, 128, 256):
+        settings = ReconstructionSettings(center=(size - 1) / 2, slices=tuple(range(count)))
+        began_s = time.process_time()
+        reconstruct_run(run, settings, output="hdf5", directory=directory / "out")
+        found.append((count, {"ms_each": 1e3 * (time.process_time() - began_s) / count}))
     return found
 
 
@@ -212,13 +208,12 @@ def values(large: bool, directory: Path) -> Figures:
     from concertino.batch import sweep_run
 
     size, found = (1024 if large else 512), Figures()
-    with stored(directory, size, 400) as run:
-        for count in (16, 32, 64):
-            began_s = time.process_time()
-            middle = (size - 1) / 2
-            region = (middle - 8, middle + 8, 16 / count)
-            sweep_run(run, "center", region, directory=directory / "out")
-            found.append((count, {"ms_each": 1e3 * (time.process_time() - began_s) / count}))
+    run, middle = stored(directory, size, 400), (size - 1) / 2
+    for count in (16, 32, 64):
+        began_s = time.process_time()
+        region = (middle - 8, middle + 8, 16 / count)
+        sweep_run(run, "center", region, directory=directory / "out")
+        found.append((count, {"ms_each": 1e3 * (time.process_time() - began_s) / count}))
     return found
 
 

@@ -15,9 +15,8 @@ _FEW_SLICES = 4
 _LEAST_SHARE = 4  # a part has the n-th part of the limit, whatever the process holds already
 # sums of darks and flats of both ends, what they are combined to, and what that takes meanwhile
 _FLATS_BYTES_PER_PIXEL = 64
-_SMALL_BYTES = (
-    2**24
-)  # `Reconstructor.memory_bytes` has them for all that is small; here they count once
+# `Reconstructor.memory_bytes` has them for all that is small; here they count once
+_SMALL_BYTES = 2**24
 _STATM = Path("/proc/self/statm")
 
 
@@ -56,19 +55,12 @@ def batch_memory(settings: ReconstructionSettings, reading: int, slice_bytes: in
     slice_bytes
         Of a slice.
     """
-    limit = limit_bytes(settings)
+    limit = settings.memory_limit_bytes
     ring = min(_RING_BYTES, max(limit // 16, _FEW_SLICES * slice_bytes))
     _load_what_computes()
     give_back()
     left = limit - resident_bytes() - ring - reading - _SMALL_BYTES
     return BatchMemory(limit, ring, max(left, limit // _LEAST_SHARE))
-
-
-def limit_bytes(settings: ReconstructionSettings) -> int:
-    """Return the bytes that may be used: those of the settings, or half of the machine's."""
-    if settings.memory_gib is not None:
-        return int(settings.memory_gib * 2**30)
-    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 2
 
 
 def with_memory(settings: ReconstructionSettings, part: int) -> ReconstructionSettings:

@@ -15,7 +15,7 @@ from concertino.reconstruction import (
     Metric,
     ParameterEstimate,
     ReconstructionSettings,
-    slice_metric,
+    largest_is_best,
 )
 from concertino.storage import Run
 
@@ -101,8 +101,10 @@ def sweep_run(
     start, stop, increment = region
     if not increment or (stop - start) / increment <= 0:
         raise ParameterError(f"region: {region} holds no value; give from, to and step.")
-    slice_metric(np.zeros((1, 1)), metric)  # One that is unknown is refused before frames are read.
     base = scan.with_known_axis(settings or ReconstructionSettings())
+    # Neither needs the answer: what is unknown is refused before frames are read.
+    largest_is_best(metric)
+    base.updated(**{parameter: start})
     # a slice of another geometry lies across many rows
     reconstructor = scan.reconstructor(
         base.updated(slices=(chosen,), region=None),

@@ -86,8 +86,9 @@ def reconstruct_run(
 
     What does not fit into the memory that the settings allow is done in parts of some slices each, with
     a pass over the stored frames for every part. The limit is for the whole process: what it holds when the
-    reconstruction begins, with code and libraries, counts for up to three quarters of it. Settings and frames being the same, so are the slices
-    that were reconstructed live, bit for bit; also those from parts and from a cluster.
+    reconstruction begins, with code and libraries, counts for up to three quarters of it. Settings and
+    frames being the same, so are the slices that were reconstructed live, bit for bit; also those from
+    parts and from a cluster.
 
     Parameters
     ----------

@@ -67,13 +67,15 @@ def test_they_are_named_live_and_in_batch(tmp_path: Path, caplog: pytest.LogCapt
     assert stand_out(caplog) == []
 
 
-def doubts(given: Any, bright: Any, **settings: Any) -> tuple[str, ...]:
+def doubts(given: Any, bright: Any, after: Any = None, **settings: Any) -> tuple[str, ...]:
     reconstructor = Reconstructor(
         SETTINGS.updated(**settings), num_projections=2, frame_shape=SHAPE
     )
     reconstructor.add_darks(given)
     reconstructor.add_flats(bright)
     reconstructor.add_projections(frames([8000, 7000]), 0)
+    if after is not None:
+        reconstructor.add_flats(after)
     return reconstructor.finish().doubts
 
 
@@ -90,3 +92,7 @@ def test_what_is_usual_is_no_stray() -> None:
     assert doubts(frames(DARKS), frames([10100] * 3), darks="first") == ()  # dark 5 is not used
     (doubt,) = doubts(frames([400, 100, 100]), frames([10100] * 3), darks="first")
     assert "0 (mean 400)" in doubt
+    late = frames([5100, 10100, 10100])
+    (doubt,) = doubts(frames([100] * 3), frames([10100] * 3), late)
+    assert "3 flats after the projections" in doubt
+    assert doubts(frames([100] * 3), frames([10100] * 3), late, flats_after="ignore") == ()

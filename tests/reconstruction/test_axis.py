@@ -133,7 +133,7 @@ def test_the_roll_of_the_twin_s_axis_with_four_percent_noise(turn: int) -> None:
 
 
 @pytest.mark.skipif(not TOOTH.exists(), reason="the real scan lies beside the repository only")
-def test_the_tooth_agrees_with_a_sweep_of_the_reference() -> None:
+def test_the_tooth_agrees_with_a_sweep_of_plain_sums() -> None:
     import h5py
 
     with h5py.File(TOOTH) as file:

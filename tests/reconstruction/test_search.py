@@ -129,6 +129,28 @@ def test_sweep_and_search_share_their_slices(lines: NDArray[np.float32], threads
     assert found.value == pytest.approx(job.find_parameter("center", region).value, abs=0)
 
 
+def test_slices_of_a_sweep_go_side_by_side_as_far_as_there_is_memory(
+    lines: NDArray[np.float32],
+) -> None:
+    """A slice here takes less than a MiB, and the 16 MiB that are counted for all that is small."""
+    strips, values = [], [CENTER - 1, CENTER, CENTER + 1, CENTER + 2, CENTER + 3]
+    for memory_gib, at_once in ((0.03, 1), (0.06, 3), (None, 4)):
+        settings = ReconstructionSettings(slices=(1,), threads=4, memory_gib=memory_gib)
+        job = Reconstructor(
+            settings, num_projections=COUNT, frame_shape=(3, COLUMNS), angles=ANGLES
+        )
+        job.add_projections(lines, 0)
+        made: list[Any] = []
+        like_this = job._like_this
+        job._like_this = lambda *a, **k: made.append(a) or like_this(*a, **k)  # type: ignore[func-returns-value,method-assign]  # noqa: B023
+        slices = job._slices_with([{"center": value} for value in values])
+        strip = [next(slices)]
+        assert len(made) == at_once
+        strips.append([*strip, *slices])
+    np.testing.assert_array_equal(strips[1], strips[0])
+    np.testing.assert_array_equal(strips[2], strips[0])
+
+
 def test_again_with_other_settings(lines: NDArray[np.float32]) -> None:
     first = ReconstructionSettings(center=CENTER, slices=(0, 2))
     job = Reconstructor(first, num_projections=COUNT, frame_shape=(3, COLUMNS), angles=ANGLES)

@@ -7,8 +7,9 @@ from scipy.ndimage import uniform_filter
 
 from concertino import ParameterError
 from concertino.reconstruction import ReconstructionSettings, Reconstructor, reconstruct
+from concertino.testing._oracle import disc_found
 
-from .analytic import Array, ball_lines, disc_found, disc_lines
+from .analytic import Array, ball_lines, disc_lines
 
 TURN = 2 * np.pi
 MU, COLUMNS, CENTER = 0.02, 128, 63.2
@@ -343,10 +344,14 @@ ODD = {
 def test_angles_that_are_hardly_meant_so_are_told(
     angles: Array, words: str, caplog: pytest.LogCaptureFixture
 ) -> None:
-    Reconstructor(
+    job = Reconstructor(
         ReconstructionSettings(center=9.5), num_projections=300, frame_shape=(1, 20), angles=angles
     )
     assert words in caplog.text
+    job.add_projections(np.zeros((300, 1, 20), np.float32), 0)
+    caplog.clear()
+    job.sweep("center", [9.0, 9.5, 10.0])
+    assert "angles" not in caplog.text  # it has been said
 
 
 @pytest.mark.parametrize("angles", PARALLEL.values(), ids=PARALLEL.keys())

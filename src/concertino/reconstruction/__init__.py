@@ -12,7 +12,7 @@ from ._axis_rows import axis_rows
 from ._backends import Backend, backends
 from ._geometry import GeometrySettings
 from ._grating import Contrasts, Fringes, PhaseStepping, grating_contrasts
-from ._metrics import Metric, slice_metric
+from ._metrics import Metric, largest_is_best, slice_metric
 from ._reconstructor import Reconstructor
 from ._resolution import Resolution, fourier_correlation
 from ._result import (
@@ -55,6 +55,7 @@ __all__ = [
     "fourier_correlation",
     "grating_contrasts",
     "image_shift",
+    "largest_is_best",
     "level_spiral",
     "needle_tip",
     "reconstruct",

@@ -40,34 +40,44 @@ def checked_angles(
             f"angle {int(bad[0])} is {values[bad[0]]} ({len(bad)} of {count} are not finite); "
             "give every projection's angle in radians"
         )
-    _refuse_degrees(values)
+    unit, whole = _other_unit(values)
+    if whole in (180.0, 360.0):  # nobody turns to these by accident, in radians
+        raise ParameterError(_said_of(values, unit))
     return values + offset
 
 
-def _refuse_degrees(values: NDArray[np.float64]) -> None:
-    """Refuse angles spread over 180 or 360, which nobody turns to by accident, in radians.
+def tell_other_units(values: NDArray[np.float64]) -> None:
+    """Say of angles that they may not be in radians."""
+    unit, _ = _other_unit(values)
+    if unit:
+        turns = float(np.ptp(values)) / (2 * math.pi)
+        LOG.warning("%s. They are taken as radians: %.2f turns", _said_of(values, unit), turns)
 
-    Neither encoders' jitter nor a few lost frames, nor golden angles, make them even. Other round numbers are told.
+
+def _said_of(values: NDArray[np.float64], unit: str) -> str:
+    return (
+        f"angles: they go from {values.min():g} to {values.max():g} in about even steps, which looks "
+        f"like {unit}; give radians, such as np.deg2rad(angles)"
+    )
+
+
+def _other_unit(values: NDArray[np.float64]) -> tuple[str, float]:
+    """Return the unit in which angles are spread over a round number, and that number; or no unit.
+
+    Neither encoders' jitter nor a few lost frames, nor golden angles, keep them from being even.
     """
     span, count = float(np.ptp(values)), len(values)
     if count < 8 or span < 80:
-        return
+        return "", 0.0
     step = span / (count - 1)
     gaps = np.diff(np.sort(values))
     if np.mean((gaps > 0.2 * step) & (gaps < 2.7 * step)) < 0.9:
-        return
+        return "", 0.0
     for whole, unit in _OTHER_UNITS.items():
         # 28.5 and 57.5 turns are 0.4 % off and more
-        if min(abs(span - whole), abs(span + step - whole)) >= 0.003 * whole:
-            continue
-        said = (
-            f"angles: they go from {values.min():g} to {values.max():g} in about even steps, which looks "
-            f"like {unit}; give radians, such as np.deg2rad(angles)"
-        )
-        if whole in (180.0, 360.0):
-            raise ParameterError(said)
-        LOG.warning("%s. They are taken as radians: %.2f turns", said, span / (2 * math.pi))
-        return
+        if min(abs(span - whole), abs(span + step - whole)) < 0.003 * whole:
+            return unit, whole
+    return "", 0.0
 
 
 def checked_frame_shape(frame_shape: tuple[int, int]) -> tuple[int, int]:
@@ -151,13 +161,6 @@ def checked_frames(
     if stack.dtype.kind not in "uifb":
         raise ReconstructionError(f"{what} have dtype {stack.dtype}; counts or real numbers needed")
     return stack
-
-
-def memory_budget(settings: ReconstructionSettings) -> int:
-    """Return the bytes that may be used."""
-    if settings.memory_gib is not None:
-        return int(settings.memory_gib * 2**30)
-    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 2
 
 
 def usable_cores() -> int:

@@ -134,17 +134,17 @@ class FlatFrames:
         self.before = other.before.part(rows)
         self.after = other.after.part(rows)
 
-    @property
-    def doubts(self) -> tuple[str, ...]:
-        """A sentence for each group of frames of which some stand out, as when a shutter was late."""
+    def doubts(self, settings: ReconstructionSettings) -> tuple[str, ...]:
+        """A sentence for each group of used frames of which some stand out, as when a shutter was late."""
         flats = self.before.levels + self.after.levels
         dark = float(np.median(self.darks.levels)) if self.darks.levels else 0.0
         light = abs(float(np.median(flats)) - dark) if flats else abs(dark)
-        found = (
+        found = [
             self.darks.doubt("darks", "darks", (_STRAY_DARK if flats else _STRAY_FLAT) * light),
             self.before.doubt("flats", "flats", _STRAY_FLAT * light),
-            self.after.doubt("flats after the projections", "flats", _STRAY_FLAT * light),
-        )
+        ]
+        if settings.flats_after != "ignore" or not self.before.count:
+            found += [self.after.doubt("flats after the projections", "flats", _STRAY_FLAT * light)]
         return tuple(doubt for doubt in found if doubt)
 
     def field(self, settings: ReconstructionSettings, shape: tuple[int, int]) -> FlatField:

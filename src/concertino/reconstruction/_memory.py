@@ -10,8 +10,8 @@ from ._plan import Plan, chosen_plan
 from ._settings import ReconstructionSettings
 from ._volume import scratch_bytes
 
-SMALL_BYTES = 2**24  # for all that is not worth a term
-GRID_BYTES = 3 * 2**29  # for grids that are filled while projections arrive
+_SMALL_BYTES = 2**24  # for all that is not worth a term
+_GRID_BYTES = 3 * 2**29  # for grids that are filled while projections arrive
 
 
 def job_bytes(
@@ -46,7 +46,7 @@ def job_bytes(
     projector = other_projector(backend, layout, settings, columns, projections, center)
     if projector is not None:
         shape = (layout.slices, region[1].count, region[0].count)
-        return held + SMALL_BYTES + workspace_bytes(projector, shape)
+        return held + _SMALL_BYTES + workspace_bytes(projector, shape)
     plan = None if settings.general else chosen_plan(columns, center, *region, settings)
     return _engine_bytes(layout, plan, region, frames, settings, threads, budget, held)
 
@@ -92,7 +92,7 @@ def live_groups(plan: Plan, slices: int, threads: int, spare: int) -> int:
     """
     grid = plan.grid_bytes(plan.lanes(slices))
     groups = -(-slices // plan.lanes(slices))
-    fitting = max(0, min(spare, GRID_BYTES)) // grid
+    fitting = max(0, min(spare, _GRID_BYTES)) // grid
     if fitting >= groups:
         return groups
     return max(0, min(fitting, spare // grid - _taking_turns(groups, threads)))
@@ -116,7 +116,7 @@ def _engine_bytes(
     projections, height, columns = frames
     if plan is None:
         return (
-            held + SMALL_BYTES + scratch_bytes(layout.slices, region, (height, columns), settings)
+            held + _SMALL_BYTES + scratch_bytes(layout.slices, region, (height, columns), settings)
         )
     lanes = plan.lanes(layout.slices)
     groups = -(-layout.slices // lanes)
@@ -125,4 +125,4 @@ def _engine_bytes(
     turns = 0 if live == groups else _taking_turns(groups, threads)
     treated = conditioning_bytes((height, columns), settings) if layout.conditioned else 0
     # projections are treated before there are grids
-    return held + SMALL_BYTES + max(treated, plan.grid_bytes(lanes) * (live + turns) + scratch)
+    return held + _SMALL_BYTES + max(treated, plan.grid_bytes(lanes) * (live + turns) + scratch)

@@ -8,7 +8,6 @@ from numpy.typing import NDArray
 
 from concertino._errors import ParameterError
 
-from ._angles import angular_weights
 from ._backprojection import BackprojectionPlan
 from ._condition import half_acquisition_weights
 from ._correct import FlatField, fill_padded
@@ -32,8 +31,8 @@ class PlanesKeeper:
         int64: places among the kept rows of those that the vertical planes show.
     flat_field
         What turns them into attenuation.
-    angles
-        float64, (projection,), radians.
+    angles, weights
+        float64, (projection,), radians: weights as if all were there.
     center
         Column of the rotation axis.
     place
@@ -52,15 +51,16 @@ class PlanesKeeper:
         across: NDArray[np.int64],
         flat_field: FlatField,
         angles: NDArray[np.float64],
+        weights: NDArray[np.float64],
         center: float,
         place: tuple[float, float, int],
         step: int,
         settings: ReconstructionSettings,
         pool: ThreadPoolExecutor,
     ) -> None:
-        self._rows, self._flat_field, self._angles = rows, flat_field, angles
+        self._rows, self._flat_field = rows, flat_field
+        self._angles, self._weights = angles, weights
         self._settings, self._pool = settings, pool
-        self._weights = angular_weights(angles, settings.angular_period)
         self._sides: NDArray[np.float32] | None = None
         if settings.half_acquisition:
             self._sides = half_acquisition_weights(rows.columns, center)[:, None]

@@ -37,7 +37,8 @@ class Reconstructor(Slicing):
         (rows, columns) of a frame.
     angles
         float, (projection,), radians; None: half a turn in equal steps, end excluded.
-        What a projection counts for follows them, also when `set_angles` tells measured ones.
+        What a projection counts for follows them, until `set_angles` has told all and some weight
+        differs by more than a tenth.
     keep_rows
         Detector rows to keep of each frame beside those that the settings need, for planes, `update`
         and `rereconstruct`: numbers, ``"all"``, or ``"planes"`` for those that `planes` shows.
@@ -276,14 +277,27 @@ class Reconstructor(Slicing):
             base = base.updated(center=self.axis().center_px)
         if base.half_acquisition:  # its width goes with the axis, and images of a strip are alike
             base = base.updated(x_region=self._layout.x, y_region=self._layout.y)
-        for first in range(0, len(changes), self._threads):
-            together = changes[first : first + self._threads]
+        at_once = self._slices_at_once(base.updated(**changes[0])) if len(changes) > 1 else 1
+        for first in range(0, len(changes), at_once):
+            together = changes[first : first + at_once]
             threads = max(1, self._threads // len(together))
             others = [
-                self._like_this(base.updated(**change).updated(threads=threads), every)
+                self._like_this(base.updated(**{**change, "threads": threads}), every)
                 for change in together
             ]
             yield from self._pool.map(_first_slice, others)
+
+    def _slices_at_once(self, settings: ReconstructionSettings) -> int:
+        """How many jobs of one slice go side by side: one for each thread, if there is memory."""
+        from ._memory import job_bytes
+
+        layout = layout_of(settings, self.frame_shape)
+        own = layout.bytes(self.num_projections, self.frame_shape[1], 0)  # raw rows are shared
+        each = job_bytes(
+            self.backend, layout, settings, (self.num_projections, *self.frame_shape), 1,
+            self._budget, own,
+        )  # fmt: skip
+        return max(1, min(self._threads, (self._budget - self._held) // each))
 
     def _first_row(self) -> tuple[int]:
         chosen = self.settings.slices
@@ -301,7 +315,7 @@ class Reconstructor(Slicing):
     ) -> "Reconstructor":
         """Another reconstructor that has the frames of this one, or every n-th of them."""
         self._settle()
-        other = Reconstructor(
+        other = _Again(
             settings,
             num_projections=self.num_projections,
             frame_shape=self.frame_shape,
@@ -358,6 +372,13 @@ class Reconstructor(Slicing):
         self._scan_angles.turn_by(settings.overall_angle, settings.angular_period)
         self._engine = self._planes = None
         self._axis.forget()
+
+
+class _Again(Reconstructor):
+    """The same scan with other settings: what is odd about its angles was said before."""
+
+    def _tell_odd_angles(self) -> None:
+        pass
 
 
 def _first_slice(one: Reconstructor) -> NDArray[np.float32]:

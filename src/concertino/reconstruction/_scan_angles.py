@@ -8,7 +8,7 @@ from numpy.typing import ArrayLike, NDArray
 from concertino._errors import ParameterError
 
 from ._angles import angular_weights
-from ._checks import checked_angles
+from ._checks import checked_angles, tell_other_units
 
 _AS_PLANNED = 0.1  # by so much of itself may a weight differ
 
@@ -16,8 +16,8 @@ _AS_PLANNED = 0.1  # by so much of itself may a weight differ
 class ScanAngles:
     """Angles that may be told while projections arrive.
 
-    What a projection counts for follows the plan, until all angles are known and are not what was planned: the
-    jitter of a stage or an encoder is no reason to compute anew.
+    What a projection counts for follows the plan, until all angles are known and some weight differs by
+    more than a tenth: the jitter of a stage or an encoder is no reason to compute anew.
 
     Parameters
     ----------
@@ -84,6 +84,7 @@ class ScanAngles:
             The arrays do not fit the scan.
         """
         values = checked_angles(angles, len(self.scan))
+        tell_other_units(values)
         given = np.asarray(known, bool)
         if given.shape != values.shape:
             raise ParameterError(

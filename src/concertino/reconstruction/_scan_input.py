@@ -116,7 +116,8 @@ class ScanInput:
         """Tell other angles than the planned ones, such as measured ones as far as they are known.
 
         May be called at any time. A projection whose angle is not known yet is used in previews
-        only, until it is or `finish` is called. What each counts for follows the planned angles until all are known.
+        only, until it is or `finish` is called. What each counts for follows the planned angles until all
+        are known, and then these if some weight differs by more than a tenth.
 
         Parameters
         ----------

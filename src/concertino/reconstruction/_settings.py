@@ -1,6 +1,7 @@
 """Everything that decides a reconstruction, in one frozen, JSON-able value."""
 
 import math
+import os
 from typing import Any, Literal, Self
 
 import numpy as np
@@ -215,6 +216,13 @@ class ReconstructionSettings(GeometrySettings, PhaseSettings):
             return math.inf
         differ = self.half_acquisition or self.opposite_views_differ
         return 2 * math.pi if differ else math.pi
+
+    @property
+    def memory_limit_bytes(self) -> int:
+        """Bytes that may be used: `memory_gib`, or half of the machine's memory."""
+        if self.memory_gib is not None:
+            return int(self.memory_gib * 2**30)
+        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 2
 
     def updated(self, **changes: Any) -> "ReconstructionSettings":
         """Return a copy with some fields changed, validated as a whole.

@@ -74,7 +74,7 @@ def fan_angles(
 
 
 def check_arc(settings: ReconstructionSettings, angles: NDArray[np.float64], columns: int) -> None:
-    """Refuse a scan over too short an arc; tell one that lacks directions.
+    """Refuse a scan over too short an arc.
 
     Raises
     ------
@@ -82,7 +82,6 @@ def check_arc(settings: ReconstructionSettings, angles: NDArray[np.float64], col
         Some rays of a cone beam, or one side of the sample in half acquisition, were never measured.
     """
     short_scan(settings, angles, columns, (columns - 1) / 2)
-    _tell_wedge(settings, angles)
     if not settings.half_acquisition or len(angles) < 3:
         return
     covered = float(np.ptp(angles) + np.median(np.diff(np.sort(angles))))
@@ -93,7 +92,7 @@ def check_arc(settings: ReconstructionSettings, angles: NDArray[np.float64], col
         )
 
 
-def _tell_wedge(settings: ReconstructionSettings, angles: NDArray[np.float64]) -> None:
+def tell_wedge(settings: ReconstructionSettings, angles: NDArray[np.float64]) -> None:
     """Say which directions are missing, in a parallel beam across the axis."""
     if settings.angular_period != np.pi or len(angles) < 3:
         return

@@ -9,28 +9,21 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from concertino._errors import ParameterError, ReconstructionError
+from concertino._errors import ParameterError
 
-from ._axis_keeper import AxisKeeper
+from ._axis_finding import AxisFinding
 from ._backends import chosen_backend
 from ._blocks import complete_blocks, corrections, goes_on, next_blocks
 from ._checks import (
     check_memory,
-    checked_frame_shape,
     look_at,
-    memory_budget,
     usable_cores,
 )
-from ._correct import FlatField
 from ._engine_choice import chosen_engine
-from ._flatfield import FlatFrames
-from ._layout import layout_of, slice_width
-from ._result import AxisEstimate, OrthogonalPlanes, ReconstructionResult, value_unit
-from ._rows import ChosenRows, ProjectionRows, places_among, stored_rows
-from ._scan_angles import ScanAngles
-from ._scan_input import ScanInput
+from ._layout import slice_width
+from ._result import OrthogonalPlanes, ReconstructionResult, value_unit
+from ._rows import places_among
 from ._settings import ReconstructionSettings, positions
-from ._short_scan import check_arc
 
 if TYPE_CHECKING:  # heavy: loaded with the first projections
     from ._engine_choice import AnyEngine
@@ -39,7 +32,7 @@ if TYPE_CHECKING:  # heavy: loaded with the first projections
 LOG = logging.getLogger("concertino.reconstruction")
 
 
-class Slicing(ScanInput):
+class Slicing(AxisFinding):
     """The part of `Reconstructor` that makes slices of what has come.
 
     Parameters
@@ -57,27 +50,22 @@ class Slicing(ScanInput):
         angles: ArrayLike | None = None,
         keep_rows: Sequence[int] | Literal["needed", "planes", "all"] = "needed",
     ) -> None:
-        self.settings = settings
         self.backend = chosen_backend(settings)
         LOG.info("backend %s: %s", self.backend.name, self.backend.reason)
-        shape, number = checked_frame_shape(frame_shape), int(num_projections)
-        self._layout = layout_of(settings, shape)
-        kept = stored_rows(self._layout.kept, keep_rows, shape)
         super().__init__(
-            shape,
-            ScanAngles(angles, number, settings.overall_angle, settings.angular_period),
-            ProjectionRows(number, kept, shape[1]),
-            FlatFrames(kept, settings),
+            settings,
+            num_projections=num_projections,
+            frame_shape=frame_shape,
+            angles=angles,
+            keep_rows=keep_rows,
         )
-        check_arc(settings, self._scan_angles.scan, shape[1])
-        self._budget = memory_budget(settings)
+        self._budget = settings.memory_limit_bytes
         self._held = self._bytes_held()
         check_memory(self._held, self._budget, self._layout.slices, self.num_projections)
         self._threads = settings.threads or usable_cores()
         self._executor: ThreadPoolExecutor | None = None
         self._engine: AnyEngine | None = None
         self._engine_key: tuple[object, ...] = ()
-        self._axis = AxisKeeper()
         self._planes: PlanesKeeper | None = None
         self._planes_key: tuple[object, ...] = ()
         self._planes_due = keep_rows in ("planes", "all")
@@ -106,13 +94,17 @@ class Slicing(ScanInput):
         ParameterError
             As `planes`.
         """
+        self._check_upright()
+        step, across = self._plane_sampling(pixels)
+        size, height = slice_width(self.settings, self.frame_shape[1]) // step, len(across)
+        return {"xy": (size, size), "xz": (height, size), "yz": (height, size)}
+
+    def _plane_sampling(self, pixels: int) -> tuple[int, NDArray[np.int64]]:
+        """Columns that are averaged for planes, and the places of the kept rows that they show."""
         from ._planes import rows_across
 
-        self._check_upright()
         step = -(-self.frame_shape[1] // pixels)
-        size = slice_width(self.settings, self.frame_shape[1]) // step
-        height = len(rows_across(self.rows, self.frame_shape[0], step))
-        return {"xy": (size, size), "xz": (height, size), "yz": (height, size)}
+        return step, rows_across(self.rows, self.frame_shape[0], step)
 
     def _check_upright(self) -> None:
         if self._layout.heights is not None:
@@ -198,7 +190,7 @@ class Slicing(ScanInput):
         ReconstructionError
             Fewer than two projections came, or flats are needed and missing.
         """
-        from ._planes import PlanesKeeper, row_among, rows_across
+        from ._planes import PlanesKeeper, row_among
 
         self._check_upright()
         with self._lock:
@@ -208,11 +200,11 @@ class Slicing(ScanInput):
             key = (*place, pixels, center, *self._flats.key)
             if self._planes is None or key != self._planes_key:
                 self._planes_key = key
-                step = -(-self.frame_shape[1] // pixels)
-                across = rows_across(self.rows, self.frame_shape[0], step)
+                step, across = self._plane_sampling(pixels)
                 self._planes = PlanesKeeper(
                     self._rows, across, self._flats.field(self.settings, self._stored_shape),
-                    self.angles, center, place, step, self.settings, self._pool,
+                    self.angles, self._scan_angles.weights, center, place, step, self.settings,
+                    self._pool,
                 )  # fmt: skip
             with self._timed("planes"):
                 return self._planes.planes()
@@ -231,7 +223,8 @@ class Slicing(ScanInput):
             axis = self.axis()
             volume = self._volume(axis.center_px, last=True)
             self._rest()
-            look_at(volume, self.slice_rows, self._field().gain, self.settings)
+            field = self._field()
+            look_at(volume, self.slice_rows, field.gain, self.settings)
             return ReconstructionResult(
                 volume,
                 axis.center_px,
@@ -243,8 +236,8 @@ class Slicing(ScanInput):
                 missing_angles=tuple(float(angle) for angle in self.angles[list(self.missing)]),
                 backend=self.backend.name,
                 backend_reason=self.backend.reason,
-                value_unit=value_unit(self.settings, self._field().logarithm),
-                doubts=self._flats.doubts,
+                value_unit=value_unit(self.settings, field.logarithm),
+                doubts=self._flats.doubts(self.settings),
             )
 
     @property
@@ -259,49 +252,6 @@ class Slicing(ScanInput):
         if self._executor is not None:
             self._executor.shutdown(wait=False)
             self._executor = None
-
-    def axis(self) -> AxisEstimate:
-        """Return the rotation axis: as given, or as found from the projections that are there."""
-        if self.settings.center is not None:
-            return AxisEstimate(self.settings.center, 1.0, "given")
-        with self._lock:
-            self._check_ready(2)
-            return self._axis.exact(self._found_axis, self._axis_key)
-
-    def glimpsed_axis(self) -> AxisEstimate:
-        """Return the axis as it was found lately: good enough for a look, and cheap."""
-        if self.settings.center is not None:
-            return self.axis()
-        with self._lock:
-            self._check_ready(2)
-            received = int(self._rows.present.sum())
-            return self._axis.lately(
-                self._found_axis, self._axis_key, received, self.num_projections
-            )
-
-    def tilted_axis(self) -> AxisEstimate:
-        """Find the rotation axis and its roll about the beam, from many of the kept rows."""
-        with self._lock:
-            self._check_ready(2)
-            return self._found_axis(tilt=True)
-
-    @property
-    def _axis_key(self) -> tuple[object, ...]:
-        received = int(self._rows.present.sum())
-        return (received, self._scan_angles.times_told, *self._flats.key)
-
-    def _found_axis(self, *, tilt: bool = False) -> AxisEstimate:
-        from ._sinogram import axis_of_rows
-
-        with self._timed("finding the axis"):
-            return axis_of_rows(
-                self._needed_rows(), self._field(), self._layout.kept, self.angles,
-                self.frame_shape[0], self.settings, tilt=tilt,
-            )  # fmt: skip
-
-    @property
-    def _stored_shape(self) -> tuple[int, int]:
-        return (self._rows.row_count, self.frame_shape[1])
 
     def _bytes_held(self) -> int:
         """Memory for kept rows, treated ones and the result."""
@@ -323,14 +273,6 @@ class Slicing(ScanInput):
         held = self._bytes_held()
         check_memory(held, self._budget, self._layout.slices, self.num_projections)
         self._held = held
-
-    def _needed_places(self) -> NDArray[np.int64]:
-        """Places among the kept rows of those that the settings need."""
-        kept = {row: place for place, row in enumerate(self.rows)}
-        return np.array([kept[int(row)] for row in self._layout.kept])
-
-    def _needed_rows(self) -> ChosenRows:
-        return ChosenRows(self._rows, self._needed_places())
 
     @abstractmethod
     def sweep(self, parameter: str, values: Iterable[float]) -> NDArray[np.float32]:
@@ -382,14 +324,6 @@ class Slicing(ScanInput):
             self._engine_key = key
         return self._engine
 
-    def _field(self) -> FlatField:
-        whole = self._flats.field(self.settings, self._stored_shape)
-        if len(self._layout.kept) == self._rows.row_count:
-            places = self._needed_places()
-            if (places == np.arange(len(places))).all():
-                return whole
-        return whole.rows(self._needed_places())
-
     def _may_begin(self) -> bool:
         """Whether it is worth while to grid now: axis and flats are known."""
         if self.settings.z_parameter is not None or self._layout.conditioned:
@@ -399,13 +333,6 @@ class Slicing(ScanInput):
         flats = self._flats.before.count > 0 or self._flats_needed() is None
         return self.settings.center is not None and flats and self._flats.after.count == 0
 
-    def _flats_needed(self) -> str | None:
-        """Why there must be flats, or None."""
-        counts = self._rows.data is not None and self._rows.counts
-        if self.settings.absorptivity is False or not counts:
-            return None
-        return f"the projections are counts ({self._rows.frame_dtype})"
-
     def _settle(self) -> bool:
         return self._forget_if(super()._settle())
 
@@ -414,18 +341,3 @@ class Slicing(ScanInput):
             self._engine = self._planes = None
             self._axis.forget()
         return out_of_date
-
-    def _check_ready(self, at_least: int) -> None:
-        """Take note of all that has come; refuse to go on when it is not enough."""
-        self._settle()
-        received = int(self._rows.present.sum())
-        if received < at_least:
-            raise ReconstructionError(
-                f"{received} of {self.num_projections} projections have come, "
-                f"at least {at_least} are needed"
-            )
-        if self._flats.flats == 0 and (why := self._flats_needed()):
-            raise ReconstructionError(
-                f"no flats were given but {why} and attenuation is wanted; add flats, "
-                "or set absorptivity=False to reconstruct the values as they are"
-            )

@@ -72,10 +72,12 @@ def smeared_blobs(size: int) -> Array:
     return _radial(size, profile)
 
 
-def disc_sinogram(size: int, angles: Array, center: float, discs: Sequence[Disc]) -> Array:
-    """Return chords (angle, column) through discs, averaged over each pixel of the detector."""
+def disc_sinogram(
+    size: int, angles: Array, center: float, discs: Sequence[Disc], oversample: int = 8
+) -> Array:
+    """Return chords (angle, column) through discs, averaged over so many places in each pixel."""
     total = np.zeros((len(angles), size))
-    shifts = (np.arange(8) + 0.5) / 8 - 0.5
+    shifts = (np.arange(oversample) + 0.5) / oversample - 0.5
     for shift in shifts:
         columns = np.arange(size) - center + shift
         for x, y, radius, attenuation in discs:
