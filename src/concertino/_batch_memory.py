@@ -7,11 +7,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import DTypeLike
 
 from concertino.reconstruction import ReconstructionSettings, Reconstructor, reconstruct
 
 _RING_BYTES = 256 * 2**20  # of slices on their way to their files
 _FEW_SLICES = 4
+_SLICES_AT_ONCE = 8  # as many as are computed as one group
 _LEAST_SHARE = 4  # a part has the n-th part of the limit, whatever the process holds already
 # sums of darks and flats of both ends, what they are combined to, and what that takes meanwhile
 _FLATS_BYTES_PER_PIXEL = 64
@@ -43,7 +45,9 @@ class BatchMemory:
     part: int
 
 
-def batch_memory(settings: ReconstructionSettings, reading: int, slice_bytes: int) -> BatchMemory:
+def batch_memory(
+    settings: ReconstructionSettings, reading: int, slice_bytes: int, dtype: DTypeLike
+) -> BatchMemory:
     """Return what a reconstruction in this process may spend.
 
     Parameters
@@ -54,10 +58,12 @@ def batch_memory(settings: ReconstructionSettings, reading: int, slice_bytes: in
         Bytes of frames that are read at a time.
     slice_bytes
         Of a slice.
+    dtype
+        Of the frames: what computes is compiled for it, once on each computer.
     """
     limit = settings.memory_limit_bytes
     ring = min(_RING_BYTES, max(limit // 16, _FEW_SLICES * slice_bytes))
-    _load_what_computes()
+    _load_what_computes(dtype)
     give_back()
     left = limit - resident_bytes() - ring - reading - _SMALL_BYTES
     return BatchMemory(limit, ring, max(left, limit // _LEAST_SHARE))
@@ -108,10 +114,14 @@ def resident_bytes() -> int:
     return pages * os.sysconf("SC_PAGE_SIZE")
 
 
-def _load_what_computes() -> None:
-    """Load compiled code, which is some hundred megabytes, before what is there is counted."""
+def _load_what_computes(dtype: DTypeLike) -> None:
+    """Load compiled code, which is some hundred megabytes, before what is there is counted.
+
+    Where it has to be compiled first, the compiler takes a hundred more and keeps them.
+    """
     reconstruct(
-        np.ones((4, 1, 8), np.float32),
+        np.ones((4, _SLICES_AT_ONCE, 8), dtype),
         np.arange(4) * np.pi / 4,
-        settings=ReconstructionSettings(center=3.5, slices=(0,), threads=1),
+        flats=np.ones((1, _SLICES_AT_ONCE, 8), dtype),
+        settings=ReconstructionSettings(center=3.5, threads=1),
     )

@@ -75,7 +75,7 @@ class ScanFrames:
             sum(len(piece) for piece in self._pieces if piece.kind == kind)
             for kind in ("projection", "dark", "flat")
         )
-        self._dtype = projections[0].dtype
+        self.dtype = projections[0].dtype
         self.frame_shape: tuple[int, int] = projections[0].shape[1:]
         self.num_frames = sum(map(len, self._pieces))
         self.tomogram = tomogram
@@ -105,7 +105,7 @@ class ScanFrames:
             angles=self.tomo.angles_rad()[chosen],
             keep_rows="all" if all_rows else "needed",
         )
-        reconstructor.expect(self._dtype)
+        reconstructor.expect(self.dtype)
         if self.angles.expected:
             reconstructor.set_angles(self.angles.all_rad()[chosen], self.angles.known[chosen])
         return reconstructor
