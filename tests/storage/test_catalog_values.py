@@ -56,7 +56,7 @@ def test_arrays_lists_and_odd_values_of_events(tmp_path: Path, catalog: Catalog)
 def test_what_another_program_stored_is_read_wherever_the_run_is(tmp_path: Path) -> None:
     data = tmp_path / "data"
     directory = data / "scan_0001"
-    run = compose_run(metadata={"scan_name": "scan_0001", "run_directory": str(directory)})
+    run: Any = compose_run(metadata={"scan_name": "scan_0001", "run_directory": str(directory)})
     recorder = Recorder()
     recorder("start", run.start_doc)
     counts = np.arange(5, dtype="<f8") ** 2
