@@ -5,6 +5,7 @@ import shutil
 import sqlite3
 import subprocess
 import sys
+import threading
 import time
 from contextlib import closing
 from pathlib import Path
@@ -229,6 +230,28 @@ def test_what_grew_is_taken_in_again(tmp_path: Path, record_run: Any, catalog: C
     record.write_bytes(whole)
     assert catalog[1].metadata["stop"]["exit_status"] == "success"
     assert len(catalog) == 1
+
+
+def test_a_run_that_ends_while_it_is_taken_in_is_taken_in_again(
+    tmp_path: Path, record_run: Any, catalog: Catalog
+) -> None:
+    record_run(tmp_path / "scan_0001")
+    record = tmp_path / "scan_0001" / "documents.jsonl"
+    *lines, stop = record.read_bytes().splitlines(keepends=True)
+    assert catalog.take_in(record.parent)  # with what is imported for it
+
+    def end_it(delay_s: float) -> None:
+        time.sleep(delay_s)
+        with record.open("ab") as file:
+            file.write(stop)
+
+    for attempt in range(40):  # at one moment or another of the 10 ms that it takes
+        record.write_bytes(b"".join(lines))
+        ending = threading.Thread(target=end_it, args=(attempt * 0.00025,))
+        ending.start()
+        catalog.take_in(record.parent)
+        ending.join(60)
+        assert catalog[1].metadata["stop"]["exit_status"] == "success", attempt
 
 
 def test_a_run_costs_little(tmp_path: Path, record_run: Any, catalog: Catalog) -> None:

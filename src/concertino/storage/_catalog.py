@@ -216,15 +216,16 @@ class Catalog:
         bool
             Whether the catalogue has it now; if not, `missing` says why, and so does a warning in the log.
         """
-        place, size = self._place(directory), _size(directory)
+        place = self._place(directory)
         with self._writing:
+            size = _size(directory)  # before it is read: it may grow meanwhile
             refused = self._refused.get(place)
             if place.startswith(os.pardir) or (refused and refused.by_run and refused.size == size):
                 return False
             try:
                 run = Run(directory)
                 run.index  # noqa: B018  what is damaged is told before anything is written
-                self._write(run, place)
+                self._write(run, place, size)
             except Exception as error:  # of libraries, and of disks: an index costs nobody a scan
                 self._refuse(place, size, error)
                 return False
@@ -337,12 +338,12 @@ class Catalog:
                 ", …" if len(left) > _NAMED else "",
             )  # fmt: skip
 
-    def _write(self, run: Run, place: str) -> None:
+    def _write(self, run: Run, place: str, size: int) -> None:
         from ._catalog_rows import RunRows
         from ._catalog_tree import prepare_database
 
         entry = self._files.known_runs(run.uid).get(run.uid)
-        if entry == Known(place, run.record_bytes):
+        if entry == Known(place, size):
             return
         if entry is not None and entry.place != place and self._is_run(entry.place, run.uid):
             raise StorageError(f"it is a copy of {entry.place}, which the catalogue has")
@@ -350,7 +351,7 @@ class Catalog:
         if self._rows is None or self._rows.identity != self._files.identity:
             self._close_rows()
             self._rows = RunRows(self._files)
-        self._rows.write(run, place, anew=entry is not None)
+        self._rows.write(run, Known(place, size), anew=entry is not None)
 
     def _close_rows(self) -> None:
         rows, self._rows = self._rows, None

@@ -18,7 +18,7 @@ from tiled.structures.core import StructureFamily
 from tiled.structures.data_source import Management
 from tiled.structures.table import TableStructure
 
-from ._catalog_files import CatalogFiles
+from ._catalog_files import CatalogFiles, Known
 from ._document_file import DOCUMENTS
 from ._event_columns import INTEGERS, event_array, event_columns, internal_keys
 from ._run import Run
@@ -76,19 +76,19 @@ class RunRows:
         def begin_to_write(connection: Any) -> None:
             connection.exec_driver_sql("begin immediate")
 
-    def write(self, run: Run, place: str, *, anew: bool) -> None:
+    def write(self, run: Run, known: Known, *, anew: bool) -> None:
         """Write a run.
 
         Parameters
         ----------
         run
             The run.
-        place
-            Its directory, relative to the data directory.
+        known
+            Where it is, and how large its record was before it was read.
         anew
             Whether it is there already, and is to be replaced.
         """
-        entries = _entries(run, place)
+        entries = _entries(run, known)
         with self._engine.begin() as database:
             if anew:
                 _remove(database, run.uid)
@@ -156,17 +156,17 @@ def _asset(database: Connection, uri: str, is_directory: bool) -> int:
     return int(database.scalar(select(assets.c.id).where(assets.c.data_uri == uri)) or 0)
 
 
-def _entries(run: Run, place: str) -> list[_Entry]:
+def _entries(run: Run, known: Known) -> list[_Entry]:
     stop = run.stop or stop_of_unfinished(run.uid, run.reason)
     metadata = {
         "start": _as_json(run.start),
         "stop": _as_json(stop),
-        "concertino": {"directory": place, "record_bytes": run.record_bytes},
+        "concertino": {"directory": known.place, "record_bytes": known.record_bytes},
     }
     notes: list[str] = []
     below: list[_Entry] = []
     for name, stream in run.index.streams.items():
-        below += _stream_entries(run, place, name, stream, notes)
+        below += _stream_entries(run, known.place, name, stream, notes)
     if notes:
         metadata["notes"] = notes
     specs: list[dict[str, str | None]] = [{"name": "BlueskyRun", "version": "3.0"}]

@@ -58,13 +58,14 @@ class StoredRuns:
         """
         with self._lock:
             uid = str(what["run"])
-            size, run = self._open.pop(uid, (-1, None))
-            if run is None or run.record_bytes != size:
+            opened = self._open.pop(uid, None)
+            if opened is None or opened[1].record_bytes != opened[0]:
                 run = self._find(uid, str(what["directory"]))
-            self._open[uid] = (run.record_bytes, run)
+                opened = run.record_bytes, run  # the size before its documents are read
+            self._open[uid] = opened
             while len(self._open) > _OPEN_RUNS:
                 self._open.popitem(last=False)  # Somebody may be reading: closed when let go of.
-            return run
+            return opened[1]
 
     def _find(self, uid: str, directory: str) -> Run:
         try:
