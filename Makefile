@@ -12,8 +12,8 @@ WHEEL_DIR := build/wheel
 
 # Most tests wait for devices, processes and disks: several run at a time, those of a file in one process.
 JOBS ?= 3
-# One that a busy machine disturbs is run again, and its first failure is listed.
-PYTEST := -m pytest -n $(JOBS) --dist loadfile --reruns 2
+# One that a busy machine disturbs is run again, and its first failure is listed; so are the slowest.
+PYTEST := -m pytest -n $(JOBS) --dist loadfile --reruns 2 --durations 25
 
 .DEFAULT_GOAL := help
 .PHONY: help setup demo test lint format docs bench wheel-test clean
