@@ -13,7 +13,7 @@ from concertino.callbacks import ImageWriter
 from concertino.reconstruction import ReconstructionSettings, Reconstructor
 from concertino.storage import open_run
 
-from .meters import Meter, loop_beside, status
+from .meters import Meter, give_back, loop_beside, status
 from .scans import Figures, session_in, tomography
 
 
@@ -48,6 +48,7 @@ def _reconstructed(
 def _warm(run: Any, directory: Path, loop: Any, **settings: Any) -> int:
     """Load what a reconstruction needs; return the memory that the process has then."""
     _reconstructed(run, directory, loop, 0, slices=(0, 1), **settings)
+    give_back()
     return status("VmRSS")
 
 
