@@ -12,8 +12,8 @@ late_ms
 
 Some have more: 99 % of the times that the loop's thread is busy at a stretch, in processor time (``busy_ms``; at most, for ``devices``),
 and the same of the last third of a scan over the first; the memory of the whole process over the limit that it was given; of a session's
-runs what closing takes (s), how many the catalogue lacks yet, and the processor time that cataloguing one takes (ms); how long after
-a time series its last tomogram is there (s); frames that a subscriber did not get; processor time over N² log N (ns).
+runs what closing takes (s), the memory that each of the second half leaves (kB), how many the catalogue lacks yet, and the processor
+time that cataloguing one takes (ms); frames that a subscriber did not get; processor time over N² log N (ns).
 
 Whether a figure is flat or linear: {criterion}
 
@@ -68,7 +68,7 @@ SCANS = {
     ),
     "runs": Curve(
         "runs of a session", "run", (5, 10, 20), (10, 100, 300),
-        _STEADY | {"wall_ms": FLAT, "last_over_first": Wanted("", 1.25), "close_s": Wanted("", 2.0),
+        _STEADY | {"wall_ms": FLAT, "last_over_first": Wanted("", 1.25), "close_s": Wanted("", 2.0), "kept_kb": Wanted("", 100.0),
                    "catalogue_ms": Wanted("", 20.0)},
     ),
     "devices": Curve(
@@ -81,7 +81,7 @@ SCANS = {
     ),
     "series": Curve(
         "tomograms of a time series", "tomogram", (18, 27, 36), (20, 40, 60, 100),
-        _STEADY | {"after_s": FLAT},
+        _STEADY | {"wall_ms": FLAT},
     ),
 }  # fmt: skip
 RECONSTRUCTIONS = {
@@ -234,9 +234,9 @@ def main() -> None:
         )
         for _, figure, curve, growth, wanted in rows[-len(of_curve) :]:
             print(f"    {figure:16} {growth:16} {curve:40} {wanted}", flush=True)
-    if arguments.table is not None:
-        load = f"{min(loads):.1f} to {max(loads):.1f}"
-        arguments.table.write_text(table(rows, found, load), encoding="utf-8")
+        if arguments.table is not None:  # what is there stays, when a later curve is interrupted
+            load = f"{min(loads):.1f} to {max(loads):.1f}"
+            arguments.table.write_text(table(rows, found, load), encoding="utf-8")
     if arguments.plot is not None and found:
         from curves.drawing import draw
 

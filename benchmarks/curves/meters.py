@@ -90,6 +90,8 @@ class Meter:
         How late it is meanwhile.
     held_bytes : int
         Memory of the process before the first piece of work: what a piece leaves behind counts in later ones.
+    clean : bool
+        Have what is free given back before; not in the midst of what is measured.
 
     Attributes
     ----------
@@ -97,9 +99,12 @@ class Meter:
         Of the loop.
     """
 
-    def __init__(self, loop: asyncio.AbstractEventLoop, held_bytes: int) -> None:
+    def __init__(
+        self, loop: asyncio.AbstractEventLoop, held_bytes: int, *, clean: bool = True
+    ) -> None:
         self._held_bytes = held_bytes
-        give_back()
+        if clean:
+            give_back()
         Path("/proc/self/clear_refs").write_text("5")  # the peak is counted from now on
         self.probe = Loop(loop)
         self._began = time.monotonic(), time.process_time()
@@ -113,6 +118,10 @@ class Meter:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
+        self.stop()
+
+    def stop(self) -> None:
+        """End the piece of work."""
         self._took = time.monotonic() - self._began[0], time.process_time() - self._began[1]
         self._peak = status("VmHWM")
         self.probe.stop()

@@ -141,8 +141,8 @@ def subscribers(sizes: Sequence[float], large: bool, directory: Path) -> Figures
 def runs(sizes: Sequence[float], large: bool, directory: Path) -> Figures:
     """Grow the short runs of a session, each stored and catalogued."""
     found, held = Figures(), 0
-    for number in [2, *sizes]:
-        place = directory / f"{number:g}"
+    for number in [20, *sizes]:  # the first is to load all that is needed
+        place = directory / f"{len(found)}_{held}"
         cpu_s: list[float] = []
         session = session_in(place, catalog=True)
         session.subscribe(ImageWriter())
@@ -159,6 +159,9 @@ def runs(sizes: Sequence[float], large: bool, directory: Path) -> Figures:
                     )
                 )  # fmt: skip
                 cpu_s.append(time.process_time() - began_s)
+                if len(cpu_s) == number // 2:
+                    half = _held()
+            kept = _held() - half
             assert session.catalog is not None
             waiting = len(session.catalog.missing())
             began_s = time.monotonic()
@@ -167,6 +170,7 @@ def runs(sizes: Sequence[float], large: bool, directory: Path) -> Figures:
         fifth = max(1, len(cpu_s) // 5)
         figures = meter.figures(number) | {
             "last_over_first": statistics.median(cpu_s[-fifth:]) / statistics.median(cpu_s[:fifth]),
+            "kept_kb": kept / 1e3 / (number - number // 2),
             "close_s": closed_s,
             "waiting": float(waiting),
             "catalogue_ms": _catalogued_ms(place),
@@ -222,26 +226,38 @@ def devices(sizes: Sequence[float], large: bool, directory: Path) -> Figures:
 
 
 def series(sizes: Sequence[float], large: bool, directory: Path) -> Figures:
-    """Grow the tomograms of a time series that is reconstructed while it is taken.
+    """Let the tomograms of one time series come, which is reconstructed meanwhile; each point is of those since the one before.
 
-    The stream of slices takes 256 MiB, as it has by default, before the shortest series ends; the rows that are kept of a tomogram
-    are 6.6 MB.
+    The stream of slices takes 256 MiB, as it has by default, and has filled it before the first point; the rows that are kept of a
+    tomogram are 6.6 MB.
     """
-    per_tomogram, found, held = 100, Figures(), 0
     images = np.random.default_rng(1).integers(2000, 3000, (50, 64, 512), np.uint16)
     settings = ReconstructionSettings(center=255.5, slices=tuple(range(0, 64, 4)))
-    for number in [2, *sizes]:
+    found, meters, shown, held = Figures(), list[Meter](), [0], 0
+    for number in (2, int(max(sizes))):
+        shown[0] = 0
         with tempfile.TemporaryDirectory(dir=directory) as place, session_in(directory) as session:
-            live = OnlineReconstruction(settings, keep_rows="all", output="hdf5", directory=place)
+
+            def show(_: Any, loop: Any = session.RE.loop, held: int = held) -> None:
+                shown[0] += 1
+                if held and shown[0] in sizes:
+                    done = meters.pop()
+                    done.stop()
+                    before = found[-1][0] if found else 0
+                    found.append((shown[0], done.figures(shown[0] - before)))
+                    meters.append(Meter(loop, held, clean=False))
+
+            live = OnlineReconstruction(
+                settings,
+                preview=show,
+                preview_s=1e9,
+                keep_rows="all",
+                output="hdf5",
+                directory=place,
+            )
             session.subscribe(live)
-            plan = tomography(images, per_tomogram, 250.0, num_tomograms=int(number))
-            with Meter(session.RE.loop, held) as meter:
-                session.RE(plan)
-                began_s = time.monotonic()
-                live.wait(300)
-                after_s = time.monotonic() - began_s
-            if held:
-                found.append((number, meter.figures(number) | {"after_s": after_s}))
-        del live, session, plan
+            meters.append(Meter(session.RE.loop, held))
+            session.RE(tomography(images, 100, 250.0, num_tomograms=number))
+            live.wait(300)
         held = held or _held()
     return found
