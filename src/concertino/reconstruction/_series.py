@@ -262,7 +262,10 @@ class TomogramSeries:
         if len(self._made) < _AT_LEAST:
             return
         newest = self._made[max(self._made)]  # it knows the type of the frames
-        waiting = len(self._made) * newest._rows.bytes(newest._rows.itemsize)
+        height, width = newest.slice_shape
+        result = 4 * len(newest.slice_rows) * height * width
+        # those that wait have their rows, and grids that are filled already
+        waiting = len(self._made) * (newest.memory_bytes - result)
         allowed = self.settings.memory_limit_bytes
         if waiting + newest.memory_bytes > allowed:
             why = (
@@ -273,5 +276,5 @@ class TomogramSeries:
             raise ReconstructionError(
                 f"Tomogram {number} of the series has no memory: {len(self._made)} before it wait, as {why}, "
                 f"and {allowed / 2**30:.3g} GiB are allowed. Give fewer slices, or more memory_gib, or "
-                "reconstruct the stored run, tomogram by tomogram."
+                "reconstruct the stored run, tomogram by tomogram"
             )
