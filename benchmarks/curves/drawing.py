@@ -45,8 +45,9 @@ def draw(
         groups = [*_COLUMNS.items(), ("what else", others)]
         for axes, (title, figures) in zip(axes_of_row, groups, strict=True):
             _panel(axes, name, [each for each in figures if each in points[0][1]], points, verdicts)
-            axes.set_title(title, fontsize=9)
-            axes.set_xlabel(grows[name], fontsize=8)
+            if figures:
+                axes.set_title(title, fontsize=9)
+                axes.set_xlabel(grows[name], fontsize=8)
         axes_of_row[0].set_ylabel(name, fontsize=12, fontweight="bold")
     drawing.savefig(path, dpi=80)
 

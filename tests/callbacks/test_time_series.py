@@ -178,7 +178,7 @@ def test_a_series_that_nobody_follows_costs_the_reconstruction_and_not_the_scan(
         session.subscribe(live)
         session.subscribe(lambda name, document: over.set(), "stop")
         (uid,) = session.RE(
-            series(beamline(200.0), num_projections=20, num_tomograms=6, unwind=False)
+            series(beamline(150.0), num_projections=20, num_tomograms=6, unwind=False)
         )
         with pytest.raises(ReconstructionError, match=r"Tomogram \d of the series has no memory"):
             live.wait(60)
