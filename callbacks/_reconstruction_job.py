@@ -175,7 +175,10 @@ class ReconstructionJob:
                 self.previews.stop()
             reconstructor = self.reconstructor
             if self.failure is not None:
-                raise failed_job(self.start, self.failure) from self.failure
+                failed = failed_job(self.start, self.failure)
+                # tomograms of a series that came before are stored, and are no success
+                self.cut_short = self.cut_short or str(failed)
+                raise failed from self.failure
             if reconstructor is None or not self.angles.received:
                 raise ReconstructionError(
                     f"Run {self.start['uid']} cannot be reconstructed: it gave no projections."

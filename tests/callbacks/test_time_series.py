@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from concertino import ParameterError, SessionError
+from concertino import ParameterError, ReconstructionError, SessionError
 from concertino.batch import reconstruct_run
 from concertino.callbacks import ImageWriter, OnlineReconstruction
 from concertino.cli import app
@@ -160,6 +160,35 @@ def test_lost_frames_in_a_series(tmp_path: Path) -> None:
     assert result.missing == (119,)
     (derived,) = open_run(uid, tmp_path).derived
     assert derived.frames("slices").shape[0] == 3
+
+
+def test_a_series_that_nobody_follows_costs_the_reconstruction_and_not_the_scan(
+    tmp_path: Path,
+) -> None:
+    over = threading.Event()
+    settings = ReconstructionSettings(slices=(4, 8), center=31.5, memory_gib=0.05)
+
+    # The first tomogram is looked at until the scan is over: three wait, and the next has no memory.
+    def look(_: Any) -> None:
+        over.wait(90)
+
+    live = OnlineReconstruction(settings, preview=look, preview_s=1e9)
+    with open_session(tmp_path, progress=False, catalog=False) as session:
+        session.subscribe(ImageWriter())
+        session.subscribe(live)
+        session.subscribe(lambda name, document: over.set(), "stop")
+        (uid,) = session.RE(
+            series(beamline(150.0), num_projections=20, num_tomograms=6, unwind=False)
+        )
+        with pytest.raises(ReconstructionError, match=r"Tomogram \d of the series has no memory"):
+            live.wait(60)
+    raw = open_run(uid, tmp_path)
+    assert raw.exit_status == "success"
+    assert raw.frames("projections").shape[0] == 120
+    (derived,) = raw.derived
+    assert derived.exit_status == "abort"
+    assert "has no memory: 3 before it wait" in derived.reason
+    assert 6 <= derived.frames("slices").shape[0] <= 8
 
 
 def test_flats_at_the_end_hold_all_up() -> None:

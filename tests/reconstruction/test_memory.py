@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from concertino import ReconstructionError
 from concertino.reconstruction import ReconstructionSettings, Reconstructor, TomogramSeries
 
 PROGRAM = """
@@ -102,3 +103,36 @@ def test_a_series_keeps_no_tomogram_that_is_finished() -> None:
             assert alive() is None
     finally:
         gc.enable()
+
+
+@pytest.mark.parametrize("flats", ["before", "after"])
+def test_a_series_that_cannot_follow_keeps_to_its_memory(flats: str) -> None:
+    count, number, shape, limit = 100, 40, (64, 512), 2**28
+    of_a_tomogram = 2 * count * shape[0] * shape[1]
+    series = TomogramSeries(
+        ReconstructionSettings(center=255.5, slices=(8,), memory_gib=limit / 2**30),
+        num_projections=count, frame_shape=shape, keep_rows="all",
+        angles=np.arange(number * count) * np.pi / count,
+    )  # fmt: skip
+    if flats == "before":
+        series.add_flats(np.full((1, *shape), 4000, np.uint16))
+    frames = np.full((count, *shape), 3000, np.uint16)
+    why = (
+        "faster than they are reconstructed" if flats == "before" else "before the flats have come"
+    )
+    added = 0
+
+    def add_all() -> None:
+        nonlocal added
+        for added in range(number):
+            series.add_projections(frames, added * count)
+
+    with pytest.raises(ReconstructionError, match=f"has no memory: .* {why}"):
+        add_all()
+    assert 3 < added <= limit / of_a_tomogram
+    series.add_flats(np.full((1, *shape), 4000, np.uint16))
+    assert series.ready(ended=True) == 0
+    series.finish_tomogram(0)
+    series.add_projections(frames, added * count)  # it has the place of the first one
+    with pytest.raises(ReconstructionError, match=f"Tomogram {added + 1} of the series"):
+        series.add_projections(frames, (added + 1) * count)

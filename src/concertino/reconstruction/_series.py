@@ -18,6 +18,9 @@ from ._settings import ReconstructionSettings
 
 LOG = logging.getLogger(__name__)
 
+# One is finished, one comes, and of one more there must be something before lost projections are given up.
+_AT_LEAST = 3
+
 
 class TomogramSeries:
     """Reconstructs each tomogram of a series while its projections arrive.
@@ -124,6 +127,12 @@ class TomogramSeries:
         """Add projections (frame, row, column), the first of which is projection `start` of the series.
 
         Those of a tomogram that is finished already come too late and are left out.
+
+        Raises
+        ------
+        ReconstructionError
+            The series has no such projections, or so many tomograms wait for being finished that there is
+            no memory for one more.
         """
         stop, size = start + len(frames), self.num_projections
         if start < 0 or stop > len(self._planned):
@@ -240,9 +249,32 @@ class TomogramSeries:
 
     def _of(self, number: int) -> Reconstructor:
         if number not in self._made:
+            self._check_room(number)
             one = self._new(number)
             one._flats = self._flats
             part = self._part(number)
             one.set_angles(self._angles[part], self._known[part])
             self._made[number] = one
         return self._made[number]
+
+    def _check_room(self, number: int) -> None:
+        """Refuse to begin a tomogram while so many wait that the memory limit would be passed."""
+        if len(self._made) < _AT_LEAST:
+            return
+        newest = self._made[max(self._made)]  # it knows the type of the frames
+        height, width = newest.slice_shape
+        result = 4 * len(newest.slice_rows) * height * width
+        # those that wait have their rows, and grids that are filled already
+        waiting = len(self._made) * (newest.memory_bytes - result)
+        allowed = self.settings.memory_limit_bytes
+        if waiting + newest.memory_bytes > allowed:
+            why = (
+                "they come faster than they are reconstructed"
+                if self._until_end is False
+                else "none can be finished before the flats have come, at the end"
+            )
+            raise ReconstructionError(
+                f"Tomogram {number} of the series has no memory: {len(self._made)} before it wait, as {why}, "
+                f"and {allowed / 2**30:.3g} GiB are allowed. Give fewer slices, or more memory_gib, or "
+                "reconstruct the stored run, tomogram by tomogram"
+            )

@@ -1,0 +1,1 @@
+"""What ``growth.py`` lets grow, how that is measured, judged and drawn."""
