@@ -268,15 +268,21 @@ class Reconstructor(Slicing):
     def _slices_with(
         self, changes: Sequence[Mapping[str, float]], every: tuple[int, int] = (0, 1)
     ) -> Iterator[NDArray[np.float32]]:
-        """Reconstruct one slice with each of some changes: side by side, each in a thread of its own.
+        """Reconstruct one slice with each of some changes: on grids that they share, if they can.
 
-        A single slice is too little for several threads, which then wait for one another.
+        Else side by side, each in a thread of its own: a single slice is too little for several
+        threads, which then wait for one another.
         """
+        from ._lanes import fit_in_lanes
+
         base = self.settings.updated(z_parameter=None, region=None, slices=self._first_row())
         if base.center is None and any("center" not in change for change in changes):
             base = base.updated(center=self.axis().center_px)
         if base.half_acquisition:  # its width goes with the axis, and images of a strip are alike
             base = base.updated(x_region=self._layout.x, y_region=self._layout.y)
+        if fit_in_lanes(changes) and self._has_lanes(base):
+            yield from self._in_lanes([base.updated(**change) for change in changes], every)
+            return
         at_once = self._slices_at_once(base.updated(**changes[0])) if len(changes) > 1 else 1
         for first in range(0, len(changes), at_once):
             together = changes[first : first + at_once]
@@ -287,28 +293,14 @@ class Reconstructor(Slicing):
             ]
             yield from self._pool.map(_first_slice, others)
 
-    def _slices_at_once(self, settings: ReconstructionSettings) -> int:
-        """How many jobs of one slice go side by side: one for each thread, if there is memory."""
-        from ._memory import job_bytes
-
-        layout = layout_of(settings, self.frame_shape)
-        own = layout.bytes(self.num_projections, self.frame_shape[1], 0)  # raw rows are shared
-        each = job_bytes(
-            self.backend, layout, settings, (self.num_projections, *self.frame_shape), 1,
-            self._budget, own,
-        )  # fmt: skip
-        return max(1, min(self._threads, (self._budget - self._held) // each))
-
-    def _first_row(self) -> tuple[int]:
-        chosen = self.settings.slices
-        if chosen is not None:
-            return (chosen[0],)
-        wanted = self.settings.region
-        if wanted is not None and self.settings.z_parameter is None:
-            rows = [int(row) for row in self.slice_rows]
-        else:
-            rows = list(self.rows)
-        return (rows[len(rows) // 2],)
+    def _in_lanes(
+        self, settings: Sequence[ReconstructionSettings], every: tuple[int, int]
+    ) -> Iterator[NDArray[np.float32]]:
+        for one in settings:
+            layout_of(one, self.frame_shape)  # refuses an axis that the detector does not see
+        shared = self._like_this(settings[0], every)
+        spare = self._budget - self._held - self._own_bytes(settings[0])
+        yield from shared._lane_slices(self._pool, spare).slices(settings)
 
     def _like_this(
         self, settings: ReconstructionSettings, every: tuple[int, int] = (0, 1)
