@@ -13,14 +13,14 @@ from ._backends import chosen_backend
 from ._checks import check_memory
 from ._layout import layout_of
 from ._metrics import Metric
+from ._one_row import OneRow
 from ._resolution import Resolution, fourier_correlation
 from ._result import ReconstructionResult, value_unit
 from ._search import ParameterEstimate, optimise, search
 from ._settings import Interval, ReconstructionSettings, positions
-from ._slicing import Slicing
 
 
-class Reconstructor(Slicing):
+class Reconstructor(OneRow):
     """Reconstructs slices while darks, flats and projections arrive.
 
     Frames are copied as far as they are needed; the caller may reuse its buffers. Projections are
