@@ -136,10 +136,10 @@ class LaneSlices:
         cells = plan.grid_shape[0] * plan.grid_shape[1]
         try:
             memory = self._memory.pop()
+            memory[: cells * lanes] = 0.0
         except IndexError:
             memory = aligned_zeros((cells * self._most,))
         grid = memory[: cells * lanes].reshape(*plan.grid_shape, lanes)
-        grid[:] = 0.0
         factors = _lane_factors(plan, group, lanes)
         ones = np.ones(len(factors), np.float32)
         most = max(len(indices) for indices, _ in self._parts)
