@@ -1,6 +1,7 @@
 """One number for a slice: what a search makes largest or smallest."""
 
 from collections.abc import Callable
+from functools import lru_cache
 from typing import Literal
 
 import numpy as np
@@ -69,15 +70,29 @@ def slice_metric(image: NDArray[np.floating], metric: Metric) -> float:
     1.0
     """
     largest_is_best(metric)
-    inside = np.ones(image.shape, dtype=bool)
-    if min(image.shape) > 2:
-        y, x = np.ogrid[-1 : 1 : image.shape[0] * 1j, -1 : 1 : image.shape[1] * 1j]
-        inside = np.asarray(y * y + x * x <= 1.0)
     if metric in _OF_GRADIENTS:
         whole = np.asarray(image, dtype=np.float64)
-        gradients = (np.gradient(whole, axis=0)[inside], np.gradient(whole, axis=1)[inside])
+        gradients = (_inside(np.gradient(whole, axis=axis)) for axis in (0, 1))
         return float(sum(_OF_GRADIENTS[metric](part) for part in gradients))
-    return float(_OF_PIXELS[metric](np.asarray(image[inside], dtype=np.float64)))
+    return float(_OF_PIXELS[metric](_inside(image)))
+
+
+def _inside(image: NDArray[np.floating]) -> NDArray[np.float64]:
+    """Pixels in the inscribed ellipse, float64, row by row."""
+    edges = _edges(*image.shape)
+    parts = [row[first:last] for row, (first, last) in zip(image, edges, strict=True)]
+    return np.concatenate(parts, dtype=np.float64)
+
+
+@lru_cache(maxsize=4)
+def _edges(height: int, width: int) -> list[tuple[int, int]]:
+    """Where the inscribed ellipse begins and ends in each row; all of an image of two rows or columns."""
+    if min(height, width) <= 2:
+        return [(0, width)] * height
+    y, x = np.ogrid[-1 : 1 : height * 1j, -1 : 1 : width * 1j]
+    squares = x[0] * x[0]
+    rows = [np.flatnonzero(square + squares <= 1.0) for square in (y * y)[:, 0]]
+    return [(int(row[0]), int(row[-1]) + 1) if len(row) else (0, 0) for row in rows]
 
 
 def _moment(order: int) -> Callable[[NDArray[np.float64]], float]:
