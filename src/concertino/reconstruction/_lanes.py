@@ -141,14 +141,14 @@ class LaneSlices:
             memory = aligned_zeros((cells * self._most,))
         grid = memory[: cells * lanes].reshape(*plan.grid_shape, lanes)
         factors = _lane_factors(plan, group, lanes)
-        ones = np.ones(len(factors), np.float32)
+        ones = np.ones(factors.shape[1], np.float32)
         most = max(len(indices) for indices, _ in self._parts)
-        scratch = aligned_zeros((most, len(factors), lanes)).view(np.complex64)
+        scratch = aligned_zeros((most, len(ones), lanes)).view(np.complex64)
         for indices, weights in self._parts:
             turned = scratch[: len(indices)]
             spectrum = self._spectrum(indices, plan.width, group[0])
             for pair in range(lanes // 2):
-                np.multiply(spectrum, factors[:, pair], out=turned[:, :, pair])
+                np.multiply(spectrum, factors[pair], out=turned[:, :, pair])
             spectra = turned.view(np.float32)
             plan.spread(grid, spectra, ones, self._angles[indices], weights, pool, self._threads)
         images = np.empty((len(group), plan.y.count, plan.x.count), np.float32)
@@ -173,7 +173,7 @@ class LaneSlices:
 def _lane_factors(
     plan: GridPlan, group: Sequence[ReconstructionSettings], lanes: int
 ) -> NDArray[np.complex64]:
-    """Factors of a row's spectrum (frequency, pair of lanes): filters, and shifts from the plan's axis.
+    """Factors of a row's spectrum (pair of lanes, frequency): filters, and shifts from the plan's axis.
 
     Frequencies are 0 to the highest and from the lowest to -1. A pair of lanes are the real and the
     imaginary part of the slices.
@@ -186,5 +186,4 @@ def _lane_factors(
         response = plan.response_of(settings)
         turn = 2j * np.pi / plan.width * (settings.center - plan.center)
         factors[lane] = response[frequency % plan.width] * np.exp(turn * frequency)
-    pairs = factors[::2] + 1j * factors[1::2]
-    return np.ascontiguousarray(pairs.T.astype(np.complex64))
+    return (factors[::2] + 1j * factors[1::2]).astype(np.complex64)

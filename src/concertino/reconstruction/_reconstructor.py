@@ -155,7 +155,11 @@ class Reconstructor(OneRow):
             float32, (value, y, x): the slice of the first row that was asked for.
         """
         with self._lock:
-            return np.stack(list(self._slices_with([{parameter: value} for value in values])))
+            changes = [{parameter: value} for value in values]
+            strip = np.empty((len(changes), *self.slice_shape), np.float32)
+            for place, image in enumerate(self._slices_with(changes)):
+                strip[place] = image
+            return strip
 
     def sweep_and_find(
         self, parameter: str, region: Interval, metric: Metric = "std", **how: Any
@@ -174,18 +178,18 @@ class Reconstructor(OneRow):
         ParameterEstimate
             As `find_parameter`.
         """
-        strip: dict[float, NDArray[np.float32]] = {}
-        values = positions(region)
+        strip = np.empty((len(positions(region)), *self.slice_shape), np.float32)
+        places = iter(range(len(strip)))
 
         def kept(changes: Sequence[Mapping[str, float]]) -> Iterator[NDArray[np.float32]]:
-            for change, image in zip(changes, self._slices_with(changes), strict=True):
-                if len(strip) < len(values):  # the places of the region are tried first
-                    strip[change[parameter]] = image
+            for image in self._slices_with(changes):
+                if (place := next(places, None)) is not None:  # those of the region are tried first
+                    strip[place] = image
                 yield image
 
         with self._lock:
             found = self._judged(search(kept, parameter, region, metric, **how), {})
-            return np.stack([strip[value] for value in values]), found
+            return strip, found
 
     def find_parameter(
         self, parameter: str, region: Interval, metric: Metric = "std", **how: Any
