@@ -14,6 +14,7 @@ from concertino import ParameterError, ReconstructionError
 from concertino.frames import FrameStream
 from concertino.reconstruction import Reconstructor
 
+from ._look_pace import LookPace
 from ._processing_run import DocumentCallback, ProcessingRun
 
 LOG = logging.getLogger(__name__)
@@ -21,7 +22,6 @@ LOG = logging.getLogger(__name__)
 Preview = Callable[[NDArray[np.float32]], None]
 
 _MOST_SLICES = 4
-_SHARE = 3.0  # so many times as long as a look took is waited for the next one, at least
 
 
 class Previews:
@@ -46,7 +46,7 @@ class Previews:
     planes : tuple of float, float and int, or None
         x and y in px and detector row of three orthogonal planes; None: none.
     period_s : float
-        Time between two looks at least, in seconds.
+        Time between two looks, in seconds; more where the computer cannot, which is told.
     stream_address : str, optional
         Where subscribers find the frames.
     intact : callable
@@ -69,13 +69,13 @@ class Previews:
         self._intact = intact
         self._newest, self._raw, self._callbacks = newest, raw, callbacks
         self._preview, self._chosen, self._planes = preview, rows, planes
-        self._period_s, self._address = period_s, stream_address
+        self._pace, self._address = LookPace(period_s), stream_address
         self._run: ProcessingRun | None = None
         self._frames: dict[str, FrameStream] = {}
         self._open = ExitStack()
         self._rows: tuple[float, ...] = ()
         self._wake = threading.Event()
-        self._closing = self._begun = False
+        self._closing = self._begun = self._told_late = False
         self._lock = threading.Lock()
         self._thread = threading.Thread(target=self._look_again, name="previews", daemon=True)
         self._thread.start()
@@ -188,7 +188,7 @@ class Previews:
             if not self._closing:
                 self._begun = True
                 self._begin()
-        self._rest(time.monotonic() + self._period_s)
+        self._rest(time.monotonic() + self._pace.asked_s)
         while True:
             self._wake.wait()
             self._wake.clear()
@@ -200,11 +200,23 @@ class Previews:
                     self._look()
             except ReconstructionError as error:
                 LOG.debug("nothing to show yet: %s", error)
+                self._rest(began_s + self._pace.asked_s)
+                continue
             except Exception as error:
                 LOG.warning("Previews of run %s end: %s", self._raw["uid"], error)
                 return
             took_s = time.monotonic() - began_s
-            self._rest(began_s + max(self._period_s, (1 + _SHARE) * took_s))
+            self._rest(began_s + self._pace.after(took_s))
+            self._tell_if_late(took_s)
+
+    def _tell_if_late(self, took_s: float) -> None:
+        if self._pace.late and not self._told_late:
+            self._told_late = True
+            LOG.warning(
+                "Previews of run %s come every %.2g s, not every %.2g s as asked: one takes %.2g s, and the "
+                "scan needs the computer, too. Show fewer slices (preview_slices), or ask for a longer preview_s.",
+                self._raw["uid"], self._pace.period_s, self._pace.asked_s, took_s,
+            )  # fmt: skip
 
     def _rest(self, until_s: float) -> None:
         while not self._closing and (left_s := until_s - time.monotonic()) > 0:
@@ -240,6 +252,8 @@ class Previews:
                     "center_method": axis.method,
                     "projections": reconstructor.received,
                     "projections_planned": reconstructor.num_projections,
+                    "preview_s": self._pace.period_s,
+                    "preview_asked_s": self._pace.asked_s,
                 },
             )
 

@@ -124,6 +124,7 @@ def test_slices_and_planes_are_seen_while_the_scan_runs(session: Session) -> Non
     told = watcher.events("axis")
     assert told[-1]["projections_planned"] == COUNT
     assert 0 < told[0]["projections"] <= told[-1]["projections"] <= COUNT
+    assert told[0]["preview_s"] == told[0]["preview_asked_s"] == 0.05  # none has been late yet
     for name, document in watcher.documents:
         validate(name, document)
     # and it is the replay's and the batch's, bit for bit

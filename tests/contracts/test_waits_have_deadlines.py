@@ -59,6 +59,7 @@ JUSTIFIED: dict[str, str] = {
     "src/concertino/guard/_watch.py::Watch._finished": _DONE,
     "src/concertino/frames/_inproc.py::InprocChannel._copy_newest": "a lock that is held for microseconds",
     "src/concertino/frames/_relay.py::Relay._serve": "ends when its connections do",
+    "src/concertino/reconstruction/_lanes.py::LaneSlices.slices": _COMPUTES,
     "src/concertino/reconstruction/_ufo_child.py::main": _WORKER,
     "src/concertino/reconstruction/_ufo_process.py::_end": _KILLED,
     "src/concertino/servers/_reconstruction_server.py::Reconstruction.summary": _COMPUTES,

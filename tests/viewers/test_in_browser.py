@@ -245,12 +245,13 @@ def test_the_axis_is_shown_with_its_confidence_and_set_by_a_click(
     view("descriptor", told)
     found = {
         "center": 127.25, "center_confidence": 0.93, "center_method": "mirror symmetry",
-        "projections": 40, "projections_planned": 500,
+        "projections": 40, "projections_planned": 500, "preview_s": 0.21, "preview_asked_s": 0.2,
     }  # fmt: skip
     view("event", {"descriptor": told["uid"], "seq_num": 1, "data": found})
     browser.wait(lambda says: says["center"] == "127.25")
     assert browser.fields()["confidence"] == "0.93"
     assert browser.fields()["processing"] == "running"
+    assert "previews" not in browser.fields()  # they come as asked
     time.sleep(1)
     assert not asked  # nothing is set by itself
     browser.find("button", "Find it").click()
@@ -261,8 +262,10 @@ def test_the_axis_is_shown_with_its_confidence_and_set_by_a_click(
     browser.find("button", "Set it").click()
     browser.wait(lambda says: says["answer"] == "center 999 px lies outside of the frame")
     assert asked[-1] == {"center": 999.0}
-    view("event", {"descriptor": told["uid"], "seq_num": 2, "data": found | {"center": 126.0}})
+    found |= {"center": 126.0, "preview_s": 0.488}
+    view("event", {"descriptor": told["uid"], "seq_num": 2, "data": found})
     browser.wait(lambda says: says["center"] == "126.00")
+    assert browser.fields()["previews"] == "previews every 0.49 s, asked every 0.2 s"
     assert len(asked) == 2
     assert browser.errors() == []
 

@@ -4,7 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from concertino.viewers._pace import Pace, processor_times
+from concertino._processors import processor_times
+from concertino.viewers._pace import Pace
 
 
 class Computer:

@@ -102,10 +102,7 @@ class GridPlan:
         oversampling = OVERSAMPLING if whole else WINDOW_OVERSAMPLING
         cells_y, cells_x = _grid_size(y.count, oversampling), _grid_size(x.count, oversampling)
         self.grid_shape = (cells_y + 2 * MARGIN, cells_x + 2 * MARGIN)
-        response = filter_response(
-            settings.filter, self.width, settings.cutoff, settings.butterworth_order
-        )
-        self.response = (response / self.width).astype(np.float32)
+        self.response = self.response_of(settings)
         self._factor = factor(settings.filter)
         beta = _beta(oversampling)
         self.table = _kernel_table(beta)
@@ -114,9 +111,17 @@ class GridPlan:
         # all of them, but of image pixels that are wider than the detector's
         widest = max(x.step, y.step, 1.0)
         self.limit = int(self.width / 2 / widest + 1e-9)
-        self.response[self.width // 2] /= 2.0  # the highest comes from both ends of its line
         self.across = _correction(x.count, cells_x, beta)
         self.down = _correction(y.count, cells_y, beta)
+
+    def response_of(self, settings: ReconstructionSettings) -> NDArray[np.float32]:
+        """Response of a filter, float32, (`width`,), in the order of `fftfreq`."""
+        response = filter_response(
+            settings.filter, self.width, settings.cutoff, settings.butterworth_order
+        )
+        scaled = (response / self.width).astype(np.float32)
+        scaled[self.width // 2] /= 2.0  # the highest comes from both ends of its line
+        return scaled
 
     @staticmethod
     def lanes(slices: int) -> int:
@@ -149,12 +154,29 @@ class GridPlan:
         pool, threads
             Where to compute, in how many bands; None: here.
         """
-        from ._spread import spread
-
-        lanes = padded.shape[2]
         spectra = scipy.fft.fft(
             padded.view(np.complex64), axis=1, overwrite_x=True, workers=threads if pool else 1
         ).view(np.float32)
+        self.spread(grid, spectra, self.response, angles, weights, pool, threads)
+
+    def spread(
+        self,
+        grid: NDArray[np.float32],
+        spectra: NDArray[np.float32],
+        response: NDArray[np.float32],
+        angles: NDArray[np.float64],
+        weights: NDArray[np.float64],
+        pool: ThreadPoolExecutor | None,
+        threads: int,
+    ) -> None:
+        """Spread spectra (projection, frequency, lane) times a response (frequency,) onto a grid.
+
+        Frequencies are in the order of `fftfreq`; the highest may be there once, or with both signs.
+        The rest is as for `add`.
+        """
+        from ._spread import spread
+
+        lanes = spectra.shape[2]
         cosines, sines = np.cos(angles), np.sin(angles)
         slopes = np.stack([cosines * self.slope_x, sines * self.slope_y], axis=1)
         # the pixel that the grid calls its origin lies beside the rotation axis
@@ -170,7 +192,7 @@ class GridPlan:
 
         def one_band(band: NDArray[np.int64]) -> None:
             spread(
-                spectra, slopes, coarse, fine, self.response, scales, self.limit, self.table, grid,
+                spectra, slopes, coarse, fine, response, scales, self.limit, self.table, grid,
                 band, (0,) * lanes, (0,) * KERNEL_WIDTH, (0,),
             )  # fmt: skip
 

@@ -1,6 +1,7 @@
 """One number for a slice: what a search makes largest or smallest."""
 
 from collections.abc import Callable
+from functools import lru_cache
 from typing import Literal
 
 import numpy as np
@@ -69,45 +70,61 @@ def slice_metric(image: NDArray[np.floating], metric: Metric) -> float:
     1.0
     """
     largest_is_best(metric)
-    inside = np.ones(image.shape, dtype=bool)
-    if min(image.shape) > 2:
-        y, x = np.ogrid[-1 : 1 : image.shape[0] * 1j, -1 : 1 : image.shape[1] * 1j]
-        inside = np.asarray(y * y + x * x <= 1.0)
-    return float(_METRICS[metric](np.asarray(image, dtype=np.float64), inside))
+    if metric in _OF_GRADIENTS:
+        whole = np.asarray(image, dtype=np.float64)
+        gradients = (_inside(np.gradient(whole, axis=axis)) for axis in (0, 1))
+        return float(sum(_OF_GRADIENTS[metric](part) for part in gradients))
+    return float(_OF_PIXELS[metric](_inside(image)))
 
 
-def _moment(order: int) -> Callable[[NDArray[np.float64], NDArray[np.bool_]], float]:
-    def standardised(image: NDArray[np.float64], inside: NDArray[np.bool_]) -> float:
-        values = image[inside] - image[inside].mean()
-        spread = float(np.sqrt(np.mean(values**2)))
-        return 0.0 if spread == 0 else float(np.mean(values**order)) / spread**order
+def _inside(image: NDArray[np.floating]) -> NDArray[np.float64]:
+    """Pixels in the inscribed ellipse, float64, row by row."""
+    edges = _edges(*image.shape)
+    parts = [row[first:last] for row, (first, last) in zip(image, edges, strict=True)]
+    return np.concatenate(parts, dtype=np.float64)
+
+
+@lru_cache(maxsize=4)
+def _edges(height: int, width: int) -> list[tuple[int, int]]:
+    """Where the inscribed ellipse begins and ends in each row; all of an image of two rows or columns."""
+    if min(height, width) <= 2:
+        return [(0, width)] * height
+    y, x = np.ogrid[-1 : 1 : height * 1j, -1 : 1 : width * 1j]
+    squares = x[0] * x[0]
+    rows = [np.flatnonzero(square + squares <= 1.0) for square in (y * y)[:, 0]]
+    return [(int(row[0]), int(row[-1]) + 1) if len(row) else (0, 0) for row in rows]
+
+
+def _moment(order: int) -> Callable[[NDArray[np.float64]], float]:
+    def standardised(pixels: NDArray[np.float64]) -> float:
+        values = pixels - pixels.mean()
+        squares = values * values
+        spread = float(np.sqrt(np.mean(squares)))
+        powers = squares * (values if order == 3 else squares)
+        return 0.0 if spread == 0 else float(np.mean(powers)) / spread**order
 
     return standardised
 
 
-def _gradients(
-    image: NDArray[np.float64], inside: NDArray[np.bool_]
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    return np.gradient(image, axis=0)[inside], np.gradient(image, axis=1)[inside]
-
-
-def _entropy(image: NDArray[np.float64], inside: NDArray[np.bool_]) -> float:
-    counts = np.histogram(image[inside], bins=_BINS)[0]
+def _entropy(pixels: NDArray[np.float64]) -> float:
+    counts = np.histogram(pixels, bins=_BINS)[0]
     shares = counts[counts > 0] / counts.sum()
     return float(-(shares * np.log2(shares)).sum())
 
 
-_METRICS: dict[Metric, Callable[[NDArray[np.float64], NDArray[np.bool_]], float]] = {
-    "min": lambda image, inside: image[inside].min(),
-    "max": lambda image, inside: image[inside].max(),
-    "sum": lambda image, inside: image[inside].sum(),
-    "mean": lambda image, inside: image[inside].mean(),
-    "var": lambda image, inside: image[inside].var(),
-    "std": lambda image, inside: image[inside].std(),
+_OF_PIXELS: dict[Metric, Callable[[NDArray[np.float64]], float]] = {
+    "min": lambda pixels: pixels.min(),
+    "max": lambda pixels: pixels.max(),
+    "sum": lambda pixels: pixels.sum(),
+    "mean": lambda pixels: pixels.mean(),
+    "var": lambda pixels: pixels.var(),
+    "std": lambda pixels: pixels.std(),
     "skew": _moment(3),
-    "kurtosis": lambda image, inside: _moment(4)(image, inside) - 3.0,
-    "sag": lambda image, inside: sum(np.abs(part).sum() for part in _gradients(image, inside)),
+    "kurtosis": lambda pixels: _moment(4)(pixels) - 3.0,
     "entropy": _entropy,
-    "tenengrad": lambda image, inside: sum((part**2).sum() for part in _gradients(image, inside)),
-    "negativity": lambda image, inside: -np.minimum(image[inside], 0.0).sum(),
+    "negativity": lambda pixels: -np.minimum(pixels, 0.0).sum(),
+}
+_OF_GRADIENTS: dict[Metric, Callable[[NDArray[np.float64]], float]] = {
+    "sag": lambda gradient: np.abs(gradient).sum(),
+    "tenengrad": lambda gradient: (gradient**2).sum(),
 }

@@ -58,7 +58,12 @@ def chosen_plan(
     columns: int, center: float, x: Lattice, y: Lattice, settings: ReconstructionSettings
 ) -> Plan:
     """Plan by `settings.method`: gridding, or back projection when few pixels are wanted."""
+    if takes_grid(columns, x, y, settings):
+        return GridPlan(columns, center, x, y, settings)
+    return BackprojectionPlan(columns, center, x, y, settings)
+
+
+def takes_grid(columns: int, x: Lattice, y: Lattice, settings: ReconstructionSettings) -> bool:
+    """Return whether slices are made by gridding."""
     few = x.count * y.count < _FEW_PIXELS * columns * columns
-    if settings.method == "backprojection" or (settings.method == "auto" and few):
-        return BackprojectionPlan(columns, center, x, y, settings)
-    return GridPlan(columns, center, x, y, settings)
+    return settings.method == "gridding" or (settings.method == "auto" and not few)

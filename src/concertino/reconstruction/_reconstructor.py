@@ -13,14 +13,14 @@ from ._backends import chosen_backend
 from ._checks import check_memory
 from ._layout import layout_of
 from ._metrics import Metric
+from ._one_row import OneRow
 from ._resolution import Resolution, fourier_correlation
 from ._result import ReconstructionResult, value_unit
 from ._search import ParameterEstimate, optimise, search
 from ._settings import Interval, ReconstructionSettings, positions
-from ._slicing import Slicing
 
 
-class Reconstructor(Slicing):
+class Reconstructor(OneRow):
     """Reconstructs slices while darks, flats and projections arrive.
 
     Frames are copied as far as they are needed; the caller may reuse its buffers. Projections are
@@ -155,7 +155,11 @@ class Reconstructor(Slicing):
             float32, (value, y, x): the slice of the first row that was asked for.
         """
         with self._lock:
-            return np.stack(list(self._slices_with([{parameter: value} for value in values])))
+            changes = [{parameter: value} for value in values]
+            strip = np.empty((len(changes), *self.slice_shape), np.float32)
+            for place, image in enumerate(self._slices_with(changes)):
+                strip[place] = image
+            return strip
 
     def sweep_and_find(
         self, parameter: str, region: Interval, metric: Metric = "std", **how: Any
@@ -174,18 +178,18 @@ class Reconstructor(Slicing):
         ParameterEstimate
             As `find_parameter`.
         """
-        strip: dict[float, NDArray[np.float32]] = {}
-        values = positions(region)
+        strip = np.empty((len(positions(region)), *self.slice_shape), np.float32)
+        places = iter(range(len(strip)))
 
         def kept(changes: Sequence[Mapping[str, float]]) -> Iterator[NDArray[np.float32]]:
-            for change, image in zip(changes, self._slices_with(changes), strict=True):
-                if len(strip) < len(values):  # the places of the region are tried first
-                    strip[change[parameter]] = image
+            for image in self._slices_with(changes):
+                if (place := next(places, None)) is not None:  # those of the region are tried first
+                    strip[place] = image
                 yield image
 
         with self._lock:
             found = self._judged(search(kept, parameter, region, metric, **how), {})
-            return np.stack([strip[value] for value in values]), found
+            return strip, found
 
     def find_parameter(
         self, parameter: str, region: Interval, metric: Metric = "std", **how: Any
@@ -268,15 +272,21 @@ class Reconstructor(Slicing):
     def _slices_with(
         self, changes: Sequence[Mapping[str, float]], every: tuple[int, int] = (0, 1)
     ) -> Iterator[NDArray[np.float32]]:
-        """Reconstruct one slice with each of some changes: side by side, each in a thread of its own.
+        """Reconstruct one slice with each of some changes: on grids that they share, if they can.
 
-        A single slice is too little for several threads, which then wait for one another.
+        Else side by side, each in a thread of its own: a single slice is too little for several
+        threads, which then wait for one another.
         """
+        from ._lanes import fit_in_lanes
+
         base = self.settings.updated(z_parameter=None, region=None, slices=self._first_row())
         if base.center is None and any("center" not in change for change in changes):
             base = base.updated(center=self.axis().center_px)
         if base.half_acquisition:  # its width goes with the axis, and images of a strip are alike
             base = base.updated(x_region=self._layout.x, y_region=self._layout.y)
+        if fit_in_lanes(changes) and self._has_lanes(base):
+            yield from self._in_lanes([base.updated(**change) for change in changes], every)
+            return
         at_once = self._slices_at_once(base.updated(**changes[0])) if len(changes) > 1 else 1
         for first in range(0, len(changes), at_once):
             together = changes[first : first + at_once]
@@ -287,28 +297,14 @@ class Reconstructor(Slicing):
             ]
             yield from self._pool.map(_first_slice, others)
 
-    def _slices_at_once(self, settings: ReconstructionSettings) -> int:
-        """How many jobs of one slice go side by side: one for each thread, if there is memory."""
-        from ._memory import job_bytes
-
-        layout = layout_of(settings, self.frame_shape)
-        own = layout.bytes(self.num_projections, self.frame_shape[1], 0)  # raw rows are shared
-        each = job_bytes(
-            self.backend, layout, settings, (self.num_projections, *self.frame_shape), 1,
-            self._budget, own,
-        )  # fmt: skip
-        return max(1, min(self._threads, (self._budget - self._held) // each))
-
-    def _first_row(self) -> tuple[int]:
-        chosen = self.settings.slices
-        if chosen is not None:
-            return (chosen[0],)
-        wanted = self.settings.region
-        if wanted is not None and self.settings.z_parameter is None:
-            rows = [int(row) for row in self.slice_rows]
-        else:
-            rows = list(self.rows)
-        return (rows[len(rows) // 2],)
+    def _in_lanes(
+        self, settings: Sequence[ReconstructionSettings], every: tuple[int, int]
+    ) -> Iterator[NDArray[np.float32]]:
+        for one in settings:
+            layout_of(one, self.frame_shape)  # refuses an axis that the detector does not see
+        shared = self._like_this(settings[0], every)
+        spare = self._budget - self._held - self._own_bytes(settings[0])
+        yield from shared._lane_slices(self._pool, spare).slices(settings)
 
     def _like_this(
         self, settings: ReconstructionSettings, every: tuple[int, int] = (0, 1)

@@ -17,6 +17,7 @@ _COLOURS = {
 }
 _THIN = 7
 _SURE, _UNSURE = 0.7, 0.3  # confidences
+_LATE = 1.2  # times as long between previews as was asked
 _WORDS = {"waiting": "waiting for a run"}
 _FONT = "font-family:system-ui,sans-serif;color:#1d2733;"
 _MUTED = "color:#5b6775;"
@@ -165,6 +166,11 @@ def _found(found: Mapping[str, Any]) -> str:
     ]
     if found.get("projections_planned") and found.get("missing_projections") is None:
         parts.append(f"from {found['projections']} of {found['projections_planned']} projections")
+        if found.get("preview_s") and found["preview_s"] > _LATE * found["preview_asked_s"]:
+            parts.append(
+                f'<span data-field="previews" style="color:{_COLOURS["aborted"]}">previews every '
+                f"{found['preview_s']:.2g} s, asked every {found['preview_asked_s']:.2g} s</span>"
+            )
     if found.get("missing_projections"):
         parts.append(f"{found['missing_projections']} projections missing")
     if found.get("resolution_px") is not None:

@@ -5,19 +5,11 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 
+from concertino._processors import processor_times
+
 _PERIOD_S = 1.0
 _SLOWEST = 5
 _BUSY, _IDLE = 0.06, 0.25
-
-
-def processor_times() -> tuple[float, float] | None:
-    """Return the time that all processors idled and the time there was; None where unknown."""
-    try:
-        with open("/proc/stat") as stat:
-            times = [float(value) for value in stat.readline().split()[1:9]]
-    except (OSError, ValueError):
-        return None
-    return times[3] + times[4], sum(times)
 
 
 class Pace:

@@ -154,6 +154,8 @@ class Found:
         So many never came; None before the end.
     resolution_px, signal_to_noise : float or None
         Of the result.
+    preview_s, preview_asked_s : float or None
+        Seconds from one preview to the next, and as it was asked.
     """
 
     center: float | None = None
@@ -164,6 +166,8 @@ class Found:
     missing_projections: int | None = None
     resolution_px: float | None = None
     signal_to_noise: float | None = None
+    preview_s: float | None = None
+    preview_asked_s: float | None = None
 
     def take(self, values: Mapping[str, Any]) -> None:
         """Take the values that have a name here; an axis with all that is said of it, or nothing."""

@@ -1,0 +1,189 @@
+"""Slices of one row with several rotation axes or cut-offs, side by side in the lanes of a grid.
+
+An axis turns the phase of each frequency, a cut-off shrinks it, both alike in all projections. So the
+row's spectra are computed once for a grid, and each lane gets them times a factor of its own.
+"""
+
+from collections import deque
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from itertools import groupby
+from typing import Any
+
+import numpy as np
+import scipy.fft
+from numpy.typing import NDArray
+
+from ._blocks import Corrections
+from ._correct import FlatField, fill_padded
+from ._gridding import GridPlan, Lattice, aligned_zeros, filter_width
+from ._rows import Rows
+from ._settings import ReconstructionSettings
+
+_IN_FACTORS = frozenset({"center", "cutoff"})
+
+Images = list[NDArray[np.float32]]
+
+
+def fit_in_lanes(changes: Sequence[Mapping[str, Any]]) -> bool:
+    """Return whether changes of settings differ only in what a factor of each frequency does."""
+    others = [
+        {name: value for name, value in change.items() if name not in _IN_FACTORS}
+        for change in changes
+    ]
+    same = all(change.keys() == changes[0].keys() for change in changes)
+    return len(changes) > 1 and same and all(other == others[0] for other in others)
+
+
+class LaneSlices:
+    """Makes a slice of one row with each of several settings, in order.
+
+    Parameters
+    ----------
+    rows
+        One row of all projections.
+    flat_field
+        What turns it into attenuation.
+    angles
+        float64, (projection,), radians.
+    parts, scale
+        Frame indices with what they count for, block by block, and the factor of all; see `corrections`.
+    x, y
+        Positions of the images' columns and rows.
+    pool, threads
+        Where to compute.
+    spare_bytes
+        Memory for grids and what is in work. A grid of two lanes is made in any case.
+    """
+
+    def __init__(
+        self,
+        rows: Rows,
+        flat_field: FlatField,
+        angles: NDArray[np.float64],
+        parts: Corrections,
+        scale: float,
+        x: Lattice,
+        y: Lattice,
+        pool: ThreadPoolExecutor,
+        threads: int,
+        spare_bytes: int,
+    ) -> None:
+        self._rows, self._flat_field, self._angles = rows, flat_field, angles
+        self._parts, self._scale, self._x, self._y = parts, scale, x, y
+        self._pool, self._threads, self._spare = pool, threads, spare_bytes
+        self._plans: dict[int, GridPlan] = {}
+        self._most = 8
+        self._memory: list[NDArray[np.float32]] = []  # of grids that are not in use
+
+    def slices(self, settings: Sequence[ReconstructionSettings]) -> Iterator[NDArray[np.float32]]:
+        """Yield the slice float32, (y, x), of each of some settings, which tell the axis.
+
+        Only as many are computed ahead of who takes them as there is memory for.
+        """
+        groups, at_once = self._groups(settings)
+        if at_once == 1 or len(groups) < self._threads:
+            for group in groups:  # too few for all threads: they share each
+                yield from self._images(group, self._pool if self._threads > 1 else None)
+            return
+        ahead: deque[Future[Images]] = deque()
+        for group in groups:
+            ahead.append(self._pool.submit(self._images, group, None))
+            if len(ahead) == at_once:
+                yield from ahead.popleft().result()
+        while ahead:
+            yield from ahead.popleft().result()
+
+    def _groups(
+        self, settings: Sequence[ReconstructionSettings]
+    ) -> tuple[list[list[ReconstructionSettings]], int]:
+        """Return neighbours whose filters are equally long, for a grid each; and grids at once."""
+        for one in settings:
+            if (width := self._width(one)) not in self._plans:
+                self._plans[width] = self._plan(one)
+        longest = self._plans[max(self._plans)]
+        self._most = longest.lanes(len(settings))
+        while self._most > 2 and self._bytes(longest, settings[0]) > self._spare:
+            self._most //= 2
+        groups = []
+        for _, neighbours in groupby(settings, self._width):
+            alike = list(neighbours)
+            edges = range(0, len(alike), self._most)
+            groups += [alike[first : first + self._most] for first in edges]
+        fitting = self._spare // self._bytes(longest, settings[0])
+        return groups, max(1, min(self._threads, fitting))
+
+    def _width(self, settings: ReconstructionSettings) -> int:
+        assert settings.center is not None
+        return filter_width(self._rows.columns, settings.center, self._x, self._y)
+
+    def _plan(self, settings: ReconstructionSettings) -> GridPlan:
+        assert settings.center is not None
+        return GridPlan(self._rows.columns, settings.center, self._x, self._y, settings)
+
+    def _bytes(self, plan: GridPlan, settings: ReconstructionSettings) -> int:
+        """Memory of a grid, its slices and the spectra of a block."""
+        lanes = self._most
+        # a padded row, its spectrum and that of negative frequencies, and the lanes' spectra
+        spectra = settings.projections_per_block * (plan.width + 1) * (4 + 4 + 8 + 4 * lanes)
+        return plan.grid_bytes(lanes) + spectra + lanes * plan.x.count * plan.y.count * 4
+
+    def _images(
+        self, group: Sequence[ReconstructionSettings], pool: ThreadPoolExecutor | None
+    ) -> Images:
+        plan = self._plans[self._width(group[0])]
+        lanes = plan.lanes(len(group))
+        cells = plan.grid_shape[0] * plan.grid_shape[1]
+        try:
+            memory = self._memory.pop()
+            memory[: cells * lanes] = 0.0
+        except IndexError:
+            memory = aligned_zeros((cells * self._most,))
+        grid = memory[: cells * lanes].reshape(*plan.grid_shape, lanes)
+        factors = _lane_factors(plan, group, lanes)
+        ones = np.ones(factors.shape[1], np.float32)
+        most = max(len(indices) for indices, _ in self._parts)
+        scratch = aligned_zeros((most, len(ones), lanes)).view(np.complex64)
+        for indices, weights in self._parts:
+            turned = scratch[: len(indices)]
+            spectrum = self._spectrum(indices, plan.width, group[0])
+            for pair in range(lanes // 2):
+                np.multiply(spectrum, factors[pair], out=turned[:, :, pair])
+            spectra = turned.view(np.float32)
+            plan.spread(grid, spectra, ones, self._angles[indices], weights, pool, self._threads)
+        images = np.empty((len(group), plan.y.count, plan.x.count), np.float32)
+        plan.image(grid, images, self._scale, pool, self._threads)
+        self._memory.append(memory)
+        return list(images)
+
+    def _spectrum(
+        self, indices: NDArray[np.int64], width: int, settings: ReconstructionSettings
+    ) -> NDArray[np.complex64]:
+        """Spectrum of the row in some projections, (projection, frequency)."""
+        row = slice(0, 1)
+        padded = np.empty((len(indices), width, 1), np.float32)
+        gains = self._flat_field.gains(indices, len(self._angles), row)
+        raw = self._rows.part(indices, row)
+        fill_padded(raw, self._flat_field, gains, row, settings, padded)
+        half = scipy.fft.rfft(padded[:, :, 0], axis=1)
+        # the highest frequency stands at both ends: a shift turns them in opposite directions
+        return np.concatenate([half, half[:, :0:-1].conj()], axis=1)
+
+
+def _lane_factors(
+    plan: GridPlan, group: Sequence[ReconstructionSettings], lanes: int
+) -> NDArray[np.complex64]:
+    """Factors of a row's spectrum (pair of lanes, frequency): filters, and shifts from the plan's axis.
+
+    Frequencies are 0 to the highest and from the lowest to -1. A pair of lanes are the real and the
+    imaginary part of the slices.
+    """
+    highest = plan.width // 2
+    frequency = np.concatenate([np.arange(highest + 1), np.arange(-highest, 0)])
+    factors = np.zeros((lanes, len(frequency)), np.complex128)
+    for lane, settings in enumerate(group):
+        assert settings.center is not None
+        response = plan.response_of(settings)
+        turn = 2j * np.pi / plan.width * (settings.center - plan.center)
+        factors[lane] = response[frequency % plan.width] * np.exp(turn * frequency)
+    return (factors[::2] + 1j * factors[1::2]).astype(np.complex64)
