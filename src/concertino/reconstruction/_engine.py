@@ -120,8 +120,7 @@ class Engine:
                         half_way[:] = grid
                         grid, half_way = half_way, None
             else:
-                grid, todo = self._scratch("grid", self.plan.grid_shape), whole + extra
-                grid[:] = 0.0
+                grid, todo = self._cleared_grid(), whole + extra
             for indices, weights in todo:
                 self._add(grid, group, indices, weights, pool)
             rows = self._groups[group]
@@ -163,6 +162,14 @@ class Engine:
             setattr(self._local, name, aligned_zeros((*shape, self._lanes)))
         kept: NDArray[np.float32] = getattr(self._local, name)
         return kept
+
+    def _cleared_grid(self) -> NDArray[np.float32]:
+        """A grid of this thread to which nothing was added; a new one comes empty from the system."""
+        new = not hasattr(self._local, "grid")
+        grid = self._scratch("grid", self.plan.grid_shape)
+        if not new:
+            grid[:] = 0.0
+        return grid
 
     def _indices(self, block: int) -> NDArray[np.int64]:
         size = self._settings.projections_per_block

@@ -32,6 +32,8 @@ KERNEL_WIDTH = 4
 MARGIN = 4  # cells around a grid: what a kernel at its edge reaches belongs to the other end
 TABLE_STEPS = 1024
 _CACHED = 2**20  # bytes that a core keeps at hand
+_TOGETHER = 4  # lines that SciPy transforms by vector instructions; the rest of them takes three times as long each
+_FEWEST_COLUMNS = 16  # a row's columns that are worth a look at its page: rows of a large grid are pages apart
 PHASE_BLOCK = 64
 _LARGE = 2**22  # bytes
 
@@ -40,11 +42,12 @@ def aligned_zeros(shape: tuple[int, ...]) -> NDArray[np.float32]:
     """Zeros in float32 that begin on a cache line.
 
     Large ones come from the system and go back to it. The C library would keep those of some threads for these
-    threads, which are others with the next reconstruction.
+    threads, which are others with the next reconstruction. They are private: Linux has huge pages for these, and seldom
+    for shared ones; with small pages, a large grid's columns cost a look into the page table for every row.
     """
     size = int(np.prod(shape)) * 4
     if size >= _LARGE:
-        memory = mmap.mmap(-1, size)
+        memory = mmap.mmap(-1, size, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
         if hasattr(mmap, "MADV_HUGEPAGE"):
             with contextlib.suppress(OSError):
                 memory.madvise(mmap.MADV_HUGEPAGE)
@@ -209,8 +212,8 @@ class GridPlan:
         height = len(source) - 2 * MARGIN
         places = (np.arange(y) - y // 2) % height
         lanes = source.shape[2]
-        rows_at_once = max(1, _CACHED // (self.grid_shape[1] * lanes * 8))
-        columns_at_once = max(1, _CACHED // (height * lanes * 8))
+        rows_at_once = _lines_at_once(self.grid_shape[1] * lanes * 8, _TOGETHER)
+        columns_at_once = _lines_at_once(height * lanes * 8, _FEWEST_COLUMNS)
         over_the_top, below = source[:MARGIN].copy(), source[-MARGIN:].copy()
 
         def folded(rows: slice) -> NDArray[np.complex64]:
@@ -230,14 +233,18 @@ class GridPlan:
         def some_rows(band: NDArray[np.int64]) -> None:
             for first in range(int(band[0]), int(band[1]), rows_at_once):
                 rows = slice(first, min(first + rows_at_once, int(band[1])))
-                lines = scipy.fft.ifft(folded(rows), axis=1, norm="forward")
+                lines = scipy.fft.ifft(folded(rows), axis=1, norm="forward", overwrite_x=True)
                 between[rows, :left] = lines[:, lines.shape[1] - left :]
                 between[rows, left:x] = lines[:, : x - left]
 
         def some_columns(band: NDArray[np.int64]) -> None:
+            memory = np.empty(height * columns_at_once * lanes, np.complex64)
             for first in range(int(band[0]), int(band[1]), columns_at_once):
                 columns = slice(first, min(first + columns_at_once, int(band[1])))
-                lines = scipy.fft.ifft(between[:, columns], axis=0, norm="forward")
+                shape = (height, columns.stop - first, lanes)
+                lines = memory[: height * shape[1] * lanes].reshape(shape)
+                lines[...] = between[:, columns]
+                lines = scipy.fft.ifft(lines, axis=0, norm="forward", overwrite_x=True)
                 unpack(
                     lines.view(np.float32), places, self.across, self.down, np.float32(scale),
                     volume, first,
@@ -246,6 +253,11 @@ class GridPlan:
         parts = threads if pool else 1
         run_on(pool, some_rows, bands(height, parts))
         run_on(pool, some_columns, bands(x, parts))
+
+
+def _lines_at_once(line_bytes: int, least: int) -> int:
+    """Return how many lines are transformed together: what stays in the cache, but at least so many."""
+    return max(least, _CACHED // line_bytes // _TOGETHER * _TOGETHER)
 
 
 def filter_width(columns: int, center: float, x: Lattice, y: Lattice) -> int:
