@@ -12,6 +12,7 @@ from ._gridding import aligned_zeros
 from ._plan import Plan
 from ._rows import Rows
 from ._settings import ReconstructionSettings
+from ._work import Work
 
 
 class Engine:
@@ -85,6 +86,7 @@ class Engine:
         *,
         last: bool = False,
         only: NDArray[np.int64] | None = None,
+        work: Work | None = None,
     ) -> NDArray[np.float32]:
         """Return the volume, float32, (slice, y, x), with `rest` added that is not yet spread.
 
@@ -100,6 +102,8 @@ class Engine:
         only
             int64: places of the slices that are wanted; None: all. Their groups have grids of their
             own from then on, as far as there is memory.
+        work
+            Where this is counted: it is all that is left.
         """
         extra = list(rest)
         whole = [(self._indices(b), self._weights[self._indices(b)]) for b in self.spread_blocks]
@@ -109,6 +113,8 @@ class Engine:
             self._keep_up_to_date(groups, whole)
         size = (self.plan.y.count, self.plan.x.count)
         volume = np.empty((len(wanted), *size), np.float32)
+        work = work or Work()
+        share = work.left / len(groups)
 
         def one(group: int, pool: ThreadPoolExecutor | None) -> None:
             half_way = None
@@ -123,17 +129,20 @@ class Engine:
                 grid, todo = self._cleared_grid(), whole + extra
             for indices, weights in todo:
                 self._add(grid, group, indices, weights, pool)
+                work.add(0.5 * share / len(todo))
+            rest = 0.5 * share if todo else share
+            how = (scale, pool, self._threads, half_way, work, rest)
             rows = self._groups[group]
             if only is None:
-                self.plan.image(grid, volume[rows], scale, pool, self._threads, half_way)
+                self.plan.image(grid, volume[rows], *how)
                 return
             target = np.empty((rows.stop - rows.start, *size), np.float32)
-            self.plan.image(grid, target, scale, pool, self._threads, half_way)
+            self.plan.image(grid, target, *how)
             for place, row in enumerate(wanted):
                 if rows.start <= row < rows.stop:
                     volume[place] = target[row - rows.start]
 
-        self._on_groups(groups, one)
+        self._on_groups(groups, one, work)
         return volume
 
     def _new_grid(self) -> NDArray[np.float32]:
@@ -176,15 +185,17 @@ class Engine:
         return np.arange(block * size, min((block + 1) * size, len(self._angles)))
 
     def _on_groups(
-        self, groups: Sequence[int], function: Callable[[int, ThreadPoolExecutor | None], None]
+        self,
+        groups: Sequence[int],
+        function: Callable[[int, ThreadPoolExecutor | None], None],
+        work: Work | None = None,
     ) -> None:
         """Run side by side: groups when there are enough of them, else parts of each."""
         if len(groups) < self._threads:
             for group in groups:
                 function(group, self._pool if self._threads > 1 else None)
         else:
-            for _ in self._pool.map(lambda group: function(group, None), groups):
-                pass
+            (work or Work()).wait([self._pool.submit(function, group, None) for group in groups])
 
     def _add(
         self,

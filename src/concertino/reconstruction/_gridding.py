@@ -25,6 +25,7 @@ from numpy.typing import NDArray
 
 from ._filters import factor, filter_response
 from ._settings import Interval, ReconstructionSettings, positions
+from ._work import Work
 
 OVERSAMPLING = 1.25  # of a whole slice: what lies at its very edge is outside of the view anyway
 WINDOW_OVERSAMPLING = 2.0  # of a part of it: what lies just beyond must not fold in
@@ -32,8 +33,10 @@ KERNEL_WIDTH = 4
 MARGIN = 4  # cells around a grid: what a kernel at its edge reaches belongs to the other end
 TABLE_STEPS = 1024
 _CACHED = 2**20  # bytes that a core keeps at hand
-_TOGETHER = 4  # lines that SciPy transforms by vector instructions; the rest of them takes three times as long each
-_FEWEST_COLUMNS = 16  # a row's columns that are worth a look at its page: rows of a large grid are pages apart
+_TOGETHER = (
+    4  # lines that SciPy transforms side by side; what is left over takes three times as long
+)
+_FEWEST_COLUMNS = 16  # that are worth a look at a row's page: rows of a large grid are pages apart
 PHASE_BLOCK = 64
 _LARGE = 2**22  # bytes
 
@@ -187,6 +190,8 @@ class GridPlan:
         pool: ThreadPoolExecutor | None,
         threads: int,
         half_way: NDArray[np.float32] | None = None,
+        work: Work | None = None,
+        share: float = 1.0,
     ) -> None:
         """Transform a grid into slices, in pieces that stay in the cache.
 
@@ -202,9 +207,12 @@ class GridPlan:
             Where to compute, in how many bands; None: here.
         half_way
             Memory like `grid` that may be overwritten; None: the grid itself.
+        work, share
+            Where to count this, and for how much.
         """
         from ._spread import unpack
 
+        work = work or Work()
         x, y = self.x.count, self.y.count
         source = grid.view(np.complex64)
         between = (grid if half_way is None else half_way).view(np.complex64)[MARGIN:-MARGIN]
@@ -236,6 +244,7 @@ class GridPlan:
                 lines = scipy.fft.ifft(folded(rows), axis=1, norm="forward", overwrite_x=True)
                 between[rows, :left] = lines[:, lines.shape[1] - left :]
                 between[rows, left:x] = lines[:, : x - left]
+                work.add(0.5 * share * len(lines) / height)
 
         def some_columns(band: NDArray[np.int64]) -> None:
             memory = np.empty(height * columns_at_once * lanes, np.complex64)
@@ -249,10 +258,11 @@ class GridPlan:
                     lines.view(np.float32), places, self.across, self.down, np.float32(scale),
                     volume, first,
                 )  # fmt: skip
+                work.add(0.5 * share * shape[1] / x)
 
         parts = threads if pool else 1
-        run_on(pool, some_rows, bands(height, parts))
-        run_on(pool, some_columns, bands(x, parts))
+        run_on(pool, some_rows, bands(height, parts), work)
+        run_on(pool, some_columns, bands(x, parts), work)
 
 
 def _lines_at_once(line_bytes: int, least: int) -> int:
@@ -275,14 +285,14 @@ def run_on(
     pool: ThreadPoolExecutor | None,
     function: Callable[[NDArray[np.int64]], None],
     parts: Iterable[NDArray[np.int64]],
+    work: Work | None = None,
 ) -> None:
-    """Call a function with each part, side by side when there is a pool."""
+    """Call a function with each part, side by side when there is a pool, and tell how far it is."""
     if pool is None:
         for part in parts:
             function(part)
     else:
-        for _ in pool.map(function, parts):
-            pass
+        (work or Work()).wait([pool.submit(function, part) for part in parts])
 
 
 def bands(rows: int, count: int) -> list[NDArray[np.int64]]:

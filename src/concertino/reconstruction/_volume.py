@@ -27,6 +27,7 @@ from ._helix import row_shares
 from ._rows import Rows
 from ._settings import ReconstructionSettings
 from ._short_scan import fan_angles, short_scan
+from ._work import Work
 
 _PIECE_BYTES = 2**27  # of filtered projections that are held at a time
 _TALL = 16  # planes from which on lines along z are longer than their overhead
@@ -123,6 +124,7 @@ class VolumeEngine:
         *,
         last: bool = False,
         only: NDArray[np.int64] | None = None,
+        work: Work | None = None,
     ) -> NDArray[np.float32]:
         """Return the volume, float32, (slice, y, x); as `Engine.slices`.
 
@@ -134,8 +136,10 @@ class VolumeEngine:
             return chosen
         todo = list(rest)
         volume = self._volume if last or not todo else self._volume.copy()
+        work = work or Work()
         for indices, weights in todo:
             self._add(volume, indices, weights)
+            work.add(0.5 / len(todo))
         if volume is self._volume and not last:
             volume = volume.copy()
         volume *= np.float32(scale)
