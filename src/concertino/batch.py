@@ -188,9 +188,7 @@ class _Job:
     ) -> None:
         if on is not None:
             settings = _on_workers(settings, on)
-        self.memory = batch_memory(
-            settings, READ_BYTES, 4 * scan.frame_shape[1] ** 2, scan.dtype
-        )
+        self.memory = batch_memory(settings, READ_BYTES, 4 * scan.frame_shape[1] ** 2, scan.dtype)
         room = self.memory.part if on is None else self.memory.limit
         least = 1 if on is None else _PARTS_PER_WORKER * on.workers
         parts = parts_of(scan, settings, room, least)

@@ -49,6 +49,7 @@ class CollectingEngine:
         self._projector, self._rows, self._flat_field = projector, rows, flat_field
         self._angles, self._settings, self._pool = angles, settings, pool
         self._shape = (rows.row_count, *projector.image_shape)
+        self.early = 0.0
         self.spread_blocks: list[int] = []
 
     def spread(self, block: int) -> None:

@@ -39,6 +39,11 @@ class Engine:
         Where to compute.
     live
         Groups of slices that have a grid of their own; see `live_groups`.
+
+    Attributes
+    ----------
+    early
+        For which share of the slices the blocks are spread as they come.
     """
 
     def __init__(
@@ -66,6 +71,7 @@ class Engine:
             group: self._new_grid() for group in range(live)
         }
         self._local = threading.local()
+        self.early = live / len(self._groups)
         self.spread_blocks: list[int] = []
 
     def spread(self, block: int) -> None:

@@ -324,7 +324,7 @@ class Slicing(AxisFinding):
             for block in blocks:
                 engine.spread(block)
                 if work is not None:
-                    work.add(0.5 / len(blocks))
+                    work.add(0.5 * engine.early / len(blocks))
         return engine
 
     def _engine_for(self, center: float) -> "AnyEngine":

@@ -108,6 +108,7 @@ class VolumeEngine:
         # of what an oblique axis sweeps, only this share is new
         pitch = np.asarray(settings.axis_angle_x, dtype=np.float64)
         self._swept = np.broadcast_to(np.abs(np.cos(pitch)), (len(angles),))
+        self.early = 1.0  # all is added as it comes
         self.spread_blocks: list[int] = []
 
     def spread(self, block: int) -> None:
