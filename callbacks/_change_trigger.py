@@ -100,8 +100,8 @@ class ChangeTrigger(FrameCallback):
             super().stream_started(stream)
 
     def subscribe(self, stream: AnnouncedStream) -> Subscription:
-        """Subscribe to the newest frame that the camera shows."""
-        return subscribe(stream.preview, name=self.name, delivery="latest")
+        """Subscribe to the newest frame that the camera shows, as often as there is one: it must not be late."""
+        return subscribe(stream.preview, name=self.name, delivery="latest", refresh_hz=None)
 
     def take(self, stream: AnnouncedStream, subscription: Subscription) -> None:
         """Compare each frame with those before."""

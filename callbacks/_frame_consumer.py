@@ -28,11 +28,14 @@ class FrameConsumer(FrameCallback):
     delivery : {"every", "latest"}
         ``every``: each frame, in order, and a slow function slows the scan: for as long as it takes if
         this is `necessary`, else for a third of the camera's `subscriber_timeout_s` in all. ``latest``:
-        the newest one whenever the function has returned.
+        the newest one whenever the function has returned, at most `refresh_hz` a second.
     name : str
         Name as a subscriber; the function's by default.
     necessary : bool
         Whether a run fails with it; otherwise it goes on without it, and `error` tells why.
+    refresh_hz : float, optional
+        For ``latest``: frames taken a second at most; fewer when they are so large that copying them would slow the
+        camera. None: as many as can be. See `concertino.frames.subscribe`.
 
     Examples
     --------
@@ -49,7 +52,12 @@ class FrameConsumer(FrameCallback):
         delivery: Literal["every", "latest"] = "every",
         name: str | None = None,
         necessary: bool = False,
+        refresh_hz: float | None = 25.0,
     ) -> None:
+        if refresh_hz is not None and not refresh_hz > 0:
+            raise ParameterError(
+                f"refresh_hz: {refresh_hz!r} was given; give more than 0 frames a second, or None."
+            )
         if not callable(function):
             raise ParameterError(
                 f"function: {function!r} cannot be called. Give a function of a frame, the name of "
@@ -62,12 +70,14 @@ class FrameConsumer(FrameCallback):
         )
         self._function = function
         self._delivery: Literal["every", "latest"] = delivery
+        self._refresh_hz = refresh_hz
 
     def subscribe(self, stream: AnnouncedStream) -> Subscription:
         """Subscribe to a stream."""
         return subscribe(
-            stream.address, name=self.name, delivery=self._delivery, necessary=self.necessary
-        )
+            stream.address, name=self.name, delivery=self._delivery, necessary=self.necessary,
+            refresh_hz=self._refresh_hz,
+        )  # fmt: skip
 
     def take(self, stream: AnnouncedStream, subscription: Subscription) -> None:
         """Call the function."""

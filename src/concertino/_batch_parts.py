@@ -118,11 +118,25 @@ def reconstruct_part(
 def made_of(
     scan: ScanFrames, settings: ReconstructionSettings, step: Callable[[int], Any]
 ) -> ReconstructionResult:
-    """Reconstruct with settings; nothing but the result is left when it returns."""
+    """Reconstruct with settings; nothing but the result is left when it returns.
+
+    A frame counts half when it is read; the other halves follow as the slices are computed, which takes longer than
+    reading when they are large.
+    """
     give_back()
     reconstructor = scan.reconstructor(settings)
-    scan.feed(reconstructor, step)
-    return reconstructor.finish()
+    frames, read, told = scan.num_frames, 0, 0
+
+    def tell(computed: float) -> None:
+        nonlocal told
+        done = int(read + computed * frames) // 2
+        step(done - told)
+        told = done
+
+    for count in scan.feeding(reconstructor):
+        read += count
+        tell(0.0)
+    return reconstructor.finish(tell)
 
 
 def counter(progress: Progress | None, total: int) -> Callable[[int], None]:

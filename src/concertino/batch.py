@@ -101,7 +101,8 @@ def reconstruct_run(
     directory
         Where the processing run's directory is made; beside the run's by default.
     progress
-        Called with frames read and frames to read in all, in the calling thread.
+        Called with frames done and frames to do in all, in the calling thread. A frame counts half when it is read;
+        the other halves follow while the slices are computed.
     scheduler
         Have the parts made by a dask cluster: ``"local"`` for a worker process on each core, the address of a
         scheduler, or a ``distributed.Client``. Its workers must reach the run's directory by the same

@@ -72,6 +72,8 @@ def test_the_slices_are_those_of_the_scan(run: Run, data: Path, tmp_path: Path) 
     assert stored.exit_status == "success"
     assert (result.rows, result.parts, result.missing) == (tuple(range(24)), 1, ())
     assert seen[-1] == (70, 70)
+    assert (35, 70) in seen, "all frames are read, no slice is computed"
+    assert seen == sorted(seen)
 
 
 def test_slices_of_an_axis_that_nobody_knows_are_not_stored_in_silence(

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from ._filters import factor, filter_response
 from ._gridding import Lattice, aligned_zeros, bands, filter_width, run_on
 from ._settings import ReconstructionSettings
+from ._work import Work
 
 
 class BackprojectionPlan:
@@ -97,7 +98,11 @@ class BackprojectionPlan:
         pool: ThreadPoolExecutor | None,
         threads: int,
         half_way: NDArray[np.float32] | None = None,
+        work: Work | None = None,
+        share: float = 1.0,
     ) -> None:
         """Store the lanes as slices; as `GridPlan.image`."""
+        work = work or Work()
         for lane in range(volume.shape[0]):
             np.multiply(grid[:, :, lane], np.float32(scale), out=volume[lane])
+            work.add(share / volume.shape[0])

@@ -10,6 +10,7 @@ from ._back_projector import BackProjector
 from ._correct import FlatField, fill_padded
 from ._rows import Rows
 from ._settings import ReconstructionSettings
+from ._work import Work
 
 WORKSPACE_BYTES = 2**27  # of rows and images that a back end has at a time
 
@@ -48,6 +49,7 @@ class CollectingEngine:
         self._projector, self._rows, self._flat_field = projector, rows, flat_field
         self._angles, self._settings, self._pool = angles, settings, pool
         self._shape = (rows.row_count, *projector.image_shape)
+        self.early = 0.0
         self.spread_blocks: list[int] = []
 
     def spread(self, block: int) -> None:
@@ -60,6 +62,7 @@ class CollectingEngine:
         *,
         last: bool = False,
         only: NDArray[np.int64] | None = None,
+        work: Work | None = None,
     ) -> NDArray[np.float32]:
         """Return the volume, float32, (slice, y, x), of the projections in `rest`; as `Engine.slices`."""
         parts = list(rest)
@@ -68,6 +71,8 @@ class CollectingEngine:
         wanted = np.arange(self._shape[0]) if only is None else only
         volume = np.empty((len(wanted), *self._shape[1:]), np.float32)
         together = slices_together(self._projector, volume.shape)
+        work = work or Work()
+        share = work.left / len(wanted)
         for first in range(0, len(wanted), together):
             group = wanted[first : first + together]
             rows, images = self._projector.workspace(len(group))
@@ -77,6 +82,7 @@ class CollectingEngine:
                 self._fill(rows, indices[some], weights[some], group)
                 self._projector.add(self._angles[indices[some]], self._pool)
             volume[first : first + together] = images
+            work.add(share * len(group))
         return volume
 
     def _fill(

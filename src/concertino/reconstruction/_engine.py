@@ -12,6 +12,7 @@ from ._gridding import aligned_zeros
 from ._plan import Plan
 from ._rows import Rows
 from ._settings import ReconstructionSettings
+from ._work import Work
 
 
 class Engine:
@@ -38,6 +39,11 @@ class Engine:
         Where to compute.
     live
         Groups of slices that have a grid of their own; see `live_groups`.
+
+    Attributes
+    ----------
+    early
+        For which share of the slices the blocks are spread as they come.
     """
 
     def __init__(
@@ -65,6 +71,7 @@ class Engine:
             group: self._new_grid() for group in range(live)
         }
         self._local = threading.local()
+        self.early = live / len(self._groups)
         self.spread_blocks: list[int] = []
 
     def spread(self, block: int) -> None:
@@ -85,6 +92,7 @@ class Engine:
         *,
         last: bool = False,
         only: NDArray[np.int64] | None = None,
+        work: Work | None = None,
     ) -> NDArray[np.float32]:
         """Return the volume, float32, (slice, y, x), with `rest` added that is not yet spread.
 
@@ -100,6 +108,8 @@ class Engine:
         only
             int64: places of the slices that are wanted; None: all. Their groups have grids of their
             own from then on, as far as there is memory.
+        work
+            Where this is counted: it is all that is left.
         """
         extra = list(rest)
         whole = [(self._indices(b), self._weights[self._indices(b)]) for b in self.spread_blocks]
@@ -109,6 +119,8 @@ class Engine:
             self._keep_up_to_date(groups, whole)
         size = (self.plan.y.count, self.plan.x.count)
         volume = np.empty((len(wanted), *size), np.float32)
+        work = work or Work()
+        share = work.left / len(groups)
 
         def one(group: int, pool: ThreadPoolExecutor | None) -> None:
             half_way = None
@@ -120,21 +132,23 @@ class Engine:
                         half_way[:] = grid
                         grid, half_way = half_way, None
             else:
-                grid, todo = self._scratch("grid", self.plan.grid_shape), whole + extra
-                grid[:] = 0.0
+                grid, todo = self._cleared_grid(), whole + extra
             for indices, weights in todo:
                 self._add(grid, group, indices, weights, pool)
+                work.add(0.5 * share / len(todo))
+            rest = 0.5 * share if todo else share
+            how = (scale, pool, self._threads, half_way, work, rest)
             rows = self._groups[group]
             if only is None:
-                self.plan.image(grid, volume[rows], scale, pool, self._threads, half_way)
+                self.plan.image(grid, volume[rows], *how)
                 return
             target = np.empty((rows.stop - rows.start, *size), np.float32)
-            self.plan.image(grid, target, scale, pool, self._threads, half_way)
+            self.plan.image(grid, target, *how)
             for place, row in enumerate(wanted):
                 if rows.start <= row < rows.stop:
                     volume[place] = target[row - rows.start]
 
-        self._on_groups(groups, one)
+        self._on_groups(groups, one, work)
         return volume
 
     def _new_grid(self) -> NDArray[np.float32]:
@@ -164,20 +178,30 @@ class Engine:
         kept: NDArray[np.float32] = getattr(self._local, name)
         return kept
 
+    def _cleared_grid(self) -> NDArray[np.float32]:
+        """A grid of this thread to which nothing was added; a new one comes empty from the system."""
+        new = not hasattr(self._local, "grid")
+        grid = self._scratch("grid", self.plan.grid_shape)
+        if not new:
+            grid[:] = 0.0
+        return grid
+
     def _indices(self, block: int) -> NDArray[np.int64]:
         size = self._settings.projections_per_block
         return np.arange(block * size, min((block + 1) * size, len(self._angles)))
 
     def _on_groups(
-        self, groups: Sequence[int], function: Callable[[int, ThreadPoolExecutor | None], None]
+        self,
+        groups: Sequence[int],
+        function: Callable[[int, ThreadPoolExecutor | None], None],
+        work: Work | None = None,
     ) -> None:
         """Run side by side: groups when there are enough of them, else parts of each."""
         if len(groups) < self._threads:
             for group in groups:
                 function(group, self._pool if self._threads > 1 else None)
         else:
-            for _ in self._pool.map(lambda group: function(group, None), groups):
-                pass
+            (work or Work()).wait([self._pool.submit(function, group, None) for group in groups])
 
     def _add(
         self,

@@ -25,6 +25,7 @@ from numpy.typing import NDArray
 
 from ._filters import factor, filter_response
 from ._settings import Interval, ReconstructionSettings, positions
+from ._work import Work
 
 OVERSAMPLING = 1.25  # of a whole slice: what lies at its very edge is outside of the view anyway
 WINDOW_OVERSAMPLING = 2.0  # of a part of it: what lies just beyond must not fold in
@@ -32,6 +33,10 @@ KERNEL_WIDTH = 4
 MARGIN = 4  # cells around a grid: what a kernel at its edge reaches belongs to the other end
 TABLE_STEPS = 1024
 _CACHED = 2**20  # bytes that a core keeps at hand
+_TOGETHER = (
+    4  # lines that SciPy transforms side by side; what is left over takes three times as long
+)
+_FEWEST_COLUMNS = 16  # that are worth a look at a row's page: rows of a large grid are pages apart
 PHASE_BLOCK = 64
 _LARGE = 2**22  # bytes
 
@@ -40,11 +45,12 @@ def aligned_zeros(shape: tuple[int, ...]) -> NDArray[np.float32]:
     """Zeros in float32 that begin on a cache line.
 
     Large ones come from the system and go back to it. The C library would keep those of some threads for these
-    threads, which are others with the next reconstruction.
+    threads, which are others with the next reconstruction. They are private: Linux has huge pages for these, and seldom
+    for shared ones; with small pages, a large grid's columns cost a look into the page table for every row.
     """
     size = int(np.prod(shape)) * 4
     if size >= _LARGE:
-        memory = mmap.mmap(-1, size)
+        memory = mmap.mmap(-1, size, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
         if hasattr(mmap, "MADV_HUGEPAGE"):
             with contextlib.suppress(OSError):
                 memory.madvise(mmap.MADV_HUGEPAGE)
@@ -206,6 +212,8 @@ class GridPlan:
         pool: ThreadPoolExecutor | None,
         threads: int,
         half_way: NDArray[np.float32] | None = None,
+        work: Work | None = None,
+        share: float = 1.0,
     ) -> None:
         """Transform a grid into slices, in pieces that stay in the cache.
 
@@ -221,9 +229,12 @@ class GridPlan:
             Where to compute, in how many bands; None: here.
         half_way
             Memory like `grid` that may be overwritten; None: the grid itself.
+        work, share
+            Where to count this, and for how much.
         """
         from ._spread import unpack
 
+        work = work or Work()
         x, y = self.x.count, self.y.count
         source = grid.view(np.complex64)
         between = (grid if half_way is None else half_way).view(np.complex64)[MARGIN:-MARGIN]
@@ -231,8 +242,8 @@ class GridPlan:
         height = len(source) - 2 * MARGIN
         places = (np.arange(y) - y // 2) % height
         lanes = source.shape[2]
-        rows_at_once = max(1, _CACHED // (self.grid_shape[1] * lanes * 8))
-        columns_at_once = max(1, _CACHED // (height * lanes * 8))
+        rows_at_once = _lines_at_once(self.grid_shape[1] * lanes * 8, _TOGETHER)
+        columns_at_once = _lines_at_once(height * lanes * 8, _FEWEST_COLUMNS)
         over_the_top, below = source[:MARGIN].copy(), source[-MARGIN:].copy()
 
         def folded(rows: slice) -> NDArray[np.complex64]:
@@ -252,22 +263,33 @@ class GridPlan:
         def some_rows(band: NDArray[np.int64]) -> None:
             for first in range(int(band[0]), int(band[1]), rows_at_once):
                 rows = slice(first, min(first + rows_at_once, int(band[1])))
-                lines = scipy.fft.ifft(folded(rows), axis=1, norm="forward")
+                lines = scipy.fft.ifft(folded(rows), axis=1, norm="forward", overwrite_x=True)
                 between[rows, :left] = lines[:, lines.shape[1] - left :]
                 between[rows, left:x] = lines[:, : x - left]
+                work.add(0.5 * share * len(lines) / height)
 
         def some_columns(band: NDArray[np.int64]) -> None:
+            memory = np.empty(height * columns_at_once * lanes, np.complex64)
             for first in range(int(band[0]), int(band[1]), columns_at_once):
                 columns = slice(first, min(first + columns_at_once, int(band[1])))
-                lines = scipy.fft.ifft(between[:, columns], axis=0, norm="forward")
+                shape = (height, columns.stop - first, lanes)
+                lines = memory[: height * shape[1] * lanes].reshape(shape)
+                lines[...] = between[:, columns]
+                lines = scipy.fft.ifft(lines, axis=0, norm="forward", overwrite_x=True)
                 unpack(
                     lines.view(np.float32), places, self.across, self.down, np.float32(scale),
                     volume, first,
                 )  # fmt: skip
+                work.add(0.5 * share * shape[1] / x)
 
         parts = threads if pool else 1
-        run_on(pool, some_rows, bands(height, parts))
-        run_on(pool, some_columns, bands(x, parts))
+        run_on(pool, some_rows, bands(height, parts), work)
+        run_on(pool, some_columns, bands(x, parts), work)
+
+
+def _lines_at_once(line_bytes: int, least: int) -> int:
+    """Return how many lines are transformed together: what stays in the cache, but at least so many."""
+    return max(least, _CACHED // line_bytes // _TOGETHER * _TOGETHER)
 
 
 def filter_width(columns: int, center: float, x: Lattice, y: Lattice) -> int:
@@ -285,14 +307,14 @@ def run_on(
     pool: ThreadPoolExecutor | None,
     function: Callable[[NDArray[np.int64]], None],
     parts: Iterable[NDArray[np.int64]],
+    work: Work | None = None,
 ) -> None:
-    """Call a function with each part, side by side when there is a pool."""
+    """Call a function with each part, side by side when there is a pool, and tell how far it is."""
     if pool is None:
         for part in parts:
             function(part)
     else:
-        for _ in pool.map(function, parts):
-            pass
+        (work or Work()).wait([pool.submit(function, part) for part in parts])
 
 
 def bands(rows: int, count: int) -> list[NDArray[np.int64]]:

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from ._backprojection import BackprojectionPlan
 from ._gridding import GridPlan, Lattice
 from ._settings import ReconstructionSettings
+from ._work import Work
 
 _FEW_PIXELS = 0.02  # of a whole slice: fewer are cheaper one by one
 
@@ -49,8 +50,10 @@ class Plan(Protocol):
         pool: ThreadPoolExecutor | None,
         threads: int,
         half_way: NDArray[np.float32] | None = None,
+        work: Work | None = None,
+        share: float = 1.0,
     ) -> None:
-        """Turn a grid into slices (slice, y, x)."""
+        """Turn a grid into slices (slice, y, x); counts for a share of the work."""
         ...
 
 

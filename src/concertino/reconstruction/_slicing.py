@@ -2,9 +2,9 @@
 
 import logging
 from abc import abstractmethod
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -24,6 +24,7 @@ from ._layout import slice_width
 from ._result import OrthogonalPlanes, ReconstructionResult, value_unit
 from ._rows import places_among
 from ._settings import ReconstructionSettings, positions
+from ._work import Work
 
 if TYPE_CHECKING:  # heavy: loaded with the first projections
     from ._engine_choice import AnyEngine
@@ -209,8 +210,14 @@ class Slicing(AxisFinding):
             with self._timed("planes"):
                 return self._planes.planes()
 
-    def finish(self) -> ReconstructionResult:
+    def finish(self, progress: Callable[[float], Any] | None = None) -> ReconstructionResult:
         """Reconstruct with all that has come; what is missing is said, not waited for.
+
+        Parameters
+        ----------
+        progress
+            Called in this thread with the share of the slices that is computed, from 0 to 1, ten times a second
+            at most, and with 1 in the end.
 
         Raises
         ------
@@ -221,7 +228,9 @@ class Slicing(AxisFinding):
             self._check_ready(2)
             self._forget_if(self._scan_angles.close())
             axis = self.axis()
-            volume = self._volume(axis.center_px, last=True)
+            work = Work(progress)
+            volume = self._volume(axis.center_px, last=True, work=work)
+            work.end()
             self._rest()
             field = self._field()
             look_at(volume, self.slice_rows, field.gain, self.settings)
@@ -279,24 +288,30 @@ class Slicing(AxisFinding):
         """Reconstruct one slice for each value of a setting."""
 
     def _volume(
-        self, center: float, *, last: bool, only: NDArray[np.int64] | None = None
+        self,
+        center: float,
+        *,
+        last: bool,
+        only: NDArray[np.int64] | None = None,
+        work: Work | None = None,
     ) -> NDArray[np.float32]:
         name, region = self.settings.z_parameter, self.settings.region
         if name is not None and region is not None:
             strip = self.sweep(name, positions(region))
             return strip if only is None else strip[only]
-        engine = self._catch_up(center, final=True)
+        work = work or Work()
+        engine = self._catch_up(center, final=True, work=work)
         with self._timed("slices"):
             present = np.flatnonzero(self._rows.present)
             weights, true = self._scan_angles.weights, self._scan_angles.weights_of(present)
             size = self.settings.projections_per_block
             scale, rest = corrections(present, engine.spread_blocks, size, weights, true)
-            volume = engine.slices(rest, scale, last=last, only=only)
+            volume = engine.slices(rest, scale, last=last, only=only, work=work)
             if last:  # its grids are spent; the rows are kept
                 self._engine = None
             return volume
 
-    def _catch_up(self, center: float, *, final: bool) -> "AnyEngine":
+    def _catch_up(self, center: float, *, final: bool, work: Work | None = None) -> "AnyEngine":
         """Spread the complete blocks that are there, in their order."""
         engine = self._engine_for(center)
         with self._timed("gridding"):
@@ -305,8 +320,11 @@ class Slicing(AxisFinding):
             if not goes_on(engine.spread_blocks, ready):
                 self._engine = None
                 engine = self._engine_for(center)
-            for block in next_blocks(engine.spread_blocks, ready, final=final):
+            blocks = next_blocks(engine.spread_blocks, ready, final=final)
+            for block in blocks:
                 engine.spread(block)
+                if work is not None:
+                    work.add(0.5 * engine.early / len(blocks))
         return engine
 
     def _engine_for(self, center: float) -> "AnyEngine":

@@ -27,6 +27,7 @@ from ._helix import row_shares
 from ._rows import Rows
 from ._settings import ReconstructionSettings
 from ._short_scan import fan_angles, short_scan
+from ._work import Work
 
 _PIECE_BYTES = 2**27  # of filtered projections that are held at a time
 _TALL = 16  # planes from which on lines along z are longer than their overhead
@@ -107,6 +108,7 @@ class VolumeEngine:
         # of what an oblique axis sweeps, only this share is new
         pitch = np.asarray(settings.axis_angle_x, dtype=np.float64)
         self._swept = np.broadcast_to(np.abs(np.cos(pitch)), (len(angles),))
+        self.early = 1.0  # all is added as it comes
         self.spread_blocks: list[int] = []
 
     def spread(self, block: int) -> None:
@@ -123,6 +125,7 @@ class VolumeEngine:
         *,
         last: bool = False,
         only: NDArray[np.int64] | None = None,
+        work: Work | None = None,
     ) -> NDArray[np.float32]:
         """Return the volume, float32, (slice, y, x); as `Engine.slices`.
 
@@ -134,8 +137,10 @@ class VolumeEngine:
             return chosen
         todo = list(rest)
         volume = self._volume if last or not todo else self._volume.copy()
+        work = work or Work()
         for indices, weights in todo:
             self._add(volume, indices, weights)
+            work.add(0.5 / len(todo))
         if volume is self._volume and not last:
             volume = volume.copy()
         volume *= np.float32(scale)

@@ -172,6 +172,17 @@ class DeliveryContract:
             stream.end()
         assert seen == sorted(set(seen))
 
+    def test_latest_is_not_fetched_more_often_than_it_may(self, make: Make) -> None:
+        stream = make(capacity=4)
+        began_s, index = time.monotonic(), 0
+        with Reader(stream.address, delivery="latest", refresh_hz=20.0) as reader:
+            while time.monotonic() < began_s + 0.2 or reader.count < 3:
+                stream.publish(numbered_frames(index, 1))
+                index += 1
+            stream.end()
+        assert reader.count < index
+        assert (reader.count - 1) / 20 <= time.monotonic() - began_s
+
     def test_latest_never_slows_the_publisher(self, make: Make) -> None:
         stream = make(capacity=2)
         viewer = subscribe(stream.address, name="viewer", delivery="latest")
