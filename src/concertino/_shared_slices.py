@@ -55,7 +55,7 @@ class SlicesPlace:
             try:
                 if os.pread(file, _TOKEN_BYTES, 0) != self.token:
                     return False
-                content, done = np.ascontiguousarray(volume).reshape(-1).view(np.uint8), 0
+                content, done = np.ascontiguousarray(volume).reshape(-1).view(np.uint8).data, 0
                 while done < len(content):
                     piece = content[done : done + _AT_ONCE]
                     done += os.pwrite(file, piece, self.start + done)
