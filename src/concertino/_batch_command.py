@@ -67,6 +67,8 @@ def _say(result: BatchReconstruction, settings: ReconstructionSettings) -> None:
     print(f"slices     {result.directory / 'slices'}: {len(result.rows)} in {result.parts} part(s)")
     print(f"axis       column {result.center_px:.2f} px, {found}")
     print(f"missing    {len(result.missing)} projections")
+    if result.workers:
+        print(f"workers    {result.workers}, ready in {result.start_s:.1f} s")
     print(f"time       {result.duration_s:.1f} s")
 
 

@@ -4,10 +4,17 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from concertino._batch_memory import bytes_of_part, give_back, with_memory
+from concertino._batch_memory import (
+    bytes_of_part,
+    give_back,
+    load_what_computes,
+    use_memory_again,
+    with_memory,
+)
 from concertino._errors import ReconstructionError
 from concertino._scan_frames import ScanFrames
-from concertino.callbacks import slice_rows
+from concertino._shared_slices import SlicesPlace
+from concertino.callbacks import slice_rows, without_slices
 from concertino.reconstruction import (
     AxisEstimate,
     ReconstructionResult,
@@ -103,16 +110,37 @@ def axis_of(
     return reconstructor.axis()
 
 
+def make_ready(dtype: str) -> None:
+    """Load what a part of frames of a type needs, in a worker that starts."""
+    use_memory_again()
+    load_what_computes(dtype)
+
+
 def reconstruct_part(
     directory: str,
     settings: str,
     camera: str,
     tomogram: int | None,
+    place: SlicesPlace | None,
     step: Callable[[int], Any],
-) -> ReconstructionResult:
-    """Do one part of a run, in whichever process; see `Cluster.in_order`."""
+) -> tuple[ReconstructionResult, bool]:
+    """Do one part of a run, in whichever process; see `Cluster.in_order`.
+
+    Returns
+    -------
+    ReconstructionResult
+        With its slices, or without.
+    bool
+        Whether the slices are at the place that was offered instead.
+    """
+    use_memory_again()
     scan = ScanFrames(open_run(Path(directory)), camera, tomogram=tomogram)
-    return made_of(scan, ReconstructionSettings.model_validate_json(settings), step)
+    result = made_of(scan, ReconstructionSettings.model_validate_json(settings), step)
+    if place is None or not place.put(result.volume):
+        return result, False
+    result = without_slices(result)
+    give_back()
+    return result, True
 
 
 def made_of(

@@ -237,7 +237,7 @@ def work_and_tell(work: Work, arguments: tuple[Any, ...], topic: str, number: in
 
 
 @contextmanager
-def cluster(scheduler: Any, patience_s: float = 30.0) -> Iterator[Cluster]:
+def cluster(scheduler: Any, patience_s: float = 30.0, *, preload: str = "") -> Iterator[Cluster]:
     """Connect to a scheduler, or have workers on this computer as long as the block lasts.
 
     Parameters
@@ -247,6 +247,8 @@ def cluster(scheduler: Any, patience_s: float = 30.0) -> Iterator[Cluster]:
         ``tcp://host:8786``; or a client that is connected.
     patience_s : float
         How long there may be no worker, in s.
+    preload : str
+        Python that each worker which is started here runs before it is ready.
 
     Raises
     ------
@@ -276,7 +278,7 @@ def cluster(scheduler: Any, patience_s: float = 30.0) -> Iterator[Cluster]:
                 host="127.0.0.1",
                 dashboard_address="127.0.0.1:0",
                 silence_logs=logging.CRITICAL,
-                preload=[_LEAVE_CTRL_C],
+                preload=[_LEAVE_CTRL_C, *filter(None, [preload])],
             ) as here,
             distributed.Client(here) as client,
         ):

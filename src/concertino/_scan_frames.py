@@ -11,7 +11,7 @@ from concertino.documents import TomoBlock
 from concertino.reconstruction import ReconstructionSettings, Reconstructor, TomogramSeries
 from concertino.storage import Run, ScanPiece, StoredScan
 
-READ_BYTES = 32 * 2**20  # at a time
+READ_BYTES = 16 * 2**20  # at a time; from 32 MiB on the C library gets new memory for each batch
 
 
 class ScanFrames:

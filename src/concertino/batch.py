@@ -1,9 +1,10 @@
 """Stored runs, reconstructed: whole, in parts that fit into memory, on a cluster, or swept."""
 
 import contextlib
+import logging
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ from concertino._batch_parts import (
 from concertino._batch_sweep import Sweep, sweep_run
 from concertino._dask_parts import Cluster, cluster
 from concertino._scan_frames import READ_BYTES, ScanFrames
+from concertino._shared_slices import SharedSlices
 from concertino.callbacks import (
     slices_configuration,
     stored_processing_run,
@@ -36,7 +38,10 @@ from concertino.storage import Run, check_image_format
 
 __all__ = ["BatchReconstruction", "Progress", "Sweep", "reconstruct_run", "sweep_run"]
 
-_PARTS_PER_WORKER = 2  # each is a pass over the stored frames
+LOG = logging.getLogger("concertino.batch")
+
+# What a worker does that is started for the reconstruction, before it is ready.
+_MAKE_READY = "from concertino._batch_parts import make_ready; make_ready({!r})"
 _WORKER_MEMORY = 0.5  # of a worker's limit; from 0.6 on dask moves its results to disk
 
 
@@ -59,7 +64,11 @@ class BatchReconstruction:
     parts
         In how many parts it was done, because of the memory or the cluster.
     duration_s
-        How long it took, in s.
+        How long it took, in s, when the workers of a cluster were ready.
+    workers
+        How many threads of a cluster's workers there were; 0: it was done in this process.
+    start_s
+        How long it took until these were ready, in s.
     """
 
     directory: Path
@@ -69,6 +78,8 @@ class BatchReconstruction:
     missing: tuple[int, ...]
     parts: int
     duration_s: float
+    workers: int = 0
+    start_s: float = 0.0
 
 
 def reconstruct_run(
@@ -132,11 +143,15 @@ def reconstruct_run(
         If frames are damaged, or the slices cannot be written.
     """
     check_image_format(output, "output")
-    began_s = time.monotonic()
     scan = ScanFrames(run, camera, tomogram=tomogram)
     settings = scan.with_known_axis(settings or ReconstructionSettings())
     with contextlib.ExitStack() as stack:
-        on = None if scheduler is None else stack.enter_context(cluster(scheduler))
+        called_s = began_s = time.monotonic()
+        on = None
+        if scheduler is not None:
+            on = stack.enter_context(cluster(scheduler, preload=_MAKE_READY.format(scan.dtype.str)))
+            began_s = time.monotonic()
+            LOG.info("%d workers, ready in %.1f s", on.workers, began_s - called_s)
         job = _Job(scan, settings, on, progress)
         first = next(job.results)
         volumes = volumes_of(first, job.results)
@@ -173,6 +188,8 @@ def reconstruct_run(
             first.missing,
             job.parts,
             time.monotonic() - began_s,
+            job.workers,
+            began_s - called_s,
         )
 
 
@@ -188,10 +205,12 @@ class _Job:
     ) -> None:
         if on is not None:
             settings = _on_workers(settings, on)
-        self.memory = batch_memory(settings, READ_BYTES, 4 * scan.frame_shape[1] ** 2, scan.dtype)
-        room = self.memory.part if on is None else self.memory.limit
-        least = 1 if on is None else _PARTS_PER_WORKER * on.workers
-        parts = parts_of(scan, settings, room, least)
+        self.memory = batch_memory(
+            settings, READ_BYTES, 4 * scan.frame_shape[1] ** 2, scan.dtype if on is None else None
+        )
+        room = self.memory.part
+        self.workers = 0 if on is None else on.workers
+        parts = _parts(scan, settings, room, max(1, self.workers))
         search = settings.center is None and len(parts) > 1
         step = counter(progress, (len(parts) + search) * scan.num_frames)
         self.parts = len(parts)
@@ -206,6 +225,15 @@ class _Job:
             if on is None
             else _there(on, scan, settings, parts, step)
         )
+
+
+def _parts(
+    scan: ScanFrames, settings: ReconstructionSettings, room: int, workers: int
+) -> list[Rows]:
+    """Divide the rows into as many parts for each worker, and few: each is a pass over the frames."""
+    parts = parts_of(scan, settings, room, workers)
+    more = -len(parts) % workers
+    return parts_of(scan, settings, room, len(parts) + more) if more else parts
 
 
 def _on_workers(settings: ReconstructionSettings, on: Cluster) -> ReconstructionSettings:
@@ -235,11 +263,19 @@ def _there(
 ) -> Iterator[ReconstructionResult]:
     directory = str(scan.run.directory.absolute())
     camera = scan.tomo.camera
+    height, width = scan.reconstructor(of_part(settings, parts[0])).slice_shape
+    shared = SharedSlices([(len(part), height, width) for part in parts])
     tasks = [
-        (directory, of_part(settings, part).model_dump_json(), camera, scan.tomogram)
-        for part in parts
-    ]
-    yield from on.in_order(reconstruct_part, tasks, scan.num_frames, step)
+        (
+            directory, of_part(settings, part).model_dump_json(), camera, scan.tomogram,
+            shared.place(number),
+        )
+        for number, part in enumerate(parts)
+    ]  # fmt: skip
+    made = on.in_order(reconstruct_part, tasks, scan.num_frames, step)
+    for number, (result, is_shared) in enumerate(made):
+        yield replace(result, volume=shared.slices(number)) if is_shared else result
+        shared.forget(number)
 
 
 for _name in __all__:

@@ -172,7 +172,7 @@ def on_dask(run: Run, settings: ReconstructionSettings, directory: Path) -> Path
         distributed.Client(here) as client,
     ):  # fmt: skip
         result = reconstruct_run(run, settings, directory=directory, scheduler=client)
-    assert result.parts == 3
+    assert result.parts == 2
     return result.directory
 
 

@@ -1,6 +1,7 @@
 """Reconstruction on a dask cluster: the local bits, whatever becomes of workers and scheduler."""
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -16,7 +17,10 @@ import psutil
 import pytest
 
 from concertino import ParameterError, ReconstructionError, StorageError
+from concertino._batch_command import reconstruct_command
+from concertino._batch_parts import reconstruct_part
 from concertino._dask_parts import cluster
+from concertino._shared_slices import SharedSlices
 from concertino.batch import reconstruct_run
 from concertino.callbacks import ImageWriter
 from concertino.devices import SimulatedBeamline
@@ -113,12 +117,15 @@ def test_a_killed_worker_loses_nothing(
             os.kill(victim.pid, signal.SIGKILL)
             victim.wait(10)
 
-    result = reconstruct_run(run, directory=tmp_path, scheduler=scheduler, progress=progress)
+    settings = ReconstructionSettings(memory_gib=8e-4)  # eight rows a part
+    result = reconstruct_run(
+        run, settings, directory=tmp_path, scheduler=scheduler, progress=progress
+    )
     assert not victim.is_running()
     assert other.is_running()
     np.testing.assert_array_equal(slices(result.directory), expected)
-    assert result.parts == 4
-    assert seen[-1] == (5 * 64, 5 * 64)
+    assert (result.parts, result.workers) == (7, 2)
+    assert seen[-1] == (8 * 64, 8 * 64)
     assert seen == sorted(seen)
 
 
@@ -150,12 +157,50 @@ def die(pid: int, step: Callable[[int], Any]) -> None:
     time.sleep(60)
 
 
-def test_a_client_gives_the_local_bits(
-    run: Run, expected: Any, threads: distributed.Client, tmp_path: Path
-) -> None:
+def test_a_client_gives_the_local_bits_with_shared_memory_and_without(
+    run: Run, expected: Any, threads: distributed.Client, tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
     result = reconstruct_run(run, directory=tmp_path, scheduler=threads)
     np.testing.assert_array_equal(slices(result.directory), expected)
     assert threads.status == "running"
+    assert (result.parts, result.workers) == (1, 1)
+    assert result.start_s < result.duration_s
+    monkeypatch.delattr(os, "memfd_create")  # as on a system that has none
+    result = reconstruct_run(run, directory=tmp_path, scheduler=threads)
+    np.testing.assert_array_equal(slices(result.directory), expected)
+
+
+def test_a_worker_that_sees_the_memory_leaves_its_slices_there(run: Run) -> None:
+    settings = ReconstructionSettings(slices=(8, 9), center=31.5)
+    camera = run.start["tomo"]["camera"]
+    shared = SharedSlices([(2, 64, 64)])
+    for place in (shared.place(0), None):
+        result, is_shared = reconstruct_part(
+            str(run.directory), settings.model_dump_json(), camera, None, place, lambda count: None
+        )
+        assert is_shared == (place is not None)
+        assert len(result.volume) == (0 if is_shared else 2)
+    np.testing.assert_array_equal(shared.slices(0), result.volume)
+
+
+def test_workers_are_started_ready_and_said_apart(
+    run: Run, expected: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    reconstruct_command(
+        run.directory.parent, "1", settings=None, changes=[], rows="", output=tmp_path,
+        format="hdf5", scheduler="local", camera="", tomogram=None, progress=False,
+    )  # fmt: skip
+    said = dict(line.split(maxsplit=1) for line in capsys.readouterr().out.splitlines())
+    cores = len(os.sched_getaffinity(0))
+    assert re.fullmatch(rf"{cores}, ready in \d+\.\d s", said["workers"]), said
+    assert re.fullmatch(r"\d+\.\d s", said["time"]), said
+    directory = Path(said["slices"].partition(":")[0]).parent
+    np.testing.assert_array_equal(slices(directory), expected)
+    # Nothing of the shared memory is left, neither open nor mapped.
+    files = [os.readlink(f) for f in Path("/proc/self/fd").iterdir() if f.is_symlink()]
+    assert not [name for name in files if "concertino-slices" in name]
+    assert "concertino-slices" not in Path("/proc/self/maps").read_text()
 
 
 def test_the_memory_of_a_worker_bounds_its_parts(
