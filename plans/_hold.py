@@ -258,9 +258,11 @@ class Hold:
 
         if not self.requested:
             return
-        yield Msg("checkpoint", None, anew=True)
-        self._waiting = True
+        self._waiting = (
+            True  # What asks after the checkpoint finds it so: there is no other to be heard at.
+        )
         try:
+            yield Msg("checkpoint", None, anew=True)
             yield from bps.wait_for([until_released])
         finally:
             self._waiting = False

@@ -20,6 +20,7 @@ from ._plan_end import PLAN_END_S, end_plan
 LOG = logging.getLogger(__name__)
 
 _SIGNALS = (signal.SIGTERM, signal.SIGHUP)
+_WAKE = signal.SIGURG  # says nothing, and is ignored where nobody takes it
 _LEAVE_S = 15.0
 _WORKER_LEAVES_S = 1.0  # so that it can tell its server what became of the plan
 _LOOK_S = 0.1
@@ -72,6 +73,7 @@ class _Ending:
             if known is not signal.SIG_IGN and known is not None:
                 self._previous[number] = signal.signal(number, self._handle)
         if self._previous:
+            self._previous[_WAKE] = signal.signal(_WAKE, _nothing)
             self._listen()
         return True
 
@@ -116,9 +118,7 @@ class _Ending:
         number, known = self.number, self._previous.get(self.number)
         if callable(known) and known is not signal.default_int_handler:
             self.number, self._told, self._handled = None, False, False
-            known(
-                number, None
-            )  # Whoever took the signal before decides what becomes of the process.
+            known(number, None)  # Who took the signal before decides what becomes of the process.
             return
         if not self._told:
             self._told = True
@@ -134,7 +134,7 @@ class _Ending:
         if not self._previous:
             return
         for number, known in self._previous.items():
-            if signal.getsignal(number) == self._handle:
+            if signal.getsignal(number) in (self._handle, _nothing):
                 signal.signal(number, known)
         self._previous = {}
         signal.set_wakeup_fd(self._previous_wakeup, warn_on_full_buffer=False)
@@ -163,10 +163,13 @@ class _Ending:
                     with suppress(OSError):
                         os.write(others, said)
                 for number in said:
-                    if number in self._previous and self._note(number):
-                        signal.pthread_kill(int(threading.main_thread().ident or 0), number)
-                    if number == signal.SIGINT and (interrupted := self.interrupted) is not None:
-                        interrupted()
+                    main = int(threading.main_thread().ident or 0)
+                    if number in _SIGNALS and number in self._previous and self._note(number):
+                        signal.pthread_kill(main, number)
+                    if number == signal.SIGINT:
+                        signal.pthread_kill(main, _WAKE)  # It may wait, and not know of its Ctrl-C.
+                        if (interrupted := self.interrupted) is not None:
+                            interrupted()
 
     def _handle(self, number: int, frame: FrameType | None) -> None:
         """Take a signal in the main thread."""
@@ -342,6 +345,10 @@ def _is_queue_worker() -> bool:
     """Whether this is a queue server's worker, which takes our exception for one of its plan's, and goes on."""
     server = sys.modules.get("bluesky_queueserver")
     return server is not None and bool(server.is_re_worker_active())
+
+
+def _nothing(number: int, frame: FrameType | None) -> None:
+    """Wake the main thread, which then runs what other signals' handlers it has."""
 
 
 def _in_main_thread() -> bool:

@@ -240,3 +240,15 @@ def test_a_hold_has_several_reasons() -> None:
     assert not hold.requested
     assert not hold.due
     assert hold.reason == "ring current 3 mA; vacuum"  # Why it was asked for the last time.
+
+
+def test_a_scan_that_waits_says_so_before_its_last_checkpoint() -> None:
+    # a pause of the RunEngine that is asked for between this checkpoint and the wait would not be heard at another
+    hold = Hold()
+    hold.request("no beam")
+    messages = hold.wait()
+
+    assert next(messages).command == "checkpoint"
+    assert hold.waiting
+    messages.close()
+    assert not hold.waiting
