@@ -27,7 +27,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 import numpy as np
 import psutil
 from distributed import Client, LocalCluster
-from growth import stored
+from curves.reconstructions import stored
 
 from concertino.batch import reconstruct_run
 from concertino.reconstruction import ReconstructionSettings
