@@ -26,8 +26,8 @@ sys.path.insert(0, str(Path(__file__).parent))
 
 import numpy as np
 import psutil
-from distributed import Client, LocalCluster
 from curves.reconstructions import stored
+from distributed import Client, LocalCluster
 
 from concertino.batch import reconstruct_run
 from concertino.reconstruction import ReconstructionSettings
