@@ -103,10 +103,10 @@ RECONSTRUCTIONS = {
     ),
     "values": Curve(
         "values of a sweep", "value", (16, 32, 64), (16, 32, 64, 128),
-        {"memory_mb": LINEAR, "cpu_ms": FLAT},
+        {"memory_mb": LINEAR, "cpu_ms": FLAT, "cpu_over_batch": Wanted("", 1.5)},
     ),
     "columns": Curve(
-        "columns of one slice", "slice", (512, 1024, 2048), (1024, 2048, 4096, 8192),
+        "columns of one slice", "slice", (512, 1024, 2048), (1024, 2048, 4096, 8192, 16384),
         {"cpu_ns": FLAT},
     ),
 }  # fmt: skip

@@ -109,7 +109,7 @@ def slices(sizes: Sequence[float], large: bool, directory: Path) -> Figures:
 
 
 def values(sizes: Sequence[float], large: bool, directory: Path) -> Figures:
-    """Grow the values of a sweep."""
+    """Grow the values of a sweep; beside each, a batch of as many slices."""
     size, found = (1024 if large else 512), Figures()
     run, middle = stored(directory, size, 400), (size - 1) / 2
     with loop_beside() as loop:
@@ -118,7 +118,12 @@ def values(sizes: Sequence[float], large: bool, directory: Path) -> Figures:
             region = (middle - 8, middle + 8, 16 / count)
             with Meter(loop, held) as meter:
                 sweep_run(run, "center", region, directory=directory / "out")
-            found.append((count, meter.figures(count)))
+            figures = meter.figures(count)
+            _, batch = _reconstructed(
+                run, directory, loop, held, count, center=middle, slices=tuple(range(count))
+            )
+            figures["cpu_over_batch"] = figures["cpu_ms"] / batch["cpu_ms"]
+            found.append((count, figures))
     return found
 
 
