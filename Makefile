@@ -11,7 +11,7 @@ PYTHON ?= $(shell for python in python3.11 python3.12 python3.13 python3; do \
 WHEEL_DIR := build/wheel
 
 # Most tests wait for devices, processes and disks: several run at a time, those of a file in one process.
-JOBS ?= 3
+JOBS ?= 4
 # One that a busy machine disturbs is run again, and its first failure is listed; so are the slowest.
 PYTEST := -m pytest -n $(JOBS) --dist loadfile --reruns 2 --durations 25
 

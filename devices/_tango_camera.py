@@ -252,6 +252,7 @@ class RemoteAcquisition:
         self._camera = camera
         self._wake = wake
         self._asked_to_start = False
+        self._ending = threading.Event()
         self._stopping = threading.Event()
         self._idle = threading.Event()
         threading.Thread(target=self._follow, name=f"{camera} progress", daemon=True).start()
@@ -265,6 +266,11 @@ class RemoteAcquisition:
     def exposed(self) -> int:
         """Frames that the camera has exposed, be they on the stream already or not."""
         return max(self._remote.published + len(self._remote.dropped), self._remote.recorded)
+
+    @property
+    def ended_early(self) -> bool:
+        """Whether it was ended before all frames of its request were exposed."""
+        return self._ending.is_set() and self.exposed < (self.request.count or 0)
 
     def start(self) -> None:
         """Start exposing."""
@@ -299,6 +305,7 @@ class RemoteAcquisition:
 
     def end(self) -> None:
         """Expose no more frames: those until now are all that the request is for."""
+        self._ending.set()
         threading.Thread(target=self._end_at_server, name=f"{self._camera} end").start()
 
     async def ended(self) -> None:

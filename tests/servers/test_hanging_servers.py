@@ -57,7 +57,9 @@ def refusal(client: TangoClient) -> str:
 def test_work_that_hangs_for_a_lost_session_is_told_the_next_one(tmp_path: Path) -> None:
     hangs, out, port = tmp_path / "hangs", tmp_path / "out", free_port()
     hangs.touch()
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
+    environment = {
+        **os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path)), "PYTHONUNBUFFERED": "1",
+    }  # fmt: skip
     command = [sys.executable, "-c", PROGRAM, str(port), str(hangs)]
     with (
         out.open("w") as written,

@@ -18,6 +18,7 @@ from ._transport import Channel, transport_for
 
 #: Of its time that one who looks spends on fetching frames: eight of them leave nine tenths of two processor cores.
 _SHARE = 1 / 40
+_LONGEST_S = 0.5  # that it rests: by a socket, waiting for a frame costs processor time, too
 
 
 class _Pace:
@@ -42,7 +43,7 @@ class _Pace:
 
     def looked(self, cpu_s: float) -> None:
         """Note that a frame was fetched, and how much processor time it took in seconds."""
-        self._due_s = time.monotonic() + max(self._period_s, cpu_s / _SHARE)
+        self._due_s = time.monotonic() + max(self._period_s, min(cpu_s / _SHARE, _LONGEST_S))
 
 
 class Subscription:

@@ -102,4 +102,11 @@ def _serve(served: Any, port: int, host: str, log: Path | None) -> None:
         os.kill(os.getpid(), signal.SIGTERM)
 
     with ending_signals(instead=end):
-        run((served,), args=arguments)
+        run((served,), args=arguments, msg_stream=_Told())
+
+
+class _Told:
+    """Where Tango says that it is ready: at once, also where the output is a file."""
+
+    def write(self, text: str) -> None:
+        print(text, end="", flush=True)
