@@ -11,7 +11,13 @@ import pytest
 from concertino import ConcertinoError
 from concertino.callbacks import ImageWriter
 from concertino.devices import SimulatedBeamline
-from concertino.plans import continuous_tomography, radiography, step_tomography
+from concertino.frames import RecordingTrigger
+from concertino.plans import (
+    continuous_tomography,
+    radiography,
+    retrospective_radiography,
+    step_tomography,
+)
 from concertino.session import Session, open_session
 from concertino.storage import open_run
 
@@ -76,3 +82,41 @@ def test_the_next_scan_does_not_take_it_for_its_own(tmp_path: Path) -> None:
         person.join()
         session.RE(plan_of("radiography", b))
     assert len(open_run(tmp_path / "scan_0002").frames("projections").read()) == WANTED
+
+
+@pytest.mark.parametrize("fired", [False, True])
+def test_a_recording_whose_camera_was_stopped_is_no_success(tmp_path: Path, fired: bool) -> None:
+    b = SimulatedBeamline(shape=(8, 8), exposure=0.0, frame_rate=100.0)
+    trigger, stop_took_s = RecordingTrigger(), []
+
+    def stop(session: Session) -> None:
+        until_s = time.monotonic() + SETTLES_S
+        while not trigger.armed or not b.shutter.is_open:
+            assert time.monotonic() < until_s
+            time.sleep(0.005)
+        time.sleep(0.3)  # of frames that are kept, perhaps
+        if fired:
+            trigger.fire("it broke")
+            while b.camera.num_exposed < 10:
+                assert time.monotonic() < until_s
+                time.sleep(0.005)
+        begun_s = time.monotonic()
+        asyncio.run_coroutine_threadsafe(b.camera.stop(), session.RE.loop).result(SETTLES_S)
+        stop_took_s.append(time.monotonic() - begun_s)
+
+    with open_session(tmp_path, progress=False, catalog=False) as session:
+        session.subscribe(ImageWriter())
+        person = threading.Thread(target=stop, args=(session,))
+        person.start()
+        with pytest.raises(ConcertinoError, match="was stopped"):
+            session.RE(
+                retrospective_radiography(
+                    b.camera, b.beam, b.sample_stage, trigger, radio_position=0, flat_position=1,
+                    num_darks=2, num_flats=2, num_before=5, num_after=1000, max_wait="300 s",
+                )
+            )  # fmt: skip
+        person.join()
+    assert stop_took_s  # else it waited for a trigger that nobody fires
+    assert stop_took_s[0] < SETTLES_S
+    assert open_run(tmp_path / "scan_0001").exit_status == "fail"
+    assert not b.shutter.is_open

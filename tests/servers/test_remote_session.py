@@ -1,10 +1,12 @@
 """The same plan with everything elsewhere: camera, writer and reconstruction in processes of their own."""
 
+import asyncio
 import json
 import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -238,6 +240,25 @@ def test_a_killed_writer_ends_the_run_with_the_beam_off(
     # A later start finds and says so.
     again = start("writer", "-d", str(tmp_path / "writer"))
     assert "scan_0001 was not finished" in again.log.read_text()
+
+
+def test_a_remote_camera_that_somebody_stops_fails_the_run(
+    start: Start, session: Session, beamline: SimulatedBeamline
+) -> None:
+    camera = TangoCamera(start("camera", "--shape", "16x24").address, frame_rate=100.0)
+    session.subscribe(ImageWriter())
+
+    def stop() -> None:
+        until(lambda: camera.num_exposed >= 10)
+        asyncio.run_coroutine_threadsafe(camera.stop(), session.RE.loop).result(40)
+
+    person = threading.Thread(target=stop)
+    person.start()
+    with pytest.raises(ConcertinoError, match="was stopped after"):
+        session.RE(free_running(camera, beamline, 300))
+    person.join()
+    assert stop_of(session.directory / "scan_0001")["exit_status"] == "fail"
+    assert not beamline.shutter.is_open
 
 
 def test_a_killed_camera_server_ends_the_run_with_the_beam_off(
