@@ -22,7 +22,7 @@ from concertino.reconstruction import ReconstructionSettings, Reconstructor
 from concertino.session import open_session
 from concertino.storage import open_run
 
-SIZE, PROJECTIONS, LIMIT_GIB = 512, 192, 0.5
+SIZE, PROJECTIONS, LIMIT_GIB, RATE_HZ = 768, 128, 1.0, 200.0
 # what computes is compiled once on each computer, in a process of its own here: the compiler keeps 0.1 GiB
 COMPILE = """
 import numpy as np
@@ -52,9 +52,12 @@ class Noise:
 
     def start(self) -> None:
         """Begin."""
+        self._began_s = time.monotonic()
 
     def grab(self, out: NDArray[Any]) -> Grab:
-        """Fill some frames."""
+        """Fill some frames, at the rate that the camera is set to."""
+        due_s = self._began_s + (self._sent + len(out)) / RATE_HZ
+        time.sleep(max(0.0, due_s - time.monotonic()))
         numbers = self._sent + np.arange(len(out))
         for slot, number in zip(out, numbers, strict=True):
             np.add(self._frames[number % 8], self._light, out=slot, dtype=np.uint16)
@@ -79,7 +82,7 @@ def main() -> None:
     subprocess.run([sys.executable, "-c", COMPILE], check=True)
     directory = Path(sys.argv[1])
     beamline = SimulatedBeamline(shape=(16, 16))
-    camera = Camera(Noise(), exposure=0.002, frame_rate=400.0)
+    camera = Camera(Noise(), exposure=0.0, frame_rate=RATE_HZ)
     with open_session(directory, progress=False, catalog=False) as session:
         session.subscribe(ImageWriter(bytes_per_file=2**28))
         session.RE(
@@ -106,7 +109,7 @@ def main() -> None:
     ScanFrames.reconstructor = counted  # type: ignore[method-assign]
     gc.disable()
     peaks, parts = [], 0
-    for center in (255.5, None):
+    for center in ((SIZE - 1) / 2, None):
         Path("/proc/self/clear_refs").write_text("5")  # the peak is counted from here
         settings = ReconstructionSettings(center=center, memory_gib=LIMIT_GIB, threads=2)
         parts = reconstruct_run(run, settings, output="hdf5", directory=directory / "out").parts

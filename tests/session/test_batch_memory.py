@@ -7,7 +7,7 @@ from pathlib import Path
 
 
 def test_the_peak_of_the_process_is_the_limit(tmp_path: Path) -> None:
-    # 512 slices of 512 x 512 px are as much as the limit; the rows and all else come on top
+    # 768 slices of 768 x 768 px are more than the limit; the rows and all else come on top
     done = subprocess.run(
         [sys.executable, str(Path(__file__).with_name("batch_program.py")), str(tmp_path)],
         capture_output=True, text=True, check=True, timeout=280,
