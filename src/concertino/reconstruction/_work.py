@@ -54,7 +54,7 @@ class Work:
             for future in waiting:
                 while not concurrent.futures.wait([future], self._patience_s).done:
                     self._say()
-                future.result()
+                future.result(0)  # it is done
                 self._say()
         finally:
             for future in waiting:
