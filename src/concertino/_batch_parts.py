@@ -64,8 +64,11 @@ def parts_of(
     at_once = len(rows) if least <= 1 else min(len(rows), _whole_groups(-(-len(rows) // least)))
     while True:
         try:
-            first = scan.reconstructor(of_part(settings, rows[:at_once]))
-            needed = bytes_of_part(first, scan.num_darks, scan.num_flats)
+            needed = bytes_of_part(
+                scan.reconstructor(of_part(settings, rows[:at_once])),
+                scan.num_darks,
+                scan.num_flats,
+            )
         except ReconstructionError:  # not even its rows and slices
             if at_once == 1:
                 raise
