@@ -13,7 +13,7 @@ from bluesky.utils import MsgGenerator
 
 from concertino import ConcertinoError
 from concertino.callbacks import ImageWriter
-from concertino.devices import SimulatedBeamline
+from concertino.devices import Camera, SimulatedBeamline
 from concertino.frames import RecordingTrigger
 from concertino.plans import (
     continuous_tomography,
@@ -148,5 +148,26 @@ def test_a_recording_whose_camera_was_stopped_before_it_exposed_does_not_wait(
         session.subscribe(ImageWriter())
         with pytest.raises(ConcertinoError, match="was stopped while it waited for a trigger"):
             session.RE(bpp.plan_mutator(plan, stopped_first))
+    assert open_run(tmp_path / "scan_0001").exit_status == "fail"
+    assert not b.shutter.is_open
+
+
+class Unsure(Camera):
+    """Fails when it is asked whether somebody stopped it, by an error that may look like no such property."""
+
+    @property
+    def ended_early(self) -> bool:
+        raise AttributeError("nothing is known of the stream")
+
+
+def test_a_camera_that_cannot_tell_whether_it_was_stopped_is_not_taken_for_whole(
+    tmp_path: Path,
+) -> None:
+    b = SimulatedBeamline(shape=(8, 8), exposure=0.0, frame_rate=100.0)
+    b.camera = Unsure(b.camera.source, exposure=0.0, frame_rate=100.0)
+    with open_session(tmp_path, progress=False, catalog=False) as session:
+        session.subscribe(ImageWriter())
+        with pytest.raises(AttributeError, match="nothing is known of the stream"):
+            session.RE(plan_of("radiography", b))
     assert open_run(tmp_path / "scan_0001").exit_status == "fail"
     assert not b.shutter.is_open
