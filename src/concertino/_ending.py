@@ -73,7 +73,7 @@ class _Ending:
             if known is not signal.SIG_IGN and known is not None:
                 self._previous[number] = signal.signal(number, self._handle)
         if self._previous:
-            if signal.getsignal(_WAKE) in (signal.SIG_DFL, signal.SIG_IGN):  # else it says something
+            if signal.getsignal(_WAKE) in (signal.SIG_DFL, signal.SIG_IGN):  # Else it is taken.
                 self._previous[_WAKE] = signal.signal(_WAKE, _nothing)
             self._listen()
         return True
@@ -167,11 +167,10 @@ class _Ending:
                     main = int(threading.main_thread().ident or 0)
                     if number in _SIGNALS and number in self._previous and self._note(number):
                         signal.pthread_kill(main, number)
-                    if number == signal.SIGINT:
-                        if _WAKE in self._previous:  # It may wait, and not know of its Ctrl-C.
-                            signal.pthread_kill(main, _WAKE)
-                        if (interrupted := self.interrupted) is not None:
-                            interrupted()
+                    if number == signal.SIGINT and _WAKE in self._previous:
+                        signal.pthread_kill(main, _WAKE)  # It may wait, and not know of its Ctrl-C.
+                    if number == signal.SIGINT and (interrupted := self.interrupted) is not None:
+                        interrupted()
 
     def _handle(self, number: int, frame: FrameType | None) -> None:
         """Take a signal in the main thread."""
