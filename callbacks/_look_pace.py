@@ -5,11 +5,9 @@ from collections import deque
 from collections.abc import Callable
 from statistics import median
 
-from concertino._processors import processor_times
+from concertino._processors import ProcessorLoad, processor_times
 
 _MOST, _LEAST = 3.0, 0.25  # so many times as long as a look took is waited for the next one
-_BUSY, _IDLE = 0.06, 0.25  # of the time of all processors
-_CHECK_S = 1.0
 _REMEMBERED, _ENOUGH = 5, 3  # looks: the first loads code
 _LATE = 1.2  # times what was asked
 
@@ -37,9 +35,8 @@ class LookPace:
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.asked_s = asked_s
-        self._times, self._clock = times, clock
         self._rest = _MOST
-        self._last, self._checked_s = times(), clock()
+        self._load = ProcessorLoad(times, clock)
         self._periods_s: deque[float] = deque(maxlen=_REMEMBERED)
 
     @property
@@ -54,20 +51,14 @@ class LookPace:
 
     def after(self, took_s: float) -> float:
         """Return the time from the begin of a look, which took so long, to the next one, in seconds."""
-        now_s = self._clock()
-        if now_s - self._checked_s >= _CHECK_S:
-            self._checked_s = now_s
-            self._adapt()
+        self._adapt()
         period_s = max(self.asked_s, (1 + self._rest) * took_s)
         self._periods_s.append(period_s)
         return period_s
 
     def _adapt(self) -> None:
-        before, self._last = self._last, self._times()
-        if before is None or self._last is None or self._last[1] <= before[1]:
-            return
-        idle = (self._last[0] - before[0]) / (self._last[1] - before[1])
-        if idle < _BUSY:
-            self._rest = min(2 * self._rest, _MOST)
-        elif idle > _IDLE:
-            self._rest = max(self._rest / 2, _LEAST)
+        match self._load.news():
+            case "busy":
+                self._rest = min(2 * self._rest, _MOST)
+            case "idle":
+                self._rest = max(self._rest / 2, _LEAST)

@@ -130,20 +130,17 @@ class Acquisition:
 
     def end(self) -> None:
         """Expose no more frames: those until now are all that the request is for."""
-        self._ending.set()
         if self.request.retrospective is not None:
             self.request_stop()  # Nothing is kept yet, or what is to be kept is not whole.
             return
+        self._ending.set()
         later = self.request.readout == "later" and self._thread is not None
         if later and self.request.trigger != "edge":
             return  # What is recorded is still to be read out; a source that was stopped gives no more.
         if later:
             self._stopping.set()  # It may wait for a pulse for ever.
-        if self._thread is None:
-            if self.done.is_set():
-                self.request_stop()
-            else:
-                self.start()  # It exposes nothing, and ends the stream in good order.
+        if self._thread is None and not self.done.is_set():
+            self.start()  # It exposes nothing, and ends the stream in good order.
         self._watch.stop()
 
     @property

@@ -258,9 +258,8 @@ class Hold:
 
         if not self.requested:
             return
-        self._waiting = (
-            True  # What asks after the checkpoint finds it so: there is no other to be heard at.
-        )
+        # What asks after the checkpoint finds it so: there is no other to be heard at.
+        self._waiting = True
         try:
             yield Msg("checkpoint", None, anew=True)
             yield from bps.wait_for([until_released])

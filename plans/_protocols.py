@@ -31,6 +31,10 @@ class FrameCamera(Protocol):
     Two methods, which may be awaitable, are optional: ``exposures(since)`` gives the numbers of the present
     stream's frames, from 0, and the middles of their exposures in ns; ``clock()`` what the clock of these
     times shows now, in s, when it is not the computer's. With them each projection gets its angle.
+
+    So are three properties of the present stream: ``num_exposed``, its frames that are exposed; ``exposed``, whether
+    all are, so that the beam can go off before they are safe; and ``ended_early``, whether ``stop`` ended it
+    before, without which a scan whose camera somebody else stops may pass for a whole one.
     """
 
     frame_rate: Any

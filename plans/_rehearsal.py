@@ -25,9 +25,7 @@ from ._questions import (
 from ._rehearsed_frames import Motion, Taken
 from ._safety import BeamGuard
 
-#: A plan of more messages than this is taken for endless.
-MOST_MESSAGES = 2_000_000
-#: So is one that takes longer than this to go through, in seconds.
+#: A plan that takes longer than this to go through is taken for endless, in seconds.
 MOST_S = 20.0
 
 
@@ -38,9 +36,11 @@ class Rehearsal:
     ----------
     overheads : Overheads
         What to add for the RunEngine.
+    most_messages : int
+        A plan of more messages is taken for endless.
     """
 
-    def __init__(self, overheads: Overheads) -> None:
+    def __init__(self, overheads: Overheads, most_messages: int = 2_000_000) -> None:
         self.now_s = 0.0
         self.messages = 0
         self.parts: dict[str, float] = {}
@@ -51,6 +51,7 @@ class Rehearsal:
         self.max_blur_px: float | None = None
         self.spans = Spans(lambda: self.now_s)
         self._overheads = overheads
+        self._most_messages = most_messages
         self._last = "nothing"
         self._open_runs = 0
         self._facts: dict[int, Any] = {}
@@ -81,7 +82,7 @@ class Rehearsal:
         response: Any = None
         try:
             until_s = time.monotonic() + MOST_S
-            while self.messages < MOST_MESSAGES and time.monotonic() < until_s:
+            while self.messages < self._most_messages and time.monotonic() < until_s:
                 try:
                     message = plan.send(response)
                 except StopIteration as stop:

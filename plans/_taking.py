@@ -1,5 +1,6 @@
 """Frames on their way: their documents, their time, and the beam that they need."""
 
+import inspect
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -40,9 +41,10 @@ def stopped_by_others(cameras: CameraSet, count: int, stream: str) -> MsgGenerat
 
     def stopped() -> str:
         for camera in cameras.cameras:
-            if getattr(camera, "ended_early", False):
+            if _ended_early(camera):
+                taken = getattr(camera, "num_exposed", "not all")
                 return (
-                    f"Camera {camera.name} was stopped after {camera.num_exposed} of {count} frames of {stream}, "
+                    f"Camera {camera.name} was stopped after {taken} of {count} frames of {stream}, "
                     "and not by the plan, which needs them all. Pause a scan with session.pause(), end it with "
                     "RE.abort(), and leave its camera alone meanwhile."
                 )
@@ -132,3 +134,10 @@ class Taking:
 def _exposed(cameras: CameraSet) -> bool:
     """Whether all cameras tell that they have exposed all that they were asked for."""
     return all(getattr(camera, "exposed", False) for camera in cameras.cameras)
+
+
+def _ended_early(camera: Any) -> bool:
+    """Whether a camera says so; it need not know, but an error in its answer is not taken for a no."""
+    return inspect.getattr_static(camera, "ended_early", None) is not None and bool(
+        camera.ended_early
+    )

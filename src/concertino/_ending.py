@@ -20,7 +20,7 @@ from ._plan_end import PLAN_END_S, end_plan
 LOG = logging.getLogger(__name__)
 
 _SIGNALS = (signal.SIGTERM, signal.SIGHUP)
-_WAKE = signal.SIGURG  # says nothing, and is ignored where nobody takes it
+_WAKE = signal.SIGURG  # says nothing, and is ignored where nobody has taken it
 _LEAVE_S = 15.0
 _WORKER_LEAVES_S = 1.0  # so that it can tell its server what became of the plan
 _LOOK_S = 0.1
@@ -73,7 +73,8 @@ class _Ending:
             if known is not signal.SIG_IGN and known is not None:
                 self._previous[number] = signal.signal(number, self._handle)
         if self._previous:
-            self._previous[_WAKE] = signal.signal(_WAKE, _nothing)
+            if signal.getsignal(_WAKE) in (signal.SIG_DFL, signal.SIG_IGN):  # Else it is taken.
+                self._previous[_WAKE] = signal.signal(_WAKE, _nothing)
             self._listen()
         return True
 
@@ -166,10 +167,10 @@ class _Ending:
                     main = int(threading.main_thread().ident or 0)
                     if number in _SIGNALS and number in self._previous and self._note(number):
                         signal.pthread_kill(main, number)
-                    if number == signal.SIGINT:
+                    if number == signal.SIGINT and _WAKE in self._previous:
                         signal.pthread_kill(main, _WAKE)  # It may wait, and not know of its Ctrl-C.
-                        if (interrupted := self.interrupted) is not None:
-                            interrupted()
+                    if number == signal.SIGINT and (interrupted := self.interrupted) is not None:
+                        interrupted()
 
     def _handle(self, number: int, frame: FrameType | None) -> None:
         """Take a signal in the main thread."""

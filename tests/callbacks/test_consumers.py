@@ -250,6 +250,9 @@ def test_wrong_consumers() -> None:
     wrong = "some"
     with pytest.raises(ParameterError, match=r"^delivery: 'some' was given; give 'every' or 'lat"):
         FrameConsumer(print, delivery=wrong)
+    for rate in (0.0, -1.0, float("nan")):
+        with pytest.raises(ParameterError, match=r"^refresh_hz: .* was given; give more than 0"):
+            FrameConsumer(print, delivery="latest", refresh_hz=rate)
     with pytest.raises(ParameterError, match=r"^on_gap: 'some' was given; give 'fail' to fail"):
         FrameNumberCheck(on_gap=wrong)
 

@@ -23,6 +23,7 @@ from concertino.devices._trajectory import Move
 from concertino.frames import RecordingTrigger
 from concertino.plans import (
     MultiTurn,
+    Overheads,
     Preflight,
     Timbir,
     find_rotation_axis,
@@ -34,6 +35,8 @@ from concertino.plans import (
     take_frames,
 )
 from concertino.plans._device_facts import move_s
+from concertino.plans._questions import without_run_engine
+from concertino.plans._rehearsal import Rehearsal
 from concertino.reconstruction import ReconstructionSettings
 from concertino.session import open_session
 
@@ -390,14 +393,15 @@ def test_a_plan_that_waits_for_a_trigger(lab: Laboratory) -> None:
     assert trigger.event is None
 
 
-def test_a_plan_without_an_end(lab: Laboratory, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("concertino.plans._rehearsal.MOST_MESSAGES", 1000)
-
+def test_a_plan_without_an_end() -> None:
     def plan() -> MsgGenerator[None]:
         while True:
             yield from bps.sleep(1)
 
-    assert unmoved(lab, plan()).open_end.endswith("after sleep: there is no end to be seen")
+    rehearsal = Rehearsal(Overheads(), most_messages=1000)
+    without_run_engine(rehearsal.go_through(plan()))
+    assert rehearsal.stopped_by == "message 1000, after sleep: there is no end to be seen"
+    assert rehearsal.now_s == 1000
 
 
 def test_beams_that_need_their_time(lab: Laboratory) -> None:

@@ -145,10 +145,7 @@ def test_a_stage_that_is_much_slower_than_it_says_is_told(laboratory: Laboratory
     assert not laboratory.beam_is_on()
 
 
-def test_a_stage_that_does_not_reach_its_speed_is_told(
-    laboratory: Laboratory, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("concertino.plans._speed._PATIENCE_S", 0.3)
+def test_a_stage_that_does_not_reach_its_speed_is_told(laboratory: Laboratory) -> None:
     rotation = Tired("deg", velocity=90.0, max_velocity=360.0, name="rotation")
     with pytest.raises(
         DeviceError, match=r"rotation was to move at 180 per s and reached [89][0-9.]* per s"

@@ -6,11 +6,14 @@ import time
 from pathlib import Path
 from typing import Any
 
+import bluesky.preprocessors as bpp
 import pytest
+from bluesky import Msg
+from bluesky.utils import MsgGenerator
 
 from concertino import ConcertinoError
 from concertino.callbacks import ImageWriter
-from concertino.devices import SimulatedBeamline
+from concertino.devices import Camera, SimulatedBeamline
 from concertino.frames import RecordingTrigger
 from concertino.plans import (
     continuous_tomography,
@@ -118,5 +121,53 @@ def test_a_recording_whose_camera_was_stopped_is_no_success(tmp_path: Path, fire
         person.join()
     assert stop_took_s  # else it waited for a trigger that nobody fires
     assert stop_took_s[0] < SETTLES_S
+    assert open_run(tmp_path / "scan_0001").exit_status == "fail"
+    assert not b.shutter.is_open
+
+
+def test_a_recording_whose_camera_was_stopped_before_it_exposed_does_not_wait(
+    tmp_path: Path,
+) -> None:
+    b = SimulatedBeamline(shape=(8, 8), exposure=0.0, frame_rate=100.0)
+    plan = retrospective_radiography(
+        b.camera, b.beam, b.sample_stage, RecordingTrigger(), radio_position=0, flat_position=1,
+        num_before=5, num_after=5, max_wait="60 s", order=["projections"],
+    )  # fmt: skip
+
+    def stopped_first(message: Msg) -> Any:
+        if message.command != "kickoff":
+            return None, None
+
+        def stopping() -> MsgGenerator[Any]:
+            yield Msg("stop", b.camera)
+            return (yield message)
+
+        return stopping(), None
+
+    with open_session(tmp_path, progress=False, catalog=False) as session:
+        session.subscribe(ImageWriter())
+        with pytest.raises(ConcertinoError, match="was stopped while it waited for a trigger"):
+            session.RE(bpp.plan_mutator(plan, stopped_first))
+    assert open_run(tmp_path / "scan_0001").exit_status == "fail"
+    assert not b.shutter.is_open
+
+
+class Unsure(Camera):
+    """Fails when it is asked whether somebody stopped it, by an error that may look like no such property."""
+
+    @property
+    def ended_early(self) -> bool:
+        raise AttributeError("nothing is known of the stream")
+
+
+def test_a_camera_that_cannot_tell_whether_it_was_stopped_is_not_taken_for_whole(
+    tmp_path: Path,
+) -> None:
+    b = SimulatedBeamline(shape=(8, 8), exposure=0.0, frame_rate=100.0)
+    b.camera = Unsure(b.camera.source, exposure=0.0, frame_rate=100.0)
+    with open_session(tmp_path, progress=False, catalog=False) as session:
+        session.subscribe(ImageWriter())
+        with pytest.raises(AttributeError, match="nothing is known of the stream"):
+            session.RE(plan_of("radiography", b))
     assert open_run(tmp_path / "scan_0001").exit_status == "fail"
     assert not b.shutter.is_open

@@ -1,8 +1,11 @@
 """Ctrl-C that the system gives to another thread than the main one, which waits."""
 
+import signal
 import subprocess
 import sys
 from pathlib import Path
+
+from concertino._ending import ending_signals
 
 PROGRAM = """
 import signal, sys, threading, time
@@ -41,3 +44,15 @@ def test_ctrl_c_is_heard_at_a_prompt_whichever_thread_gets_it(tmp_path: Path) ->
 
     assert "A 'deferred pause' has been requested" in done.stdout, done
     assert "paused" in done.stdout.splitlines(), done
+
+
+def test_who_takes_the_signal_that_wakes_the_main_thread_keeps_it() -> None:
+    heard = []
+    before = signal.signal(signal.SIGURG, lambda number, frame: heard.append(number))
+    try:
+        with ending_signals():
+            signal.raise_signal(signal.SIGURG)
+        signal.raise_signal(signal.SIGURG)
+    finally:
+        signal.signal(signal.SIGURG, before)
+    assert heard == [signal.SIGURG] * 2

@@ -263,9 +263,9 @@ def subscribe(
         others go on. It also is when it is a whole ring behind and has held up the publisher for a third
         of the stream's time-out in all.
     refresh_hz : float, optional
-        For ``latest``: so many frames a second are fetched at most, and fewer when fetching them takes more than a
-        fortieth of the time, so that who looks lives on what is left by those who take every frame. None: as many as
-        can be. A read with a time-out keeps no pace: its caller does.
+        For ``latest``: so many frames a second are fetched at most, and fewer, but about two, when fetching them takes
+        more than a fortieth of the time, so that who looks lives on what is left by those who take every frame. None:
+        as many as can be. A read with a time-out keeps no pace: its caller does.
 
     Returns
     -------

@@ -169,3 +169,9 @@ class FlowContract:
         with pytest.raises(ParameterError, match="max_frames: 0 was given; give 1 or more"):
             reader.read(max_frames=0)
         reader.close()
+
+    def test_a_pace_of_no_frames_is_refused(self, make: Make) -> None:
+        stream = make()
+        with pytest.raises(ParameterError, match="refresh_hz: 0.0 was given for subscriber 'eye'"):
+            subscribe(stream.address, name="eye", delivery="latest", refresh_hz=0.0)
+        subscribe(stream.address, name="eye", delivery="latest", refresh_hz=None).close()

@@ -5,11 +5,9 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 
-from concertino._processors import processor_times
+from concertino._processors import ProcessorLoad, processor_times
 
-_PERIOD_S = 1.0
 _SLOWEST = 5
-_BUSY, _IDLE = 0.06, 0.25
 
 
 class Pace:
@@ -36,10 +34,8 @@ class Pace:
     ) -> None:
         self._shortest_s = 1 / rate_hz
         self._period_s = self._shortest_s
-        self._times = times
         self._clock = clock
-        self._last = times()
-        self._checked_s = clock()
+        self._load = ProcessorLoad(times, clock)
         self._passed_s = float("-inf")
 
     @property
@@ -49,10 +45,8 @@ class Pace:
 
     def due(self) -> bool:
         """Tell whether it is time again."""
+        self._adapt()
         now_s = self._clock()
-        if now_s - self._checked_s >= _PERIOD_S:
-            self._checked_s = now_s
-            self._adapt()
         # A tenth early is in time: who asks in periods of his own would miss every second turn.
         if now_s - self._passed_s < 0.9 * self._period_s:
             return False
@@ -60,11 +54,8 @@ class Pace:
         return True
 
     def _adapt(self) -> None:
-        before, self._last = self._last, self._times()
-        if before is None or self._last is None or self._last[1] <= before[1]:
-            return
-        idle = (self._last[0] - before[0]) / (self._last[1] - before[1])
-        if idle < _BUSY:
-            self._period_s = min(2 * self._period_s, _SLOWEST * self._shortest_s)
-        elif idle > _IDLE:
-            self._period_s = max(self._period_s / 1.5, self._shortest_s)
+        match self._load.news():
+            case "busy":
+                self._period_s = min(2 * self._period_s, _SLOWEST * self._shortest_s)
+            case "idle":
+                self._period_s = max(self._period_s / 1.5, self._shortest_s)
