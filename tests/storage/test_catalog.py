@@ -254,6 +254,38 @@ def test_a_run_that_ends_while_it_is_taken_in_is_taken_in_again(
         assert catalog[1].metadata["stop"]["exit_status"] == "success", attempt
 
 
+def test_one_that_is_made_anew_while_it_is_opened_is_opened_again(
+    tmp_path: Path, record_run: Any, catalog: Catalog
+) -> None:
+    copies = []
+    for number in 1, 2:
+        record_run(tmp_path / f"scan_{number:04d}", scan_id=number)
+        assert catalog.take_in(tmp_path / f"scan_{number:04d}")
+        catalog.close()
+        (database,) = (tmp_path / ".catalog").glob("*.db")
+        copies.append(database.read_bytes())
+
+    def put(content: bytes, delay_s: float = 0.0) -> None:
+        time.sleep(delay_s)
+        made = database.with_suffix(".made")
+        made.write_bytes(content)
+        made.replace(database)
+
+    catalog.client  # noqa: B018  with what is imported for it
+    catalog.close()
+    begun = time.monotonic()
+    catalog.client  # noqa: B018
+    took_s = time.monotonic() - begun
+    for part in 0.5, 0.7:
+        catalog.close()
+        put(copies[0])
+        other = threading.Thread(target=put, args=(copies[1], part * took_s))
+        other.start()
+        catalog.client  # noqa: B018
+        other.join(60)
+        assert len(list(catalog.client)) == 2, part
+
+
 def test_a_run_costs_little(tmp_path: Path, record_run: Any, catalog: Catalog) -> None:
     for number in range(1, 42):
         record_run(tmp_path / f"scan_{number:04d}", scan_id=number)

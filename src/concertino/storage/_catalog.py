@@ -106,7 +106,6 @@ class Catalog:
                 self._client = None
             if self._client is None:
                 self._client = self._open_client()
-                self._opened = self._files.identity
             return self._client
 
     def __getitem__(self, which: str | int) -> Any:
@@ -314,6 +313,7 @@ class Catalog:
         from ._catalog_tree import open_client, prepare_database
 
         prepare_database(self._files)
+        self._opened = self._files.identity  # before it is read: it may be made anew meanwhile
         try:
             self._files.known_runs()
             return open_client(self._files)
