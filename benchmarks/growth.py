@@ -13,7 +13,8 @@ late_ms
 Some have more: 99 % of the times that the loop's thread is busy at a stretch, in processor time (``busy_ms``; at most, for ``devices``),
 and the same of the last third of a scan over the first; the memory of the whole process over the limit that it was given; of a session's
 runs what closing takes (s), the memory that each of the second half leaves (kB), how many the catalogue lacks yet, and the processor
-time that cataloguing one takes (ms); frames that a subscriber did not get; processor time over N² log N (ns).
+time that cataloguing one takes (ms); what checking the descriptor of ``devices`` takes (ms); frames that a subscriber did not get; the
+processor time of a value over that of a batch's slice; processor time over N² log N (ns).
 
 Whether a figure is flat or linear: {criterion}
 

@@ -9,8 +9,6 @@ import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from types import TracebackType
-from typing import Self
 
 import numpy as np
 
@@ -81,7 +79,13 @@ def give_back() -> None:
         ctypes.CDLL(None).malloc_trim(0)
 
 
-class Meter:
+def in_use() -> int:
+    """Return the memory of this process in bytes, once what is free is given back."""
+    give_back()
+    return status("VmRSS")
+
+
+class Meter(contextlib.AbstractContextManager["Meter"]):
     """Measures a piece of work, as a context manager.
 
     Parameters
@@ -109,15 +113,7 @@ class Meter:
         self.probe = Loop(loop)
         self._began = time.monotonic(), time.process_time()
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.stop()
 
     def stop(self) -> None:

@@ -13,7 +13,7 @@ from concertino.callbacks import ImageWriter
 from concertino.reconstruction import ReconstructionSettings, Reconstructor
 from concertino.storage import open_run
 
-from .meters import Meter, give_back, loop_beside, status
+from .meters import Meter, in_use, loop_beside, status
 from .scans import Figures, session_in, tomography
 
 
@@ -48,8 +48,7 @@ def _reconstructed(
 def _warm(run: Any, directory: Path, loop: Any, **settings: Any) -> int:
     """Load what a reconstruction needs; return the memory that the process has then."""
     _reconstructed(run, directory, loop, 0, slices=(0, 1), **settings)
-    give_back()
-    return status("VmRSS")
+    return in_use()
 
 
 def parts(sizes: Sequence[float], large: bool, directory: Path) -> Figures:

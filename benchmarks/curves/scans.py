@@ -21,7 +21,7 @@ from concertino.reconstruction import ReconstructionSettings
 from concertino.session import Session, open_session
 from concertino.storage import Catalog
 
-from .meters import Meter, give_back, status
+from .meters import Meter, in_use
 
 Figures = list[tuple[float, dict[str, float]]]
 
@@ -83,11 +83,6 @@ def _scanned(session: Session, plan: Any, count: int, held: int) -> dict[str, fl
     }
 
 
-def _held() -> int:
-    give_back()
-    return status("VmRSS")
-
-
 def rate(sizes: Sequence[float], large: bool, directory: Path) -> Figures:
     """Grow frames per second."""
     return _scans([(hz, int(hz * (15 if large else 3)), hz) for hz in sizes], directory)
@@ -110,7 +105,7 @@ def _scans(asked: Sequence[tuple[float, int, float]], directory: Path) -> Figure
             figures = _scanned(session, plan, count, held)
         if held:
             found.append((size, figures))
-        held = held or _held()
+        held = held or in_use()
     return found
 
 
@@ -134,7 +129,7 @@ def subscribers(sizes: Sequence[float], large: bool, directory: Path) -> Figures
             session.wait(60)
         if held:
             found.append((number, figures | {"lost": float(max(count + 10 - n for n in taken))}))
-        held = held or _held()
+        held = held or in_use()
     return found
 
 
@@ -160,8 +155,8 @@ def runs(sizes: Sequence[float], large: bool, directory: Path) -> Figures:
                 )  # fmt: skip
                 cpu_s.append(time.process_time() - began_s)
                 if len(cpu_s) == number // 2:
-                    half = _held()
-            kept = _held() - half
+                    half = in_use()
+            kept = in_use() - half
             assert session.catalog is not None
             waiting = len(session.catalog.missing())
             began_s = time.monotonic()
@@ -177,7 +172,7 @@ def runs(sizes: Sequence[float], large: bool, directory: Path) -> Figures:
         }
         if held:
             found.append((number, figures))
-        held = held or _held()
+        held = held or in_use()
     return found
 
 
@@ -221,7 +216,7 @@ def devices(sizes: Sequence[float], large: bool, directory: Path) -> Figures:
         if held:
             busy_ms = max(meter.probe.busy_ms)
             found.append((count, meter.figures() | {"busy_ms": busy_ms, "check_ms": checked_ms}))
-        held = held or _held()
+        held = held or in_use()
     return found
 
 
@@ -259,5 +254,5 @@ def series(sizes: Sequence[float], large: bool, directory: Path) -> Figures:
             meters.append(Meter(session.RE.loop, held))
             session.RE(tomography(images, 100, 250.0, num_tomograms=number))
             live.wait(300)
-        held = held or _held()
+        held = held or in_use()
     return found

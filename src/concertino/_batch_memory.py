@@ -15,7 +15,7 @@ from concertino.reconstruction import ReconstructionSettings, Reconstructor, rec
 # processor time that it takes from one of 256 MiB, and no longer: they are all there when the first is stored.
 _RING_BYTES = 32 * 2**20
 _LEAST_SLICES = 2  # the ring holds no fewer
-_SLICES_AT_ONCE = 8  # as many as are computed as one group
+GROUPS = (8, 4, 2)  # so many slices are computed as one
 _LEAST_SHARE = 4  # a part has the n-th part of the limit, whatever the process holds already
 # sums of darks and flats of both ends, what they are combined to, and what that takes meanwhile
 _FLATS_BYTES_PER_PIXEL = 64
@@ -141,8 +141,8 @@ def load_what_computes(dtype: DTypeLike) -> None:
     Where it has to be compiled first, the compiler takes a hundred more and keeps them.
     """
     reconstruct(
-        np.ones((4, _SLICES_AT_ONCE, 8), dtype),
+        np.ones((4, GROUPS[0], 8), dtype),
         np.arange(4) * np.pi / 4,
-        flats=np.ones((1, _SLICES_AT_ONCE, 8), dtype),
+        flats=np.ones((1, GROUPS[0], 8), dtype),
         settings=ReconstructionSettings(center=3.5, threads=1),
     )

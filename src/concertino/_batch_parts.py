@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from concertino._batch_memory import (
+    GROUPS,
     bytes_of_part,
     give_back,
     load_what_computes,
@@ -25,9 +26,6 @@ from concertino.storage import open_run
 
 Progress = Callable[[int, int], Any]
 Rows = tuple[float, ...]
-
-# Slices are computed in groups; parts that hold whole groups give the bits of the whole.
-_GROUPS = (8, 4, 2)
 
 
 def parts_of(
@@ -184,6 +182,6 @@ def counter(progress: Progress | None, total: int) -> Callable[[int], None]:
 
 
 def _whole_groups(count: int, *, up: bool = True) -> int:
-    """Round a number of slices to whole groups, as large ones as it allows."""
-    size = next((size for size in _GROUPS if size <= count), 1)
+    """Round a number of slices to whole groups, as large ones as it allows: their bits are those of the whole."""
+    size = next((size for size in GROUPS if size <= count), 1)
     return (-(-count // size) if up else count // size) * size

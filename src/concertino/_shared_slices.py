@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import mmap
 import os
 import secrets
@@ -88,17 +89,15 @@ class SharedSlices:
         self._starts, self._size = ends[:-1].tolist(), int(ends[-1])
         self._token = secrets.token_bytes(_TOKEN_BYTES)
         self._file: int | None = None
-        try:
+        with contextlib.suppress(AttributeError, OSError):  # slices come by way of dask then
             file = os.memfd_create("concertino-slices", os.MFD_CLOEXEC)
-        except (AttributeError, OSError):  # slices come by way of dask then
-            return
-        weakref.finalize(self, os.close, file)
-        os.ftruncate(file, self._size)
-        os.pwrite(file, self._token, 0)
-        self._file = file
+            weakref.finalize(self, os.close, file)
+            os.ftruncate(file, self._size)
+            os.pwrite(file, self._token, 0)
+            self._file = file
 
     def place(self, number: int) -> SlicesPlace | None:
-        """Return where a part's slices may be put; None where the system has no such memory."""
+        """Return where a part's slices may be put; None where the system has no such memory to give."""
         if self._file is None:
             return None
         path = f"/proc/{os.getpid()}/fd/{self._file}"

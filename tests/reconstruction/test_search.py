@@ -19,7 +19,7 @@ from concertino.reconstruction import (
 from concertino.reconstruction._search import search
 from concertino.testing._oracle import disc_found
 
-from .analytic import disc_lines
+from .analytic import ball_lines, disc_lines
 from .phantoms import ellipse_sinogram
 
 COLUMNS, COUNT = 128, 180
@@ -190,6 +190,21 @@ def test_sweep_and_search_share_their_slices(lines: NDArray[np.float32], threads
     one = reconstruct(lines, ANGLES, settings=settings.updated(center=region[0] + 2))
     np.testing.assert_allclose(strip[2], one[0], atol=1e-5 * one.max())
     assert found.value == pytest.approx(job.find_parameter("center", region).value, abs=0)
+
+
+def test_an_axis_and_its_pitch_that_are_searched_together_are_found() -> None:
+    """The pitch is among the changes where the axis is searched, and with it no row is a slice."""
+    angles = np.arange(60) * 2 * np.pi / 60
+    balls = [(9.0, 4.0, 2.0, 4.0, 0.02), (-8.0, -5.0, -1.0, 3.0, 0.03)]
+    job = Reconstructor(
+        ReconstructionSettings(center=23.0, slices=(12,)),
+        num_projections=60, frame_shape=(24, 48), angles=angles, keep_rows="all",
+    )  # fmt: skip
+    job.add_projections(ball_lines((24, 48), angles, balls, pitch=0.1), 0)
+    regions = {"axis_angle_x": (0.04, 0.16, 0.02), "center": (21.0, 26.5, 0.5)}
+    found = job.find_parameters(regions)
+    assert found["center"].value == pytest.approx(23.5, abs=0.05)
+    assert found["axis_angle_x"].value == pytest.approx(0.1, abs=0.01)
 
 
 def test_slices_of_a_sweep_go_side_by_side_as_far_as_there_is_memory(

@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import os
+import resource
 import subprocess
 import sys
 from pathlib import Path
@@ -84,6 +85,21 @@ def test_what_is_not_that_memory_is_not_written_to(tmp_path: Path) -> None:
         assert not dataclasses.replace(place, **wrong).put(volume(0)), wrong
     assert not any(other.read_bytes())
     assert not shared.slices(0).any()
+
+
+def test_where_the_system_gives_no_such_memory_slices_come_another_way() -> None:
+    shared = SharedSlices(SHAPES)
+    place = shared.place(0)
+    assert place is not None
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (4096, limits[1]))  # it is for memory files, too
+    try:
+        offered, written = SharedSlices(SHAPES).place(0), place.put(volume(0))
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert offered is None
+    assert not written
+    assert place.put(volume(0))
 
 
 def test_late_writing_changes_nothing_that_was_taken() -> None:

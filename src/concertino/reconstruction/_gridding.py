@@ -33,9 +33,8 @@ KERNEL_WIDTH = 4
 MARGIN = 4  # cells around a grid: what a kernel at its edge reaches belongs to the other end
 TABLE_STEPS = 1024
 _CACHED = 2**20  # bytes that a core keeps at hand
-_TOGETHER = (
-    4  # lines that SciPy transforms side by side; what is left over takes three times as long
-)
+# Lines that SciPy transforms side by side; what is left over takes three times as long.
+_TOGETHER = 4
 _FEWEST_COLUMNS = 16  # that are worth a look at a row's page: rows of a large grid are pages apart
 PHASE_BLOCK = 64
 _LARGE = 2**22  # bytes

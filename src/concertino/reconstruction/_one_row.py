@@ -45,10 +45,10 @@ class OneRow(Slicing):
         from ._gridding import lattice
         from ._plan import takes_grid
 
-        other = settings.general or settings.half_acquisition or chosen_backend(settings)._make
-        return not other and takes_grid(
-            self.frame_shape[1], lattice(self._layout.x), lattice(self._layout.y), settings
-        )
+        if settings.general or settings.half_acquisition or chosen_backend(settings)._make:
+            return False
+        layout = layout_of(settings, self.frame_shape)
+        return takes_grid(self.frame_shape[1], lattice(layout.x), lattice(layout.y), settings)
 
     def _lane_slices(self, pool: ThreadPoolExecutor, spare_bytes: int) -> "LaneSlices":
         """Return what makes a slice of the first row with each of several axes or cut-offs."""

@@ -284,17 +284,16 @@ class Reconstructor(OneRow):
             base = base.updated(center=self.axis().center_px)
         if base.half_acquisition:  # its width goes with the axis, and images of a strip are alike
             base = base.updated(x_region=self._layout.x, y_region=self._layout.y)
-        if fit_in_lanes(changes) and self._has_lanes(base):
-            yield from self._in_lanes([base.updated(**change) for change in changes], every)
+        changed = [base.updated(**change) for change in changes]
+        # the changes may tell the geometry, too: what they leave decides
+        if fit_in_lanes(changes) and self._has_lanes(changed[0]):
+            yield from self._in_lanes(changed, every)
             return
-        at_once = self._slices_at_once(base.updated(**changes[0])) if len(changes) > 1 else 1
+        at_once = self._slices_at_once(changed[0]) if len(changes) > 1 else 1
         for first in range(0, len(changes), at_once):
-            together = changes[first : first + at_once]
+            together = changed[first : first + at_once]
             threads = max(1, self._threads // len(together))
-            others = [
-                self._like_this(base.updated(**{**change, "threads": threads}), every)
-                for change in together
-            ]
+            others = [self._like_this(one.updated(threads=threads), every) for one in together]
             yield from self._pool.map(_first_slice, others)
 
     def _in_lanes(

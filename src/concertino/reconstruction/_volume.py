@@ -138,9 +138,10 @@ class VolumeEngine:
         todo = list(rest)
         volume = self._volume if last or not todo else self._volume.copy()
         work = work or Work()
+        left = work.left
         for indices, weights in todo:
             self._add(volume, indices, weights)
-            work.add(0.5 / len(todo))
+            work.add(left / len(todo))
         if volume is self._volume and not last:
             volume = volume.copy()
         volume *= np.float32(scale)
