@@ -172,6 +172,8 @@ class FlowContract:
 
     def test_a_pace_of_no_frames_is_refused(self, make: Make) -> None:
         stream = make()
-        with pytest.raises(ParameterError, match="refresh_hz: 0.0 was given for subscriber 'eye'"):
+        with pytest.raises(
+            ParameterError, match=r"refresh_hz: 0\.0 was given for subscriber 'eye'"
+        ):
             subscribe(stream.address, name="eye", delivery="latest", refresh_hz=0.0)
         subscribe(stream.address, name="eye", delivery="latest", refresh_hz=None).close()
