@@ -76,17 +76,20 @@ def new_reconstructor(
             angles=job.tomo.angles_rad(),
             keep_rows=keep_rows,
         )
+        series.compute_beside()
         job.series = SeriesJob(
             series, job.angles, lambda results: job.store_series(results, where, preview)
         )
         return series
-    return Reconstructor(
+    reconstructor = Reconstructor(
         settings,
         num_projections=job.tomo.num_projections,
         frame_shape=frame_shape,
         angles=job.tomo.angles_rad(),
         keep_rows=keep_rows,
     )
+    reconstructor.compute_beside()  # frames wait for no slices
+    return reconstructor
 
 
 def begin_previews(

@@ -11,6 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from concertino._errors import ReconstructionError
 
+from ._beside import Beside
 from ._checks import checked_frames
 from ._flatfield import FlatFrames
 from ._rows import ProjectionRows
@@ -46,6 +47,7 @@ class ScanInput:
         self._lock = threading.RLock()
         self._storing = threading.Lock()
         self._replaced = 0
+        self._beside: Beside | None = None
 
     @property
     def angles(self) -> NDArray[np.float64]:
@@ -132,7 +134,7 @@ class ScanInput:
             The arrays do not fit the scan.
         """
         self._scan_angles.tell(angles, known)
-        self._catch_up_if_idle()
+        self._catch_up_soon()
 
     def _adopt(self, frames: NDArray[np.generic]) -> None:
         """Add all projections at once, which nobody changes while this object lives."""
@@ -154,7 +156,21 @@ class ScanInput:
             if self._rows.data is None:
                 self.expect(stack.dtype)
             store(stack, start)
-        self._catch_up_if_idle()
+        self._catch_up_soon()
+
+    def compute_beside(self) -> None:
+        """From now on, compute in a thread of its own what can be while frames come.
+
+        Adding projections then takes no longer than copying their rows: who adds them is not held up by what is made
+        of them. What fails there is raised where projections or angles are given next.
+        """
+        self._beside = Beside("reconstruction beside")
+
+    def _catch_up_soon(self) -> None:
+        if self._beside is None:
+            self._catch_up_if_idle()
+        else:
+            self._beside.call(self._catch_up_if_idle)
 
     @abstractmethod
     def expect(self, dtype: np.dtype[np.generic]) -> None:

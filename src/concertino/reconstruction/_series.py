@@ -85,6 +85,7 @@ class TomogramSeries:
         self._frame_shape = frame_shape
         self._lock = threading.RLock()
         self._made: dict[int, Reconstructor] = {}
+        self._beside = False
         self._finished = 0
         self._axis: AxisEstimate | None = None
         self._first = self._new(0)
@@ -152,6 +153,10 @@ class TomogramSeries:
             )
             if self._until_end is None:
                 self._until_end = not self._flats.flats and one._flats_needed() is not None
+
+    def compute_beside(self) -> None:
+        """Compute in threads of their own while frames come; as `Reconstructor.compute_beside`."""
+        self._beside = True
 
     def set_angles(self, angles: ArrayLike, known: ArrayLike) -> None:
         """Tell measured angles of the whole series; as `Reconstructor.set_angles`."""
@@ -252,6 +257,8 @@ class TomogramSeries:
             self._check_room(number)
             one = self._new(number)
             one._flats = self._flats
+            if self._beside:
+                one.compute_beside()
             part = self._part(number)
             one.set_angles(self._angles[part], self._known[part])
             self._made[number] = one

@@ -224,6 +224,8 @@ class Slicing(AxisFinding):
         ReconstructionError
             Fewer than two projections came, or flats are needed and missing.
         """
+        if self._beside is not None:
+            self._beside.end()
         with self._lock:
             self._check_ready(2)
             self._forget_if(self._scan_angles.close())
