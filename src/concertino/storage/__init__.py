@@ -26,7 +26,7 @@ from ._run_directories import RunDirectories, RunDirectory
 from ._run_index import stop_of_unfinished
 from ._sample import sample_path
 from ._scan_images import ScanImages, open_scan
-from ._space import check_directory, check_space, free_space
+from ._space import check_directory, check_space, free_space, size_text
 from ._stored_frames import StoredFrames
 from ._stored_scan import ScanPiece, StoredScan
 from ._write_rate import WriteRate, measured_write_rate
@@ -77,6 +77,7 @@ __all__ = [
     "replay",
     "run_angles",
     "sample_path",
+    "size_text",
     "stop_of_unfinished",
 ]
 
