@@ -16,6 +16,7 @@ from ._document_file import DOCUMENTS
 LOG = logging.getLogger(__name__)
 
 _CLOSE_S = 2.0
+_PATIENCE_S = 60.0  # for a moment without a run
 _NAMED = 5
 
 
@@ -23,7 +24,7 @@ class CatalogWriter:
     """Callback that has every run taken into the catalogue after its end, by a thread of its own.
 
     The thread reads what the run's directory holds. It works when no run is open; when there is no such
-    moment for `patience_s`, it works nevertheless. At first it takes in the runs that the catalogue
+    moment for a minute, it works nevertheless. At first it takes in the runs that the catalogue
     lacks, of processes that ended before they could. What cannot be taken in is told in the log and by
     `Catalog.missing`; no run fails for it.
 
@@ -31,13 +32,10 @@ class CatalogWriter:
     ----------
     catalog
         Where the runs go.
-    patience_s
-        How long to wait for a moment without a run, in s.
     """
 
-    def __init__(self, catalog: Catalog, *, patience_s: float = 60.0) -> None:
+    def __init__(self, catalog: Catalog) -> None:
         self.catalog = catalog
-        self._patience_s = patience_s
         self._open: dict[str, Path] = {}  # by the uid of the run
         self._waiting: dict[Path, float] = {}  # since when
         self._looked = False  # for what other processes left
@@ -146,7 +144,7 @@ class CatalogWriter:
                     self._changed.wait()
                     continue
                 waited_s = time.monotonic() - self._waiting[directory]
-                if not self._open or self._hurry or waited_s >= self._patience_s:
+                if not self._open or self._hurry or waited_s >= _PATIENCE_S:
                     return directory
-                self._changed.wait(self._patience_s - waited_s)
+                self._changed.wait(_PATIENCE_S - waited_s)
             return None
