@@ -7,13 +7,12 @@ from ._find_runs import find_runs, open_run
 from ._image_axes import ImageAxes, ImageAxis
 from ._image_formats import (
     ImageFormat,
-    ImageStream,
     check_image_format,
     image_formats,
     open_sink,
     register_image_format,
 )
-from ._image_sink import ClaimParameters, ImageSink
+from ._image_sink import ClaimParameters, ImageSink, ImageStream
 from ._image_sources import ImageSequence, open_images
 from ._linked_runs import linked_runs
 from ._nxtomo import export_nxtomo

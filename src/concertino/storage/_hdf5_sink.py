@@ -7,13 +7,9 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-from numpy.typing import DTypeLike, NDArray
+from numpy.typing import NDArray
 
-from concertino._errors import ParameterError
-
-from ._image_axes import ImageAxes
-from ._image_sink import ClaimParameters, ImageSink
+from ._image_sink import ClaimParameters, ImageSink, ImageStream, stored_dtype
 from ._reserve import reserve_space
 from ._space import storage_error
 from ._uris import file_uri
@@ -34,30 +30,20 @@ class Hdf5Sink(ImageSink):
 
     Parameters
     ----------
-    directory, shape, dtype, metadata, axes
-        See `open_sink`.
+    directory
+        Absolute path of the stream's directory.
+    stream
+        What is stored.
     """
 
-    def __init__(
-        self,
-        directory: Path,
-        shape: tuple[int, int],
-        dtype: DTypeLike,
-        metadata: Mapping[str, Any],
-        axes: ImageAxes,
-    ) -> None:
-        stored = np.dtype(dtype).newbyteorder("<")
-        if stored.kind not in "uif":
-            raise ParameterError(
-                f"images of dtype {stored} cannot be stored as HDF5 images; give integers or floats"
-            )
-        super().__init__(directory, shape, stored)
-        self._axes = axes
+    def __init__(self, directory: Path, stream: ImageStream) -> None:
+        super().__init__(directory, stream.shape, stored_dtype(stream, "HDF5"))
+        self._axes = stream.axes
         self._path = directory / f"{directory.name}.h5"
         self._file: Any = None
         self._raw = -1
         try:
-            self._make(metadata)
+            self._make(stream.metadata)
         except OSError as error:
             self.close()
             raise storage_error(_with_number(error), f"make {self._path}") from error

@@ -2,15 +2,18 @@
 
 import os
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypedDict
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import DTypeLike, NDArray
 
-from concertino._errors import StorageError
+from concertino._errors import ParameterError, StorageError
 
 from ._frame_index import FRAME_INDEX, FrameIndexFile
+from ._image_axes import ImageAxes
 from ._record import sync_directory
 from ._space import storage_error
 from ._syncfs import sync_file_system
@@ -24,6 +27,51 @@ class ClaimParameters(TypedDict):
     uri: str
     mimetype: str
     parameters: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class ImageStream:
+    """What a sink is made for.
+
+    Attributes
+    ----------
+    shape
+        Of a frame: (height, width) in pixels.
+    dtype
+        Of its pixels.
+    metadata
+        JSON-safe: run, stream, camera, …
+    axes
+        What the axes mean.
+    bytes_per_file
+        Size of a file with several images; 0: the format's way.
+    num_frames
+        How many are announced, if it is known.
+    """
+
+    shape: tuple[int, int]
+    dtype: DTypeLike
+    metadata: Mapping[str, Any] = field(default_factory=dict)
+    axes: ImageAxes = field(default_factory=ImageAxes)
+    bytes_per_file: int = 0
+    num_frames: int | None = None
+
+
+def stored_dtype(stream: ImageStream, format: str) -> np.dtype[Any]:
+    """Return the dtype of a stream's pixels as they are stored: little-endian.
+
+    Raises
+    ------
+    ParameterError
+        When it is no integer or real number of 1, 2, 4 or 8 bytes.
+    """
+    stored = np.dtype(stream.dtype).newbyteorder("<")
+    if stored.kind not in "uif" or stored.itemsize > 8:
+        raise ParameterError(
+            f"images of dtype {np.dtype(stream.dtype)} cannot be stored as {format}; give integers or "
+            "floats of at most 64 bits"
+        )
+    return stored
 
 
 class ImageSink(ABC):
