@@ -9,8 +9,8 @@ from typing import Any
 
 from numpy.typing import NDArray
 
+from ._disk import reserve_space
 from ._image_sink import ClaimParameters, ImageSink, ImageStream, stored_dtype
-from ._reserve import reserve_space
 from ._space import storage_error
 from ._uris import file_uri
 

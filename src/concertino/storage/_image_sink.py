@@ -12,11 +12,10 @@ from numpy.typing import DTypeLike, NDArray
 
 from concertino._errors import ParameterError, StorageError
 
+from ._disk import sync_file_system, sync_path
 from ._frame_index import FRAME_INDEX, FrameIndexFile
 from ._image_axes import ImageAxes
-from ._record import sync_directory
 from ._space import storage_error
-from ._syncfs import sync_file_system
 
 _MANY_FILES = 16
 
@@ -172,7 +171,7 @@ class ImageSink(ABC):
             self._sync_files()
             self._index.sync()
             os.fsync(self._folder)
-            sync_directory(self.directory.parent)
+            sync_path(self.directory.parent)
         except OSError as error:
             raise storage_error(error, f"sync the frames in {self.directory} to disk") from error
         self._unsynced = []
@@ -196,8 +195,4 @@ class ImageSink(ABC):
         if len(self._unsynced) > _MANY_FILES and sync_file_system(self._folder):
             return
         for name in self._unsynced:
-            descriptor = os.open(name, os.O_RDONLY | os.O_CLOEXEC, dir_fd=self._folder)
-            try:
-                os.fsync(descriptor)
-            finally:
-                os.close(descriptor)
+            sync_path(name, self._folder)

@@ -19,8 +19,8 @@ from concertino._errors import StorageError
 from concertino.documents import ImageKind, TomoBlock
 from concertino.units import QuantityLike, convert
 
+from ._disk import reserve_space
 from ._nxtomo_esrf import add_esrf_view
-from ._reserve import reserve_space
 from ._run import Run
 from ._stored_scan import ScanPiece, StoredScan
 

@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ._disk import sync_file_system, sync_path
 from ._image_axes import ImageAxes, ImageAxis
 from ._image_sink import ClaimParameters, ImageSink, ImageStream, stored_dtype
 from ._space import storage_error
-from ._syncfs import sync_file_system
 from ._uris import file_uri
 
 ZARR = "application/x-zarr"
@@ -119,11 +119,7 @@ class ZarrSink(ImageSink):
             return
         for folder, _, names in os.walk(self._path):
             for path in (*(os.path.join(folder, name) for name in names), folder):
-                descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-                try:
-                    os.fsync(descriptor)
-                finally:
-                    os.close(descriptor)
+                sync_path(path)
 
 
 def _multiscales(name: str, axes: ImageAxes) -> dict[str, Any]:
