@@ -16,7 +16,7 @@ import orjson
 from concertino._errors import CatalogError, StorageError
 
 from ._catalog_files import CatalogFiles, Known
-from ._document_file import DOCUMENTS
+from ._document_file import DOCUMENTS, record_bytes
 from ._find_runs import find_runs, open_run, run_directories
 from ._record import is_recorded
 from ._run import Run
@@ -217,7 +217,7 @@ class Catalog:
         """
         place = self._place(directory)
         with self._writing:
-            size = _size(directory)  # before it is read: it may grow meanwhile
+            size = record_bytes(directory)  # before it is read: it may grow meanwhile
             refused = self._refused.get(place)
             if place.startswith(os.pardir) or (refused and refused.by_run and refused.size == size):
                 return False
@@ -383,15 +383,8 @@ class Catalog:
 
     def _lacks(self, directory: Path, known: dict[str, Known]) -> bool:
         entry = known.get(self._place(directory))
-        return entry is None or entry.record_bytes != _size(directory)
+        return entry is None or entry.record_bytes != record_bytes(directory)
 
     def _why(self, directory: Path) -> str:
         refused = self._refused.get(self._place(directory))
         return _NOT_YET if refused is None else refused.reason
-
-
-def _size(directory: Path) -> int:
-    try:
-        return (directory / DOCUMENTS).stat().st_size
-    except OSError:
-        return -1

@@ -122,10 +122,6 @@ class Recorder:
             )
         return run
 
-    def directory(self, run: str) -> Path:
-        """Return the directory of the open run with this uid."""
-        return self._records[run].path.parent
-
     def flush(self) -> None:
         """Return when the records of all stopped runs are on disk.
 
