@@ -4,6 +4,7 @@ import logging
 import os
 import threading
 import time
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -324,18 +325,17 @@ class Catalog:
 
     def _complete(self) -> None:
         """Take in what is missing, for a while; say what still is."""
-        missing, left = self.missing(), []
+        missing = self.missing()
+        left: list[Path] = []
         until = float("inf")
         for each in missing:
             if time.monotonic() > until or not self.take_in(each.directory):
-                left.append(each)
+                left.append(each.directory)
             until = min(until, time.monotonic() + _LOOK_S)  # tiled's import is not part of it
         if left:
-            names = ", ".join(each.directory.name for each in left[:_NAMED])
             LOG.warning(
-                "the catalogue of %s lacks %d runs: %s%s; catalog.missing() says why, catalog.catch_up() "
-                "tries again, and catalog.runs() lists all", self.root, len(left), names,
-                ", …" if len(left) > _NAMED else "",
+                "the catalogue of %s lacks %d runs: %s; catalog.missing() says why, catalog.catch_up() "
+                "tries again, and catalog.runs() lists all", self.root, len(left), named(left),
             )  # fmt: skip
 
     def _write(self, run: Run, place: str, size: int) -> None:
@@ -388,3 +388,9 @@ class Catalog:
     def _why(self, directory: Path) -> str:
         refused = self._refused.get(self._place(directory))
         return _NOT_YET if refused is None else refused.reason
+
+
+def named(directories: Sequence[Path]) -> str:
+    """Return the names of directories, the first few."""
+    names = [directory.name for directory in directories[:_NAMED]]
+    return ", ".join([*names, "…"] if len(directories) > _NAMED else names)

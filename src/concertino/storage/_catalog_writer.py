@@ -10,14 +10,13 @@ from typing import Any, Self
 
 from concertino._errors import CatalogError
 
-from ._catalog import Catalog
+from ._catalog import Catalog, named
 from ._document_file import DOCUMENTS
 
 LOG = logging.getLogger(__name__)
 
 _CLOSE_S = 2.0
 _PATIENCE_S = 60.0  # for a moment without a run
-_NAMED = 5
 
 
 class CatalogWriter:
@@ -81,11 +80,9 @@ class CatalogWriter:
         if not self._ended and not self._finish(_CLOSE_S):
             with self._changed:
                 left = list(self._waiting)
-            names = ", ".join(path.name for path in left[:_NAMED])
             LOG.warning(
-                "The catalogue of %s lacks %d runs yet: %s%s; its next use, or the next session there, "
-                "takes them in.",
-                self.catalog.root, len(left), names, ", …" if len(left) > _NAMED else "",
+                "The catalogue of %s lacks %d runs yet: %s; its next use, or the next session there, "
+                "takes them in.", self.catalog.root, len(left), named(left),
             )  # fmt: skip
         with self._changed:
             self._ended = True
