@@ -9,10 +9,10 @@ from bluesky.utils import MsgGenerator
 
 from concertino.documents import TomoBlock
 from concertino.reconstruction import ReconstructionSettings, Reconstructor
-from concertino.storage import WriteRate, find_runs, free_space, measured_write_rate
+from concertino.storage import WriteRate, find_runs, free_space, measured_write_rate, size_text
 
 from ._overheads import LEARNT, monotonic_spans, noting
-from ._preflight_value import AxisFigures, Preflight, StreamFigures, size_text
+from ._preflight_value import AxisFigures, Preflight, StreamFigures
 from ._questions import rehearsing, without_run_engine
 from ._rehearsal import Rehearsal
 from ._rehearsed_frames import Taken

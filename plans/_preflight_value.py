@@ -5,6 +5,7 @@ from html import escape
 from typing import Any
 
 from concertino import ParameterError
+from concertino.storage import size_text
 
 from ._overheads import Overheads
 
@@ -218,15 +219,6 @@ def time_text(seconds: float) -> str:
         return f"{minutes} min {rest} s"
     hours, minutes = divmod(minutes, 60)
     return f"{hours} h {minutes} min"
-
-
-def size_text(size: float) -> str:
-    """Return a size in words: ``1.5 MB``."""
-    for unit in ("bytes", "kB", "MB", "GB"):
-        if abs(size) < 1000:
-            return f"{size:.0f} {unit}" if unit == "bytes" else f"{size:.1f} {unit}"
-        size /= 1000
-    return f"{size:.1f} TB"
 
 
 def _stream_text(stream: StreamFigures) -> str:

@@ -3,7 +3,7 @@
 import asyncio
 import inspect
 import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -12,7 +12,7 @@ from bluesky.protocols import Movable, Readable
 from bluesky.utils import MsgGenerator
 
 from concertino import ParameterError
-from concertino.documents import TomoBlock
+from concertino.documents import TomoBlock, index_ranges
 from concertino.storage import Run, StoredScan, open_run
 
 from ._angle_schemes import recorded_scheme
@@ -170,14 +170,9 @@ def missing_frames(scan: StoredScan, verify: bool) -> dict[str, list[range]]:
             there[[index for index in scan.unreadable(stream) if index < count]] = False
         if there.all():
             continue
-        found[stream] = [range(count)] if stream in whole else list(_gaps(there))
+        gaps = [range(count)] if stream in whole else index_ranges(np.flatnonzero(~there))
+        found[stream] = list(gaps)
     return found
-
-
-def _gaps(there: Any) -> Iterator[range]:
-    edges = np.flatnonzero(np.diff(np.concatenate([[True], there, [True]]).astype(int)))
-    for begin, end in zip(edges[::2], edges[1::2], strict=True):
-        yield range(int(begin), int(end))
 
 
 def _arguments(run: Run, plan: Callable[..., Any], devices: Mapping[str, Any]) -> dict[str, Any]:

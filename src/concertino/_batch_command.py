@@ -11,7 +11,7 @@ from concertino import ParameterError
 from concertino.batch import BatchReconstruction, Sweep, reconstruct_run, sweep_run
 from concertino.documents import TomoBlock
 from concertino.reconstruction import ReconstructionSettings
-from concertino.storage import Run, export_nxtomo
+from concertino.storage import Run, export_nxtomo, size_text
 
 from ._pictures import save_png
 from ._progress import progress_of
@@ -96,7 +96,7 @@ def export_command(
             run, file, camera=camera or None, energy=energy or None,
             propagation_distance=distance or None, overwrite=overwrite, progress=report,
         )  # fmt: skip
-    print(f"file       {made}: {made.stat().st_size / 1e6:.1f} MB")
+    print(f"file       {made}: {size_text(made.stat().st_size)}")
 
 
 def sweep_command(

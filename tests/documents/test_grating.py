@@ -27,3 +27,10 @@ def test_a_wrong_one() -> None:
     block = {"period_um": -1, "num_steps_per_period": 8, "start_um": 0, "stepping": "g2"}
     with pytest.raises(DocumentError, match=r"its grating block is wrong: period_um: Input should"):
         GratingBlock.from_start({"uid": "0123456789", "grating": block})
+
+
+def test_a_newer_one_is_not_judged() -> None:
+    with pytest.raises(
+        DocumentError, match=r"^Run 01234567: the grating block is of version 2, and"
+    ):
+        GratingBlock.from_start({"uid": "0123456789", "grating": {"version": 2, "novelty": 1}})

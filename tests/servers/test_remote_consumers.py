@@ -172,7 +172,7 @@ def test_an_event_that_fails_does_not_keep_the_stop_document_from_the_server(
     event = {"uid": "3" * 36, "descriptor": "2" * 36, "seq_num": 1, "time": 2.0, "data": {}}
     assert client.call("Document", name="event", document=event | {"timestamps": {}})
     stop = {"uid": "4" * 36, "run_start": "1" * 36, "time": 3.0, "exit_status": "success"}
-    with pytest.raises(ConcertinoError, match="event document of no open run"):
+    with pytest.raises(ConcertinoError, match=r"event document .* no open run"):
         send("stop", stop)
     assert stop_of(Path(begun["run_directory"]))["exit_status"] == "success"
     assert client.state() == "STANDBY"

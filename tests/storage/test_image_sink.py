@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from concertino import ParameterError, StorageError
-from concertino.storage import ImageSink, open_sink
+from concertino.storage import ImageSink, ImageStream, open_sink
 from concertino.storage._tiff_layout import page_layout
 
 METADATA = {"run": "abc", "stream": "projections", "camera": "camera", "pixel_size_um": 0.65}
@@ -129,8 +129,9 @@ def test_a_file_smaller_than_an_image_takes_one(tmp_path: Path) -> None:
 
 
 def test_bigtiff_only_when_4_gib_can_be_exceeded() -> None:
-    assert not page_layout((1024, 1024), "u2", {}, pages=2000).big
-    assert page_layout((1024, 1024), "u2", {}, pages=2048).big
+    stream = ImageStream((1024, 1024), "u2")
+    assert not page_layout(stream, pages=2000).big
+    assert page_layout(stream, pages=2048).big
 
 
 def test_bigtiff_is_read_too(tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ from ._cameras import CameraBlock, announced_bytes, camera_stream
 from ._grating import OBJECT_STEPPING, REFERENCE_STEPPING, GratingBlock, SteppedGrating
 from ._names import check_device_name
 from ._quick_checks import check_documents_quickly
-from ._segments import StreamSegment, free_segment
+from ._segments import StreamSegment, free_segment, index_ranges
 from ._streams import (
     BASELINE,
     DARKS,
@@ -73,6 +73,7 @@ __all__ = [
     "frames_key",
     "free_segment",
     "image_kind",
+    "index_ranges",
     "validate",
     "validate_run",
 ]

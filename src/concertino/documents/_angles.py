@@ -1,6 +1,5 @@
 """The angle of each projection, as the documents of a run tell it."""
 
-import itertools
 import warnings
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
@@ -11,6 +10,7 @@ from numpy.typing import NDArray
 from concertino._errors import ParameterError
 from concertino.units import convert, meant_unit
 
+from ._segments import index_ranges
 from ._tomo import TomoBlock
 
 PROJECTION_ANGLES = "projection_angles"
@@ -251,16 +251,8 @@ def frame_places(
     """
     indices = np.asarray(numbers, np.int64) - first
     inside = np.flatnonzero((indices >= 0) & (indices < (count or np.inf)))
-    places = []
-    for run, start in _runs(indices[inside]):
-        chosen = inside[run]
-        places.append((slice(int(chosen[0]), int(chosen[-1]) + 1), start))
+    places, done = [], 0
+    for part in index_ranges(indices[inside]):
+        begin, done = int(inside[done]), done + len(part)
+        places.append((slice(begin, begin + len(part)), part.start))
     return places
-
-
-def _runs(indices: NDArray[np.int64]) -> list[tuple[slice, int]]:
-    """Part indices into runs of consecutive ones: for each its places, and its first index."""
-    if not len(indices):
-        return []
-    edges = [0, *(np.flatnonzero(np.diff(indices) != 1) + 1).tolist(), len(indices)]
-    return [(slice(start, stop), int(indices[start])) for start, stop in itertools.pairwise(edges)]

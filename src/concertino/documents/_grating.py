@@ -1,11 +1,10 @@
 """The ``grating`` block of a start document: how the fringes were stepped."""
 
-from collections.abc import Mapping
-from typing import Any, Literal, TypeAlias
+from typing import ClassVar, Literal, TypeAlias
 
-from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, PositiveFloat, ValidationError
+from pydantic import Field, FiniteFloat, PositiveFloat
 
-from concertino._errors import DocumentError
+from ._block import StartBlock
 
 REFERENCE_STEPPING = "reference_stepping"
 OBJECT_STEPPING = "object_stepping"
@@ -13,7 +12,7 @@ OBJECT_STEPPING = "object_stepping"
 SteppedGrating: TypeAlias = Literal["analyser", "phase", "source"]
 
 
-class GratingBlock(BaseModel):
+class GratingBlock(StartBlock):
     """The phase stepping of a run with a grating interferometer, version 1.
 
     A start document carries ``block.model_dump(mode="json")`` under ``"grating"``.
@@ -48,9 +47,11 @@ class GratingBlock(BaseModel):
     8
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    NAME: ClassVar[str] = "grating"
+    WITHOUT: ClassVar[str] = (
+        "so it is no phase stepping. Record it with concertino.plans.grating_stepping."
+    )
 
-    version: int = 1
     period_um: PositiveFloat
     num_periods: int = Field(default=1, ge=1)
     num_steps_per_period: int = Field(ge=3)
@@ -81,27 +82,3 @@ class GratingBlock(BaseModel):
     def num_steps(self) -> int:
         """Frames of each stepping."""
         return self.num_periods * self.num_steps_per_period
-
-    @classmethod
-    def from_start(cls, start: Mapping[str, Any]) -> "GratingBlock":
-        """Read the block of a start document.
-
-        Raises
-        ------
-        DocumentError
-            If there is none, or it breaks the rules above.
-        """
-        run = f"Run {str(start.get('uid', '?'))[:8]}"
-        block = start.get("grating")
-        if not isinstance(block, Mapping):
-            raise DocumentError(
-                f"{run} (plan {start.get('plan_name', 'unknown')!r}) has no grating block, so it is "
-                "no phase stepping. Record it with concertino.plans.grating_stepping."
-            )
-        try:
-            return cls.model_validate(dict(block))
-        except ValidationError as error:
-            faults = "; ".join(
-                f"{'.'.join(map(str, fault['loc']))}: {fault['msg']}" for fault in error.errors()
-            )
-            raise DocumentError(f"{run}: its grating block is wrong: {faults}.") from error

@@ -4,6 +4,9 @@ import re
 from collections.abc import Collection
 from dataclasses import dataclass
 
+import numpy as np
+from numpy.typing import ArrayLike
+
 _SEGMENT = re.compile(r"(?P<base>.+)_from_(?P<first>\d{5,})(?:_(?P<take>[2-9]|[1-9]\d+))?")
 
 
@@ -74,3 +77,22 @@ def free_segment(base: str, first: int, taken: Collection[str]) -> StreamSegment
     while (segment := StreamSegment(base, first, take)).name in taken:
         take += 1
     return segment
+
+
+def index_ranges(indices: ArrayLike) -> tuple[range, ...]:
+    """Return indices as ranges of those that follow one another.
+
+    Parameters
+    ----------
+    indices : array_like of int, shape (n,)
+        The indices.
+
+    Examples
+    --------
+    >>> from concertino.documents import index_ranges
+    >>> index_ranges([3, 4, 5, 9])
+    (range(3, 6), range(9, 10))
+    """
+    values = np.asarray(indices, np.int64)
+    parts = np.split(values, np.flatnonzero(np.diff(values) != 1) + 1)
+    return tuple(range(int(part[0]), int(part[-1]) + 1) for part in parts if len(part))

@@ -1,26 +1,21 @@
 """The ``tomo`` block of a start document: what a reconstruction must know of a run."""
 
-from collections.abc import Mapping
-from importlib.metadata import version
 from typing import Annotated, Any, ClassVar, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import (
-    BaseModel,
-    ConfigDict,
     Field,
     FiniteFloat,
     PositiveFloat,
     SerializerFunctionWrapHandler,
-    ValidationError,
-    field_validator,
     model_serializer,
     model_validator,
 )
 
 from concertino._errors import DocumentError
 
+from ._block import StartBlock
 from ._cameras import CameraBlock
 from ._segments import StreamSegment
 from ._streams import IMAGE_KINDS, ImageKind, find_image_kind
@@ -28,7 +23,7 @@ from ._streams import IMAGE_KINDS, ImageKind, find_image_kind
 _Positive = Annotated[PositiveFloat, Field(allow_inf_nan=False)]
 
 
-class TomoBlock(BaseModel):
+class TomoBlock(StartBlock):
     """The geometry and the plan of an imaging run, version 1.
 
     A start document carries ``block.model_dump(mode="json")`` under ``"tomo"``.
@@ -94,11 +89,11 @@ class TomoBlock(BaseModel):
     array([0.   , 0.785, 1.571, 2.356])
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    NAME: ClassVar[str] = "tomo"
+    WITHOUT: ClassVar[str] = (
+        "so it is no imaging run. Record it with a plan of concertino.plans, or add the block in md."
+    )
 
-    VERSION: ClassVar[int] = 1
-
-    version: int = 1
     scheme: str
     acquisition: Literal["stepped", "continuous", "single"]
     image_kinds: dict[str, ImageKind] = Field(default_factory=lambda: dict(IMAGE_KINDS))
@@ -119,13 +114,6 @@ class TomoBlock(BaseModel):
     rotation: str | None = None
     camera: str
     more_cameras: dict[str, CameraBlock] = Field(default_factory=dict)
-
-    @field_validator("version")
-    @classmethod
-    def _known_version(cls, value: int) -> int:
-        if value != cls.VERSION:
-            raise ValueError(_version_message(value))
-        return value
 
     @model_validator(mode="after")
     def _angles_are_known(self) -> "TomoBlock":
@@ -256,52 +244,3 @@ class TomoBlock(BaseModel):
             changes = {"camera": name, **block.model_dump(exclude={"streams"})}
         kinds = {stream: self.image_kinds[stream] for stream in streams}
         return self.model_copy(update={"image_kinds": kinds, "more_cameras": {}, **changes})
-
-    @classmethod
-    def from_start(cls, start: Mapping[str, Any]) -> "TomoBlock":
-        """Read the block of a start document.
-
-        Parameters
-        ----------
-        start : mapping
-            The start document.
-
-        Returns
-        -------
-        TomoBlock
-            The block.
-
-        Raises
-        ------
-        DocumentError
-            If there is none, it is of a newer version, or breaks the rules above.
-        """
-        run = f"Run {str(start.get('uid', '?'))[:8]}"
-        block = start.get("tomo")
-        if not isinstance(block, Mapping):
-            raise DocumentError(
-                f"{run} (plan {start.get('plan_name', 'unknown')!r}) has no tomo block, so it is no "
-                "imaging run. Record it with a plan of concertino.plans, or add the block in md."
-            )
-        number = block.get("version")
-        if isinstance(number, int) and number > cls.VERSION:
-            # Before the fields: a newer block's are not ours to judge.
-            raise DocumentError(f"{run}: {_version_message(number)}.")
-        try:
-            return cls.model_validate(dict(block))
-        except ValidationError as error:
-            faults = "; ".join(_describe(fault) for fault in error.errors())
-            raise DocumentError(f"{run}: its tomo block is wrong: {faults}.") from error
-
-
-def _version_message(number: int) -> str:
-    return (
-        f"the tomo block is of version {number}, and Concertino {version('concertino')} reads "
-        f"version {TomoBlock.VERSION}. Read it with a matching Concertino"
-    )
-
-
-def _describe(fault: Mapping[str, Any]) -> str:
-    where = ".".join(str(part) for part in fault["loc"])
-    what = str(fault["msg"]).removeprefix("Value error, ")
-    return f"{where}: {what}" if where else what

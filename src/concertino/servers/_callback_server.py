@@ -30,7 +30,6 @@ from ._served import Served, json_command
 from ._undescribed import Undescribed
 
 LOG = logging.getLogger(__name__)
-_NAMED_LATER = ("descriptor", "stream_resource")
 _WAITED_FOR = ("start", "descriptor", "stop")
 
 
@@ -55,7 +54,6 @@ class CallbackServer(Served):
         self._directories = RunDirectories(self.directory)
         self._recorder = Recorder(self._directories)
         self._open: dict[str, dict[str, Any]] = {}  # start documents of open runs
-        self._owners: dict[str, str] = {}  # uid of any document -> uid of its start
         self._replay: RemoteReplay | None = None
         self._last = ""
         self._undescribed = Undescribed()
@@ -213,7 +211,7 @@ class CallbackServer(Served):
             return self._begin(document)
         run = ""
         try:
-            run = self._run_of(name, document)
+            run = self._recorder.run_of(name, document)
             if name == "descriptor":
                 self._check_addresses(run, document)
             self._give_to_all(name, document)
@@ -249,7 +247,6 @@ class CallbackServer(Served):
         uid = document["uid"]
         self._open[uid] = document
         self._undescribed = Undescribed()
-        self._owners[uid] = uid
         self.set_state(DevState.RUNNING)
         self.set_status(f"The {self.KIND} server takes {made.name}.")
         try:
@@ -260,15 +257,6 @@ class CallbackServer(Served):
             self._give_up(f"it could not begin: {error}")
             raise
         return {"run_directory": str(made.path)}
-
-    def _run_of(self, name: str, document: Mapping[str, Any]) -> str:
-        for link in ("run_start", "descriptor", "stream_resource"):
-            if link in document and document[link] in self._owners:
-                run = self._owners[document[link]]
-                if name in _NAMED_LATER:
-                    self._owners[document["uid"]] = run
-                return run
-        raise SessionError(f"The {self.KIND} server got a {name} document of no open run.")
 
     def _check_addresses(self, run: str, descriptor: Mapping[str, Any]) -> None:
         for stream in announced_streams(self._open[run], descriptor):
@@ -281,7 +269,6 @@ class CallbackServer(Served):
 
     def _end(self, run: str, session: str) -> None:
         self._open.pop(run, None)
-        self._owners = {uid: owner for uid, owner in self._owners.items() if owner != run}
         self._recorder.flush()
         if not self._open:
             self.lease.release(session)

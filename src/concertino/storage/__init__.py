@@ -7,13 +7,12 @@ from ._find_runs import find_runs, open_run
 from ._image_axes import ImageAxes, ImageAxis
 from ._image_formats import (
     ImageFormat,
-    ImageStream,
     check_image_format,
     image_formats,
     open_sink,
     register_image_format,
 )
-from ._image_sink import ClaimParameters, ImageSink
+from ._image_sink import ClaimParameters, ImageSink, ImageStream
 from ._image_sources import ImageSequence, open_images
 from ._linked_runs import linked_runs
 from ._nxtomo import export_nxtomo
@@ -26,7 +25,7 @@ from ._run_directories import RunDirectories, RunDirectory
 from ._run_index import stop_of_unfinished
 from ._sample import sample_path
 from ._scan_images import ScanImages, open_scan
-from ._space import check_directory, check_space, free_space
+from ._space import check_directory, check_space, free_space, size_text
 from ._stored_frames import StoredFrames
 from ._stored_scan import ScanPiece, StoredScan
 from ._write_rate import WriteRate, measured_write_rate
@@ -77,6 +76,7 @@ __all__ = [
     "replay",
     "run_angles",
     "sample_path",
+    "size_text",
     "stop_of_unfinished",
 ]
 

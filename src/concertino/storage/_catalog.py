@@ -4,6 +4,7 @@ import logging
 import os
 import threading
 import time
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,7 +17,7 @@ import orjson
 from concertino._errors import CatalogError, StorageError
 
 from ._catalog_files import CatalogFiles, Known
-from ._document_file import DOCUMENTS
+from ._document_file import DOCUMENTS, record_bytes
 from ._find_runs import find_runs, open_run, run_directories
 from ._record import is_recorded
 from ._run import Run
@@ -217,7 +218,7 @@ class Catalog:
         """
         place = self._place(directory)
         with self._writing:
-            size = _size(directory)  # before it is read: it may grow meanwhile
+            size = record_bytes(directory)  # before it is read: it may grow meanwhile
             refused = self._refused.get(place)
             if place.startswith(os.pardir) or (refused and refused.by_run and refused.size == size):
                 return False
@@ -324,18 +325,17 @@ class Catalog:
 
     def _complete(self) -> None:
         """Take in what is missing, for a while; say what still is."""
-        missing, left = self.missing(), []
+        missing = self.missing()
+        left: list[Path] = []
         until = float("inf")
         for each in missing:
             if time.monotonic() > until or not self.take_in(each.directory):
-                left.append(each)
+                left.append(each.directory)
             until = min(until, time.monotonic() + _LOOK_S)  # tiled's import is not part of it
         if left:
-            names = ", ".join(each.directory.name for each in left[:_NAMED])
             LOG.warning(
-                "the catalogue of %s lacks %d runs: %s%s; catalog.missing() says why, catalog.catch_up() "
-                "tries again, and catalog.runs() lists all", self.root, len(left), names,
-                ", …" if len(left) > _NAMED else "",
+                "the catalogue of %s lacks %d runs: %s; catalog.missing() says why, catalog.catch_up() "
+                "tries again, and catalog.runs() lists all", self.root, len(left), named(left),
             )  # fmt: skip
 
     def _write(self, run: Run, place: str, size: int) -> None:
@@ -383,15 +383,14 @@ class Catalog:
 
     def _lacks(self, directory: Path, known: dict[str, Known]) -> bool:
         entry = known.get(self._place(directory))
-        return entry is None or entry.record_bytes != _size(directory)
+        return entry is None or entry.record_bytes != record_bytes(directory)
 
     def _why(self, directory: Path) -> str:
         refused = self._refused.get(self._place(directory))
         return _NOT_YET if refused is None else refused.reason
 
 
-def _size(directory: Path) -> int:
-    try:
-        return (directory / DOCUMENTS).stat().st_size
-    except OSError:
-        return -1
+def named(directories: Sequence[Path]) -> str:
+    """Return the names of directories, the first few."""
+    names = [directory.name for directory in directories[:_NAMED]]
+    return ", ".join([*names, "…"] if len(directories) > _NAMED else names)

@@ -10,20 +10,20 @@ from typing import Any, Self
 
 from concertino._errors import CatalogError
 
-from ._catalog import Catalog
+from ._catalog import Catalog, named
 from ._document_file import DOCUMENTS
 
 LOG = logging.getLogger(__name__)
 
 _CLOSE_S = 2.0
-_NAMED = 5
+_PATIENCE_S = 60.0  # for a moment without a run
 
 
 class CatalogWriter:
     """Callback that has every run taken into the catalogue after its end, by a thread of its own.
 
     The thread reads what the run's directory holds. It works when no run is open; when there is no such
-    moment for `patience_s`, it works nevertheless. At first it takes in the runs that the catalogue
+    moment for a minute, it works nevertheless. At first it takes in the runs that the catalogue
     lacks, of processes that ended before they could. What cannot be taken in is told in the log and by
     `Catalog.missing`; no run fails for it.
 
@@ -31,13 +31,10 @@ class CatalogWriter:
     ----------
     catalog
         Where the runs go.
-    patience_s
-        How long to wait for a moment without a run, in s.
     """
 
-    def __init__(self, catalog: Catalog, *, patience_s: float = 60.0) -> None:
+    def __init__(self, catalog: Catalog) -> None:
         self.catalog = catalog
-        self._patience_s = patience_s
         self._open: dict[str, Path] = {}  # by the uid of the run
         self._waiting: dict[Path, float] = {}  # since when
         self._looked = False  # for what other processes left
@@ -83,11 +80,9 @@ class CatalogWriter:
         if not self._ended and not self._finish(_CLOSE_S):
             with self._changed:
                 left = list(self._waiting)
-            names = ", ".join(path.name for path in left[:_NAMED])
             LOG.warning(
-                "The catalogue of %s lacks %d runs yet: %s%s; its next use, or the next session there, "
-                "takes them in.",
-                self.catalog.root, len(left), names, ", …" if len(left) > _NAMED else "",
+                "The catalogue of %s lacks %d runs yet: %s; its next use, or the next session there, "
+                "takes them in.", self.catalog.root, len(left), named(left),
             )  # fmt: skip
         with self._changed:
             self._ended = True
@@ -146,7 +141,7 @@ class CatalogWriter:
                     self._changed.wait()
                     continue
                 waited_s = time.monotonic() - self._waiting[directory]
-                if not self._open or self._hurry or waited_s >= self._patience_s:
+                if not self._open or self._hurry or waited_s >= _PATIENCE_S:
                     return directory
-                self._changed.wait(self._patience_s - waited_s)
+                self._changed.wait(_PATIENCE_S - waited_s)
             return None

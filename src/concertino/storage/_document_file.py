@@ -94,6 +94,14 @@ def _decode(line: bytes) -> tuple[str, dict[str, Any]]:
     return pair[0], pair[1]
 
 
+def record_bytes(directory: Path) -> int:
+    """Return the size of a run's record now, in bytes; -1 when there is none."""
+    try:
+        return (directory / DOCUMENTS).stat().st_size
+    except OSError:
+        return -1
+
+
 class DocumentFile:
     """Read the documents of a run from its record.
 

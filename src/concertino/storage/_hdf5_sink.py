@@ -7,14 +7,11 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-from numpy.typing import DTypeLike, NDArray
+from numpy.typing import NDArray
 
-from concertino._errors import ParameterError
-
-from ._image_axes import ImageAxes
-from ._image_sink import ClaimParameters, ImageSink
-from ._reserve import reserve_space
+from ._disk import reserve_space
+from ._image_sink import ClaimParameters, ImageSink, ImageStream, stored_dtype
+from ._nexus import add_group, add_value
 from ._space import storage_error
 from ._uris import file_uri
 
@@ -34,30 +31,20 @@ class Hdf5Sink(ImageSink):
 
     Parameters
     ----------
-    directory, shape, dtype, metadata, axes
-        See `open_sink`.
+    directory
+        Absolute path of the stream's directory.
+    stream
+        What is stored.
     """
 
-    def __init__(
-        self,
-        directory: Path,
-        shape: tuple[int, int],
-        dtype: DTypeLike,
-        metadata: Mapping[str, Any],
-        axes: ImageAxes,
-    ) -> None:
-        stored = np.dtype(dtype).newbyteorder("<")
-        if stored.kind not in "uif":
-            raise ParameterError(
-                f"images of dtype {stored} cannot be stored as HDF5 images; give integers or floats"
-            )
-        super().__init__(directory, shape, stored)
-        self._axes = axes
+    def __init__(self, directory: Path, stream: ImageStream) -> None:
+        super().__init__(directory, stream.shape, stored_dtype(stream, "HDF5"))
+        self._axes = stream.axes
         self._path = directory / f"{directory.name}.h5"
         self._file: Any = None
         self._raw = -1
         try:
-            self._make(metadata)
+            self._make(stream.metadata)
         except OSError as error:
             self.close()
             raise storage_error(_with_number(error), f"make {self._path}") from error
@@ -103,12 +90,12 @@ class Hdf5Sink(ImageSink):
         self._raw = created
         self._file = file = h5py.File(self._path, "w", libver=("v110", "v110"))
         file.attrs["default"] = "entry"
-        entry = _group(file, "entry", "NXentry")
+        entry = add_group(file, "entry", "NXentry")
         entry.attrs["default"] = "data"
-        about = _group(entry, "about", "NXcollection")
+        about = add_group(entry, "about", "NXcollection")
         for name, value in metadata.items():
             about.attrs[name] = value if isinstance(value, int | float) else _storable(str(value))
-        data = _group(entry, "data", "NXdata")
+        data = add_group(entry, "data", "NXdata")
         data.attrs["signal"] = "data"
         data.attrs["axes"] = [axis.name for axis in self._axes]
         self._frames = data.create_dataset(
@@ -119,18 +106,17 @@ class Hdf5Sink(ImageSink):
             self._frames.attrs["units"] = unit
         for name in ("pixel_size", "detector_pixel"):
             if size := metadata.get(f"{name}_um"):
-                about[name] = float(size)
-                about[name].attrs["units"] = "um"
+                add_value(about, name, float(size), "um")
         images, rows, columns = self._axes
         self._places = data.create_dataset(
             images.name, (0,), "<f8", maxshape=(None,), chunks=(_POSITIONS_PER_CHUNK,)
         )
-        data.create_dataset(rows.name, data=rows.positions(0, self.shape[0]))
-        data.create_dataset(columns.name, data=columns.positions(0, self.shape[1]))
+        if images.unit:
+            self._places.attrs["units"] = images.unit
+        add_value(data, rows.name, rows.positions(0, self.shape[0]), rows.unit)
+        add_value(data, columns.name, columns.positions(0, self.shape[1]), columns.unit)
         for number, axis in enumerate(self._axes):
             data.attrs[f"{axis.name}_indices"] = number
-            if axis.unit:
-                data[axis.name].attrs["units"] = axis.unit
         file.swmr_mode = True  # from here on nothing can be added
         file.flush()
 
@@ -169,12 +155,6 @@ class Hdf5Sink(ImageSink):
         self._frames.flush()
         self._unsynced = [self._path.name]
         self.stored = last
-
-
-def _group(parent: Any, name: str, kind: str) -> Any:
-    group = parent.create_group(name)
-    group.attrs["NX_class"] = kind
-    return group
 
 
 def _with_number(error: BaseException) -> OSError:

@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,7 @@ from concertino._errors import ParameterError, StorageError
 
 from ._hdf5_sink import HDF5, Hdf5Sink
 from ._image_axes import ImageAxes
-from ._image_sink import ImageSink
+from ._image_sink import ImageSink, ImageStream
 from ._resources import (
     Resource,
     hdf5_resource,
@@ -29,34 +29,6 @@ from ._tiff_sequence import TIFF_SEQUENCE, TiffSequenceSink
 from ._zarr_sink import ZARR, ZarrSink
 
 _BLOCK_BYTES = 4096  # of the disk: what a file's size is rounded up to
-
-
-@dataclass(frozen=True)
-class ImageStream:
-    """What a sink is made for.
-
-    Attributes
-    ----------
-    shape
-        Of a frame: (height, width) in pixels.
-    dtype
-        Of its pixels.
-    metadata
-        JSON-safe: run, stream, camera, …
-    axes
-        What the axes mean.
-    bytes_per_file
-        Size of a file with several images; 0: the format's way.
-    num_frames
-        How many are announced, if it is known.
-    """
-
-    shape: tuple[int, int]
-    dtype: DTypeLike
-    metadata: Mapping[str, Any] = field(default_factory=dict)
-    axes: ImageAxes = field(default_factory=ImageAxes)
-    bytes_per_file: int = 0
-    num_frames: int | None = None
 
 
 @dataclass(frozen=True)
@@ -236,25 +208,12 @@ def open_sink(
 
 
 def _open_tiff(directory: Path, stream: ImageStream) -> ImageSink:
-    if stream.bytes_per_file:
-        return TiffPagesSink(
-            directory, stream.shape, stream.dtype, stream.metadata, stream.bytes_per_file,
-            stream.num_frames,
-        )  # fmt: skip
-    return TiffSequenceSink(directory, stream.shape, stream.dtype, stream.metadata)
+    return (TiffPagesSink if stream.bytes_per_file else TiffSequenceSink)(directory, stream)
 
 
 def _tiff_bytes(stream: ImageStream) -> int:
-    size = page_layout(stream.shape, stream.dtype, stream.metadata).stride
+    size = page_layout(stream).stride
     return size if stream.bytes_per_file else _whole_blocks(size + FILE_HEADER_BYTES)
-
-
-def _open_hdf5(directory: Path, stream: ImageStream) -> ImageSink:
-    return Hdf5Sink(directory, stream.shape, stream.dtype, stream.metadata, stream.axes)
-
-
-def _open_zarr(directory: Path, stream: ImageStream) -> ImageSink:
-    return ZarrSink(directory, stream.shape, stream.dtype, stream.metadata, stream.axes)
 
 
 def _raw_bytes(stream: ImageStream) -> int:
@@ -276,7 +235,7 @@ for _format in (
         _tiff_bytes,
         {TIFF_SEQUENCE: tiff_sequence_resource, TIFF_PAGES: tiff_pages_resource},
     ),
-    ImageFormat("hdf5", _open_hdf5, _raw_bytes, {HDF5: hdf5_resource}),
-    ImageFormat("zarr", _open_zarr, _chunk_file_bytes, {ZARR: zarr_resource}),
+    ImageFormat("hdf5", Hdf5Sink, _raw_bytes, {HDF5: hdf5_resource}),
+    ImageFormat("zarr", ZarrSink, _chunk_file_bytes, {ZARR: zarr_resource}),
 ):
     register_image_format(_format)

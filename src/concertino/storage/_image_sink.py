@@ -2,18 +2,20 @@
 
 import os
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypedDict
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import DTypeLike, NDArray
 
-from concertino._errors import StorageError
+from concertino._errors import ParameterError, StorageError
 
+from ._disk import sync_file_system, sync_path
 from ._frame_index import FRAME_INDEX, FrameIndexFile
-from ._record import sync_directory
+from ._image_axes import ImageAxes
 from ._space import storage_error
-from ._syncfs import sync_file_system
 
 _MANY_FILES = 16
 
@@ -24,6 +26,51 @@ class ClaimParameters(TypedDict):
     uri: str
     mimetype: str
     parameters: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class ImageStream:
+    """What a sink is made for.
+
+    Attributes
+    ----------
+    shape
+        Of a frame: (height, width) in pixels.
+    dtype
+        Of its pixels.
+    metadata
+        JSON-safe: run, stream, camera, …
+    axes
+        What the axes mean.
+    bytes_per_file
+        Size of a file with several images; 0: the format's way.
+    num_frames
+        How many are announced, if it is known.
+    """
+
+    shape: tuple[int, int]
+    dtype: DTypeLike
+    metadata: Mapping[str, Any] = field(default_factory=dict)
+    axes: ImageAxes = field(default_factory=ImageAxes)
+    bytes_per_file: int = 0
+    num_frames: int | None = None
+
+
+def stored_dtype(stream: ImageStream, format: str) -> np.dtype[Any]:
+    """Return the dtype of a stream's pixels as they are stored: little-endian.
+
+    Raises
+    ------
+    ParameterError
+        When it is no integer or real number of 1, 2, 4 or 8 bytes.
+    """
+    stored = np.dtype(stream.dtype).newbyteorder("<")
+    if stored.kind not in "uif" or stored.itemsize > 8:
+        raise ParameterError(
+            f"images of dtype {np.dtype(stream.dtype)} cannot be stored as {format}; give integers or "
+            "floats of at most 64 bits"
+        )
+    return stored
 
 
 class ImageSink(ABC):
@@ -124,7 +171,7 @@ class ImageSink(ABC):
             self._sync_files()
             self._index.sync()
             os.fsync(self._folder)
-            sync_directory(self.directory.parent)
+            sync_path(self.directory.parent)
         except OSError as error:
             raise storage_error(error, f"sync the frames in {self.directory} to disk") from error
         self._unsynced = []
@@ -148,8 +195,4 @@ class ImageSink(ABC):
         if len(self._unsynced) > _MANY_FILES and sync_file_system(self._folder):
             return
         for name in self._unsynced:
-            descriptor = os.open(name, os.O_RDONLY | os.O_CLOEXEC, dir_fd=self._folder)
-            try:
-                os.fsync(descriptor)
-            finally:
-                os.close(descriptor)
+            sync_path(name, self._folder)

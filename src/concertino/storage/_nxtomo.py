@@ -19,8 +19,9 @@ from concertino._errors import StorageError
 from concertino.documents import ImageKind, TomoBlock
 from concertino.units import QuantityLike, convert
 
+from ._disk import reserve_space
+from ._nexus import add_group, add_value
 from ._nxtomo_esrf import add_esrf_view
-from ._reserve import reserve_space
 from ._run import Run
 from ._stored_scan import ScanPiece, StoredScan
 
@@ -122,14 +123,14 @@ def export_nxtomo(
                     "data", (frames, *first.shape[1:]), first.dtype, chunks=(1, *first.shape[1:])
                 )
                 detector["image_key"] = keys
-                _with_unit(entry["sample"], "rotation_angle", degrees, "degree")
+                add_value(entry["sample"], "rotation_angle", degrees, "degree")
                 if heights is not None:
-                    _with_unit(entry["sample"], "z_translation", heights * 1e-3, "m")
+                    add_value(entry["sample"], "z_translation", heights * 1e-3, "m")
                 exposures = [piece.exposure_s for piece in pieces]
                 if all(exposures):
                     counts = [len(piece) for piece in pieces]
                     exposed = np.repeat(np.array(exposures, np.float64), counts)
-                    _with_unit(detector, "count_time", exposed, "s")
+                    add_value(detector, "count_time", exposed, "s")
                 _links(entry)
                 add_esrf_view(entry, tomo)
                 for batch in _batches(pieces, max(1, _BATCH_BYTES // frame_bytes)):
@@ -200,7 +201,7 @@ def _per_frame(
 def _groups(file: "h5py.File", scan: StoredScan, tomo: TomoBlock, run: Run) -> "h5py.Group":
     """Make the groups that NXtomo wants, with what the documents tell."""
     file.attrs["default"] = "entry"
-    entry = _group(file, "entry", "NXentry")
+    entry = add_group(file, "entry", "NXentry")
     entry.attrs["default"] = "data"
     entry["definition"] = "NXtomo"
     sample_name = _name_of(scan.runs[0].start.get("sample")) or scan.name
@@ -210,24 +211,24 @@ def _groups(file: "h5py.File", scan: StoredScan, tomo: TomoBlock, run: Run) -> "
     stop = scan.runs[-1].stop
     if stop is not None:
         entry["end_time"] = _iso(stop["time"])
-    instrument = _group(entry, "instrument", "NXinstrument")
-    source = _group(instrument, "SOURCE", "NXsource")
+    instrument = add_group(entry, "instrument", "NXinstrument")
+    source = add_group(instrument, "SOURCE", "NXsource")
     source["probe"] = "x-ray"
-    beam = _group(instrument, "beam", "NXbeam")
-    detector = _group(instrument, "detector", "NXdetector")
+    beam = add_group(instrument, "beam", "NXbeam")
+    detector = add_group(instrument, "detector", "NXdetector")
     detector["local_name"] = tomo.camera
     if tomo.pixel_size_um is not None:
         for name in ("x_pixel_size", "y_pixel_size"):
-            _with_unit(detector, name, tomo.pixel_size_um * 1e-6, "m")
+            add_value(detector, name, tomo.pixel_size_um * 1e-6, "m")
     if tomo.propagation_distance_mm is not None:
-        _with_unit(detector, "distance", tomo.propagation_distance_mm * 1e-3, "m")
+        add_value(detector, "distance", tomo.propagation_distance_mm * 1e-3, "m")
     if tomo.rotation_axis_px is not None:
         width = scan.pieces[0].frames.shape[2]
         from_middle = tomo.rotation_axis_px - (width - 1) / 2
-        _with_unit(detector, "x_rotation_axis_pixel_position", from_middle, "pixel")
+        add_value(detector, "x_rotation_axis_pixel_position", from_middle, "pixel")
     if tomo.energy_kev is not None:
-        _with_unit(beam, "incident_energy", tomo.energy_kev, "keV")
-    sample = _group(entry, "sample", "NXsample")
+        add_value(beam, "incident_energy", tomo.energy_kev, "keV")
+    sample = add_group(entry, "sample", "NXsample")
     sample["name"] = sample_name
     return entry
 
@@ -242,7 +243,7 @@ def _name_of(sample: Any) -> str:
 
 def _links(entry: "h5py.Group") -> None:
     """Make the group that programs plot by default."""
-    data = _group(entry, "data", "NXdata")
+    data = add_group(entry, "data", "NXdata")
     data.attrs["signal"] = "data"
     data.attrs["axes"] = ["rotation_angle", ".", "."]
     for name, target in (
@@ -252,17 +253,6 @@ def _links(entry: "h5py.Group") -> None:
     ):
         entry[target].attrs["target"] = f"/entry/{target}"
         data[name] = entry[target]
-
-
-def _group(parent: "h5py.Group", name: str, kind: str) -> "h5py.Group":
-    group = parent.create_group(name)
-    group.attrs["NX_class"] = kind
-    return group
-
-
-def _with_unit(group: "h5py.Group", name: str, value: Any, unit: str) -> None:
-    group[name] = value
-    group[name].attrs["units"] = unit
 
 
 def _iso(seconds: float) -> str:

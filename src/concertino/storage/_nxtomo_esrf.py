@@ -13,6 +13,8 @@ import numpy as np
 
 from concertino.documents import TomoBlock
 
+from ._nexus import add_group
+
 if TYPE_CHECKING:
     import h5py
 
@@ -35,8 +37,7 @@ def add_esrf_view(entry: "h5py.Group", tomo: TomoBlock) -> None:
     tomo
         Of the scan.
     """
-    view = entry.file.create_group(_NAME)
-    view.attrs["NX_class"] = "NXcollection"
+    view = add_group(entry.file, _NAME, "NXcollection")
     view.attrs["version"] = _VERSION
     _link(entry, view, _OWN)
     detector, sample = view["instrument/detector"], view["sample"]
@@ -53,6 +54,4 @@ def _link(source: "h5py.Group", target: "h5py.Group", own: Mapping[str, Any]) ->
         if name not in own:
             target[name] = member
             continue
-        group = target.create_group(name)
-        group.attrs["NX_class"] = member.attrs["NX_class"]
-        _link(member, group, own[name])
+        _link(member, add_group(target, name, member.attrs["NX_class"]), own[name])

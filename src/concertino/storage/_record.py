@@ -7,6 +7,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
 
+from ._disk import sync_path
 from ._document_file import DOCUMENTS
 from ._space import storage_error
 
@@ -88,7 +89,7 @@ class Record:
 
     def _sync(self) -> None:
         os.fsync(self._file)
-        sync_directory(self.path.parent)
+        sync_path(self.path.parent)
 
     def _write(self, line: bytes) -> None:
         written = 0
@@ -111,12 +112,3 @@ def is_recorded(path: Path) -> bool:
     except OSError:
         return False
     return False
-
-
-def sync_directory(directory: Path) -> None:
-    """Sync the names of the files in `directory` to disk."""
-    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

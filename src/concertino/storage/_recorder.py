@@ -11,17 +11,8 @@ from concertino._errors import DocumentError
 from ._document_file import encode_document
 from ._record import Record
 
-_LINKS = {  # name of a document: the field that names an earlier document of its run
-    "descriptor": "run_start",
-    "event": "descriptor",
-    "event_page": "descriptor",
-    "stream_resource": "run_start",
-    "stream_datum": "stream_resource",
-    "resource": "run_start",
-    "datum": "resource",
-    "datum_page": "resource",
-    "stop": "run_start",
-}
+# The fields by which a document names an earlier one of its run; the first that it has counts.
+_LINKS = ("run_start", "stream_resource", "descriptor", "resource")
 _NAMED_LATER = ("start", "descriptor", "stream_resource", "resource")
 
 
@@ -79,7 +70,7 @@ class Recorder:
             run = document["uid"]
             self._records[run] = self._open(Path(self._directory(document)))
         else:
-            run = self._run_of(name, document)
+            run = self.run_of(name, document)
         if name in _NAMED_LATER:
             self._runs[document["uid"]] = run
         record = self._records[run]
@@ -113,9 +104,23 @@ class Recorder:
             with suppress(OSError):
                 prepared.path.parent.rmdir()
 
-    def directory(self, run: str) -> Path:
-        """Return the directory of the open run with this uid."""
-        return self._records[run].path.parent
+    def run_of(self, name: str, document: Mapping[str, Any]) -> str:
+        """Return the uid of the open run that a document belongs to.
+
+        Raises
+        ------
+        DocumentError
+            When it belongs to none.
+        """
+        link = next((field for field in _LINKS if field in document), _LINKS[0])
+        named = document.get(link, "")
+        run = self._runs.get(named)
+        if run is None:
+            raise DocumentError(
+                f"the {name} document cannot be recorded: its {link} {named!r} belongs to no open run; "
+                "subscribe the Recorder before the run starts"
+            )
+        return run
 
     def flush(self) -> None:
         """Return when the records of all stopped runs are on disk.
@@ -163,17 +168,6 @@ class Recorder:
                 f"a {name} document cannot be recorded in {record.path}: {error}; "
                 "give the plan and the devices values that JSON has"
             ) from error
-
-    def _run_of(self, name: str, document: Mapping[str, Any]) -> str:
-        link = _LINKS.get(name, "run_start")
-        named = document.get(link, "")
-        run = self._runs.get(named)
-        if run is None:
-            raise DocumentError(
-                f"a {name} document cannot be recorded: its {link} {named!r} belongs to no open run; "
-                "subscribe the Recorder before the run starts"
-            )
-        return run
 
     def _forget(self, run: str) -> None:
         del self._records[run]

@@ -148,12 +148,6 @@ class _Player:
             for number, (name, document) in enumerate(run.documents())
             if name in _REFER
         }
-        descriptors = {d["uid"]: s for s in run.streams for d in run[s].descriptors}
-        self._owner = descriptors | {  # uid of a descriptor or stream_resource -> stream
-            datum["stream_resource"]: index.name
-            for index in run.index.streams.values()
-            for datum in index.datums
-        }
 
     def play(self) -> None:
         """Emit everything."""
@@ -169,8 +163,9 @@ class _Player:
             raise
 
     def _step(self, number: int, name: str, document: dict[str, Any]) -> None:
-        owner = document.get("descriptor") or document.get("uid", "")
-        if name not in ("start", "stop") and self._owner.get(owner) not in self._wanted:
+        named = document.get("descriptor") or document.get("uid", "")
+        owner = self._run.index.owners.get(named)
+        if name not in ("start", "stop") and (owner is None or owner.name not in self._wanted):
             return
         self._pace.wait_until(document.get("time") if name != "event_page" else None)
         if name == "start":
@@ -208,20 +203,20 @@ class _Player:
     def _publish(self, datum: Mapping[str, Any]) -> None:
         """Publish the frames that a stream_datum describes."""
         resource = self._run.index.resources[datum["stream_resource"]]
-        name = self._owner[datum["descriptor"]]
+        stored = self._run.index.owners[datum["descriptor"]]
         count = datum["indices"]["stop"] - datum["indices"]["start"]
         for stream in self._streams[datum["descriptor"]]:
             if stream.key == resource["data_key"]:
-                shape = self._run.index.streams[name].data_keys[stream.key]["shape"]
+                shape = stored.data_keys[stream.key]["shape"]
                 count *= shape[0] if len(shape) == 3 else 1
                 for done, total in stream.publish(count, self._pace):
                     if self._progress is not None:
-                        self._progress(name, done, total)
-                self._published[name, stream.key] = stream.position
+                        self._progress(stored.name, done, total)
+                self._published[stored.name, stream.key] = stream.position
 
     def _end(self, descriptor: str) -> None:
         """Wait until the subscribers have done all work on the streams of a descriptor."""
-        name = self._owner[descriptor]
+        name = self._run.index.owners[descriptor].name
         for stream in self._streams.get(descriptor, []):
             self.ledgers[name] = stream.end()
             if stream.claims:

@@ -171,14 +171,6 @@ class Run:
         return "derived_from" in self.start
 
     @property
-    def record_bytes(self) -> int:
-        """Size of the record now, in bytes; 0 when it is gone."""
-        try:
-            return self._file.path.stat().st_size
-        except OSError:
-            return 0
-
-    @property
     def name(self) -> str:
         """Name of the scan, or the directory's."""
         return str(self.start.get("scan_name") or self.directory.name)

@@ -45,6 +45,7 @@ class RunIndex:
     stop: Mapping[str, Any] | None = None
     streams: dict[str, StreamIndex] = field(default_factory=dict)
     resources: dict[str, Mapping[str, Any]] = field(default_factory=dict)  # stream_resource
+    owners: dict[str, StreamIndex] = field(default_factory=dict)  # by uid of descriptor, resource
     damage: str = ""
 
 
@@ -57,7 +58,6 @@ def index_documents(documents: Iterable[tuple[str, Mapping[str, Any]]], origin: 
         When they do not begin with a start document, or one is not as it must be.
     """
     index: RunIndex | None = None
-    owners: dict[str, StreamIndex] = {}  # by the uid of the descriptor
     for number, (name, document) in enumerate(documents, 1):
         if index is None:
             if name != "start":
@@ -70,7 +70,7 @@ def index_documents(documents: Iterable[tuple[str, Mapping[str, Any]]], origin: 
             continue
         check_document(name, document, number, origin)
         try:
-            _put(index, owners, name, document)
+            _put(index, name, document)
         except MALFORMED as error:
             missing = f"{error} is unknown" if isinstance(error, KeyError) else str(error)
             raise StorageError(
@@ -85,9 +85,8 @@ def index_documents(documents: Iterable[tuple[str, Mapping[str, Any]]], origin: 
     return index
 
 
-def _put(
-    index: RunIndex, owners: dict[str, StreamIndex], name: str, document: Mapping[str, Any]
-) -> None:
+def _put(index: RunIndex, name: str, document: Mapping[str, Any]) -> None:
+    owners = index.owners
     if name == "descriptor":
         stream = document.get("name", "primary")
         owner = index.streams.setdefault(stream, StreamIndex(stream))
@@ -101,7 +100,8 @@ def _put(
         index.resources[document["uid"]] = document
     elif name == "stream_datum":
         index.resources[document["stream_resource"]]
-        owners[document["descriptor"]].datums.append(document)
+        owner = owners[document["stream_resource"]] = owners[document["descriptor"]]
+        owner.datums.append(document)
     elif name == "stop":
         index.stop = document
 

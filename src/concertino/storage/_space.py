@@ -19,12 +19,12 @@ _HINTS = {
 }
 
 
-def human_size(size: float) -> str:
+def size_text(size: float) -> str:
     """Return `size` (bytes) as a short text with a decimal unit.
 
     Examples
     --------
-    >>> human_size(1_500_000)
+    >>> size_text(1_500_000)
     '1.5 MB'
     """
     for unit in ("bytes", "kB", "MB", "GB"):
@@ -103,8 +103,8 @@ def check_space(directory: str | os.PathLike[str], bytes_needed: int) -> None:
     free = free_space(directory)
     if bytes_needed > free:
         error = StorageError(
-            f"not enough space in {Path(directory).absolute()}: {human_size(bytes_needed)} are needed, "
-            f"{human_size(free)} are free; {_HINTS[errno.ENOSPC]}"
+            f"not enough space in {Path(directory).absolute()}: {size_text(bytes_needed)} are needed, "
+            f"{size_text(free)} are free; {_HINTS[errno.ENOSPC]}"
         )
         error.errno = errno.ENOSPC
         raise error

@@ -1,6 +1,6 @@
 """The frames of a scan that came in several streams, or in several runs, each frame once."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -15,6 +15,7 @@ from concertino.documents import (
     TomoBlock,
     first_number,
     frame_places,
+    index_ranges,
 )
 
 from ._linked_runs import linked_runs
@@ -120,19 +121,6 @@ class StoredScan:
         """Where the frames are, each frame of the scan once, in the order in which they were taken."""
         return tuple(self._pieces)
 
-    def planned(self, stream: str) -> int:
-        """Return how many frames of a stream were to be taken.
-
-        Raises
-        ------
-        StorageError
-            If the documents do not tell.
-        """
-        count = self.runs[0].start.get("frames", {}).get(stream)
-        if count is None:
-            raise StorageError(f"{self.name} does not tell how many {stream} were to be taken")
-        return int(count)
-
     def present(self, stream: str) -> NDArray[np.bool_]:
         """Return which frames of a stream there are: bool, (n,), n at least the planned number."""
         pieces = [piece for piece in self._pieces if piece.stream == stream]
@@ -144,7 +132,7 @@ class StoredScan:
 
     def missing(self, stream: str) -> tuple[range, ...]:
         """Return which frames of a stream are missing."""
-        return ranges(np.flatnonzero(~self.present(stream)))
+        return index_ranges(np.flatnonzero(~self.present(stream)))
 
     def unreadable(self, stream: str) -> tuple[int, ...]:
         """Read every frame of a stream; return the indices of those that are damaged or gone."""
@@ -251,17 +239,6 @@ class StoredScan:
     def __repr__(self) -> str:
         counts = ", ".join(f"{self.present(s).sum()} {s}" for s in self.streams) or "no frames"
         return f"<StoredScan {' + '.join(run.name for run in self.runs)}: {counts}>"
-
-
-def ranges(indices: Sequence[int] | NDArray[np.int64]) -> tuple[range, ...]:
-    """Return increasing indices as ranges of consecutive ones."""
-    return tuple(_ranges(np.asarray(indices, dtype=np.int64)))
-
-
-def _ranges(indices: NDArray[np.int64]) -> Iterator[range]:
-    for part in np.split(indices, np.flatnonzero(np.diff(indices) != 1) + 1):
-        if len(part):
-            yield range(int(part[0]), int(part[-1]) + 1)
 
 
 def _exposures(frames: StoredFrames, first: int) -> Iterator[tuple[int, int, int]]:

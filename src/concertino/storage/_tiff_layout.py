@@ -13,9 +13,9 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from numpy.typing import DTypeLike, NDArray
+from numpy.typing import NDArray
 
-from concertino._errors import ParameterError
+from ._image_sink import ImageStream, stored_dtype
 
 FILE_HEADER_BYTES = 16
 _ALIGN = 16
@@ -115,40 +115,13 @@ class PageLayout:
         return headers[:, position : position + self.pointer.itemsize].view(self.pointer)[:, 0]
 
 
-def tiff_dtype(dtype: DTypeLike) -> np.dtype[Any]:
-    """Return `dtype` as it is stored: little-endian.
-
-    Raises
-    ------
-    ParameterError
-        When it is no integer or real number of 1, 2, 4 or 8 bytes.
-    """
-    stored = np.dtype(dtype).newbyteorder("<")
-    if stored.kind not in _SAMPLE_FORMATS or stored.itemsize > 8:
-        raise ParameterError(
-            f"images of dtype {np.dtype(dtype)} cannot be stored as TIFF; "
-            "use integers or floats of at most 64 bits"
-        )
-    return stored
-
-
-def page_layout(
-    shape: tuple[int, int],
-    dtype: DTypeLike,
-    metadata: Mapping[str, Any],
-    *,
-    pages: int = 1,
-) -> PageLayout:
+def page_layout(stream: ImageStream, *, pages: int = 1) -> PageLayout:
     """Lay out pages of a file that holds up to `pages` images.
 
     Parameters
     ----------
-    shape
-        Of an image: (height, width) in pixels.
-    dtype
-        Of its pixels.
-    metadata
-        What each page says about itself, as JSON in its ImageDescription, after its index. A
+    stream
+        What is stored. Each page says its index and the metadata, as JSON in its ImageDescription; a
         ``pixel_size_um`` becomes the resolution too.
     pages
         Decides on BigTIFF: used when the file can exceed 4 GiB.
@@ -158,10 +131,10 @@ def page_layout(
     ParameterError
         For a dtype that TIFF has not.
     """
-    stored = tiff_dtype(dtype)
-    layout = _layout(shape, stored, metadata, big=False)
+    stored = stored_dtype(stream, "TIFF")
+    layout = _layout(stream.shape, stored, stream.metadata, big=False)
     if FILE_HEADER_BYTES + pages * layout.stride >= 2**32:
-        layout = _layout(shape, stored, metadata, big=True)
+        layout = _layout(stream.shape, stored, stream.metadata, big=True)
     return layout
 
 

@@ -1,14 +1,13 @@
 """Many images a TIFF file."""
 
 import os
-from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from numpy.typing import DTypeLike, NDArray
+from numpy.typing import NDArray
 
-from ._image_sink import ClaimParameters, ImageSink
+from ._image_sink import ClaimParameters, ImageSink, ImageStream
 from ._space import storage_error
 from ._tiff_layout import FILE_HEADER_BYTES, page_layout
 from ._tiff_sequence import write_rest
@@ -26,27 +25,23 @@ class TiffPagesSink(ImageSink):
     set. The file is a whole TIFF with all acknowledged images at every moment between two calls; a
     process that dies within a call leaves bytes at the end to which nothing links.
 
-    See `open_sink` for the parameters.
+    Parameters
+    ----------
+    directory
+        Absolute path of the stream's directory.
+    stream
+        What is stored.
     """
 
-    def __init__(
-        self,
-        directory: Path,
-        shape: tuple[int, int],
-        dtype: DTypeLike,
-        metadata: Mapping[str, Any],
-        bytes_per_file: int,
-        num_frames: int | None = None,
-    ) -> None:
+    def __init__(self, directory: Path, stream: ImageStream) -> None:
         def fitting(stride: int) -> int:
-            pages = max(1, (bytes_per_file - FILE_HEADER_BYTES) // stride)
-            return pages if num_frames is None else max(1, min(pages, num_frames))
+            pages = max(1, (stream.bytes_per_file - FILE_HEADER_BYTES) // stride)
+            return pages if stream.num_frames is None else max(1, min(pages, stream.num_frames))
 
-        layout = page_layout(shape, dtype, metadata)
-        self._layout = page_layout(shape, dtype, metadata, pages=fitting(layout.stride))
+        self._layout = page_layout(stream, pages=fitting(page_layout(stream).stride))
         self.pages_per_file = fitting(self._layout.stride)
         self._file = -1
-        super().__init__(directory, shape, self._layout.dtype)
+        super().__init__(directory, stream.shape, self._layout.dtype)
 
     def claim_parameters(self) -> ClaimParameters:
         """Return what a claim on the stream says: uri, mimetype and parameters."""

@@ -1,15 +1,14 @@
 """One TIFF file an image."""
 
 import os
-from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from numpy.typing import DTypeLike, NDArray
+from numpy.typing import NDArray
 
-from ._image_sink import ClaimParameters, ImageSink
+from ._image_sink import ClaimParameters, ImageSink, ImageStream
 from ._space import storage_error
 from ._tiff_layout import page_layout
 from ._uris import file_uri
@@ -27,18 +26,17 @@ class TiffSequenceSink(ImageSink):
     threads. When one cannot be written whole it is removed: no file ever holds half an image, unless the
     machine itself loses power.
 
-    See `open_sink` for the parameters.
+    Parameters
+    ----------
+    directory
+        Absolute path of the stream's directory.
+    stream
+        What is stored.
     """
 
-    def __init__(
-        self,
-        directory: Path,
-        shape: tuple[int, int],
-        dtype: DTypeLike,
-        metadata: Mapping[str, Any],
-    ) -> None:
-        self._layout = page_layout(shape, dtype, metadata)
-        super().__init__(directory, shape, self._layout.dtype)
+    def __init__(self, directory: Path, stream: ImageStream) -> None:
+        self._layout = page_layout(stream)
+        super().__init__(directory, stream.shape, self._layout.dtype)
         header = self._layout.headers(0, 0, 1)[0].tobytes()
         cut = self._layout.index_at
         self._before = self._layout.file_header + header[:cut]

@@ -16,6 +16,7 @@ from tiled.structures.core import StructureFamily
 
 from concertino._errors import CatalogError, StorageError
 
+from ._document_file import record_bytes
 from ._event_columns import event_array, event_columns
 from ._find_runs import find_runs
 from ._image_formats import resource_makers
@@ -59,9 +60,9 @@ class StoredRuns:
         with self._lock:
             uid = str(what["run"])
             opened = self._open.pop(uid, None)
-            if opened is None or opened[1].record_bytes != opened[0]:
+            if opened is None or record_bytes(opened[1].directory) != opened[0]:
                 run = self._find(uid, str(what["directory"]))
-                opened = run.record_bytes, run  # the size before its documents are read
+                opened = record_bytes(run.directory), run  # the size before its documents are read
             self._open[uid] = opened
             while len(self._open) > _OPEN_RUNS:
                 self._open.popitem(last=False)  # Somebody may be reading: closed when let go of.

@@ -1,20 +1,17 @@
 """Images in an OME-Zarr directory."""
 
 import os
-from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import DTypeLike, NDArray
+from numpy.typing import NDArray
 
-from concertino._errors import ParameterError
-
+from ._disk import sync_file_system, sync_path
 from ._image_axes import ImageAxes, ImageAxis
-from ._image_sink import ClaimParameters, ImageSink
+from ._image_sink import ClaimParameters, ImageSink, ImageStream, stored_dtype
 from ._space import storage_error
-from ._syncfs import sync_file_system
 from ._uris import file_uri
 
 ZARR = "application/x-zarr"
@@ -32,8 +29,10 @@ class ZarrSink(ImageSink):
 
     Parameters
     ----------
-    directory, shape, dtype, metadata, axes
-        See `open_sink`.
+    directory
+        Absolute path of the stream's directory.
+    stream
+        What is stored.
 
     References
     ----------
@@ -42,22 +41,11 @@ class ZarrSink(ImageSink):
     https://ngff.openmicroscopy.org/0.5/
     """
 
-    def __init__(
-        self,
-        directory: Path,
-        shape: tuple[int, int],
-        dtype: DTypeLike,
-        metadata: Mapping[str, Any],
-        axes: ImageAxes,
-    ) -> None:
+    def __init__(self, directory: Path, stream: ImageStream) -> None:
         import zarr
 
-        stored = np.dtype(dtype).newbyteorder("<")
-        if stored.kind not in "uif":
-            raise ParameterError(
-                f"images of dtype {stored} cannot be stored as OME-Zarr; give integers or floats"
-            )
-        super().__init__(directory, shape, stored)
+        super().__init__(directory, stream.shape, stored_dtype(stream, "OME-Zarr"))
+        axes, metadata = stream.axes, stream.metadata
         self._path = directory / f"{directory.name}.ome.zarr"
         try:
             group = zarr.open_group(
@@ -78,11 +66,11 @@ class ZarrSink(ImageSink):
             )
             self._array: Any = group.create_array(
                 _LEVEL,
-                shape=(0, *shape),
-                chunks=(1, *shape),
-                dtype=stored,
+                shape=(0, *self.shape),
+                chunks=(1, *self.shape),
+                dtype=self.dtype,
                 compressors=None,
-                fill_value=np.nan if stored.kind == "f" else 0,
+                fill_value=np.nan if self.dtype.kind == "f" else 0,
                 dimension_names=[axis.name for axis in axes],
                 chunk_key_encoding={"name": "default", "separator": "."},
                 config={"write_empty_chunks": True},
@@ -131,11 +119,7 @@ class ZarrSink(ImageSink):
             return
         for folder, _, names in os.walk(self._path):
             for path in (*(os.path.join(folder, name) for name in names), folder):
-                descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-                try:
-                    os.fsync(descriptor)
-                finally:
-                    os.close(descriptor)
+                sync_path(path)
 
 
 def _multiscales(name: str, axes: ImageAxes) -> dict[str, Any]:
