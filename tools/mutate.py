@@ -150,7 +150,7 @@ def copy_tree(root: Path, target: Path) -> None:
 
 
 def run_tests(
-    tree: Path, options: list[str], timeout_s: float, *, write: bool = False
+    tree: Path, options: list[str], timeout_s: float, *, write: bool = False, fresh: bool = False
 ) -> list[str]:
     """Run tests in a copy of the tree and return the names of those that failed.
 
@@ -164,8 +164,14 @@ def run_tests(
         How long they may take, in seconds; ``"time-out"`` is returned for those that take longer.
     write : bool
         Whether Python keeps what it compiled: not of a module that is changed within a second.
+    fresh : bool
+        Whether numba compiles anew.
     """
-    environment = {**os.environ, "PYTHONPATH": str(tree / "src")}
+    # What numba compiled knows whether its own file has changed, and not what else it calls.
+    compiled = tree / f"compiled-{time.monotonic_ns()}" if fresh else tree / "compiled"
+    environment = {
+        **os.environ, "PYTHONPATH": str(tree / "src"), "NUMBA_CACHE_DIR": str(compiled)
+    }  # fmt: skip
     if not write:
         environment["PYTHONDONTWRITEBYTECODE"] = "1"
     command = [sys.executable, "-m", "pytest", "-q", "--tb=no", "-rfE", "-p", "no:cacheprovider"]
@@ -239,7 +245,8 @@ def main(arguments: list[str] | None = None, root: Path = ROOT) -> int:
         timeout_s = min(given.timeout, 30 + 5 * took_s)
         for change in changes:
             real.write_bytes(change.apply(source))
-            tests = run_tests(tree, options + ([] if given.all else ["-x"]), timeout_s)
+            fresh = b"numba" in source
+            tests = run_tests(tree, options + ([] if given.all else ["-x"]), timeout_s, fresh=fresh)
             noticed[change] = tests
             print(f"{'noticed ' if tests else 'SURVIVED'} {change}", flush=True)
             for test in tests:
