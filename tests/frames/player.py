@@ -18,7 +18,7 @@ def say(**facts: Any) -> None:
 
 
 def check(batch: FrameBatch, start: int) -> None:
-    # Like check_batch of concertino.testing, which takes seconds to import on a busy machine.
+    # Like check_batch of the contract, which takes seconds to import on a busy machine.
     expected = (np.arange(start, start + len(batch)) % 251).astype(np.uint16)
     assert batch.start == start
     assert np.array_equal(

@@ -9,8 +9,9 @@ from typing import Any
 import pytest
 
 from concertino.frames import FrameStream, subscribe
-from concertino.testing import FrameTransportContract, numbered_frames
 
+from .contract import FrameTransportContract
+from .contract.readers import numbered_frames
 from .line import Line
 
 SHAPE = (8, 16)

@@ -8,8 +8,8 @@ import pytest
 
 from concertino import FrameStreamError, SubscriberSilentError
 from concertino.frames import FrameStream, subscribe
-from concertino.testing import Reader, check_batch, drain, eventually, numbered_frames, take
 
+from .contract.readers import Reader, check_batch, drain, eventually, numbered_frames, take
 from .line import Line
 
 SHAPE = (64, 128)

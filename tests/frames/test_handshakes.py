@@ -15,7 +15,8 @@ import zmq
 from concertino import FrameStreamError
 from concertino.frames import FrameStream, subscribe
 from concertino.frames._monitor import monitor
-from concertino.testing import Reader, numbered_frames
+
+from .contract.readers import Reader, numbered_frames
 
 SHAPE = (8, 16)
 #: However busy the computer is: what has no deadline never comes back.

@@ -9,7 +9,9 @@ from hypothesis import settings
 
 from concertino import FrameStreamError
 from concertino.frames import FrameStream, subscribe
-from concertino.testing import FrameStreamMachine, FrameTransportContract
+
+from .contract import FrameTransportContract
+from .contract.machine import FrameStreamMachine
 
 
 class TestInproc(FrameTransportContract):

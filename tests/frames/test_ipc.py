@@ -5,7 +5,8 @@ from collections.abc import Callable
 import pytest
 from hypothesis import settings
 
-from concertino.testing import FrameStreamMachine, FrameTransportContract
+from .contract import FrameTransportContract
+from .contract.machine import FrameStreamMachine
 
 
 class TestIpc(FrameTransportContract):

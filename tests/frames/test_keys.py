@@ -19,8 +19,8 @@ from concertino.frames import (
     make_keys,
     subscribe,
 )
-from concertino.testing import Reader, numbered_frames
 
+from .contract.readers import Reader, numbered_frames
 from .line import Line
 
 SHAPE = (8, 16)

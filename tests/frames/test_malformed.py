@@ -15,8 +15,8 @@ from hypothesis import strategies as st
 
 from concertino import FrameStreamError, SubscriberFailedError
 from concertino.frames import FrameStream, Subscription, subscribe
-from concertino.testing import eventually, numbered_frames
 
+from .contract.readers import eventually, numbered_frames
 from .test_protocol import MEMORY, SHAPE, WELCOME, Publisher, Raw, frames_message
 
 INF, NAN = float("inf"), float("nan")

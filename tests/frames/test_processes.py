@@ -14,7 +14,8 @@ import pytest
 
 from concertino import FrameStreamError, SubscriberSilentError
 from concertino.frames import FrameStream, subscribe
-from concertino.testing import drain, eventually, numbered_frames
+
+from .contract.readers import drain, eventually, numbered_frames
 
 PLAYER = Path(__file__).parent / "player.py"
 SHAPE = (32, 64)

@@ -12,7 +12,8 @@ import zmq
 
 from concertino import FrameStreamError, SubscriberFailedError
 from concertino.frames import FrameStream, subscribe
-from concertino.testing import eventually, numbered_frames
+
+from .contract.readers import eventually, numbered_frames
 
 SHAPE = (4, 6)
 

@@ -22,7 +22,8 @@ from concertino.frames import (
     subscribe,
 )
 from concertino.frames import _routes as routes
-from concertino.testing import Reader, eventually, numbered_frames
+
+from .contract.readers import Reader, eventually, numbered_frames
 
 SHAPE = (64, 128)
 COMMAND = [sys.executable, "-c", "from concertino.cli import main; main()", "relay"]

@@ -14,7 +14,8 @@ import psutil
 import pytest
 
 from concertino.frames import FrameStream, Relay
-from concertino.testing import Reader, eventually, numbered_frames
+
+from .contract.readers import Reader, eventually, numbered_frames
 
 SHAPE = (16, 32)
 PATIENCE_S = 60.0

@@ -47,9 +47,11 @@ def main() -> None:
         settings["directory"], catalog=False, progress=False, **settings.get("open", {})
     )
     beam = beam_of(settings, session)
-    if settings.get("fork") and os.fork() == 0:
-        time.sleep(20)  # A child that keeps what it got: pipes, too.
-        os._exit(0)
+    if settings.get("fork"):
+        if (child := os.fork()) == 0:
+            time.sleep(60)  # A child that keeps what it got: pipes, too.
+            os._exit(0)
+        say("child", child)
     b = SimulatedBeamline(shape=(16, 16), exposure=0.001, frame_rate=50)
     session.subscribe(ImageWriter())
     if settings.get("only_beam"):
@@ -84,6 +86,8 @@ class Hook:
     def __init__(self, session: Session, settings: dict[str, Any]) -> None:
         self._session = session
         self._hang_s = settings.get("hang_s", 0.0)
+        self._journal = Path(settings["beam"][1])
+        self._until_off = settings.get("until_off", False)
 
     def __call__(self, message: Any) -> None:
         if message.command == "set" and message.args == (True,):
@@ -91,8 +95,11 @@ class Hook:
             self._session.RE.loop.call_later(0.2, self._hang)
 
     def _hang(self) -> None:
-        hang_s, self._hang_s = self._hang_s, 0.0
-        time.sleep(hang_s)
+        until_s, self._hang_s = time.monotonic() + self._hang_s, 0.0
+        while time.monotonic() < until_s:
+            time.sleep(0.05)
+            if self._until_off and self._journal.read_text().split()[-2] == "0":
+                break
 
 
 async def _turn_on(beam: Any) -> None:

@@ -1,6 +1,6 @@
 """Each wait of each plan never ends, in turn: beam off, motors stopped, idle again in time."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -8,17 +8,21 @@ from typing import Any
 import bluesky.plan_stubs as bps
 import numpy as np
 import pytest
+from bluesky import Msg
 from bluesky.utils import MsgGenerator
 
 from concertino.frames import RecordingTrigger
 from concertino.plans import (
+    Deadlines,
     ImageMeasure,
     ascan,
     for_each,
     grating_stepping,
     retrospective_radiography,
+    set_deadlines,
 )
 from concertino.testing import (
+    EndlessWait,
     check_end_in_time,
     endless_waits,
     plan_messages,
@@ -41,9 +45,27 @@ MOTORS = {
     "readout later": ("sample_stage",),
     "for_each": (),
 }
-WAITS_S = 1.0
+#: How long is waited for what never ends, and for all else from then on.
+ENDLESS_S, OTHERS_S = 0.3, 2.0
+#: What a camera is waited for by; beams and axes are by the others.
+OF_CAMERAS = ("ready_s", "frame_s", "safe_s")
 #: Two waits for the beam, one for each of what is ended after it, and time for a busy computer.
 WITHIN_S = 40.0
+
+
+class Sudden(EndlessWait):
+    """Has short deadlines hold from when a device falls silent."""
+
+    def strikes(self, message: Msg, before: Sequence[Msg]) -> bool:
+        if not super().strikes(message, before):
+            return False
+        of_camera = message.obj.name == "camera"
+        names = (*OF_CAMERAS, "on_s", "off_s", "still_s", "other_s")
+        is_struck = {name: (name in OF_CAMERAS) == of_camera for name in names}
+        set_deadlines(
+            Deadlines(**{name: ENDLESS_S if is_struck[name] else OTHERS_S for name in names})
+        )
+        return True
 
 
 @pytest.fixture(scope="module")
@@ -98,11 +120,8 @@ def test_every_wait_that_never_ends(laboratory: Laboratory, name: str) -> None:
     waits = endless_waits(plan_messages(bench))
     assert len(waits) >= 5
     for wait in waits:
-        with patience(
-            on_s=WAITS_S, off_s=WAITS_S, still_s=WAITS_S, other_s=WAITS_S, safe_s=WAITS_S,
-            ready_s=WAITS_S, frame_s=WAITS_S,
-        ):  # fmt: skip
-            outcome = run_with_endless_wait(bench, wait, WITHIN_S)
+        with patience():
+            outcome = run_with_endless_wait(bench, Sudden(**vars(wait)), WITHIN_S)
         check_end_in_time(outcome, WITHIN_S, MOTORS[name])
         assert not outcome.beam_on, outcome.where
         assert laboratory.RE.state == "idle", outcome.where

@@ -3,7 +3,7 @@
 import numpy as np
 from numpy.typing import NDArray
 
-from concertino.testing._oracle import disc_sinogram
+from .oracle import disc_sinogram
 
 Array = NDArray[np.float64]
 

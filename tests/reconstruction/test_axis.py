@@ -9,9 +9,9 @@ from numpy.typing import NDArray
 
 from concertino.reconstruction import UncertainAxisWarning, find_axis, reconstruct
 from concertino.simulation import Beam, BeamlineState, Detector, Twin, ellipsoid_foam
-from concertino.testing._oracle import plain_slice
 
 from .analytic import disc_lines
+from .oracle import plain_slice
 from .phantoms import ellipse_sinogram, inside
 
 COLUMNS, COUNT = 160, 240

@@ -1,6 +1,8 @@
 """The contract of back ends, on each that is here, and on some that are wrong."""
 
+import ast
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -9,10 +11,10 @@ from numpy.typing import NDArray
 
 from concertino.reconstruction import Backend, backends, reconstruct
 from concertino.reconstruction._angles import angular_weights as right
-from concertino.testing import BackendContract
-from concertino.testing._backend import ANGLES, CENTER, SHARES
 
+from . import backend_contract
 from .available import need_backend
+from .backend_contract import ANGLES, CENTER, SHARES, BackendContract
 
 
 class TestCpu(BackendContract):
@@ -89,9 +91,26 @@ def test_a_back_end_that_misplaces_or_loses_the_mean_fails(
     monkeypatch: pytest.MonkeyPatch, spoil: Callable[[Any], Any]
 ) -> None:
     monkeypatch.setattr(
-        "concertino.testing._backend.reconstruct", lambda *a, **k: spoil(reconstruct(*a, **k))
+        backend_contract, "reconstruct", lambda *a, **k: spoil(reconstruct(*a, **k))
     )
     with pytest.raises(AssertionError):
         TestCpu().test_each_projection_counts_for_its_share(ANGLES)
     with pytest.raises(AssertionError):
         TestCpu().test_a_lopsided_object_lies_where_it_should(CENTER)
+
+
+@pytest.mark.parametrize("name", ["analytic", "oracle", "phantoms", "plain_volume"])
+def test_the_truths_share_nothing_with_what_they_judge(name: str) -> None:
+    tree = ast.walk(ast.parse(Path(__file__).with_name(f"{name}.py").read_text()))
+    absolute = {
+        module.split(".")[0]
+        for node in tree
+        if isinstance(node, ast.Import) or (isinstance(node, ast.ImportFrom) and not node.level)
+        for module in (
+            [str(node.module)]
+            if isinstance(node, ast.ImportFrom)
+            else [alias.name for alias in node.names]
+        )
+    }
+    assert "numpy" in absolute
+    assert "concertino" not in absolute

@@ -11,9 +11,9 @@ import pytest
 from numpy.typing import NDArray
 
 from concertino.reconstruction import ReconstructionSettings, backends, reconstruct
-from concertino.testing._oracle import WINDOWS, disc_found
 
 from .analytic import Array, disc_lines
+from .oracle import WINDOWS, disc_found
 from .phantoms import blob_image, blob_sinogram, inside
 
 MU, COLUMNS, ROWS, CENTER = 0.02, 128, 3, 63.2

@@ -15,9 +15,9 @@ from concertino.plans import continuous_tomography
 from concertino.reconstruction import ReconstructionSettings, reconstruct
 from concertino.session import open_session
 from concertino.storage import open_run
-from concertino.testing._oracle import disc_found
 
 from .analytic import ball_lines, disc_lines
+from .oracle import disc_found
 
 TURN, MU, BRIGHT = 2 * np.pi, 0.02, 50000.0
 LEFT_OVER = np.random.default_rng(3).random(220) > 0.05

@@ -5,8 +5,8 @@ import pytest
 from numpy.typing import NDArray
 
 from concertino.reconstruction import ReconstructionSettings, reconstruct
-from concertino.testing._oracle import plain_slice
 
+from .oracle import plain_slice
 from .phantoms import blob_image, blob_sinogram, ellipse_image, ellipse_sinogram, inside, rms
 
 COLUMNS, COUNT = 128, 200

@@ -17,9 +17,9 @@ from concertino.reconstruction import (
     slice_metric,
 )
 from concertino.reconstruction._search import search
-from concertino.testing._oracle import disc_found
 
 from .analytic import ball_lines, disc_lines
+from .oracle import disc_found
 from .phantoms import ellipse_sinogram
 
 COLUMNS, COUNT = 128, 180

@@ -20,14 +20,14 @@ from concertino import ReconstructionError
 from concertino.reconstruction import ReconstructionSettings, Reconstructor, backends, reconstruct
 from concertino.reconstruction._ufo_process import SharedMemory, UfoProcess
 from concertino.storage import sample_path
-from concertino.testing._phantoms import (
+
+from .available import need_backend
+from .phantoms import (
     blobs_image,
     blobs_sinogram,
     difference,
     shepp_logan_sinogram,
 )
-
-from .available import need_backend
 
 SIZE, COUNT = 128, 180
 ANGLES = np.arange(COUNT) * np.pi / COUNT

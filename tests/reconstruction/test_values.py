@@ -7,9 +7,9 @@ from scipy.ndimage import uniform_filter
 
 from concertino import ParameterError
 from concertino.reconstruction import ReconstructionSettings, Reconstructor, reconstruct
-from concertino.testing._oracle import disc_found
 
 from .analytic import Array, ball_lines, disc_lines
+from .oracle import disc_found
 
 TURN = 2 * np.pi
 MU, COLUMNS, CENTER = 0.02, 128, 63.2

@@ -302,7 +302,7 @@ def test_an_immediate_pause_is_one_at_the_next_frame(hutch: Hutch, again: bool) 
 
     hutch.act = lambda: asyncio.run_coroutine_threadsafe(ask(), RE.loop).result(WAIT_S)
     with pytest.raises(RunEngineInterrupted):
-        hutch.session.RE(hutch.scan(2000))
+        hutch.session.RE(hutch.scan(400))
     hutch.settle()
     assert not b.shutter.is_open
     if again:  # That ends the run, safely.

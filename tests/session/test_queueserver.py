@@ -236,7 +236,7 @@ def test_preflight_moves_nothing(manager: Manager) -> None:
 @pytest.mark.parametrize("option", ["deferred", "immediate"])
 def test_a_scan_is_paused_and_resumed(manager: Manager, option: str) -> None:
     before = manager.wait_for("manager_state", "idle")["items_in_history"]
-    scan = {**SCAN, "kwargs": {**SCAN["kwargs"], "num_projections": 1500}}  # type: ignore[dict-item]
+    scan = {**SCAN, "kwargs": {**SCAN["kwargs"], "num_projections": 500}}  # type: ignore[dict-item]
     added = manager.ask("queue_item_add", item=scan, user="test", user_group="primary")
     assert added["success"], added
     known = set(manager.data.glob("scan_*"))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 
 import numpy as np
@@ -19,8 +19,6 @@ from concertino.devices import (
     TriggeredFrameSource,
 )
 from concertino.frames import FrameRequest
-
-from ._frame_readers import eventually
 
 _FREE = CameraSettings(exposure_s=0.001, frame_rate_hz=0.0)
 
@@ -180,7 +178,7 @@ class FrameSourceContract:
         assert not seen
         for index in range(6):
             source.trigger()
-            eventually(lambda index=index: len(seen) == index + 1)  # type: ignore[misc]
+            _eventually(lambda index=index: len(seen) == index + 1)  # type: ignore[misc]
         thread.join(5)
         assert seen == list(range(6))
 
@@ -295,6 +293,14 @@ class BufferedFrameSourceContract(FrameSourceContract):
             source.trigger()
             assert source.record() == index + 1
         assert sum(len(grab.numbers) + len(grab.dropped) for grab in self.grab(source, 3)) == 3
+
+
+def _eventually(condition: Callable[[], bool]) -> None:
+    """Wait until a condition holds."""
+    deadline = time.monotonic() + 5
+    while not condition():
+        assert time.monotonic() < deadline, "it did not happen within 5 s"
+        time.sleep(0.001)
 
 
 def _shown_ns(source: FrameSource) -> int:

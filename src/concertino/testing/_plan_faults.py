@@ -329,6 +329,11 @@ def _struck(message: Msg, kind: str, RE: RunEngine, outcome: PlanOutcome) -> Msg
     }
     struck, calls = asyncio.Event(), 0
 
+    def strike() -> None:
+        doings[kind]()
+        if kind == "pause" and RE.state == "running":
+            RE.loop.call_soon_threadsafe(struck.set)  # A session's pauses later, not here.
+
     async def hold() -> None:
         nonlocal calls
         calls += 1
@@ -336,7 +341,7 @@ def _struck(message: Msg, kind: str, RE: RunEngine, outcome: PlanOutcome) -> Msg
             struck.set()  # The plan is resumed, and its messages since the checkpoint with it.
         await asyncio.wait_for(struck.wait(), _PATIENCE_S)
 
-    threading.Thread(target=doings[kind], name="fault harness", daemon=True).start()
+    threading.Thread(target=strike, name="fault harness", daemon=True).start()
     try:
         yield Msg("wait_for", None, [hold])
     finally:

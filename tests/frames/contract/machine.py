@@ -15,7 +15,7 @@ from hypothesis.stateful import Bundle, RuleBasedStateMachine, invariant, precon
 from concertino import FrameStreamError, SubscriberFailedError
 from concertino.frames import FrameStream, Ledger, Subscription, subscribe
 
-from ._frame_readers import SHAPE, check_batch, eventually, numbered_frames
+from .readers import SHAPE, check_batch, eventually, numbered_frames
 
 CAPACITY = 4
 _BYTES = CAPACITY * SHAPE[0] * SHAPE[1] * 2

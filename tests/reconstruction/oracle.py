@@ -7,7 +7,7 @@ import numpy as np
 import scipy.special
 from numpy.typing import NDArray
 
-from ._phantoms import BLOBS, radius_of
+from .phantoms import LOPSIDED, radius_of
 
 Array = NDArray[np.float64]
 Disc = tuple[float, float, float, float]
@@ -147,7 +147,7 @@ def _radial(size: int, profile: Callable[[Array, float], Array]) -> Array:
     """Sum of what each blob is at its distance; `profile` takes distance and width in px."""
     middle, scale = np.arange(size) - (size - 1) / 2, radius_of(size)
     total = np.zeros((size, size))
-    for amplitude, width, x0, y0 in BLOBS:
+    for amplitude, width, x0, y0 in LOPSIDED:
         apart = np.hypot(middle[None] - x0 * scale, -middle[:, None] - y0 * scale)
         total += amplitude * profile(apart, width * scale)
     return total

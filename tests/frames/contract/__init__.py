@@ -1,4 +1,4 @@
-"""What every frame transport must do: the contract suite to inherit."""
+"""What every frame transport must do: the suite that each is put through."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ import pytest
 
 from concertino.frames import FrameStream
 
-from ._frame_delivery import DeliveryContract
-from ._frame_end import EndContract
-from ._frame_faults import FaultContract
-from ._frame_flow import FlowContract
-from ._frame_necessity import NecessityContract
-from ._frame_readers import SHAPE
-from ._frame_volume import VolumeContract
+from .delivery import DeliveryContract
+from .end import EndContract
+from .faults import FaultContract
+from .flow import FlowContract
+from .necessity import NecessityContract
+from .readers import SHAPE
+from .volume import VolumeContract
 
 
 class FrameTransportContract(
@@ -32,15 +32,6 @@ class FrameTransportContract(
     """Tests of the semantics of frame streams, to be inherited for a transport.
 
     A subclass overrides the fixture `new_address`. pytest then collects the tests.
-
-    Examples
-    --------
-    >>> import pytest
-    >>> from concertino.testing import FrameTransportContract
-    >>> class TestMyTransport(FrameTransportContract):
-    ...     @pytest.fixture
-    ...     def new_address(self):
-    ...         return lambda: "mine://"
     """
 
     @pytest.fixture

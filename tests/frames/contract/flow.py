@@ -9,7 +9,7 @@ import pytest
 from concertino import FrameStreamError, ParameterError
 from concertino.frames import FrameStream, subscribe
 
-from ._frame_readers import Reader, eventually, numbered_frames, take
+from .readers import Reader, eventually, numbered_frames, take
 
 Make = Callable[..., FrameStream]
 

@@ -9,7 +9,7 @@ import pytest
 from concertino import FrameStreamError, SubscriberFailedError, SubscriberSilentError
 from concertino.frames import FrameStream, subscribe
 
-from ._frame_readers import Reader, check_batch, drain, eventually, numbered_frames, take
+from .readers import Reader, check_batch, drain, eventually, numbered_frames, take
 
 Make = Callable[..., FrameStream]
 

@@ -10,7 +10,7 @@ import pytest
 from concertino import FrameStreamError
 from concertino.frames import Claim, FrameStream, frame_checksum, subscribe
 
-from ._frame_readers import SHAPE, Reader, check_batch, eventually, numbered_frames, take
+from .readers import SHAPE, Reader, check_batch, eventually, numbered_frames, take
 
 Make = Callable[..., FrameStream]
 

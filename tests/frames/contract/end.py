@@ -9,7 +9,7 @@ import pytest
 from concertino import FramesLostError, FrameStreamError
 from concertino.frames import FrameStream, ledger_records, subscribe
 
-from ._frame_readers import Reader, check_batch, drain, eventually, numbered_frames
+from .readers import Reader, check_batch, drain, eventually, numbered_frames
 
 Make = Callable[..., FrameStream]
 

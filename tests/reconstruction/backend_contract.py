@@ -1,4 +1,4 @@
-"""What every back end of the reconstruction must do: the contract suite to inherit."""
+"""What every back end of the reconstruction must do: the suite that each is put through."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from concertino.reconstruction import (
     reconstruct,
 )
 
-from ._oracle import (
+from .oracle import (
     WINDOWS,
     Disc,
     disc_found,
@@ -28,12 +28,12 @@ from ._oracle import (
     smeared_blobs,
     windowed_blobs,
 )
-from ._phantoms import (
+from .phantoms import (
     blobs_at,
     blobs_image,
     blobs_sinogram,
     difference,
-    inside_view,
+    inside,
     shepp_logan_image,
     shepp_logan_sinogram,
 )
@@ -70,12 +70,6 @@ class BackendContract:
         How far a disc's value may be off, as a share of it.
     steps : tuple of float
         Sizes of image pixels that it has, in detector px.
-
-    Examples
-    --------
-    >>> from concertino.testing import BackendContract
-    >>> class TestCpu(BackendContract):
-    ...     name = "cpu"
     """
 
     name: Literal["cpu", "ufo", "astra"]
@@ -220,7 +214,7 @@ class BackendContract:
     def test_what_is_there_so_far_is_on_the_scale_of_the_whole(self) -> None:
         lines = blobs_sinogram(SIZE, ANGLES, CENTER)[:, None].astype(np.float32)
         job = self.job(1)
-        means, mask = [], inside_view(SIZE)
+        means, mask = [], inside(SIZE)
         order = np.random.default_rng(7).permutation(COUNT)  # as interlaced angles would be
         for part in np.array_split(order, 3):
             for index in part:

@@ -10,7 +10,7 @@ import numpy as np
 
 from concertino.frames import FrameStream, subscribe
 
-from ._frame_readers import Reader, numbered_frames
+from .readers import Reader, numbered_frames
 
 Make = Callable[..., FrameStream]
 

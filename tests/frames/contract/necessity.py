@@ -11,7 +11,7 @@ import pytest
 from concertino import FrameStreamError, SubscriberSilentError
 from concertino.frames import FrameStream, subscribe
 
-from ._frame_readers import Reader, eventually, numbered_frames
+from .readers import Reader, eventually, numbered_frames
 
 Make = Callable[..., FrameStream]
 
