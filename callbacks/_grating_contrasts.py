@@ -10,7 +10,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from concertino import DocumentError, FrameStreamError, ReconstructionError
-from concertino.documents import OBJECT_STEPPING, REFERENCE_STEPPING, GratingBlock, TomoBlock
+from concertino.documents import (
+    OBJECT_STEPPING,
+    REFERENCE_STEPPING,
+    DocumentCallback,
+    GratingBlock,
+    TomoBlock,
+)
 from concertino.frames import Subscription, subscribe
 from concertino.reconstruction import Contrasts, Fringes, PhaseStepping, grating_contrasts
 
@@ -18,7 +24,7 @@ from ._consumer import failed_job
 from ._frame_callback import AnnouncedStream, FrameCallback
 from ._frames_due import FramesDue
 from ._measured_angles import FramePlaces
-from ._processing_run import DocumentCallback, stored_processing_run
+from ._processing_run import stored_processing_run
 
 LOG = logging.getLogger(__name__)
 

@@ -5,12 +5,11 @@ from typing import Any, Literal
 
 from concertino import DocumentError
 from concertino._described_settings import described_settings
-from concertino.documents import TomoBlock
+from concertino.documents import DocumentCallback, TomoBlock
 from concertino.frames import Subscription
 from concertino.reconstruction import ReconstructionSettings, Reconstructor, TomogramSeries
 
 from ._previews import Preview, Previews
-from ._processing_run import DocumentCallback
 from ._reconstruction_job import Destination, ReconstructionJob
 from ._series_job import SeriesJob
 

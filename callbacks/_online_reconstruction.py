@@ -8,6 +8,7 @@ from typing import Any, Literal
 
 from concertino import DocumentError, FrameStreamError, ReconstructionError
 from concertino._described_settings import described_settings
+from concertino.documents import DocumentCallback
 from concertino.frames import Subscription, subscribe
 from concertino.reconstruction import ReconstructionResult, ReconstructionSettings
 from concertino.storage import check_image_format
@@ -17,7 +18,6 @@ from ._frame_callback import AnnouncedStream, FrameCallback
 from ._live_reconstructor import begin_previews, new_reconstructor, tomography_of
 from ._measured_angles import FramePlaces
 from ._previews import Preview
-from ._processing_run import DocumentCallback
 from ._reconstruction_job import Destination, ReconstructionJob
 
 LOG = logging.getLogger(__name__)

@@ -11,11 +11,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from concertino import ParameterError, ReconstructionError
+from concertino.documents import DocumentCallback
 from concertino.frames import FrameStream
 from concertino.reconstruction import Reconstructor
 
 from ._look_pace import LookPace
-from ._processing_run import DocumentCallback, ProcessingRun
+from ._processing_run import ProcessingRun
 
 LOG = logging.getLogger(__name__)
 

@@ -11,7 +11,7 @@ from typing import Any
 
 from concertino import ConcertinoError, ReconstructionError
 from concertino._scan_frames import ScanFrames
-from concertino.documents import TomoBlock
+from concertino.documents import DocumentCallback, TomoBlock
 from concertino.frames import Subscription
 from concertino.reconstruction import (
     AxisEstimate,
@@ -26,7 +26,7 @@ from ._consumer import failed_job
 from ._frames_due import FramesDue
 from ._measured_angles import MeasuredAngles
 from ._previews import Preview, Previews
-from ._processing_run import DocumentCallback, ProcessingRun, stored_processing_run
+from ._processing_run import ProcessingRun, stored_processing_run
 from ._series_job import SeriesJob, previewed
 from ._slices import slice_rows, slices_configuration, volumes_of, without_slices
 

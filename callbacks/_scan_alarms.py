@@ -13,7 +13,7 @@ from typing import Any, Protocol, cast
 from event_model import EventPage, unpack_event_page
 
 from concertino import DocumentError, ParameterError, SessionError
-from concertino.documents import TomoBlock
+from concertino.documents import DocumentCallback, TomoBlock
 from concertino.frames import Subscription, subscribe
 
 from ._alarm import Alarm
@@ -21,7 +21,7 @@ from ._alarm_checks import Check, Later, LostFrames, Saturation
 from ._beam_current import BeamCurrent
 from ._flat_drift import FlatDrift
 from ._frame_callback import AnnouncedStream, FrameCallback
-from ._processing_run import DocumentCallback, ProcessingRun, stored_processing_run
+from ._processing_run import ProcessingRun, stored_processing_run
 from ._sample_moved import SampleMoved
 from ._watched_run import PauseTicket, WatchedRun
 

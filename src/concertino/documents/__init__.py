@@ -8,6 +8,7 @@ from ._angles import (
     first_number,
     frame_places,
 )
+from ._callback import DocumentCallback
 from ._cameras import CameraBlock, announced_bytes, camera_stream
 from ._grating import OBJECT_STEPPING, REFERENCE_STEPPING, GratingBlock, SteppedGrating
 from ._names import check_device_name
@@ -54,6 +55,7 @@ __all__ = [
     "UNKNOWN_NUMBER",
     "AngleRecord",
     "CameraBlock",
+    "DocumentCallback",
     "GratingBlock",
     "ImageKind",
     "ProjectionAngles",
