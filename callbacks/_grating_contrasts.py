@@ -2,7 +2,7 @@
 
 import logging
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -24,12 +24,11 @@ from ._consumer import failed_job
 from ._frame_callback import AnnouncedStream, FrameCallback
 from ._frames_due import FramesDue
 from ._measured_angles import FramePlaces
-from ._processing_run import stored_processing_run
+from ._processing_run import ProcessingRun, stored_processing_run
 
 LOG = logging.getLogger(__name__)
 
 Images = Mapping[str, NDArray[np.float32]]
-Preview = Callable[[Images], Any]
 
 
 class _Job:
@@ -75,14 +74,15 @@ class GratingContrasts(FrameCallback):
     ``refraction_angle`` (both in rad). Its sign follows from which grating was stepped, and which way,
     as the run tells.
 
+    When the stepping without the sample is complete, a processing run ``grating_preview`` shows its images
+    ``reference`` and ``visibility`` to `callbacks`; it is not stored.
+
     Parameters
     ----------
-    preview : callable, optional
-        Is given images by name whenever a stepping is complete, such as `LiveView.show_slices`.
     directory : str or Path, optional
         Where the directories of the processing runs are made; beside the raw run's by default.
     callbacks : sequence of callable
-        Take the documents of the processing runs, besides a recorder and an image writer.
+        Take the documents of the processing runs, besides a recorder and an image writer, such as a `LiveView`.
     name : str
         Name as a subscriber.
     necessary : bool
@@ -97,14 +97,12 @@ class GratingContrasts(FrameCallback):
     def __init__(
         self,
         *,
-        preview: Preview | None = None,
         directory: str | Path | None = None,
         callbacks: Sequence[DocumentCallback] = (),
         name: str = "grating",
         necessary: bool = False,
     ) -> None:
         super().__init__(name, necessary=necessary)
-        self._preview = preview
         self._directory = None if directory is None else Path(directory)
         self._callbacks = list(callbacks)
         self._job: _Job | None = None
@@ -210,9 +208,14 @@ class GratingContrasts(FrameCallback):
             job.due.came(stream.name, batch.start, batch.stop)
             subscription.acknowledge(batch.stop)
         complete = segment.base in job.steppings and not job.steppings[segment.base].missing
-        if segment.base == REFERENCE_STEPPING and complete and self._preview is not None:
-            fringes = job.fringes(segment.base)
-            self._preview({"reference": fringes.intensity, "visibility": fringes.visibility})
+        if segment.base == REFERENCE_STEPPING and complete and self._callbacks:
+            # Who looks takes time, and the next stream comes at once.
+            threading.Thread(
+                target=self._show_reference,
+                args=(job, job.fringes(segment.base)),
+                name=f"{self.name} preview",
+                daemon=True,
+            ).start()
 
     def run_stopped(self, start: Mapping[str, Any], stop: Mapping[str, Any]) -> None:
         """Finish with what is there, when the run did not get to its last stream."""
@@ -261,16 +264,25 @@ class GratingContrasts(FrameCallback):
                 sign=job.block.refraction_sign,
             )
             images = _named(job.contrasts)
-            if self._preview is not None:
-                self._preview(images)
-            self._publish(job, images)
+            self._store(job, images)
         except BaseException as error:
             job.error = error
             LOG.warning("%s of run %s: %s", self.name, job.start["uid"], error)
         finally:
             job.done.set()
 
-    def _publish(self, job: _Job, images: Images) -> None:
+    def _show_reference(self, job: _Job, fringes: Fringes) -> None:
+        try:
+            run = ProcessingRun(
+                job.start, "grating_preview", job.block.model_dump(mode="json"), directory=None,
+                callbacks=self._callbacks, more={"transient": True},
+            )  # fmt: skip
+            _publish(run, {"reference": fringes.intensity, "visibility": fringes.visibility})
+            run.stop()
+        except Exception as error:
+            LOG.warning("%s does not show the reference: %s", self.name, error)
+
+    def _store(self, job: _Job, images: Images) -> None:
         with stored_processing_run(
             job.start,
             "grating_contrasts",
@@ -282,9 +294,13 @@ class GratingContrasts(FrameCallback):
             if run is None:
                 return
             job.directory = run.directory
-            for name, image in images.items():
-                units = "rad" if name in ("differential_phase", "refraction_angle") else ""
-                run.publish(image[None], stream=name, data_key=name, configuration={"units": units})
+            _publish(run, images)
+
+
+def _publish(run: ProcessingRun, images: Images) -> None:
+    for name, image in images.items():
+        units = "rad" if name in ("differential_phase", "refraction_angle") else ""
+        run.publish(image[None], stream=name, data_key=name, configuration={"units": units})
 
 
 def _named(contrasts: Contrasts) -> dict[str, NDArray[np.float32]]:

@@ -9,7 +9,7 @@ from concertino.documents import DocumentCallback, TomoBlock
 from concertino.frames import Subscription
 from concertino.reconstruction import ReconstructionSettings, Reconstructor, TomogramSeries
 
-from ._previews import Preview, Previews
+from ._previews import Previews
 from ._reconstruction_job import Destination, ReconstructionJob
 from ._series_job import SeriesJob
 
@@ -46,7 +46,6 @@ def new_reconstructor(
     frame_shape: tuple[int, int],
     keep_rows: Sequence[int] | Literal["needed", "planes", "all"],
     where: Destination,
-    preview: Preview | None,
 ) -> Reconstructor | TomogramSeries:
     """Return what the frames of a run are given to.
 
@@ -62,8 +61,6 @@ def new_reconstructor(
         As for `OnlineReconstruction`.
     where : Destination
         Where the slices of a time series go.
-    preview : callable, optional
-        Is given them.
     """
     settings = described_settings(settings, job.tomo)
     if job.tomo.num_tomograms > 1:
@@ -75,9 +72,7 @@ def new_reconstructor(
             angles=job.tomo.angles_rad(),
             keep_rows=keep_rows,
         )
-        job.series = SeriesJob(
-            series, job.angles, lambda results: job.store_series(results, where, preview)
-        )
+        job.series = SeriesJob(series, job.angles, lambda results: job.store_series(results, where))
         return series
     return Reconstructor(
         settings,
@@ -93,7 +88,6 @@ def begin_previews(
     reading: Subscription,
     callbacks: Sequence[DocumentCallback],
     *,
-    preview: Preview | None,
     rows: Sequence[float] | None,
     planes: tuple[float, float, int | None] | None,
     period_s: float,
@@ -104,13 +98,12 @@ def begin_previews(
         job.reading = reading
         if job.previews is not None or job.finishing or job.reconstructor is None:
             return
-        if preview is None and not callbacks:
+        if not callbacks:
             return
         job.previews = Previews(
             job.newest,
             job.start,
             callbacks,
-            preview=preview,
             rows=rows,
             planes=planes,
             period_s=period_s,

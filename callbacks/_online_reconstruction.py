@@ -17,7 +17,6 @@ from ._consumer import told
 from ._frame_callback import AnnouncedStream, FrameCallback
 from ._live_reconstructor import begin_previews, new_reconstructor, tomography_of
 from ._measured_angles import FramePlaces
-from ._previews import Preview
 from ._reconstruction_job import Destination, ReconstructionJob
 
 LOG = logging.getLogger(__name__)
@@ -34,17 +33,14 @@ class OnlineReconstruction(FrameCallback):
     that is taken again, after a pause, replaces the earlier one. Of a time series each tomogram is
     reconstructed when its turn is over; the run of the slices has all of them, one after the other.
 
-    Who wants to see slices before gets them by `preview`, or on frame streams, for instance in a
-    `LiveView`: a processing run of its own, ``reconstruction_preview``, announces them to `callbacks`.
-    Nothing that is looked at changes the result or holds up the scan.
+    Who wants to see slices before gets them on frame streams, for instance in a `LiveView` or a `FrameConsumer`:
+    a processing run of its own, ``reconstruction_preview``, announces them to `callbacks`. Nothing that is looked
+    at changes the result or holds up the scan.
 
     Parameters
     ----------
     settings : ReconstructionSettings, optional
         Which slices, and how. The rotation axis is found by itself when they do not tell it.
-    preview : callable, optional
-        Is given the slices (slice, y, x), float32, reconstructed from what is there so far, and the
-        result.
     preview_s : float
         Time between two previews, in seconds; more when they take long.
     preview_slices : sequence of int, optional
@@ -86,7 +82,6 @@ class OnlineReconstruction(FrameCallback):
         self,
         settings: ReconstructionSettings | None = None,
         *,
-        preview: Preview | None = None,
         preview_s: float = 1.0,
         preview_slices: Sequence[int] | None = None,
         planes: bool | PlanesAt = False,
@@ -106,7 +101,6 @@ class OnlineReconstruction(FrameCallback):
         self.camera = camera
         self.settings = settings or ReconstructionSettings()
         self.stream_address = stream_address
-        self._preview = preview
         self._preview_s = preview_s
         self._preview_slices = preview_slices
         self._planes: PlanesAt | None = (0.0, 0.0, None) if planes is True else planes or None
@@ -284,7 +278,6 @@ class OnlineReconstruction(FrameCallback):
                     stream.shape,
                     self._keep_rows,
                     self._destination(),
-                    self._preview,
                 )
                 job.height = stream.shape[0]
             job.due.expect(stream.name)
@@ -302,7 +295,7 @@ class OnlineReconstruction(FrameCallback):
         try:
             if kind == "projection":
                 begin_previews(
-                    job, subscription, self._callbacks, preview=self._preview,
+                    job, subscription, self._callbacks,
                     rows=self._preview_slices, planes=self._planes, period_s=self._preview_s,
                     stream_address=self.stream_address,
                 )  # fmt: skip

@@ -20,8 +20,6 @@ from ._processing_run import ProcessingRun
 
 LOG = logging.getLogger(__name__)
 
-Preview = Callable[[NDArray[np.float32]], None]
-
 _MOST_SLICES = 4
 
 
@@ -40,8 +38,6 @@ class Previews:
         Start document of the run that is reconstructed.
     callbacks : sequence of callable
         Take the documents.
-    preview : callable, optional
-        Is given the slices.
     rows : sequence of float, optional
         Slices to show; some at equal distances by default.
     planes : tuple of float, float and int, or None
@@ -60,7 +56,6 @@ class Previews:
         raw: Mapping[str, Any],
         callbacks: Sequence[DocumentCallback],
         *,
-        preview: Preview | None,
         rows: Sequence[float] | None,
         planes: tuple[float, float, int | None] | None,
         period_s: float,
@@ -69,7 +64,7 @@ class Previews:
     ) -> None:
         self._intact = intact
         self._newest, self._raw, self._callbacks = newest, raw, callbacks
-        self._preview, self._chosen, self._planes = preview, rows, planes
+        self._chosen, self._planes = rows, planes
         self._pace, self._address = LookPace(period_s), stream_address
         self._run: ProcessingRun | None = None
         self._frames: dict[str, FrameStream] = {}
@@ -102,8 +97,6 @@ class Previews:
     def end(self, volume: NDArray[np.float32] | None, error: BaseException | None = None) -> None:
         """Show the result, if there is one, and end the run."""
         with self._lock:
-            if volume is not None and self._preview is not None:
-                self._call(volume)
             if volume is not None and self._begun:
                 every = self._newest().slice_rows
                 places = [every.index(row) for row in self._rows]
@@ -228,7 +221,7 @@ class Previews:
 
     def _look(self) -> None:
         reconstructor = self._newest()
-        looked_at = self._watched("slice_") or self._preview is not None
+        looked_at = self._watched("slice_")
         if not looked_at and not self._watched("plane_"):
             return
         self._tell_axis(reconstructor)
@@ -237,8 +230,6 @@ class Previews:
             if not self._intact():
                 return
             self._publish_slices(slices)
-            if self._preview is not None and not self._closing:
-                self._call(slices)
         if not self._closing:
             self._publish_planes(reconstructor)
 
@@ -273,12 +264,3 @@ class Previews:
         for name in ("xy", "xz", "yz"):
             image = np.ascontiguousarray(getattr(planes, name))
             self._frames[f"plane_{name}"].publish(image)
-
-    def _call(self, slices: NDArray[np.float32]) -> None:
-        """Call the user's function; what it raises is its own affair."""
-        assert self._preview is not None
-        try:
-            self._preview(slices)
-        except Exception as error:
-            LOG.warning("The preview function failed, and is not called any more: %s", error)
-            self._preview = None

@@ -25,9 +25,9 @@ from concertino.storage import open_run
 from ._consumer import failed_job
 from ._frames_due import FramesDue
 from ._measured_angles import MeasuredAngles
-from ._previews import Preview, Previews
+from ._previews import Previews
 from ._processing_run import ProcessingRun, stored_processing_run
-from ._series_job import SeriesJob, previewed
+from ._series_job import SeriesJob
 from ._slices import slice_rows, slices_configuration, volumes_of, without_slices
 
 LOG = logging.getLogger(__name__)
@@ -230,7 +230,6 @@ class ReconstructionJob:
         self,
         results: Iterator[ReconstructionResult],
         where: Destination,
-        preview: Preview | None,
     ) -> None:
         """Publish the slices of tomograms as they come, as one processing run."""
         first = next(results, None)
@@ -238,8 +237,6 @@ class ReconstructionJob:
             return
         volumes = volumes_of(first, results)
         each, first = len(first.volume), without_slices(first)
-        if preview is not None:
-            volumes = previewed(volumes, preview)
         with self._processing_run(first, where, []) as run:
             if run is None:
                 for _ in volumes:

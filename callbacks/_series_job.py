@@ -4,9 +4,6 @@ import threading
 from collections.abc import Callable, Iterator
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-
 from concertino.reconstruction import ReconstructionResult, TomogramSeries
 
 from ._measured_angles import MeasuredAngles
@@ -84,15 +81,3 @@ class SeriesJob:
                 with self._changed:
                     if not self._ended:
                         self._changed.wait(_LOOK_S)
-
-
-def previewed(
-    volumes: Iterator[NDArray[np.float32]], show: Callable[[NDArray[np.float32]], None]
-) -> Iterator[NDArray[np.float32]]:
-    """Pass slices on, and show those of each tomogram."""
-
-    def shown(volume: NDArray[np.float32]) -> NDArray[np.float32]:
-        show(volume)
-        return volume
-
-    return map(shown, volumes)

@@ -230,6 +230,10 @@ class RunTracker:
         elif name == "stop" and (run := self._runs.get(doc["run_start"])) is not None:
             run.end(doc)
 
+    def processes(self, uid: str) -> bool:
+        """Whether a run processes the data of another."""
+        return uid in self._runs and self._runs[uid].derived
+
     def _start(self, run: RunProgress) -> None:
         if run.derived:
             if run.plan != _ALARMS:
