@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from concurrent.futures import Future, wait
 from typing import Any, ClassVar
 
-from concertino import ConcertinoError, ParameterError, ReconstructionError, SessionError
+from concertino import ConcertinoError, ParameterError, SessionError
 
 LOG = logging.getLogger(__name__)
 
@@ -320,14 +320,6 @@ class _Desk:
 def told(error: BaseException) -> str:
     """Return what an error says, with its kind unless it is one of ours."""
     return str(error) if isinstance(error, ConcertinoError) else f"{type(error).__name__}: {error}"
-
-
-def failed_job(start: Document, failure: BaseException) -> ReconstructionError:
-    """Return the error that a run cannot be reconstructed, because of what happened while it ran."""
-    return ReconstructionError(
-        f"Run {start['uid']} cannot be reconstructed live: {told(failure)}. If its frames are stored, "
-        "they can be reconstructed now; see concertino batch."
-    )
 
 
 def stores_frames(callback: Any) -> bool | None:

@@ -2,6 +2,7 @@
 
 import threading
 from collections.abc import Callable, Iterator
+from concurrent.futures import Future
 from typing import Any
 
 from concertino.reconstruction import ReconstructionResult, TomogramSeries
@@ -34,9 +35,8 @@ class SeriesJob:
         self._changed = threading.Condition()
         self._ended = False
         self._last: ReconstructionResult | None = None
-        self._error: BaseException | None = None
-        self._thread = threading.Thread(target=self._run, name="tomograms", daemon=True)
-        self._thread.start()
+        self._stored: Future[ReconstructionResult | None] = Future()
+        threading.Thread(target=self._run, name="tomograms", daemon=True).start()
 
     def look(self) -> None:
         """Note that something came."""
@@ -54,16 +54,14 @@ class SeriesJob:
         with self._changed:
             self._ended = True
             self._changed.notify_all()
-        self._thread.join()
-        if self._error is not None:
-            raise self._error
-        return self._last
+        return self._stored.result()
 
     def _run(self) -> None:
         try:
             self._store(self._results())
+            self._stored.set_result(self._last)
         except BaseException as error:
-            self._error = error
+            self._stored.set_exception(error)
 
     def _results(self) -> Iterator[ReconstructionResult]:
         while True:
