@@ -168,11 +168,9 @@ class ScanAlarms(FrameCallback):
             job.follow_dips()
 
     def run_started(self, start: Mapping[str, Any]) -> None:
-        """Begin to watch an imaging run; others are left alone."""
-        if "tomo" not in start:
-            return
+        """Begin to watch a run."""
         try:
-            tomo = TomoBlock.from_start(start)
+            tomo = TomoBlock.from_start(start) if "tomo" in start else None
         except DocumentError as error:
             LOG.warning("run %s is not watched: %s", start["uid"], error)
             return
@@ -180,9 +178,9 @@ class ScanAlarms(FrameCallback):
         self.alarms = job.alarms
 
     def stream_started(self, stream: AnnouncedStream) -> None:
-        """Subscribe to the streams of images of a run that is watched."""
+        """Subscribe to the streams that are watched."""
         job = self._jobs.get(stream.start["uid"])
-        if job is not None and job.tomo.kind(stream.name) is not None:
+        if job is not None and job.watches(stream.name):
             super().stream_started(stream)
 
     def subscribe(self, stream: AnnouncedStream) -> Subscription:

@@ -257,7 +257,9 @@ def test_without_a_distance_there_is_no_refraction_angle(labs: dict[str, Any]) -
 def test_a_stepping_that_is_not_there(labs: dict[str, Any]) -> None:
     lab = labs["synchrotron"]
     live = GratingContrasts()
-    with pytest.raises(ReconstructionError, match=r"^There is nothing to wait for: no grating stepping run"):
+    with pytest.raises(
+        ReconstructionError, match=r"^There is nothing to wait for: no grating stepping run"
+    ):
         live.wait(1)
     token = lab.RE.subscribe(live)
     lab.RE(lab.stepping(order=("object_stepping",)))
