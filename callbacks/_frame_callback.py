@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from concertino import FrameStreamError, SessionError
-from concertino.documents import StreamSegment
+from concertino.documents import StreamSegment, device_configuration
 from concertino.frames import Subscription
 
 from ._consumer import Consumer
@@ -59,14 +59,14 @@ def announced_streams(
     """Yield the frame streams that a descriptor announces."""
     for key, data_key in descriptor["data_keys"].items():
         device = data_key.get("object_name", key)
-        configuration = descriptor.get("configuration", {}).get(device, {}).get("data", {})
-        address = configuration.get(f"{device}-frames")
+        configuration = device_configuration(descriptor, device)
+        address = configuration.get("frames")
         if address and data_key.get("external") == "STREAM:":
             height, width = data_key["shape"][-2:]
             dtype = np.dtype(data_key["dtype_numpy"])
             yield AnnouncedStream(
                 descriptor.get("name", "primary"), key, address, (height, width), dtype,
-                start, descriptor, configuration.get(f"{device}-preview") or "",
+                start, descriptor, configuration.get("preview") or "",
             )  # fmt: skip
 
 

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from types import TracebackType
 from typing import Any, Self
 
+from concertino.documents import device_configuration
 from concertino.viewers import (
     ColourMap,
     FrameFollower,
@@ -153,6 +154,5 @@ class LiveView(Consumer):
 
 def _labels(stream: AnnouncedStream) -> list[str]:
     """What pictures are called on the page: by the detector rows that a reconstruction tells, or by name."""
-    configuration = stream.descriptor.get("configuration", {}).get(stream.data_key, {})
-    rows = configuration.get("data", {}).get(f"{stream.data_key}-rows", ())
+    rows = device_configuration(stream.descriptor, stream.data_key).get("rows", ())
     return [f"slice {row:g}" for row in rows] or [stream.data_key.replace("_", " ")]
