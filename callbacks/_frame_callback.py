@@ -11,7 +11,7 @@ import numpy as np
 
 from concertino import FrameStreamError, SessionError
 from concertino.documents import StreamSegment, device_configuration
-from concertino.frames import Subscription
+from concertino.frames import Subscription, subscribe
 
 from ._consumer import Consumer
 
@@ -83,7 +83,7 @@ class _Reading:
 class FrameCallback(Consumer):
     """Takes documents, and the frames that they announce, each stream in a thread of its own.
 
-    Subclasses write `subscribe` and `take`, which runs in that thread, and may extend `run_started`,
+    Subclasses write `take`, which runs in that thread, and may extend `subscribe`, `run_started`,
     `stream_started` and `run_stopped`, which run in the thread of its documents; see `Consumer`.
 
     Parameters
@@ -174,8 +174,8 @@ class FrameCallback(Consumer):
         self._read_in_thread(stream, self.subscribe(stream))
 
     def subscribe(self, stream: AnnouncedStream) -> Subscription:
-        """Subscribe to a stream, with ``necessary=self.necessary``."""
-        raise NotImplementedError
+        """Subscribe to a stream: to every frame, unless a subclass wants others."""
+        return subscribe(stream.address, name=self.name, necessary=self.necessary)
 
     def take(self, stream: AnnouncedStream, subscription: Subscription) -> None:
         """Read a stream to its end; an exception fails the stream if this is necessary."""

@@ -107,8 +107,6 @@ class Previews:
     def _begin(self) -> None:
         reconstructor = self._newest()
         self._rows = self._shown_rows(reconstructor)
-        if not self._callbacks:
-            return
         self._run = ProcessingRun(
             self._raw,
             "reconstruction_preview",
@@ -234,20 +232,20 @@ class Previews:
             self._publish_planes(reconstructor)
 
     def _tell_axis(self, reconstructor: Reconstructor) -> None:
+        assert self._run is not None  # Its streams are watched.
         axis = reconstructor.glimpsed_axis()
-        if self._run is not None:
-            self._run.record(
-                "axis",
-                {
-                    "center": float(axis.center_px),
-                    "center_confidence": float(axis.confidence),
-                    "center_method": axis.method,
-                    "projections": reconstructor.received,
-                    "projections_planned": reconstructor.num_projections,
-                    "preview_s": self._pace.period_s,
-                    "preview_asked_s": self._pace.asked_s,
-                },
-            )
+        self._run.record(
+            "axis",
+            {
+                "center": float(axis.center_px),
+                "center_confidence": float(axis.confidence),
+                "center_method": axis.method,
+                "projections": reconstructor.received,
+                "projections_planned": reconstructor.num_projections,
+                "preview_s": self._pace.period_s,
+                "preview_asked_s": self._pace.asked_s,
+            },
+        )
 
     def _publish_slices(self, slices: NDArray[np.float32]) -> None:
         for row, image in zip(self._rows, slices, strict=True):

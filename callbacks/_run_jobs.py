@@ -12,7 +12,7 @@ from typing import Any, ClassVar, Generic, Self, TypeVar
 
 from concertino import FrameStreamError, ReconstructionError
 from concertino.documents import DocumentCallback, TomoBlock
-from concertino.frames import Subscription, subscribe
+from concertino.frames import Subscription
 
 from ._consumer import told
 from ._frame_callback import AnnouncedStream, FrameCallback
@@ -218,7 +218,7 @@ class RunJobs(FrameCallback, Generic[Job, Result]):
             self._jobs[uid] = job.anew()
             if self._job is job:
                 self._job = self._jobs[uid]
-        return subscribe(stream.address, name=self.name, necessary=self.necessary)
+        return super().subscribe(stream)
 
     def take(self, stream: AnnouncedStream, subscription: Subscription) -> None:
         """Add the frames to the job; the last stream's end finishes it."""

@@ -14,7 +14,7 @@ from event_model import EventPage, unpack_event_page
 
 from concertino import DocumentError, ParameterError, SessionError
 from concertino.documents import DocumentCallback, TomoBlock
-from concertino.frames import Subscription, subscribe
+from concertino.frames import Subscription
 
 from ._alarm import Alarm
 from ._alarm_checks import Check, Later, LostFrames, Saturation
@@ -182,10 +182,6 @@ class ScanAlarms(FrameCallback):
         job = self._jobs.get(stream.start["uid"])
         if job is not None and job.watches(stream.name):
             super().stream_started(stream)
-
-    def subscribe(self, stream: AnnouncedStream) -> Subscription:
-        """Subscribe to a stream, every frame."""
-        return subscribe(stream.address, name=self.name, necessary=self.necessary)
 
     def take(self, stream: AnnouncedStream, subscription: Subscription) -> None:
         """Look at some of the frames, and let go of all."""
