@@ -13,7 +13,6 @@ from ._consumer import Consumer, DocumentConsumer, stores_frames
 from ._flat_drift import FlatDrift
 from ._frame_callback import AnnouncedStream, FrameCallback, announced_streams
 from ._frame_consumer import FrameConsumer
-from ._frame_number_check import FrameNumberCheck, FrameNumberGap
 from ._grating_contrasts import GratingContrasts
 from ._image_writer import ImageWriter, StoredStreamFrames
 from ._live_view import LiveView
@@ -43,8 +42,6 @@ __all__ = [
     "FlatDrift",
     "FrameCallback",
     "FrameConsumer",
-    "FrameNumberCheck",
-    "FrameNumberGap",
     "GratingContrasts",
     "ImageWriter",
     "LiveView",

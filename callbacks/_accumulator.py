@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from concertino import ParameterError, SessionError
-from concertino.frames import Subscription, subscribe
+from concertino.frames import Subscription
 
 from ._frame_callback import AnnouncedStream, FrameCallback
 
@@ -90,10 +90,6 @@ class Accumulator(FrameCallback):
     def run_started(self, start: Mapping[str, Any]) -> None:
         """Forget the frames of the run before."""
         self.clear()
-
-    def subscribe(self, stream: AnnouncedStream) -> Subscription:
-        """Subscribe to a stream, every frame."""
-        return subscribe(stream.address, name=self.name, necessary=self.necessary)
 
     def take(self, stream: AnnouncedStream, subscription: Subscription) -> None:
         """Copy the frames."""

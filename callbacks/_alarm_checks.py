@@ -182,21 +182,24 @@ class _Brightness(Idle):
 
 @dataclass(frozen=True)
 class LostFrames:
-    """Watches the camera's frame numbers and the ledger for frames that were lost.
+    """Watches the camera's frame numbers and the ledger for frames that were lost, in any run with frames.
 
     Parameters
     ----------
+    first : int, optional
+        Number that the first frame of a stream must have, such as 1; any by default.
     level : {"note", "warn", "pause", "fail"}
         What the alarm does.
     """
 
+    first: int | None = None
     level: Level = "warn"
 
     def __post_init__(self) -> None:
         check_level(self.level)
 
-    def examiner(self, start: Mapping[str, Any], tomo: TomoBlock) -> Examiner:
-        """Return what examines a run."""
+    def examiner(self, start: Mapping[str, Any], tomo: TomoBlock | None = None) -> Examiner:
+        """Return what examines a run, which need be no scan."""
         return _Gaps(self)
 
 
@@ -204,17 +207,20 @@ class _Gaps(Idle):
     def __init__(self, asked: LostFrames) -> None:
         self._asked = asked
         self._due: dict[str, int] = {}
+        self._missing: dict[str, int] = {}
         self._ledgers: dict[str, str] = {}
 
     def exposures(
         self, stream: str, first: int, numbers: NDArray[np.int64], times_ns: NDArray[np.int64]
     ) -> Iterator[Alarm]:
-        before = self._due.get(stream, int(numbers[0]))
+        begin = int(numbers[0]) if self._asked.first is None else self._asked.first
+        before = self._due.get(stream, begin)
         expected = np.concatenate([[before], numbers[:-1] + 1])
         self._due[stream] = int(numbers[-1]) + 1
         for place in np.flatnonzero(expected != numbers):
             missing = int(numbers[place] - expected[place])
             index = first + int(place)
+            self._missing[stream] = self._missing.get(stream, 0) + max(0, missing)
             yield self._alarm(
                 stream, index, missing,
                 f"{missing} frames are missing before frame {index} of {stream}: the camera's number is "
@@ -231,15 +237,11 @@ class _Gaps(Idle):
                     self._ledgers[document["uid"]] = key.removesuffix("-dropped")
         elif name == "event" and document["descriptor"] in self._ledgers:
             prefix, data = self._ledgers[document["descriptor"]], document["data"]
-            lost = int(data[f"{prefix}-dropped"])
-            if lost and data[f"{prefix}-role"] == "publisher":
-                stream = data[f"{prefix}-stream"]
-                yield self._alarm(
-                    stream,
-                    -1,
-                    lost,
-                    f"The ledger tells that the camera lost {lost} frames of {stream}.",
-                )
+            stream, lost = data[f"{prefix}-stream"], int(data[f"{prefix}-dropped"])
+            # Those that the numbers tell of are told, with their place; not those at the end.
+            if data[f"{prefix}-role"] == "publisher" and lost > self._missing.get(stream, 0):
+                told = f"The ledger tells that the camera lost {lost} frames of {stream}."
+                yield self._alarm(stream, -1, lost, told)
 
     def _alarm(self, stream: str, index: int, count: int, message: str) -> Alarm:
         return Alarm(

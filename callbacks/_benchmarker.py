@@ -3,7 +3,7 @@
 import time
 from dataclasses import dataclass
 
-from concertino.frames import Subscription, subscribe
+from concertino.frames import Subscription
 
 from ._frame_callback import AnnouncedStream, FrameCallback
 
@@ -76,10 +76,6 @@ class Benchmarker(FrameCallback):
     ) -> None:
         super().__init__(name, streams, necessary=necessary)
         self.results: list[StreamBenchmark] = []
-
-    def subscribe(self, stream: AnnouncedStream) -> Subscription:
-        """Subscribe to a stream, every frame."""
-        return subscribe(stream.address, name=self.name, necessary=self.necessary)
 
     def take(self, stream: AnnouncedStream, subscription: Subscription) -> None:
         """Count."""

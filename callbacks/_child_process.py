@@ -10,13 +10,14 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from concurrent.futures import Future, wait
 from contextlib import suppress
 from multiprocessing.connection import Connection
 from typing import Any, Self
 
 from concertino import ConcertinoError, FrameStreamError, ParameterError
+from concertino.documents import DocumentCallback
 
 from ._consumer import Consumer, stores_frames
 from ._frame_callback import announced_streams
@@ -30,9 +31,6 @@ _ENDED_S = 30.0
 _LOOK_S = 1.0
 _MARGIN_S = 2.0
 _HUNG_S = 2.0  # for one that has not answered in time
-_WAITED_FOR = ("start", "descriptor", "stop")
-
-DocumentCallback = Callable[[str, Mapping[str, Any]], Any]
 
 
 class ChildProcess(Consumer):
@@ -97,7 +95,6 @@ class ChildProcess(Consumer):
         self._timeout_s = timeout_s
         self._callbacks: list[DocumentCallback] = []
         self._calls: dict[int, Future[Any]] = {}
-        self._starts: dict[str, Mapping[str, Any]] = {}
         self._calling = threading.Lock()
         self._number = 0
         self._closed = False
@@ -172,14 +169,10 @@ class ChildProcess(Consumer):
         ConcertinoError
             What the callback raises, or that the process is gone.
         """
-        if name == "start":
-            self._starts[document["uid"]] = document
-        elif name == "descriptor":
+        if name == "descriptor":
             self._check_addresses(document)
-        elif name == "stop":
-            self._starts.pop(document["run_start"], None)
         handed = self._submit("", name, dict(document))
-        if name in _WAITED_FOR:
+        if name in self.WAITED_FOR:
             self._result(handed, f"the {name} document", self._timeout_s)
         elif handed.done():
             handed.result()
@@ -222,8 +215,7 @@ class ChildProcess(Consumer):
             ) from error
 
     def _check_addresses(self, descriptor: Mapping[str, Any]) -> None:
-        start = self._starts.get(descriptor["run_start"], {})
-        for stream in announced_streams(start, descriptor):
+        for stream in announced_streams({}, descriptor):
             wanted = self._streams is None or stream.name in self._streams
             if wanted and stream.address.startswith("inproc:"):
                 raise FrameStreamError(

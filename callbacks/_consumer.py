@@ -7,14 +7,12 @@ import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future, wait
-from typing import Any
+from typing import Any, ClassVar
 
-from concertino import ConcertinoError, ParameterError, ReconstructionError, SessionError
+from concertino import ConcertinoError, ParameterError, SessionError
 
 LOG = logging.getLogger(__name__)
 
-#: What whoever emits documents waits for: after them frames come, or nothing does.
-_WAITED_FOR = ("start", "descriptor", "stop")
 _NECESSARY_S = 60.0
 _UNNECESSARY_S = 10.0
 _PENDING = 10_000
@@ -62,6 +60,9 @@ class Consumer(ABC):
     >>> Count("count").necessary
     False
     """
+
+    #: What whoever emits documents waits for: after them frames come, or nothing does.
+    WAITED_FOR: ClassVar[tuple[str, ...]] = ("start", "descriptor", "stop")
 
     stores_frames: bool | None = None
 
@@ -156,7 +157,7 @@ class Consumer(ABC):
         try:
             given = document if self._reads_only else _own(document)
             taken = desk.put(name, given)
-            if name in _WAITED_FOR or desk.taking_s > self.patience_s:
+            if name in self.WAITED_FOR or desk.taking_s > self.patience_s:
                 times = _TIMES_AT_STOP if name == "stop" else 1
                 self._wait(desk, name, taken, times * self.patience_s)
             desk.check()
@@ -319,14 +320,6 @@ class _Desk:
 def told(error: BaseException) -> str:
     """Return what an error says, with its kind unless it is one of ours."""
     return str(error) if isinstance(error, ConcertinoError) else f"{type(error).__name__}: {error}"
-
-
-def failed_job(start: Document, failure: BaseException) -> ReconstructionError:
-    """Return the error that a run cannot be reconstructed, because of what happened while it ran."""
-    return ReconstructionError(
-        f"Run {start['uid']} cannot be reconstructed live: {told(failure)}. If its frames are stored, "
-        "they can be reconstructed now; see concertino batch."
-    )
 
 
 def stores_frames(callback: Any) -> bool | None:

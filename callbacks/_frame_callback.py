@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 
 from concertino import FrameStreamError, SessionError
-from concertino.documents import StreamSegment
-from concertino.frames import Subscription
+from concertino.documents import StreamSegment, device_configuration
+from concertino.frames import Subscription, subscribe
 
 from ._consumer import Consumer
 
@@ -59,14 +59,14 @@ def announced_streams(
     """Yield the frame streams that a descriptor announces."""
     for key, data_key in descriptor["data_keys"].items():
         device = data_key.get("object_name", key)
-        configuration = descriptor.get("configuration", {}).get(device, {}).get("data", {})
-        address = configuration.get(f"{device}-frames")
+        configuration = device_configuration(descriptor, device)
+        address = configuration.get("frames")
         if address and data_key.get("external") == "STREAM:":
             height, width = data_key["shape"][-2:]
             dtype = np.dtype(data_key["dtype_numpy"])
             yield AnnouncedStream(
                 descriptor.get("name", "primary"), key, address, (height, width), dtype,
-                start, descriptor, configuration.get(f"{device}-preview") or "",
+                start, descriptor, configuration.get("preview") or "",
             )  # fmt: skip
 
 
@@ -83,7 +83,7 @@ class _Reading:
 class FrameCallback(Consumer):
     """Takes documents, and the frames that they announce, each stream in a thread of its own.
 
-    Subclasses write `subscribe` and `take`, which runs in that thread, and may extend `run_started`,
+    Subclasses write `take`, which runs in that thread, and may extend `subscribe`, `run_started`,
     `stream_started` and `run_stopped`, which run in the thread of its documents; see `Consumer`.
 
     Parameters
@@ -174,8 +174,8 @@ class FrameCallback(Consumer):
         self._read_in_thread(stream, self.subscribe(stream))
 
     def subscribe(self, stream: AnnouncedStream) -> Subscription:
-        """Subscribe to a stream, with ``necessary=self.necessary``."""
-        raise NotImplementedError
+        """Subscribe to a stream: to every frame, unless a subclass wants others."""
+        return subscribe(stream.address, name=self.name, necessary=self.necessary)
 
     def take(self, stream: AnnouncedStream, subscription: Subscription) -> None:
         """Read a stream to its end; an exception fails the stream if this is necessary."""

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from concertino import ParameterError, StorageError
-from concertino.documents import announced_bytes
+from concertino.documents import announced_bytes, device_configuration
 from concertino.frames import Claim, FrameBatch, Subscription, subscribe
 from concertino.storage import (
     ImageAxes,
@@ -229,7 +229,7 @@ def _sync(sink: ImageSink, subscription: Subscription, syncer: Executor) -> None
 
 def image_axes(stream: AnnouncedStream) -> ImageAxes:
     """Return what the axes of a stream's frames mean, as its descriptor tells."""
-    known = _configuration(stream)
+    known = device_configuration(stream.descriptor, stream.data_key)
     pixel_um = known.get("pixel_size")
     axes = ImageAxes.of_frames({"pixel_size_um": pixel_um})
     if "axis" not in known:
@@ -239,14 +239,8 @@ def image_axes(stream: AnnouncedStream) -> ImageAxes:
     return ImageAxes(images, rows, columns)
 
 
-def _configuration(stream: AnnouncedStream) -> dict[str, Any]:
-    """Return the configuration of the stream's device, by short names."""
-    device = stream.descriptor["configuration"].get(stream.data_key, {}).get("data", {})
-    start = f"{stream.data_key}-"
-    return {key.removeprefix(start): value for key, value in device.items()}
-
-
 def _image_metadata(stream: AnnouncedStream, axes: ImageAxes) -> dict[str, Any]:
+    told = device_configuration(stream.descriptor, stream.data_key)
     square = axes.columns.unit == "um" and axes.columns.step == axes.rows.step
     known = {
         "run": stream.start["uid"],
@@ -254,9 +248,9 @@ def _image_metadata(stream: AnnouncedStream, axes: ImageAxes) -> dict[str, Any]:
         "stream": stream.name,
         "camera": stream.data_key,
         "pixel_size_um": axes.columns.step if square else None,
-        "value_unit": _configuration(stream).get("value_unit") or None,
-        "detector_pixel_um": _configuration(stream).get("detector_pixel_um"),
-        "exposure_s": _configuration(stream).get("exposure"),
+        "value_unit": told.get("value_unit") or None,
+        "detector_pixel_um": told.get("detector_pixel_um"),
+        "exposure_s": told.get("exposure"),
         "sample": stream.start.get("sample"),
     }
     return {key: value for key, value in known.items() if value is not None}

@@ -8,8 +8,7 @@ from collections.abc import Mapping
 from types import TracebackType
 from typing import Any, Self
 
-from numpy.typing import ArrayLike
-
+from concertino.documents import device_configuration
 from concertino.viewers import (
     ColourMap,
     FrameFollower,
@@ -30,7 +29,7 @@ class LiveView(Consumer):
 
     It takes documents, live or replayed, and subscribes to the ``latest`` frames of the streams
     that they announce, so it never slows a scan. Slices come from the frame stream of a
-    processing run's ``slices`` stream, or from `show_slices`.
+    processing run.
 
     Nothing that happens to the page reaches the RunEngine: see `error`.
 
@@ -111,16 +110,6 @@ class LiveView(Consumer):
             self._error = error
             _LOG.warning("The live view could not use a document %r: %s", name, error)
 
-    def show_slices(self, slices: ArrayLike | Mapping[str, ArrayLike]) -> None:
-        """Show a volume (slice, y, x), a slice (y, x), or slices by their labels.
-
-        Raises
-        ------
-        ParameterError
-            If they are no images.
-        """
-        self.state.show_slices(slices)
-
     def control(self, reconstruction: Any) -> None:
         """Let who sees the page set the rotation axis of a reconstruction.
 
@@ -149,11 +138,12 @@ class LiveView(Consumer):
 
     def _follow(self, descriptor: Mapping[str, Any]) -> None:
         for stream in announced_streams({}, descriptor):
+            processed = self.state.processes(descriptor["run_start"])
             self._follower.follow(
                 stream.address,
                 camera=stream.data_key,
                 stream=stream.name,
-                panel="slices" if stream.name in ("slices", "planes") else "frames",
+                panel="slices" if processed else "frames",
                 labels=_labels(stream),
             )
             if stream.preview:
@@ -163,9 +153,6 @@ class LiveView(Consumer):
 
 
 def _labels(stream: AnnouncedStream) -> list[str]:
-    """What slices are called on the page, by the detector rows that a reconstruction tells."""
-    if stream.name == "planes":
-        return [stream.data_key.replace("_", " ")]
-    configuration = stream.descriptor.get("configuration", {}).get(stream.data_key, {})
-    rows = configuration.get("data", {}).get(f"{stream.data_key}-rows", ())
-    return [f"slice {row:g}" for row in rows]
+    """What pictures are called on the page: by the detector rows that a reconstruction tells, or by name."""
+    rows = device_configuration(stream.descriptor, stream.data_key).get("rows", ())
+    return [f"slice {row:g}" for row in rows] or [stream.data_key.replace("_", " ")]

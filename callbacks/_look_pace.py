@@ -5,7 +5,7 @@ from collections import deque
 from collections.abc import Callable
 from statistics import median
 
-from concertino._processors import ProcessorLoad, processor_times
+from concertino._processors import Restraint, processor_times
 
 _MOST, _LEAST = 3.0, 0.25  # so many times as long as a look took is waited for the next one
 _REMEMBERED, _ENOUGH = 5, 3  # looks: the first loads code
@@ -35,8 +35,7 @@ class LookPace:
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.asked_s = asked_s
-        self._rest = _MOST
-        self._load = ProcessorLoad(times, clock)
+        self._rest = Restraint(_LEAST, _MOST, _MOST, times, clock)
         self._periods_s: deque[float] = deque(maxlen=_REMEMBERED)
 
     @property
@@ -51,14 +50,6 @@ class LookPace:
 
     def after(self, took_s: float) -> float:
         """Return the time from the begin of a look, which took so long, to the next one, in seconds."""
-        self._adapt()
-        period_s = max(self.asked_s, (1 + self._rest) * took_s)
+        period_s = max(self.asked_s, (1 + self._rest.factor()) * took_s)
         self._periods_s.append(period_s)
         return period_s
-
-    def _adapt(self) -> None:
-        match self._load.news():
-            case "busy":
-                self._rest = min(2 * self._rest, _MOST)
-            case "idle":
-                self._rest = max(self._rest / 2, _LEAST)

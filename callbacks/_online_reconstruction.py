@@ -1,31 +1,29 @@
 """Reconstructs slices while the projections of a run arrive."""
 
 import logging
-import threading
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
-from concertino import DocumentError, FrameStreamError, ReconstructionError
+from concertino import DocumentError
 from concertino._described_settings import described_settings
-from concertino.frames import Subscription, subscribe
+from concertino.documents import DocumentCallback
+from concertino.frames import Subscription
 from concertino.reconstruction import ReconstructionResult, ReconstructionSettings
 from concertino.storage import check_image_format
 
-from ._consumer import told
-from ._frame_callback import AnnouncedStream, FrameCallback
-from ._live_reconstructor import begin_previews, new_reconstructor, tomography_of
+from ._frame_callback import AnnouncedStream
 from ._measured_angles import FramePlaces
-from ._previews import Preview
-from ._processing_run import DocumentCallback
-from ._reconstruction_job import Destination, ReconstructionJob
+from ._reconstruction_job import KeptRows, ReconstructionJob, tomography_of
+from ._run_jobs import RunJobs
 
 LOG = logging.getLogger(__name__)
 
 PlanesAt = tuple[float, float, int | None]
 
 
-class OnlineReconstruction(FrameCallback):
+class OnlineReconstruction(RunJobs[ReconstructionJob, ReconstructionResult]):
     """Averages darks and flats as they come and reconstructs while projections arrive.
 
     When all frames have come, or the run has ended, what is there is reconstructed, and the slices
@@ -34,17 +32,14 @@ class OnlineReconstruction(FrameCallback):
     that is taken again, after a pause, replaces the earlier one. Of a time series each tomogram is
     reconstructed when its turn is over; the run of the slices has all of them, one after the other.
 
-    Who wants to see slices before gets them by `preview`, or on frame streams, for instance in a
-    `LiveView`: a processing run of its own, ``reconstruction_preview``, announces them to `callbacks`.
-    Nothing that is looked at changes the result or holds up the scan.
+    Who wants to see slices before gets them on frame streams, for instance in a `LiveView` or a `FrameConsumer`:
+    a processing run of its own, ``reconstruction_preview``, announces them to `callbacks`. Nothing that is looked
+    at changes the result or holds up the scan.
 
     Parameters
     ----------
     settings : ReconstructionSettings, optional
         Which slices, and how. The rotation axis is found by itself when they do not tell it.
-    preview : callable, optional
-        Is given the slices (slice, y, x), float32, reconstructed from what is there so far, and the
-        result.
     preview_s : float
         Time between two previews, in seconds; more when they take long.
     preview_slices : sequence of int, optional
@@ -82,15 +77,16 @@ class OnlineReconstruction(FrameCallback):
     >>> reconstruction = OnlineReconstruction(ReconstructionSettings(slices=(100, 200)), planes=True)
     """
 
+    RUNS = "tomography"
+
     def __init__(
         self,
         settings: ReconstructionSettings | None = None,
         *,
-        preview: Preview | None = None,
         preview_s: float = 1.0,
         preview_slices: Sequence[int] | None = None,
         planes: bool | PlanesAt = False,
-        keep_rows: Sequence[int] | Literal["needed", "planes", "all"] = "needed",
+        keep_rows: KeptRows = "needed",
         resolution: bool | None = None,
         output: str = "tiff",
         directory: str | Path | None = None,
@@ -101,30 +97,16 @@ class OnlineReconstruction(FrameCallback):
         necessary: bool = False,
     ) -> None:
         check_image_format(output, "output")
-        super().__init__(name, necessary=necessary)
+        super().__init__(name, directory, callbacks, necessary=necessary)
         self.output = output
         self.camera = camera
         self.settings = settings or ReconstructionSettings()
         self.stream_address = stream_address
-        self._preview = preview
         self._preview_s = preview_s
         self._preview_slices = preview_slices
         self._planes: PlanesAt | None = (0.0, 0.0, None) if planes is True else planes or None
         self._keep_rows = "planes" if self._planes and keep_rows == "needed" else keep_rows
         self._resolution = resolution
-        self._directory = None if directory is None else Path(directory)
-        self._callbacks = list(callbacks)
-        self._job: ReconstructionJob | None = None
-        self._jobs: dict[str, ReconstructionJob] = {}
-
-    def add_callback(self, callback: DocumentCallback) -> None:
-        """Give the documents of the processing runs to one more callback."""
-        self._callbacks.append(callback)
-
-    @property
-    def busy(self) -> bool:
-        """Whether a run is still being reconstructed."""
-        return self._job is not None and not self._job.done.is_set()
 
     @property
     def reconstructs(self) -> bool:
@@ -134,52 +116,9 @@ class OnlineReconstruction(FrameCallback):
     @property
     def result(self) -> ReconstructionResult | None:
         """The last run's result, or None while it is not there."""
-        return None if self._job is None else self._job.result
-
-    @property
-    def run_directory(self) -> Path | None:
-        """Directory of the last processing run."""
-        job = self._job
-        return None if job is None or job.run is None else job.run.directory
-
-    def wait(self, timeout_s: float | None = None) -> ReconstructionResult:
-        """Wait for the reconstruction of the last run.
-
-        Parameters
-        ----------
-        timeout_s : float, optional
-            How long, in seconds; as long as it takes by default.
-
-        Returns
-        -------
-        ReconstructionResult
-            Slices, axis, and what was missing.
-
-        Raises
-        ------
-        ReconstructionError
-            If there was no run to reconstruct, or it took too long.
-        ConcertinoError
-            What made the reconstruction fail.
-        """
-        job = self._job
-        if job is None and self.error is not None:
-            raise ReconstructionError(
-                f"The last run cannot be reconstructed live: {told(self.error)}"
-            ) from self.error
-        if job is None:
-            raise ReconstructionError(
-                "There is no reconstruction to wait for: no tomography run has started since "
-                "OnlineReconstruction was subscribed."
-            )
-        if not job.done.wait(timeout_s):
-            raise ReconstructionError(
-                f"The reconstruction of run {job.start['uid']} did not finish within {timeout_s:g} s."
-            )
-        if job.error is not None:
-            raise job.error
-        assert job.result is not None
-        return job.result
+        if self._job is None or not self._job.result.done():
+            return None
+        return None if self._job.result.exception() is not None else self._job.result.result()
 
     def update(
         self, changes: Mapping[str, Any] | None = None, /, **more: Any
@@ -211,7 +150,7 @@ class OnlineReconstruction(FrameCallback):
         asked = {**(changes or {}), **more}
         settings = self.settings.updated(**asked)
         job = self._job
-        if job is not None and not job.done.is_set():
+        if job is not None and not job.result.done():
             job.update(asked)
         self.settings = settings
         return settings
@@ -242,100 +181,76 @@ class OnlineReconstruction(FrameCallback):
         ConcertinoError
             What went wrong the first time, if there are no frames because of it.
         """
-        self.wait()
+        last = self.wait()
         job = self._job
         assert job is not None
-        assert job.result is not None
-        chosen = settings or job.result.settings
-        chosen = chosen.updated(**changes) if changes else chosen
-        job.result = job.rereconstruct(chosen, self._destination(), self._resolution)
-        return job.result
+        chosen = settings or last.settings
+        again = job.anew()
+        again.result.set_result(
+            again.rereconstruct(chosen.updated(**changes) if changes else chosen, self._resolution)
+        )
+        if self._job is job:
+            self._job = again
+        return again.result.result()
 
-    def settle(self, timeout_s: float = 60.0) -> None:
-        """Wait until every stream was read, and until a reconstruction that finishes has."""
-        super().settle(timeout_s)
-        if self._job is not None and self._job.finishing:
-            self._job.done.wait(timeout_s)
-
-    def run_started(self, start: Mapping[str, Any]) -> None:
+    def begin(self, start: Mapping[str, Any]) -> ReconstructionJob | None:
         """Begin a job for a tomography run; other runs are left alone."""
+        store = partial(
+            self.stored, start, "reconstruction",
+            output=self.output, stream_address=self.stream_address,
+        )  # fmt: skip
         try:
-            job = ReconstructionJob(start, tomography_of(start, self.camera))
+            job = ReconstructionJob(start, tomography_of(start, self.camera), store)
         except DocumentError as error:
             LOG.info("run %s is not reconstructed: %s", start["uid"], error)
-            return
-        job.check(described_settings(self.settings, job.tomo))  # Known before the first dark.
-        self._jobs[start["uid"]] = self._job = job
-
-    def stream_started(self, stream: AnnouncedStream) -> None:
-        """Subscribe to streams of known kind of a run that is reconstructed."""
-        job = self._jobs.get(stream.start["uid"])
-        if job is not None and job.tomo.kind(stream.name) is not None:
-            super().stream_started(stream)
+            return None
+        job.check_settings(
+            described_settings(self.settings, job.tomo)
+        )  # Known before the first dark.
+        return job
 
     def subscribe(self, stream: AnnouncedStream) -> Subscription:
         """Subscribe to a stream, every frame."""
-        job = self._jobs[stream.start["uid"]]
-        with job.lock:
-            if job.reconstructor is None:
-                job.reconstructor = new_reconstructor(
-                    job,
-                    self.settings,
-                    stream.shape,
-                    self._keep_rows,
-                    self._destination(),
-                    self._preview,
-                )
-                job.height = stream.shape[0]
-            job.due.expect(stream.name)
-            job.again = job.finishing
-        return subscribe(stream.address, name=self.name, necessary=self.necessary)
+        self._jobs[stream.start["uid"]].prepare(self.settings, stream.shape, self._keep_rows)
+        return super().subscribe(stream)
 
-    def take(self, stream: AnnouncedStream, subscription: Subscription) -> None:
-        """Add the frames to the job; the last stream's end finishes it."""
-        job = self._jobs[stream.start["uid"]]
+    def add(
+        self, job: ReconstructionJob, stream: AnnouncedStream, subscription: Subscription
+    ) -> None:
+        """Give the frames to the reconstruction."""
         reconstructor = job.reconstructor
         assert reconstructor is not None
         kind, first = job.tomo.kind(stream.name), job.tomo.segment(stream.name).first
-        job.reopen(subscription.alive)
         places = FramePlaces(stream.descriptor, stream.data_key, first, job.tomo.num_projections)
-        try:
-            if kind == "projection":
-                begin_previews(
-                    job, subscription, self._callbacks, preview=self._preview,
-                    rows=self._preview_slices, planes=self._planes, period_s=self._preview_s,
-                    stream_address=self.stream_address,
-                )  # fmt: skip
+        if kind == "projection":
+            job.show(
+                subscription, self._callbacks,
+                rows=self._preview_slices, planes=self._planes, period_s=self._preview_s,
+                stream_address=self.stream_address,
+            )  # fmt: skip
+            job.angles.tell(reconstructor)
+        if not first and kind == "dark":
+            reconstructor.forget_darks()  # Those that came were spoiled: all are taken again.
+        elif not first and kind == "flat":
+            reconstructor.forget_flats()
+        for batch in subscription:
+            if kind == "dark":
+                reconstructor.add_darks(batch.frames)
+            elif kind == "flat":
+                reconstructor.add_flats(batch.frames)
+            else:
+                for part, start in places.of(batch):
+                    reconstructor.add_projections(batch.frames[part], start, replace=True)
+                    job.angles.came(start, part.stop - part.start)
                 job.angles.tell(reconstructor)
-            if not first and kind == "dark":
-                reconstructor.forget_darks()  # Those that came were spoiled: all are taken again.
-            elif not first and kind == "flat":
-                reconstructor.forget_flats()
-            for batch in subscription:
-                if kind == "dark":
-                    reconstructor.add_darks(batch.frames)
-                elif kind == "flat":
-                    reconstructor.add_flats(batch.frames)
-                else:
-                    for part, start in places.of(batch):
-                        reconstructor.add_projections(batch.frames[part], start, replace=True)
-                        job.angles.came(start, part.stop - part.start)
-                    job.angles.tell(reconstructor)
-                    if job.series is not None:
-                        job.series.look()
-                job.due.came(stream.name, batch.start, batch.stop)
-                subscription.acknowledge(batch.stop)
-                if kind == "projection" and (previews := job.previews) is not None:
-                    previews.came()
-        except Exception as error:
-            # A stream that failed is not ours: what came until then is reconstructed when the run stops.
-            if subscription.given_up or not isinstance(error, FrameStreamError):
-                job.failure = job.failure or error
-            raise
-        subscription.finish()
-        with job.lock:
-            job.due.ended(stream.name)
-        self._finish_if_all_came(job)
+            job.due.came(stream.name, batch.start, batch.stop)
+            subscription.acknowledge(batch.stop)
+            if kind == "projection":
+                job.came()
+
+    def make(self, job: ReconstructionJob) -> ReconstructionResult:
+        """Make the slices, and have them stored."""
+        return job.make(self._resolution)
 
     def take_document(self, name: str, document: Mapping[str, Any]) -> None:
         """Take one document; those that tell angles are noted."""
@@ -346,49 +261,3 @@ class OnlineReconstruction(FrameCallback):
                         job.series.look()
                     self._finish_if_all_came(job)
         super().take_document(name, document)
-
-    def run_stopped(self, start: Mapping[str, Any], stop: Mapping[str, Any]) -> None:
-        """Finish with what is there, when the run did not get to its last stream."""
-        job = self._jobs.pop(start["uid"], None)
-        if job is not None:
-            job.note_end(stop)
-            self._finish_in_thread(job)
-
-    def detached(self, error: BaseException) -> None:
-        """Finish the jobs of the runs that go on without this: `wait` raises why."""
-        super().detached(error)
-        if not self._jobs:
-            self._job = None  # What there is belongs to a run before.
-        for uid in list(self._jobs):
-            job = self._jobs.pop(uid)
-            job.failure = job.failure or error
-            self._finish_in_thread(job)
-
-    def given_up(self, stream: str, error: FrameStreamError) -> None:
-        """Note that frames were not taken: `wait` raises why."""
-        super().given_up(stream, error)
-        for job in self._jobs.values():
-            job.failure = job.failure or error
-
-    def _destination(self) -> Destination:
-        return Destination(
-            self.name, self.output, self._directory, self._callbacks, self.stream_address
-        )
-
-    def _finish_if_all_came(self, job: ReconstructionJob) -> None:
-        with job.lock:
-            last = job.due.nothing and job.angles.all_came
-        if last:
-            self._finish_in_thread(job)
-
-    def _finish_in_thread(self, job: ReconstructionJob) -> None:
-        with job.lock:
-            if job.finishing:
-                return
-            job.finishing = True
-        threading.Thread(
-            target=job.finish,
-            args=(self._destination(), self._resolution),
-            name=f"{self.name} finish",
-            daemon=True,
-        ).start()

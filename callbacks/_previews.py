@@ -11,15 +11,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from concertino import ParameterError, ReconstructionError
+from concertino.documents import DocumentCallback
 from concertino.frames import FrameStream
 from concertino.reconstruction import Reconstructor
 
 from ._look_pace import LookPace
-from ._processing_run import DocumentCallback, ProcessingRun
+from ._processing_run import ProcessingRun
 
 LOG = logging.getLogger(__name__)
-
-Preview = Callable[[NDArray[np.float32]], None]
 
 _MOST_SLICES = 4
 
@@ -39,8 +38,6 @@ class Previews:
         Start document of the run that is reconstructed.
     callbacks : sequence of callable
         Take the documents.
-    preview : callable, optional
-        Is given the slices.
     rows : sequence of float, optional
         Slices to show; some at equal distances by default.
     planes : tuple of float, float and int, or None
@@ -59,7 +56,6 @@ class Previews:
         raw: Mapping[str, Any],
         callbacks: Sequence[DocumentCallback],
         *,
-        preview: Preview | None,
         rows: Sequence[float] | None,
         planes: tuple[float, float, int | None] | None,
         period_s: float,
@@ -68,7 +64,7 @@ class Previews:
     ) -> None:
         self._intact = intact
         self._newest, self._raw, self._callbacks = newest, raw, callbacks
-        self._preview, self._chosen, self._planes = preview, rows, planes
+        self._chosen, self._planes = rows, planes
         self._pace, self._address = LookPace(period_s), stream_address
         self._run: ProcessingRun | None = None
         self._frames: dict[str, FrameStream] = {}
@@ -101,8 +97,6 @@ class Previews:
     def end(self, volume: NDArray[np.float32] | None, error: BaseException | None = None) -> None:
         """Show the result, if there is one, and end the run."""
         with self._lock:
-            if volume is not None and self._preview is not None:
-                self._call(volume)
             if volume is not None and self._begun:
                 every = self._newest().slice_rows
                 places = [every.index(row) for row in self._rows]
@@ -113,8 +107,6 @@ class Previews:
     def _begin(self) -> None:
         reconstructor = self._newest()
         self._rows = self._shown_rows(reconstructor)
-        if not self._callbacks:
-            return
         self._run = ProcessingRun(
             self._raw,
             "reconstruction_preview",
@@ -227,7 +219,7 @@ class Previews:
 
     def _look(self) -> None:
         reconstructor = self._newest()
-        looked_at = self._watched("slice_") or self._preview is not None
+        looked_at = self._watched("slice_")
         if not looked_at and not self._watched("plane_"):
             return
         self._tell_axis(reconstructor)
@@ -236,26 +228,24 @@ class Previews:
             if not self._intact():
                 return
             self._publish_slices(slices)
-            if self._preview is not None and not self._closing:
-                self._call(slices)
         if not self._closing:
             self._publish_planes(reconstructor)
 
     def _tell_axis(self, reconstructor: Reconstructor) -> None:
+        assert self._run is not None  # Its streams are watched.
         axis = reconstructor.glimpsed_axis()
-        if self._run is not None:
-            self._run.record(
-                "axis",
-                {
-                    "center": float(axis.center_px),
-                    "center_confidence": float(axis.confidence),
-                    "center_method": axis.method,
-                    "projections": reconstructor.received,
-                    "projections_planned": reconstructor.num_projections,
-                    "preview_s": self._pace.period_s,
-                    "preview_asked_s": self._pace.asked_s,
-                },
-            )
+        self._run.record(
+            "axis",
+            {
+                "center": float(axis.center_px),
+                "center_confidence": float(axis.confidence),
+                "center_method": axis.method,
+                "projections": reconstructor.received,
+                "projections_planned": reconstructor.num_projections,
+                "preview_s": self._pace.period_s,
+                "preview_asked_s": self._pace.asked_s,
+            },
+        )
 
     def _publish_slices(self, slices: NDArray[np.float32]) -> None:
         for row, image in zip(self._rows, slices, strict=True):
@@ -272,12 +262,3 @@ class Previews:
         for name in ("xy", "xz", "yz"):
             image = np.ascontiguousarray(getattr(planes, name))
             self._frames[f"plane_{name}"].publish(image)
-
-    def _call(self, slices: NDArray[np.float32]) -> None:
-        """Call the user's function; what it raises is its own affair."""
-        assert self._preview is not None
-        try:
-            self._preview(slices)
-        except Exception as error:
-            LOG.warning("The preview function failed, and is not called any more: %s", error)
-            self._preview = None

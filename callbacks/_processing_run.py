@@ -1,7 +1,7 @@
 """A run of its own for what was computed from another run."""
 
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from importlib.metadata import version
 from pathlib import Path
@@ -12,12 +12,11 @@ from event_model import compose_run
 from numpy.typing import DTypeLike, NDArray
 
 from concertino import StorageError
+from concertino.documents import DocumentCallback
 from concertino.frames import FrameStream, StreamAssets
 from concertino.storage import Recorder, check_image_format, place_in
 
 from ._image_writer import ImageWriter
-
-DocumentCallback = Callable[[str, Mapping[str, Any]], None]
 
 RING_BYTES = 256 * 2**20
 _SOFTWARE = ("concertino", "numpy", "scipy", "numba")

@@ -1,20 +1,20 @@
 """The reconstruction of one run: what it needs, what has changed meanwhile, how it ends."""
 
-import dataclasses
 import logging
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager, suppress
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, Self
 
-from concertino import ConcertinoError, ReconstructionError
+from concertino import ConcertinoError, DocumentError, ReconstructionError
+from concertino._described_settings import described_settings
 from concertino._scan_frames import ScanFrames
-from concertino.documents import TomoBlock
+from concertino.documents import DocumentCallback, TomoBlock
 from concertino.frames import Subscription
 from concertino.reconstruction import (
-    AxisEstimate,
     ReconstructionResult,
     ReconstructionSettings,
     Reconstructor,
@@ -22,46 +22,46 @@ from concertino.reconstruction import (
 )
 from concertino.storage import open_run
 
-from ._consumer import failed_job
-from ._frames_due import FramesDue
 from ._measured_angles import MeasuredAngles
-from ._previews import Preview, Previews
-from ._processing_run import DocumentCallback, ProcessingRun, stored_processing_run
-from ._series_job import SeriesJob, previewed
-from ._slices import slice_rows, slices_configuration, volumes_of, without_slices
+from ._previews import Previews
+from ._processing_run import ProcessingRun
+from ._run_jobs import RunJob
+from ._series_job import SeriesJob
+from ._slices_run import store_series, store_slices
 
 LOG = logging.getLogger(__name__)
 
-_SIGN_S = 1.0
-CHEAP_SLICES = 64  # a look at one more, in two halves, is little beside as many
+Store = Callable[..., AbstractContextManager[ProcessingRun | None]]
+KeptRows = Sequence[int] | Literal["needed", "planes", "all"]
 
 
-@dataclasses.dataclass(frozen=True)
-class Destination:
-    """Where the slices of a job go.
+def tomography_of(start: Mapping[str, Any], camera: str | None) -> TomoBlock:
+    """Return the geometry of a run that can be reconstructed while it goes on.
 
     Parameters
     ----------
-    name : str
-        Of the callback, and so of the directories.
-    output : str
-        Format of the slices.
-    directory : Path, optional
-        Where the directories of processing runs are made; beside the raw run's by default.
-    callbacks : sequence of callable
-        Take the documents.
-    stream_address : str, optional
-        Where subscribers find the slices.
+    start : mapping
+        Start document of the run.
+    camera : str, optional
+        Name of the camera whose frames are reconstructed; by default the first of the run's.
+
+    Raises
+    ------
+    DocumentError
+        If it cannot be, with the reason.
     """
+    tomo = TomoBlock.from_start(start).for_camera(camera)
+    if tomo.scheme == "spiral":
+        raise DocumentError("in a spiral each slice has projections of its own; see level_spiral")
+    if "resumes" in start:
+        raise DocumentError(
+            f"it resumes the run {start['resumes']}, and has only a part of the scan; "
+            "reconstruct both as one scan with concertino.batch.reconstruct_run"
+        )
+    return tomo
 
-    name: str
-    output: str
-    directory: Path | None
-    callbacks: Sequence[DocumentCallback]
-    stream_address: str | None
 
-
-class ReconstructionJob:
+class ReconstructionJob(RunJob[ReconstructionResult]):
     """The reconstruction of one run, from its start document to its slices.
 
     Parameters
@@ -70,31 +70,35 @@ class ReconstructionJob:
         Start document of the raw run.
     tomo : TomoBlock
         Its geometry, for one camera.
+    store : callable
+        Opens the processing run of slices that were made with some parameters.
     """
 
-    def __init__(self, start: Mapping[str, Any], tomo: TomoBlock) -> None:
-        self.start = start
-        self.tomo = tomo
+    def __init__(self, start: Mapping[str, Any], tomo: TomoBlock, store: Store) -> None:
+        super().__init__(start, tomo)
+        self.store = store
         self.angles = MeasuredAngles(TomoBlock.from_start(start))  # Told by any camera.
-        self.due = FramesDue(start, tomo)
         self.reconstructor: Reconstructor | TomogramSeries | None = None
         self.series: SeriesJob | None = None
         self.height = 0
-        self.previews: Previews | None = None
-        self.reading: Subscription | None = None
-        self.result: ReconstructionResult | None = None
-        self.run: ProcessingRun | None = None
-        self.error: BaseException | None = None
-        self.failure: BaseException | None = None
         self.cut_short = ""  # Why the run that is reconstructed did not get to its end.
-        self.finishing = False
-        self.again = False
-        self.done = threading.Event()
-        self.lock = threading.Lock()
+        self._previews: Previews | None = None
+        self._reading: Subscription | None = None
         self._updating = threading.Lock()
         self._changes: list[dict[str, Any]] = []
 
-    def check(self, settings: ReconstructionSettings) -> None:
+    @property
+    def complete(self) -> bool:
+        """Whether all frames have come, and their angles."""
+        return super().complete and self.angles.all_came
+
+    def anew(self) -> Self:
+        """Return a job that makes another result of what this one has."""
+        other = super().anew()
+        other._previews = None
+        return other
+
+    def check_settings(self, settings: ReconstructionSettings) -> None:
         """Check settings against what the start document says of the frames, before there are any.
 
         Raises
@@ -112,6 +116,67 @@ class ReconstructionJob:
             frame_shape=(int(shape[0]), int(shape[1])),
             angles=self.tomo.angles_rad()[:number],
         )
+
+    def prepare(
+        self, settings: ReconstructionSettings, frame_shape: tuple[int, int], keep_rows: KeptRows
+    ) -> None:
+        """Make what the frames are given to, before the first stream.
+
+        Parameters
+        ----------
+        settings : ReconstructionSettings
+            As the user gave them; the run's geometry is added.
+        frame_shape : tuple of int
+            Height and width in pixels.
+        keep_rows : sequence of int or str
+            As for `OnlineReconstruction`.
+        """
+        with self.lock:
+            if self.reconstructor is not None:
+                return
+            self.height = frame_shape[0]
+            settings, angles = described_settings(settings, self.tomo), self.tomo.angles_rad()
+            if self.tomo.num_tomograms == 1:
+                self.reconstructor = Reconstructor(
+                    settings, num_projections=self.tomo.num_projections, frame_shape=frame_shape,
+                    angles=angles, keep_rows=keep_rows,
+                )  # fmt: skip
+                self.reconstructor.compute_beside()  # frames wait for no slices
+                return
+            assert self.tomo.projections_per_tomogram is not None
+            series = self.reconstructor = TomogramSeries(
+                settings, num_projections=self.tomo.projections_per_tomogram,
+                frame_shape=frame_shape, angles=angles, keep_rows=keep_rows,
+            )  # fmt: skip
+            series.compute_beside()
+            self.series = SeriesJob(series, self.angles, partial(store_series, self))
+
+    def show(
+        self,
+        reading: Subscription,
+        callbacks: Sequence[DocumentCallback],
+        *,
+        rows: Sequence[float] | None,
+        planes: tuple[float, float, int | None] | None,
+        period_s: float,
+        stream_address: str | None,
+    ) -> None:
+        """Begin to show what is there, if anybody could see it; see `Previews`."""
+        with self.lock:
+            self._reading = reading
+            if callbacks and self._previews is None and self.pending:
+                self._previews = Previews(
+                    self.newest, self.start, callbacks,
+                    rows=rows, planes=planes, period_s=period_s, stream_address=stream_address,
+                    intact=self.is_intact,
+                )  # fmt: skip
+
+    def came(self) -> None:
+        """Tell those who wait for projections that some came."""
+        if self.series is not None:
+            self.series.look()
+        if (previews := self._previews) is not None:
+            previews.came()
 
     def update(self, changes: Mapping[str, Any]) -> None:
         """Change settings of the reconstruction that goes on.
@@ -131,7 +196,7 @@ class ReconstructionJob:
     def _update(self, changes: Mapping[str, Any]) -> Previews | None:
         # Not within `lock`: what is being computed can take long, and the run's documents wait for that one.
         with self.lock:
-            if self.finishing:
+            if not self.pending:
                 raise ReconstructionError(
                     f"The reconstruction of run {self.start['uid']} has all its projections and is "
                     "being finished; wait for it and call rereconstruct with the new settings."
@@ -152,62 +217,60 @@ class ReconstructionJob:
                 "changes": _plain(reconstructor.settings, changes),
             }
         )
-        return self.previews
+        return self._previews
 
-    def reopen(self, alive: Callable[[], None]) -> None:
-        """Reconstruct anew, when frames are taken again after all had come."""
-        if not self.again:
-            return
-        while not self.done.wait(_SIGN_S):
-            alive()
-        with self.lock:
-            self.again = self.finishing = False
-            self.result = self.error = None
-            self.done.clear()
+    def make(self, resolution: bool | None) -> ReconstructionResult:
+        """Make the result of what came, and publish it.
 
-    def finish(self, where: Destination, resolution: bool | None) -> None:
-        """Make the result, publish it, and note what went wrong instead."""
-        volume = None
+        Raises
+        ------
+        ConcertinoError
+            What went wrong instead.
+        """
         with self._updating:
             pass  # Those that come later are refused.
+        previews, self._previews = self._previews, None
+        volume, error = None, None
         try:
-            if self.previews is not None:
-                self.previews.stop()
-            reconstructor = self.reconstructor
-            if self.failure is not None:
-                failed = failed_job(self.start, self.failure)
-                # tomograms of a series that came before are stored, and are no success
-                self.cut_short = self.cut_short or str(failed)
-                raise failed from self.failure
-            if reconstructor is None or not self.angles.received:
-                raise ReconstructionError(
-                    f"Run {self.start['uid']} cannot be reconstructed: it gave no projections."
-                )
-            self.angles.tell(reconstructor)
+            if previews is not None:
+                previews.stop()
+            reconstructor = self._with_frames()
             if not isinstance(reconstructor, Reconstructor):
                 assert self.series is not None
-                self.result = self.series.finish()
-                return
+                last = self.series.finish()
+                assert last is not None
+                return last
             result = reconstructor.finish()
             volume = result.volume
-            if self.previews is not None:
-                self.previews.end(volume)
-            self.result = self.publish(
-                result, where, self._later(reconstructor, result, resolution), self._changes
-            )
-        except BaseException as error:
-            self.error = error
-            LOG.warning("%s of run %s: %s", where.name, self.start["uid"], error)
+            if previews is not None:
+                previews.end(volume)
+            return store_slices(self, reconstructor, resolution, result, self._changes)
+        except BaseException as caught:
+            error = caught
+            raise
         finally:
             if self.series is not None:
                 with suppress(Exception):  # It is told above.
                     self.series.finish()
-            if self.previews is not None and volume is None:
-                self.previews.end(None, self.error)
-            self.previews = None
-            self.done.set()
+            if previews is not None and volume is None:
+                previews.end(None, error)
 
-    def note_end(self, stop: Mapping[str, Any]) -> None:
+    def _with_frames(self) -> Reconstructor | TomogramSeries:
+        """Return what all frames were given to, with their angles."""
+        try:
+            self.check()
+        except ReconstructionError as failed:
+            # tomograms of a series that came before are stored, and are no success
+            self.cut_short = self.cut_short or str(failed)
+            raise
+        if self.reconstructor is None or not self.angles.received:
+            raise ReconstructionError(
+                f"Run {self.start['uid']} cannot be reconstructed: it gave no projections."
+            )
+        self.angles.tell(self.reconstructor)
+        return self.reconstructor
+
+    def ended(self, stop: Mapping[str, Any]) -> None:
         """Note how the run that is reconstructed ended: of one that was cut short the result is no success."""
         status = stop["exit_status"]
         if status != "success":
@@ -217,7 +280,7 @@ class ReconstructionJob:
 
     def is_intact(self) -> bool:
         """Whether all frames that it was given are what was published."""
-        return self.failure is None and (self.reading is None or self.reading.intact)
+        return self.failure is None and (self._reading is None or self._reading.intact)
 
     def newest(self) -> Reconstructor:
         """Return what can be looked at: of a time series, the tomogram that has begun last."""
@@ -226,76 +289,8 @@ class ReconstructionJob:
             return self.reconstructor.newest()
         return self.reconstructor
 
-    def store_series(
-        self,
-        results: Iterator[ReconstructionResult],
-        where: Destination,
-        preview: Preview | None,
-    ) -> None:
-        """Publish the slices of tomograms as they come, as one processing run."""
-        first = next(results, None)
-        if first is None:
-            return
-        volumes = volumes_of(first, results)
-        each, first = len(first.volume), without_slices(first)
-        if preview is not None:
-            volumes = previewed(volumes, preview)
-        with self._processing_run(first, where, []) as run:
-            if run is None:
-                for _ in volumes:
-                    pass
-                return
-            run.publish_parts(
-                volumes,
-                first.volume.shape[1:],
-                first.volume.dtype,
-                stream="slices",
-                data_key="slices",
-                configuration=self._configuration(first, each, series=True),
-            )
-
-    def _configuration(
-        self, result: ReconstructionResult, slices: int, *, series: bool = False
-    ) -> dict[str, Any]:
-        """What the slices are made with, how many a tomogram has, and where they are."""
-        return slices_configuration(
-            result,
-            AxisEstimate(result.center_px, result.confidence, "found"),
-            self.tomo,
-            slice_rows(result.settings, self.height),
-            series=series,
-        ) | {
-            "rows": [float(row) for row in result.slice_rows],
-            "slices_per_tomogram": slices,
-        }
-
-    @contextmanager
-    def _processing_run(
-        self,
-        result: ReconstructionResult,
-        where: Destination,
-        changes: Sequence[Mapping[str, Any]],
-    ) -> Iterator[ProcessingRun | None]:
-        with stored_processing_run(
-            self.start,
-            "reconstruction",
-            result.settings.model_dump(mode="json")
-            | {"center": result.center_px, "camera": self.tomo.camera},
-            name=where.name,
-            output=where.output,
-            directory=where.directory,
-            callbacks=where.callbacks,
-            more={"settings_changed": list(changes)} if changes else None,
-            stream_address=where.stream_address,
-            backend={"name": result.backend, "reason": result.backend_reason},
-        ) as run:
-            self.run = run or self.run
-            yield run
-            if run is not None:
-                run.cut_short = self.cut_short  # of a series it is known only now
-
     def rereconstruct(
-        self, settings: ReconstructionSettings, where: Destination, resolution: bool | None
+        self, settings: ReconstructionSettings, resolution: bool | None
     ) -> ReconstructionResult:
         """Reconstruct again: from the rows that are kept, or else from the stored frames.
 
@@ -304,22 +299,16 @@ class ReconstructionJob:
         ConcertinoError
             If neither has what the settings need.
         """
-        reconstructor = self.reconstructor
-        if isinstance(reconstructor, TomogramSeries):
+        if not isinstance(self.reconstructor, Reconstructor):
             raise ReconstructionError(
                 f"Run {self.start['uid']} is a time series, of which no projections are kept; "
                 "reconstruct the stored run."
             )
-        if reconstructor is None:
-            raise self.error or ReconstructionError(
-                f"Run {self.start['uid']} cannot be reconstructed again: it gave no projections."
-            )
         try:
-            other = reconstructor.with_settings(settings)
+            other = self.reconstructor.with_settings(settings)
         except ReconstructionError as error:
             other = self._from_storage(settings, error)
-        result = other.finish()
-        return self.publish(result, where, self._later(other, result, resolution), [])
+        return store_slices(self, other, resolution, other.finish())
 
     def _from_storage(
         self, settings: ReconstructionSettings, error: ReconstructionError
@@ -331,66 +320,6 @@ class ReconstructionJob:
         reconstructor = scan.reconstructor(settings)
         scan.feed(reconstructor, lambda _count: None)
         return reconstructor
-
-    @staticmethod
-    def _later(
-        reconstructor: Reconstructor, result: ReconstructionResult, wanted: bool | None
-    ) -> Callable[[], ReconstructionResult]:
-        """What adds the resolution to the result, once the slices are on their way."""
-
-        def with_resolution() -> ReconstructionResult:
-            settings = result.settings
-            cheap = not settings.general and settings.phase_method == "none"
-            if wanted is None and not (cheap and len(result.volume) <= CHEAP_SLICES):
-                return result
-            if wanted is False or settings.z_parameter is not None:
-                return result
-            if min(result.volume.shape[1:]) < 8 or reconstructor.received < 4:
-                return result
-            found = reconstructor.resolution(one_slice=True)
-            return dataclasses.replace(result, resolution=found)
-
-        return with_resolution
-
-    def publish(
-        self,
-        result: ReconstructionResult,
-        where: Destination,
-        later: Callable[[], ReconstructionResult],
-        changes: Sequence[Mapping[str, Any]],
-    ) -> ReconstructionResult:
-        """Give the slices to a processing run; return the result with what came later."""
-        with self._processing_run(result, where, changes) as run:
-            if run is None:
-                return later()
-            run.publish(
-                result.volume,
-                stream="slices",
-                data_key="slices",
-                configuration=self._configuration(result, len(result.volume)),
-            )
-            if result.missing:
-                run.record(
-                    "missing",
-                    {
-                        "projections": list(result.missing),
-                        "angles": [float(angle) for angle in result.missing_angles],
-                    },
-                )
-            result = later()
-            if result.resolution is not None:
-                found = result.resolution
-                run.record(
-                    "resolution",
-                    {
-                        "resolution_px": float(found.resolution_px),
-                        "signal_to_noise": float(found.signal_to_noise),
-                        "frequency": found.frequency.tolist(),
-                        "correlation": found.correlation.tolist(),
-                        "threshold": found.threshold.tolist(),
-                    },
-                )
-            return result
 
 
 def _plain(settings: ReconstructionSettings, changes: Mapping[str, Any]) -> dict[str, Any]:

@@ -13,15 +13,15 @@ from typing import Any, Protocol, cast
 from event_model import EventPage, unpack_event_page
 
 from concertino import DocumentError, ParameterError, SessionError
-from concertino.documents import TomoBlock
-from concertino.frames import Subscription, subscribe
+from concertino.documents import DocumentCallback, TomoBlock
+from concertino.frames import Subscription
 
 from ._alarm import Alarm
 from ._alarm_checks import Check, Later, LostFrames, Saturation
 from ._beam_current import BeamCurrent
 from ._flat_drift import FlatDrift
 from ._frame_callback import AnnouncedStream, FrameCallback
-from ._processing_run import DocumentCallback, ProcessingRun, stored_processing_run
+from ._processing_run import ProcessingRun, stored_processing_run
 from ._sample_moved import SampleMoved
 from ._watched_run import PauseTicket, WatchedRun
 
@@ -168,11 +168,9 @@ class ScanAlarms(FrameCallback):
             job.follow_dips()
 
     def run_started(self, start: Mapping[str, Any]) -> None:
-        """Begin to watch an imaging run; others are left alone."""
-        if "tomo" not in start:
-            return
+        """Begin to watch a run."""
         try:
-            tomo = TomoBlock.from_start(start)
+            tomo = TomoBlock.from_start(start) if "tomo" in start else None
         except DocumentError as error:
             LOG.warning("run %s is not watched: %s", start["uid"], error)
             return
@@ -180,14 +178,10 @@ class ScanAlarms(FrameCallback):
         self.alarms = job.alarms
 
     def stream_started(self, stream: AnnouncedStream) -> None:
-        """Subscribe to the streams of images of a run that is watched."""
+        """Subscribe to the streams that are watched."""
         job = self._jobs.get(stream.start["uid"])
-        if job is not None and job.tomo.kind(stream.name) is not None:
+        if job is not None and job.watches(stream.name):
             super().stream_started(stream)
-
-    def subscribe(self, stream: AnnouncedStream) -> Subscription:
-        """Subscribe to a stream, every frame."""
-        return subscribe(stream.address, name=self.name, necessary=self.necessary)
 
     def take(self, stream: AnnouncedStream, subscription: Subscription) -> None:
         """Look at some of the frames, and let go of all."""

@@ -2,10 +2,8 @@
 
 import threading
 from collections.abc import Callable, Iterator
+from concurrent.futures import Future
 from typing import Any
-
-import numpy as np
-from numpy.typing import NDArray
 
 from concertino.reconstruction import ReconstructionResult, TomogramSeries
 
@@ -37,9 +35,8 @@ class SeriesJob:
         self._changed = threading.Condition()
         self._ended = False
         self._last: ReconstructionResult | None = None
-        self._error: BaseException | None = None
-        self._thread = threading.Thread(target=self._run, name="tomograms", daemon=True)
-        self._thread.start()
+        self._stored: Future[ReconstructionResult | None] = Future()
+        threading.Thread(target=self._run, name="tomograms", daemon=True).start()
 
     def look(self) -> None:
         """Note that something came."""
@@ -57,16 +54,14 @@ class SeriesJob:
         with self._changed:
             self._ended = True
             self._changed.notify_all()
-        self._thread.join()
-        if self._error is not None:
-            raise self._error
-        return self._last
+        return self._stored.result()
 
     def _run(self) -> None:
         try:
             self._store(self._results())
+            self._stored.set_result(self._last)
         except BaseException as error:
-            self._error = error
+            self._stored.set_exception(error)
 
     def _results(self) -> Iterator[ReconstructionResult]:
         while True:
@@ -84,15 +79,3 @@ class SeriesJob:
                 with self._changed:
                     if not self._ended:
                         self._changed.wait(_LOOK_S)
-
-
-def previewed(
-    volumes: Iterator[NDArray[np.float32]], show: Callable[[NDArray[np.float32]], None]
-) -> Iterator[NDArray[np.float32]]:
-    """Pass slices on, and show those of each tomogram."""
-
-    def shown(volume: NDArray[np.float32]) -> NDArray[np.float32]:
-        show(volume)
-        return volume
-
-    return map(shown, volumes)

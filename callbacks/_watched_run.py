@@ -10,11 +10,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from concertino import AlarmError
-from concertino.documents import TomoBlock
+from concertino.documents import ImageKind, StreamSegment, TomoBlock
 from concertino.frames import FrameBatch
 
 from ._alarm import Alarm
-from ._alarm_checks import Examiner, Later, SeenFrame
+from ._alarm_checks import Examiner, Later, LostFrames, SeenFrame
 from ._beam_current import BeamDips
 from ._processing_run import ProcessingRun
 
@@ -42,40 +42,56 @@ class WatchedRun:
         Has the run pause or fail, and opens its record.
     start : mapping
         Start document of the run.
-    tomo : TomoBlock
-        Its geometry.
+    tomo : TomoBlock, optional
+        Its geometry; a run that is no scan is only watched for lost frames.
     """
 
-    def __init__(self, owner: ScanAlarms, start: Mapping[str, Any], tomo: TomoBlock) -> None:
-        self.start, self.tomo = start, tomo
+    def __init__(self, owner: ScanAlarms, start: Mapping[str, Any], tomo: TomoBlock | None) -> None:
+        self.start = start
         self.alarms: list[Alarm] = []
+        self._tomo = tomo
         self._owner = owner
         self._over = False
         self._lock = threading.Lock()
-        self._examiners: list[Examiner] = [check.examiner(start, tomo) for check in owner.checks]
+        numbers = [check for check in owner.checks if isinstance(check, LostFrames)]
+        self._counts = bool(numbers)
+        self._examiners: list[Examiner] = (
+            [check.examiner(start) for check in numbers]
+            if tomo is None
+            else [check.examiner(start, tomo) for check in owner.checks]
+        )
         self._stack = ExitStack()
         self._run: ProcessingRun | None = None
         self._opened = self._closed = False
         self._timers: dict[BeamDips, threading.Timer] = {}
         self._paused: dict[BeamDips, PauseTicket | None] = {}
 
+    def watches(self, stream: str) -> bool:
+        """Whether the frames of a stream are wanted."""
+        return self._counts or self._kind(stream) is not None
+
     def spacing(self, stream: str, samples: int) -> int:
         """Return of how many frames of a stream one is looked at."""
-        base = self.tomo.segment(stream).base
+        base = self._segment(stream).base
         count = int(self.start.get("frames", {}).get(base, 10 * samples))
         return max(1, -(-count // samples))
 
     def frames(self, stream: str, batch: FrameBatch, every: int) -> None:
-        """Look at frames."""
-        kind, first = self.tomo.kind(stream), self.tomo.segment(stream).first + batch.start
-        assert kind is not None
+        """Look at frames; at those that are no images of the scan, for their numbers only."""
+        kind, first = self._kind(stream), self._segment(stream).first + batch.start
         self.look(lambda e: e.exposures(stream, first, batch.numbers, batch.timestamps))
-        for offset in range(len(batch)):
+        for offset in range(len(batch) if kind is not None else 0):
             index = first + offset
             if index % every and not any(e.wants(kind, index) for e in self._examiners):
                 continue
             seen = SeenFrame(kind, stream, index, batch.frames[offset])
             self.look(lambda e, seen=seen: e.frame(seen))  # type: ignore[misc]
+
+    def _kind(self, stream: str) -> ImageKind | None:
+        return None if self._tomo is None else self._tomo.kind(stream)
+
+    def _segment(self, stream: str) -> StreamSegment:
+        return StreamSegment.of(stream) if self._tomo is None else self._tomo.segment(stream)
 
     def found(self, work: Later) -> list[Alarm]:
         """Return what work that takes long gives; nothing if it breaks."""

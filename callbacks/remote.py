@@ -8,13 +8,14 @@ import logging
 import queue
 import threading
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from concurrent.futures import Future
 from typing import Any, Self
 
 from concertino import ConcertinoError, DeviceError, SessionError
 from concertino._tango_client import LOST_S, TangoClient
 from concertino.callbacks import Consumer
+from concertino.documents import DocumentCallback
 from concertino.reconstruction import ReconstructionSettings
 from concertino.storage import encode_document
 
@@ -22,13 +23,10 @@ __all__ = ["RemoteBenchmarker", "RemoteCallback", "RemoteImageWriter", "RemoteOn
 
 LOG = logging.getLogger(__name__)
 
-_WAITED_FOR = ("start", "descriptor", "stop")
 _SIGN_S = 2.0
 _AGAIN_S = 0.2
 _MARGIN_S = 2.0
 _FETCH_S = 0.2
-
-DocumentCallback = Callable[[str, Mapping[str, Any]], Any]
 
 
 class RemoteCallback(Consumer):
@@ -122,7 +120,7 @@ class RemoteCallback(Consumer):
         if name == "start":
             self._in_run.set()
         self._documents.put((name, document, taken))
-        if name in _WAITED_FOR:
+        if name in self.WAITED_FOR:
             answer = taken.result(self._timeout_s + _MARGIN_S)
             if name == "start":
                 self.run_directory = answer["run_directory"]
@@ -217,11 +215,11 @@ class RemoteCallback(Consumer):
                 plain = json.loads(encode_document(name, document))[1]
                 ticket = self._deliver(name, plain)
                 answer = None
-                if name in _WAITED_FOR:
+                if name in self.WAITED_FOR:
                     answer = self._client.answer("Document", ticket, self._timeout_s)
                 taken.set_result(answer)
             except Exception as error:
-                if name not in _WAITED_FOR:
+                if name not in self.WAITED_FOR:
                     self._errors.append(error)
                 taken.set_exception(error)
 

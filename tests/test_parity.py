@@ -160,9 +160,8 @@ CONSUMERS = {
         "plans/test_grating_stepping.py::test_contrasts_are_those_of_the_twin_live_and_replayed",
     ),
     "frame numbers without a gap": (
-        "callbacks/test_consumers.py::test_consecutive_frame_numbers_pass",
-        "callbacks/test_consumers.py::test_a_gap_in_the_frame_numbers_fails_the_run_or_is_noted",
-        "callbacks/test_consumers.py::test_frame_numbers_that_must_begin_at_one",
+        "callbacks/test_scan_alarms.py::test_frames_that_the_camera_lost",
+        "callbacks/test_scan_alarms.py::test_frame_numbers_that_must_begin_with_one",
     ),
     "attached to some acquisitions only": (
         "callbacks/test_image_writer.py::test_only_some_streams_are_stored_when_told",

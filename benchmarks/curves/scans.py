@@ -228,23 +228,25 @@ def series(sizes: Sequence[float], large: bool, directory: Path) -> Figures:
     """
     images = np.random.default_rng(1).integers(2000, 3000, (50, 64, 512), np.uint16)
     settings = ReconstructionSettings(center=255.5, slices=tuple(range(0, 64, 4)))
-    found, meters, shown, held = Figures(), list[Meter](), [0], 0
+    rows = len(settings.slices or ())
+    found, meters, held = Figures(), list[Meter](), 0
     for number in (2, int(max(sizes))):
-        shown[0] = 0
         with tempfile.TemporaryDirectory(dir=directory) as place, session_in(directory) as session:
 
-            def show(_: Any, loop: Any = session.RE.loop, held: int = held) -> None:
-                shown[0] += 1
-                if held and shown[0] in sizes:
+            def show(
+                _: Any, stream: str, index: int, loop: Any = session.RE.loop, held: int = held
+            ) -> None:
+                tomograms, more = divmod(index + 1, rows)
+                if held and not more and tomograms in sizes:
                     done = meters.pop()
                     done.stop()
                     before = found[-1][0] if found else 0
-                    found.append((shown[0], done.figures(shown[0] - before)))
+                    found.append((tomograms, done.figures(tomograms - before)))
                     meters.append(Meter(loop, held, clean=False))
 
             live = OnlineReconstruction(
                 settings,
-                preview=show,
+                callbacks=[FrameConsumer(show, streams=("slices",))],
                 preview_s=1e9,
                 keep_rows="all",
                 output="hdf5",

@@ -26,9 +26,10 @@ from concertino._session_arguments import check_arguments, check_open, check_rea
 from concertino._session_guard import SessionGuard
 from concertino._session_run_engine import SessionRunEngine, say_who_holds
 from concertino._storage_gate import StorageGate
-from concertino._subscriptions import DocumentCallback, Subscriptions, open_catalog
+from concertino._subscriptions import Subscriptions, open_catalog
 from concertino._unit_guard import UnitGuard
 from concertino.callbacks import RunLog
+from concertino.documents import DocumentCallback
 from concertino.plans import Hold, Preflight, preflight, with_hold
 from concertino.storage import Recorder, RunDirectories
 

@@ -1,6 +1,5 @@
 """The callbacks of a session."""
 
-from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -10,13 +9,12 @@ from event_model import DocumentNames
 from concertino import ParameterError, ParameterTypeError
 from concertino._borrowed_run_engine import BorrowedRunEngine
 from concertino.callbacks import Consumer, DocumentConsumer
+from concertino.documents import DocumentCallback
 from concertino.plans import Hold
 from concertino.reconstruction import ReconstructionSettings
 
 if TYPE_CHECKING:
     from concertino.storage import Catalog, CatalogWriter
-
-DocumentCallback = Callable[[str, Mapping[str, Any]], Any]
 
 _KINDS = ("all", *(kind.name for kind in DocumentNames))
 

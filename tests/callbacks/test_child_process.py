@@ -17,7 +17,7 @@ import tifffile
 from bluesky.utils import FailedStatus
 
 from concertino import ConcertinoError, FrameStreamError, ParameterError
-from concertino.callbacks import ChildProcess, ImageWriter, OnlineReconstruction
+from concertino.callbacks import ChildProcess, FrameConsumer, ImageWriter, OnlineReconstruction
 from concertino.devices import SimulatedBeamline
 from concertino.plans import continuous_tomography, radiography
 from concertino.reconstruction import ReconstructionSettings
@@ -193,7 +193,7 @@ def test_errors_of_the_callback_are_those_of_the_session(tmp_path: Path) -> None
 
 def test_what_cannot_be_handed_over_is_refused() -> None:
     with pytest.raises(ParameterError, match="must stand in a module"):
-        ChildProcess(OnlineReconstruction(preview=lambda volume: None))
+        ChildProcess(FrameConsumer(lambda frame, stream, index: None))
 
 
 def test_a_closed_process_says_so() -> None:

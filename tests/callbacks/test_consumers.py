@@ -1,4 +1,4 @@
-"""Benchmarker, Accumulator, FrameConsumer, FrameNumberCheck: parity.md section 3."""
+"""Benchmarker, Accumulator, FrameConsumer: parity.md section 3."""
 
 import threading
 import time
@@ -11,19 +11,16 @@ import pytest
 from bluesky import RunEngine
 from bluesky.utils import FailedStatus
 
-from concertino import FramesLostError, ParameterError, SessionError
+from concertino import ParameterError, SessionError
 from concertino.callbacks import (
     Accumulator,
     Benchmarker,
     DocumentConsumer,
     FrameConsumer,
-    FrameNumberCheck,
-    FrameNumberGap,
     ImageWriter,
 )
 from concertino.devices import SimulatedBeamline
 from concertino.plans import radiography
-from concertino.simulation import Faults
 from concertino.storage import Recorder, RunDirectories, open_run, replay
 
 SHAPE = (8, 16)
@@ -44,10 +41,8 @@ def scan(tmp_path: Path) -> Scan:
     """Return what takes 2 darks, 3 flats and 5 projections with callbacks subscribed."""
     directories = RunDirectories(tmp_path)
 
-    def run(*callbacks: Any, drop: Any = (), on_lost: Any = "fail", **given: Any) -> dict[str, Any]:
-        b = SimulatedBeamline(
-            shape=SHAPE, exposure=0.001, frame_rate=500.0, faults=Faults(drop_frames=drop)
-        )
+    def run(*callbacks: Any, **given: Any) -> dict[str, Any]:
+        b = SimulatedBeamline(shape=SHAPE, exposure=0.001, frame_rate=500.0)
         RE = RunEngine({})
         starts: list[dict[str, Any]] = []
         recorder = Recorder(directories)
@@ -59,7 +54,7 @@ def scan(tmp_path: Path) -> Scan:
             RE(
                 radiography(
                     b.camera, b.beam, b.sample_stage, radio_position=0, flat_position=1,
-                    on_lost=on_lost, md=directories.new().metadata(), **counts,
+                    md=directories.new().metadata(), **counts,
                 )
             )  # fmt: skip
         finally:
@@ -253,33 +248,3 @@ def test_wrong_consumers() -> None:
     for rate in (0.0, -1.0, float("nan")):
         with pytest.raises(ParameterError, match=r"^refresh_hz: .* was given; give more than 0"):
             FrameConsumer(print, delivery="latest", refresh_hz=rate)
-    with pytest.raises(ParameterError, match=r"^on_gap: 'some' was given; give 'fail' to fail"):
-        FrameNumberCheck(on_gap=wrong)
-
-
-def test_consecutive_frame_numbers_pass(scan: Scan) -> None:
-    # "camera timestamp check (frame numbers must be 1..N)"; the simulated camera counts from 0.
-    check = FrameNumberCheck(first=0)
-    scan(check)
-    assert check.gaps == []
-    assert check.checked == {"darks": 2, "flats": 3, "projections": 5}
-
-
-def test_a_gap_in_the_frame_numbers_fails_the_run_or_is_noted(scan: Scan) -> None:
-    with pytest.raises(FailedStatus) as caught:
-        scan(FrameNumberCheck(streams=("projections",)), drop=[2], on_lost="flag")
-    assert FramesLostError.__name__ in str(caught.value.__cause__)
-    assert "Frame 2 of projections has the camera's number 3, and 2 was due" in str(
-        caught.value.__cause__
-    )
-    noted = FrameNumberCheck(on_gap="flag", streams=("projections",))
-    scan(noted, drop=[2], on_lost="flag")
-    assert noted.gaps == [FrameNumberGap("projections", 2, 2, 3)]
-
-
-def test_frame_numbers_that_must_begin_at_one(scan: Scan) -> None:
-    with pytest.raises(FailedStatus) as caught:
-        scan(FrameNumberCheck(first=1))
-    assert "Frame 0 of darks has the camera's number 0, and 1 was due" in str(
-        caught.value.__cause__
-    )

@@ -13,6 +13,7 @@ from concertino import FrameStreamError, ParameterError, ReconstructionError
 from concertino.batch import reconstruct_run
 from concertino.callbacks import (
     ChildProcess,
+    FrameConsumer,
     ImageWriter,
     LiveView,
     OnlineReconstruction,
@@ -150,13 +151,16 @@ def test_nothing_is_computed_for_nobody(session: Session) -> None:
 
 
 def test_a_preview_that_fails_fails_nothing(session: Session) -> None:
-    def broken(_slices: Any) -> None:
+    def broken(*_: Any) -> None:
         raise RuntimeError("no display")
 
-    live = OnlineReconstruction(SETTINGS, preview=broken, preview_s=0.01)
+    looker = FrameConsumer(broken, streams=("slices",), delivery="latest")
+    live = OnlineReconstruction(SETTINGS, callbacks=[looker], preview_s=0.01)
     session.subscribe(live)
     session.RE(continuous())
     assert live.wait(60).volume.shape == (2, 96, 96)
+    looker.settle()
+    assert str(looker.error) == "no display"
 
 
 def test_settings_change_while_projections_arrive(session: Session) -> None:

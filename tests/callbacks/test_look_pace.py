@@ -7,8 +7,10 @@ from uuid import uuid4
 import numpy as np
 import pytest
 
+from concertino.callbacks import announced_streams
 from concertino.callbacks._look_pace import LookPace
 from concertino.callbacks._previews import Previews
+from concertino.frames import subscribe
 from concertino.reconstruction import ReconstructionSettings, Reconstructor
 
 
@@ -74,15 +76,19 @@ def test_late_previews_are_told_in_documents_and_once_in_the_log(
     )
     reconstructor.add_projections(np.ones((8, 1, 32), np.float32), 0)
     told: list[Any] = []
+    readers: list[Any] = []
 
     def take(name: str, document: Any) -> None:
+        if name == "descriptor":
+            for stream in announced_streams({}, document):
+                readers.append(subscribe(stream.address, name="watcher", delivery="latest"))
         if name == "event" and "preview_s" in document["data"]:
             told.append(document["data"])
+            time.sleep(0.05)
 
     previews = Previews(
         lambda: reconstructor, {"uid": str(uuid4()), "time": 0.0}, [take],
-        preview=lambda _: time.sleep(0.05), rows=None, planes=None, period_s=0.01,
-        stream_address=None,
+        rows=None, planes=None, period_s=0.01, stream_address=None,
     )  # fmt: skip
     deadline_s = time.monotonic() + 60
     while len(told) < 8 and time.monotonic() < deadline_s:
@@ -90,6 +96,8 @@ def test_late_previews_are_told_in_documents_and_once_in_the_log(
         time.sleep(0.01)
     previews.stop()
     previews.end(None)
+    for reader in readers:
+        reader.close()
     assert told[0]["preview_s"] == told[0]["preview_asked_s"] == 0.01
     assert told[-1]["preview_s"] > 0.05
     (said,) = [text for text in caplog.messages if "Previews" in text]

@@ -11,7 +11,7 @@ import pytest
 
 from concertino import ParameterError, ReconstructionError, SessionError
 from concertino.batch import reconstruct_run
-from concertino.callbacks import ImageWriter, OnlineReconstruction
+from concertino.callbacks import FrameConsumer, ImageWriter, OnlineReconstruction
 from concertino.devices import FileCamera, SimulatedBeamline
 from concertino.documents import validate
 from concertino.plans import continuous_tomography, radiography, step_tomography
@@ -157,13 +157,22 @@ def test_radiography_is_left_alone(session: Session) -> None:
 
 
 def test_previews_come_while_projections_arrive(session: Session) -> None:
-    previews: list[Any] = []
-    live = OnlineReconstruction(SETTINGS, preview=previews.append, preview_s=0.1)
+    # Parity: a function of the user's sees slices before the end, and the result.
+    looks: list[Any] = []
+
+    def look(frame: Any, _stream: str, _index: int) -> None:
+        looks.append(frame.copy())
+
+    consumer = FrameConsumer(look, streams=("slices",))
+    live = OnlineReconstruction(SETTINGS, callbacks=[consumer], preview_s=0.1, preview_slices=(8,))
     session.subscribe(live)
     session.RE(continuous(beamline()))
     final = live.wait(60).volume
-    assert len(previews) > 1
-    np.testing.assert_array_equal(previews[-1], final)
+    consumer.settle()
+    *previews, last, four, eight = looks  # the last look is at the result, whose own run follows
+    assert previews
+    np.testing.assert_array_equal(last, final[1])
+    np.testing.assert_array_equal([four, eight], final)
 
 
 def test_the_tooth_is_found_where_it_is(session: Session) -> None:

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from bluesky.plans import count
 from bluesky.utils import FailedStatus
 
 from concertino import AlarmError, ParameterError, SubscriberFailedError
@@ -320,15 +321,37 @@ def test_a_sample_that_rests_has_not_moved(hutch: Hutch) -> None:
 
 def test_frames_that_the_camera_lost(tmp_path: Path) -> None:
     hutch = Hutch(tmp_path, faults=Faults(drop_frames=[11, 12]))
-    checks = [LostFrames()]
-    gap, ledger = hutch.run(ScanAlarms(checks), "continuous", on_lost="flag", order=["projections"])
+    checks = [LostFrames(first=0)]
+    (gap,) = hutch.run(ScanAlarms(checks), "continuous", on_lost="flag", order=["projections"])
     assert gap.message == (
         "2 frames are missing before frame 11 of projections: the camera's number is 13, and 11 was due."
     )
     assert (gap.value, gap.unit, gap.frame) == (2.0, "frame", 11)
+    assert again(hutch, checks, tmp_path / "again") == [gap]
+    # Of the last ones no number tells.
+    hutch.beamline.camera.source.faults = Faults(drop_frames=[38, 39])  # type: ignore[attr-defined]
+    (ledger,) = hutch.run(ScanAlarms(checks), "continuous", on_lost="flag", order=["projections"])
     assert ledger.message == "The ledger tells that the camera lost 2 frames of projections."
-    assert unordered(again(hutch, checks, tmp_path / "again")) == unordered([gap, ledger])
+    assert again(hutch, checks, tmp_path / "again") == [ledger]
     hutch.session.close()
+
+
+def test_frame_numbers_that_must_begin_with_one(hutch: Hutch) -> None:
+    # "camera timestamp check (frame numbers must be 1..N)"; the simulated camera counts from 0.
+    check = LostFrames(first=1, level="fail")
+    with pytest.raises((AlarmError, FailedStatus, SubscriberFailedError)) as caught:
+        hutch.run(ScanAlarms([check, Saturation()]))
+    error = caught.value.__cause__ if isinstance(caught.value, FailedStatus) else caught.value
+    assert "Frame 0 of darks has the camera's number 0, and 1 was due" in str(error)
+    assert hutch.last.exit_status == "fail"
+    # Of a run that is no scan, too.
+    alarms = ScanAlarms([replace(check, level="note"), Saturation()])
+    hutch.session.subscribe(alarms)
+    hutch.session.RE(count([hutch.beamline.camera], num=2))
+    alarms.wait(30)
+    assert [alarm.message.split(":")[0] for alarm in alarms.alarms] == [
+        "Frame 0 of primary has the camera's number 0, and 1 was due"
+    ]
 
 
 def test_an_alarm_that_fails_the_run(hutch: Hutch) -> None:

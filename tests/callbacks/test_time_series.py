@@ -9,7 +9,7 @@ import pytest
 
 from concertino import ParameterError, ReconstructionError, SessionError
 from concertino.batch import reconstruct_run
-from concertino.callbacks import ImageWriter, OnlineReconstruction
+from concertino.callbacks import FrameConsumer, ImageWriter, OnlineReconstruction
 from concertino.cli import app
 from concertino.devices import SimulatedBeamline
 from concertino.plans import continuous_tomography
@@ -51,26 +51,29 @@ def test_each_tomogram_comes_when_its_turn_is_over(tmp_path: Path, center: str) 
         if name == "stream_datum" and document["seq_nums"]["stop"] > 110:
             frames.set()
 
-    live = OnlineReconstruction(
-        settings, preview=lambda slices: shown.append((frames.is_set(), slices)), preview_s=1e9
-    )
+    def show(frame: Any, _stream: str, _index: int) -> None:
+        shown.append((frames.is_set(), frame.copy()))
+
+    looker = FrameConsumer(show, streams=("slices",))
+    live = OnlineReconstruction(settings, callbacks=[looker], preview_s=1e9)
     with open_session(tmp_path, progress=False, catalog=False) as session:
         session.subscribe(ImageWriter())
         session.subscribe(live)
         session.subscribe(note)
         (uid,) = session.RE(series(devices))
         result = live.wait(60)
+    looker.settle()
     raw = open_run(uid, tmp_path)
     assert raw.start["tomo"]["projections_per_tomogram"] == 40
     assert raw.start["tomo"]["angular_range_deg"] == 540
     assert raw.start["frames"]["projections"] == 120
-    assert len(shown) == 3
+    assert len(shown) == 6
     assert not shown[0][0]  # The first was there before the last projections.
     (derived,) = raw.derived
     slices = derived.frames("slices").read()
     assert slices.shape == (6, 64, 64)
     assert derived["slices"].configuration["slices-slices_per_tomogram"] == 2
-    np.testing.assert_array_equal(np.concatenate([s for _, s in shown]), slices)
+    np.testing.assert_array_equal([s for _, s in shown], slices)
     np.testing.assert_array_equal(result.volume, slices[4:])
     # The sample stands still: every half turn gives the same, none is mirrored.
     first, second, third = slices[0::2]
@@ -169,10 +172,15 @@ def test_a_series_that_nobody_follows_costs_the_reconstruction_and_not_the_scan(
     settings = ReconstructionSettings(slices=(4, 8), center=31.5, memory_gib=0.05)
 
     # The first tomogram is looked at until the scan is over: three wait, and the next has no memory.
-    def look(_: Any) -> None:
-        over.wait(90)
+    def look(name: str, document: Any) -> None:
+        if (
+            name == "descriptor"
+            and document["name"] == "slices"
+            and "slices" in document["data_keys"]
+        ):
+            over.wait(90)
 
-    live = OnlineReconstruction(settings, preview=look, preview_s=1e9)
+    live = OnlineReconstruction(settings, callbacks=[look], preview_s=1e9)
     with open_session(tmp_path, progress=False, catalog=False) as session:
         session.subscribe(ImageWriter())
         session.subscribe(live)

@@ -26,7 +26,6 @@ from concertino.callbacks import (
     Consumer,
     DocumentConsumer,
     FrameConsumer,
-    FrameNumberCheck,
     GratingContrasts,
     ImageWriter,
     LiveView,
@@ -148,7 +147,6 @@ CASES: dict[str, Callable[[Fault], Any]] = {
     "ChildProcess": killed_process,
     "DocumentConsumer": lambda fault: faulty(DocumentConsumer, fault, look),
     "FrameConsumer": lambda fault: faulty(FrameConsumer, fault, look, name="frame consumer"),
-    "FrameNumberCheck": lambda fault: faulty(FrameNumberCheck, fault, on_gap="flag"),
     "GratingContrasts": lambda fault: faulty(GratingContrasts, fault),
     "LiveView": lambda fault: faulty(LiveView, fault),
     "OnlineReconstruction": lambda fault: faulty(
@@ -313,9 +311,7 @@ def check_ledger(watch: Watch, stream: str, hang: bool) -> None:
         for row in rows
         if row["camera-ledger-stream"] == stream and not row["camera-ledger-necessary"]
     }
-    assert {"accumulator", "benchmark", "frame consumer", "frame numbers", "reconstruction"} <= set(
-        told
-    )
+    assert {"accumulator", "alarms", "benchmark", "frame consumer", "reconstruction"} <= set(told)
     for reason in told.values():
         if hang:
             assert "it held up the camera for 3 s" in reason or "no sign of it for" in reason

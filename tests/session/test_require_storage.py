@@ -125,9 +125,6 @@ def test_a_foreign_callback_may_claim_and_is_asked_by_its_claim(
     session: Session, beamline: SimulatedBeamline
 ) -> None:
     class Looks(FrameCallback):
-        def subscribe(self, stream: Any) -> Any:
-            return subscribe(stream.address, name=self.name, necessary=self.necessary)
-
         def take(self, stream: Any, subscription: Any) -> None:
             for batch in subscription:
                 subscription.acknowledge(batch.stop)

@@ -11,7 +11,7 @@ import psutil
 import pytest
 from numpy.typing import NDArray
 
-from concertino.callbacks import LiveView
+from concertino.callbacks import LiveView, ProcessingRun
 from concertino.frames import FrameStream
 
 pytestmark = pytest.mark.browser
@@ -201,22 +201,21 @@ walk(document); return found;
 """
 
 
-def test_slices_of_a_reconstruction_and_of_a_call(view: LiveView, browser: Any) -> None:
+def test_slices_of_a_processing_run(view: LiveView, browser: Any) -> None:
     browser.open(view.url)
-    Scan(view)
+    scan = Scan(view)
     volume = np.random.default_rng(0).normal(size=(3, 64, 64)).astype(np.float32)
-    view.show_slices(volume)
+    raw = {"uid": scan.uid, "time": time.time()}
+    run = ProcessingRun(raw, "mine", {}, directory=None, callbacks=[view])
+    run.publish(volume[:1], stream="slices", data_key="slices", configuration={"rows": [2.0]})
     browser.wait(lambda says: says["slice"] == "slice 2")
     assert len(browser.figures()) == 2
-
-    derived = Scan(view, derived_from="raw", scan_name="scan_0003_reconstruction_01", tomo={})
-    with derived.stream("slices", (64, 64), "float32") as stream:
-        stream.publish(volume)
-        stream.end()
-    derived.stop(exit_status="success")
+    run.publish(volume[1:2], stream="thresholds", data_key="over_3", configuration={})
+    run.stop()
     browser.wait(lambda says: says["processing"] == "finished")
     assert browser.fields()["run"] == "scan_0003"
-    assert view.state.summary()["labels"]["slices"] == ["slice 0", "slice 1", "slice 2"]
+    assert view.state.summary()["labels"]["slices"] == ["slice 2", "over 3"]
+    assert view.state.summary()["labels"]["frames"] == []
     assert browser.errors() == []
 
 

@@ -41,39 +41,36 @@ def test_only_the_newest_frame_of_each_camera_is_kept() -> None:
 
 def test_slices() -> None:
     state = LiveState()
-    state.show_slices(np.arange(3 * 4 * 4, dtype=np.float32).reshape(3, 4, 4))
-    assert [p.label for p in pictures(state)] == ["slice 0", "slice 1", "slice 2"]
-
-    state.show_slices({"row 10": np.ones((4, 4)), "slice 1": np.full((4, 4), 7.0)})
-    state.show_slices(np.zeros((4, 4)))
+    for label, value in (("slice 0", 0), ("slice 1", 1), ("plane xy", 2), ("slice 0", 7)):
+        state.show_slice(np.full((4, 4), value), label=label)
 
     newest = {p.label: float(p.pixels[0, 0]) for p in pictures(state)}
-    assert newest == {"slice 0": 0, "slice 2": 32, "row 10": 1, "slice 1": 7, "slice": 0}
+    assert newest == {"slice 1": 1, "plane xy": 2, "slice 0": 7}
 
 
-def test_of_a_large_volume_sixteen_slices_are_shown() -> None:
+def test_of_many_slices_the_newest_sixteen_are_kept() -> None:
     state = LiveState()
-    state.show_slices(np.zeros((100, 4, 4), np.float32))
+    for number in range(100):
+        state.show_slice(np.zeros((4, 4), np.float32), label=f"slice {number}")
 
-    labels = [p.label for p in pictures(state)]
-
-    assert len(labels) == 16
-    assert (labels[0], labels[-1]) == ("slice 0", "slice 99")
+    assert [p.label for p in pictures(state)] == [f"slice {number}" for number in range(84, 100)]
 
 
 def test_a_new_run_has_no_slices_yet_but_its_reconstruction_keeps_them() -> None:
     state = LiveState()
-    state.show_slices(np.zeros((2, 4, 4)))
+    state.show_slice(np.zeros((4, 4)), label="slice 0")
     state.document("start", {"uid": "a", "derived_from": "raw"})
-    assert len(pictures(state)) == 2
+    assert state.processes("a")
+    assert len(pictures(state)) == 1
 
     state.document("start", {"uid": "b"})
+    assert not state.processes("b")
     assert pictures(state) == []
 
 
 def test_slices_that_are_no_images() -> None:
     with pytest.raises(ParameterError, match=r"an array of shape \(4,\) and type float64"):
-        LiveState().show_slices({"a": np.zeros(4)})
+        LiveState().show_slice(np.zeros(4), label="a")
 
 
 def test_the_rate_is_told_from_the_frames_that_were_taken_not_from_those_seen() -> None:
@@ -123,7 +120,7 @@ def test_the_wire_brings_everything_unchanged() -> None:
     state = LiveState()
     state.document("start", {"uid": "a", "scan_name": "scan_0001"})
     state.show_frame(np.arange(12, dtype=np.uint16).reshape(3, 4), camera="c", number=5)
-    state.show_slices({"µ": np.full((2, 5), np.nan)})
+    state.show_slice(np.full((2, 5), np.nan), label="µ")
     sent = pictures(state)
 
     prefix, header, *buffers = pack(state.summary(), sent)

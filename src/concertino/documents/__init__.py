@@ -8,7 +8,9 @@ from ._angles import (
     first_number,
     frame_places,
 )
+from ._callback import DocumentCallback
 from ._cameras import CameraBlock, announced_bytes, camera_stream
+from ._device_configuration import device_configuration
 from ._grating import OBJECT_STEPPING, REFERENCE_STEPPING, GratingBlock, SteppedGrating
 from ._names import check_device_name
 from ._quick_checks import check_documents_quickly
@@ -54,6 +56,7 @@ __all__ = [
     "UNKNOWN_NUMBER",
     "AngleRecord",
     "CameraBlock",
+    "DocumentCallback",
     "GratingBlock",
     "ImageKind",
     "ProjectionAngles",
@@ -67,6 +70,7 @@ __all__ = [
     "check_documents_quickly",
     "check_metadata",
     "check_user_metadata",
+    "device_configuration",
     "find_image_kind",
     "first_number",
     "frame_places",

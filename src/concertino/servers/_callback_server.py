@@ -12,6 +12,7 @@ from tango.server import attribute, command, device_property
 from concertino import FrameStreamError, SessionError
 from concertino.callbacks import (
     Benchmarker,
+    Consumer,
     ImageWriter,
     StoredStreamFrames,
     announced_streams,
@@ -30,7 +31,6 @@ from ._served import Served, json_command
 from ._undescribed import Undescribed
 
 LOG = logging.getLogger(__name__)
-_WAITED_FOR = ("start", "descriptor", "stop")
 
 
 class CallbackServer(Served):
@@ -140,7 +140,7 @@ class CallbackServer(Served):
         failed = self._failures.pop(0) if self._failures else None
         ticket = self.submit(lambda: self._take(asked["session"], name, document, failed))
         self._newest = (which, ticket)
-        if failed is not None and name not in _WAITED_FOR:
+        if failed is not None and name not in Consumer.WAITED_FOR:
             raise failed
         return ticket
 
@@ -216,7 +216,7 @@ class CallbackServer(Served):
                 self._check_addresses(run, document)
             self._give_to_all(name, document)
         except Exception as error:
-            if name in _WAITED_FOR:
+            if name in Consumer.WAITED_FOR:
                 raise
             self._failures.append(error)
         finally:
@@ -224,7 +224,7 @@ class CallbackServer(Served):
                 self._end(run, session)
         if name == "stop" and failed is None and self._failures:
             failed = self._failures.pop(0)
-        if failed is not None and name in _WAITED_FOR:
+        if failed is not None and name in Consumer.WAITED_FOR:
             raise failed
         return None
 

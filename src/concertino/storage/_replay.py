@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from concertino._errors import ParameterError
+from concertino.documents import DocumentCallback
 from concertino.frames import Claim, Ledger
 
 from ._find_runs import open_run
@@ -16,7 +17,6 @@ from ._replayed_stream import ReplayedStream
 from ._run import Run
 from ._run_index import stop_of_unfinished
 
-DocumentCallback = Callable[[str, Mapping[str, Any]], Any]
 Progress = Callable[[str, int, int], Any]
 
 _REFER = ("event", "event_page", "stream_datum")

@@ -62,7 +62,7 @@ class FrameFollower:
         camera: str,
         stream: str,
         panel: Panel = "frames",
-        labels: Sequence[str] = (),
+        labels: Sequence[str] = ("slice",),
     ) -> None:
         """Follow a frame stream until it ends; returns at once.
 
@@ -125,9 +125,6 @@ class FrameFollower:
                 frame, camera=followed.camera, stream=followed.stream, number=number
             )
         else:
-            labels = followed.labels
-            label = f"slice {batch.numbers[-1]}"
-            if labels:
-                label = labels[number % len(labels)]
+            label = followed.labels[number % len(followed.labels)]
             self._state.show_slice(frame, label=label, number=number)
         return True

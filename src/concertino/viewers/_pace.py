@@ -5,9 +5,9 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 
-from concertino._processors import ProcessorLoad, processor_times
+from concertino._processors import Restraint, processor_times
 
-_SLOWEST = 5
+_SLOWEST = 5.0
 
 
 class Pace:
@@ -33,29 +33,20 @@ class Pace:
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._shortest_s = 1 / rate_hz
-        self._period_s = self._shortest_s
         self._clock = clock
-        self._load = ProcessorLoad(times, clock)
+        self._restraint = Restraint(1.0, _SLOWEST, 1.0, times, clock)
         self._passed_s = float("-inf")
 
     @property
     def rate_hz(self) -> float:
         """Times a second now."""
-        return 1 / self._period_s
+        return 1 / (self._shortest_s * self._restraint.factor())
 
     def due(self) -> bool:
         """Tell whether it is time again."""
-        self._adapt()
         now_s = self._clock()
         # A tenth early is in time: who asks in periods of his own would miss every second turn.
-        if now_s - self._passed_s < 0.9 * self._period_s:
+        if now_s - self._passed_s < 0.9 / self.rate_hz:
             return False
         self._passed_s = now_s
         return True
-
-    def _adapt(self) -> None:
-        match self._load.news():
-            case "busy":
-                self._period_s = min(2 * self._period_s, _SLOWEST * self._shortest_s)
-            case "idle":
-                self._period_s = max(self._period_s / 1.5, self._shortest_s)

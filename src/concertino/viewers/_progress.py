@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from concertino.documents import StreamSegment
+from concertino.documents import StreamSegment, device_configuration
 
 RunState = Literal["waiting", "running", "finished", "aborted", "failed"]
 
@@ -198,37 +198,39 @@ class RunTracker:
         self.processing: RunProgress | None = None
         self.found = Found()
         self.alarms: list[dict[str, str]] = []
-        self._alarm_streams: set[str] = set()
         self._runs: dict[str, RunProgress] = {}
-        self._streams: dict[str, tuple[RunProgress, str]] = {}
-        self._telling: dict[str, str] = {}  # descriptors of processing runs
+        self._streams: dict[str, tuple[RunProgress, str]] = {}  # by the uids of their descriptors
 
     def __call__(self, name: str, doc: Mapping[str, Any]) -> None:
         """Take a document."""
         if name == "start":
             self._start(RunProgress.begin(doc))
         elif name == "descriptor":
-            if doc["name"] == _ALARMS:
-                self._alarm_streams.add(doc["uid"])
-            run = self._runs.get(doc["run_start"])
-            if run is not None and run.derived:
-                self._telling[doc["uid"]] = doc["name"]
-                if doc["name"] == "slices":
-                    self.found.take(_configuration(doc, "slices"))
-            if run is not None and run.shows(doc):
-                self._streams[doc["uid"]] = (run, doc["name"])
-                run.reach(doc["name"], 0)
-        elif name == "event" and doc["descriptor"] in self._alarm_streams:
-            self.alarms = [*self.alarms, {key: doc["data"][key] for key in ("level", "message")}]
-            self.alarms = self.alarms[-_MAX_ALARMS:]
+            if (run := self._runs.get(doc["run_start"])) is not None:
+                self._streams[doc["uid"]] = run, doc["name"]
+                if run.derived and doc["name"] == "slices":
+                    self.found.take(device_configuration(doc, "slices"))
+                if run.shows(doc):
+                    run.reach(doc["name"], 0)
         elif name in ("event", "event_page", "stream_datum"):
-            if name == "event" and self._telling.get(doc["descriptor"]) in _FINDINGS:
-                self.found.take(doc["data"])
             run, stream = self._streams.get(doc["descriptor"], (None, ""))
-            if run is not None:
+            if run is not None and run.base(stream) in run.streams:
                 run.reach(stream, _count(name, doc))
+            if run is not None and run.derived and name == "event":
+                self._take_finding(stream, doc["data"])
         elif name == "stop" and (run := self._runs.get(doc["run_start"])) is not None:
             run.end(doc)
+
+    def _take_finding(self, stream: str, data: Mapping[str, Any]) -> None:
+        if stream == _ALARMS:
+            self.alarms = [*self.alarms, {key: data[key] for key in ("level", "message")}]
+            self.alarms = self.alarms[-_MAX_ALARMS:]
+        elif stream in _FINDINGS:
+            self.found.take(data)
+
+    def processes(self, uid: str) -> bool:
+        """Whether a run processes the data of another."""
+        return uid in self._runs and self._runs[uid].derived
 
     def _start(self, run: RunProgress) -> None:
         if run.derived:
@@ -236,11 +238,11 @@ class RunTracker:
                 self.processing = run
         else:
             self.alarms = []
-            self._alarm_streams.clear()
             self.run = run
             self.processing = None
             self.found = Found()
-            self._telling.clear()
+            # What runs before it still find is not of this one.
+            self._streams = {uid: at for uid, at in self._streams.items() if not at[0].derived}
         self._runs[run.uid] = run
         while len(self._runs) > _MAX_RUNS:
             oldest = self._runs.pop(next(iter(self._runs)))
@@ -260,11 +262,6 @@ def _there_before(start: Mapping[str, Any], stream: str, total: int | None) -> i
         return 0
     announced = (StreamSegment.of(name) for name in start.get("frames", {}))
     return min((segment.first for segment in announced if segment.base == stream), default=total)
-
-
-def _configuration(descriptor: Mapping[str, Any], device: str) -> dict[str, Any]:
-    data = descriptor.get("configuration", {}).get(device, {}).get("data", {})
-    return {name.removeprefix(f"{device}-"): value for name, value in data.items()}
 
 
 def _totals(start: Mapping[str, Any]) -> dict[str, int | None]:

@@ -84,30 +84,10 @@ class LiveState:
         """
         self._show("frames", camera, frame, stream, number)
 
-    def show_slices(self, slices: ArrayLike | Mapping[str, ArrayLike]) -> None:
-        """Show reconstructed slices.
-
-        Parameters
-        ----------
-        slices : array_like, shape (slice, y, x) or (y, x), or mapping of str to (y, x)
-            A volume, one slice, or slices by their labels. Of a volume of more than sixteen
-            slices, sixteen at equal distances are shown.
-
-        Raises
-        ------
-        ParameterError
-            If they are no images.
-        """
-        if not isinstance(slices, Mapping):
-            volume = np.asarray(slices)
-            if volume.ndim == 3:
-                count = min(len(volume), MAX_SLICES)
-                chosen = np.linspace(0, len(volume) - 1, count).round().astype(int)
-                slices = {f"slice {index}": volume[index] for index in chosen}
-            else:
-                slices = {"slice": volume}
-        for label, image in slices.items():
-            self._show("slices", str(label), image, "slices", 0)
+    def processes(self, run: str) -> bool:
+        """Whether a run, by its uid, processes the data of another."""
+        with self._lock:
+            return self._tracker.processes(run)
 
     def show_slice(self, image: ArrayLike, *, label: str, number: int = 0) -> None:
         """Show one reconstructed slice, shape (y, x), beside those already there."""
