@@ -281,8 +281,8 @@ REMOTE = {
         "frames/contract/delivery.py::test_latest_gets_the_newest_frame_only",
     ),
     "one stream for many, and into another network": (
-        "frames/test_relay.py::test_every_frame_passes_to_several_subscribers",
-        "servers/test_remote_session.py::test_a_writer_beyond_a_relay_stores_every_frame",
+        "frames/test_routes.py::test_a_route_is_taken_and_what_is_encrypted_passes_as_it_is",
+        "servers/test_strangers.py::test_a_writer_whose_way_leads_to_another_program_says_so_and_serves_the_next_run",
     ),
     "servers without a Tango database for camera, writer, reconstruction and benchmark": (
         "servers/test_remote_session.py::test_a_remote_run_gives_the_local_answer",

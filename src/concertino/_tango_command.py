@@ -36,7 +36,7 @@ Roots = Annotated[
 Via = Annotated[
     list[str] | None,
     typer.Option(
-        help="Reach publishers through a relay: tcp://CAMERA:PORT=tcp://RELAY:PORT; any number."
+        help="Reach publishers through a tunnel: tcp://CAMERA:PORT=tcp://TUNNEL:PORT; any number."
     ),
 ]
 
@@ -56,12 +56,12 @@ def _serve(
     from concertino.servers import serve_callback
 
     for route in via or []:
-        publisher, separator, relay = route.partition("=")
+        publisher, separator, way = route.partition("=")
         if not separator:
             raise ParameterError(
-                f"via: {route!r} was given; write tcp://CAMERA:PORT=tcp://RELAY:PORT."
+                f"via: {route!r} was given; write tcp://CAMERA:PORT=tcp://TUNNEL:PORT."
             )
-        add_route(publisher, relay)
+        add_route(publisher, way)
     serve_callback(
         kind, port=port, host=host, directory=directory, lease_s=lease, log=log, roots=roots or []
     )

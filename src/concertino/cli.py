@@ -316,21 +316,6 @@ def view(
 
 
 @app.command()
-def relay(
-    publisher: Annotated[
-        str, typer.Option("--from", help="Where the publisher listens: tcp://HOST:PORT.")
-    ],
-    address: Annotated[
-        str, typer.Option("--to", help="Where subscribers come to: tcp://HOST:PORT, or port 0.")
-    ],
-) -> None:
-    """Carry frame streams from one network into another, on a computer that is in both."""
-    from concertino._relay_command import relay_streams
-
-    relay_streams(publisher, address)
-
-
-@app.command()
 def guard(
     file: Annotated[Path, typer.Argument(help="JSON file: how each beam is switched off.")],
     address: Annotated[

@@ -25,13 +25,12 @@ from concertino.callbacks.remote import (
 )
 from concertino.cli import main
 from concertino.devices import FileCamera, SimulatedBeamline, TangoCamera
-from concertino.frames import Relay
 from concertino.plans import continuous_tomography, radiography, step_tomography
 from concertino.reconstruction import ReconstructionSettings
 from concertino.session import Session, open_session
 from concertino.storage import open_run, sample_path
 
-from .conftest import PROGRAM, Start, free_port
+from .conftest import PROGRAM, Start
 
 SETTINGS = ReconstructionSettings(slices=(0,), center=215.87)
 
@@ -367,25 +366,3 @@ def test_the_status_command_says_what_servers_do(start: Start, tmp_path: Path) -
     assert "serves nobody" in done.stdout
     assert "camera" in done.stdout
     assert "does not answer" in done.stdout
-
-
-def test_a_writer_beyond_a_relay_stores_every_frame(
-    tmp_path: Path, start: Start, session: Session, beamline: SimulatedBeamline
-) -> None:
-    place = f"tcp://127.0.0.1:{free_port()}"
-    camera_server = start("camera", "--source", "simulated", "--shape", "64x64",
-                          "--stream", f"{place}/*")  # fmt: skip
-    with Relay(place, "tcp://127.0.0.1:0") as relay:
-        writer_server = start(
-            "writer", "-d", str(tmp_path / "writer"), "--via", f"{place}={relay.address}"
-        )
-        writer = RemoteImageWriter(writer_server.address)
-        session.subscribe(writer)
-        session.RE(free_running(TangoCamera(camera_server.address), beamline, 30))
-        assert relay.carried > 34 * 64 * 64 * 2
-    run = open_run(writer.run_directory)
-    assert run.exit_status == "success"
-    assert {name: len(run.frames(name)) for name in ("darks", "flats", "projections")} == {
-        "darks": 2, "flats": 2, "projections": 30,
-    }  # fmt: skip
-    assert run.frames("projections").verify() == []

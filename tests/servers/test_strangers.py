@@ -4,6 +4,8 @@ import contextlib
 import os
 import signal
 import socket
+import socketserver
+import threading
 import time
 from pathlib import Path
 from typing import Any
@@ -18,7 +20,6 @@ from concertino._tango_client import TangoClient, device_address
 from concertino.callbacks import Accumulator
 from concertino.callbacks.remote import RemoteCallback, RemoteImageWriter
 from concertino.devices import SimulatedBeamline, TangoCamera
-from concertino.frames import Relay
 from concertino.plans import radiography
 from concertino.session import open_session
 from concertino.storage import open_run
@@ -33,21 +34,45 @@ def scan(camera: TangoCamera, beamline: SimulatedBeamline, frames: int = 20) -> 
     )  # fmt: skip
 
 
-def relay_at(way: str, publisher: str) -> Relay:
-    """Return a relay at a place that another program has just left."""
-    deadline_s = time.monotonic() + 60
-    while True:
-        try:
-            return Relay(publisher, way)
-        except FrameStreamError:
-            assert time.monotonic() < deadline_s
-            time.sleep(0.05)
+class Tunnel(socketserver.ThreadingTCPServer):
+    """Carries every connection on to another port of this computer, as ``ssh -L`` does."""
+
+    allow_reuse_address = daemon_threads = True
+
+    def __init__(self, port: int, publisher: int) -> None:
+        deadline_s = time.monotonic() + 60
+        while True:
+            try:
+                super().__init__(("127.0.0.1", port), Carrier)
+                break
+            except OSError:  # whoever was there has just left
+                assert time.monotonic() < deadline_s
+                time.sleep(0.05)
+        self.publisher = publisher
+        threading.Thread(target=self.serve_forever, daemon=True).start()
+
+
+class Carrier(socketserver.BaseRequestHandler):
+    def handle(self) -> None:
+        assert isinstance(self.server, Tunnel)
+        with socket.create_connection(("127.0.0.1", self.server.publisher)) as far:
+            back = threading.Thread(target=carry, args=(far, self.request), daemon=True)
+            back.start()
+            carry(self.request, far)
+
+
+def carry(source: socket.socket, sink: socket.socket) -> None:
+    with contextlib.suppress(OSError):
+        while octets := source.recv(2**16):
+            sink.sendall(octets)
+        sink.shutdown(socket.SHUT_RDWR)
 
 
 def test_a_writer_whose_way_leads_to_another_program_says_so_and_serves_the_next_run(
     tmp_path: Path, start: Start
 ) -> None:
-    place = f"tcp://127.0.0.1:{free_port()}"
+    published = free_port()
+    place = f"tcp://127.0.0.1:{published}"
     camera_server = start(
         "camera", "--source", "simulated", "--shape", "16x24", "--stream", f"{place}/*"
     )
@@ -66,8 +91,9 @@ def test_a_writer_whose_way_leads_to_another_program_says_so_and_serves_the_next
                 session.RE(scan(camera, beamline))
             assert not beamline.shutter.is_open
             theirs.close(0)
-            with relay_at(way, place):
+            with Tunnel(port, published) as tunnel:
                 session.RE(scan(camera, beamline))
+                tunnel.shutdown()
             run = open_run(writer.run_directory)
     assert run.exit_status == "success"
     assert len(run.frames("projections")) == 20

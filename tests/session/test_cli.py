@@ -187,7 +187,6 @@ MISTAKES = [
     ("export last data", 1, "data is there already"),
     ("export last x.nx --energy '20 mm'", 1, "energy: an energy in keV is wanted"),
     ("view last --port 70000", 2, "Invalid value for '--port'"),
-    ("relay --from nowhere --to tcp://127.0.0.1:0", 1, "The address 'nowhere' cannot be relayed"),
     ("guard no.json --listen tcp://127.0.0.1:0", 1, "no.json was given as the description of a beam"),
     ("queueserver --redis nowhere", 1, "redis: 'nowhere' is no address"),
     ("queueserver --redis 127.0.0.1:1", 1, "Redis, in which the queue server keeps its queue"),

@@ -9,7 +9,6 @@ from ._batch import Claim, FrameBatch
 from ._held import HeldFrames
 from ._keys import KEYS_VARIABLE, Keys, allow_key, key_fingerprint, load_keys, make_keys
 from ._ledger import Ledger, SubscriberLedger, ledger_records
-from ._relay import Relay
 from ._request import FrameRequest, PulseTrain
 from ._retrospective import Recording, RecordingTrigger, Retrospective, TriggerEvent
 from ._ring import Ring, frame_checksum
@@ -32,7 +31,6 @@ __all__ = [
     "PulseTrain",
     "Recording",
     "RecordingTrigger",
-    "Relay",
     "Retrospective",
     "Ring",
     "StreamAssets",

@@ -99,7 +99,7 @@ class Handshake:
             hint = (
                 "its key is not the one in the address, or it has no keys"
                 if self._peering.encrypted
-                else "a relay whose publisher is away, or a program that serves no frame stream"
+                else "a tunnel whose publisher is away, or a program that serves no frame stream"
             )
             return f"Somebody listens there, but cut the connection before a word: perhaps {hint}."
         if self._connected:

@@ -13,15 +13,15 @@ _lock = threading.Lock()
 _routes: dict[str, str] = {}
 
 
-def add_route(publisher: str, relay: str) -> None:
-    """Have this process reach the streams at one place by way of another, where a relay listens.
+def add_route(publisher: str, way: str) -> None:
+    """Have this process reach the streams at one place by way of another, where a tunnel to it begins.
 
     Parameters
     ----------
     publisher : str
         Where the publisher listens, as its addresses say it: ``tcp://host:port``.
-    relay : str
-        Where the `Relay` to it listens: ``tcp://host:port``.
+    way : str
+        Where the tunnel listens that leads there: ``tcp://host:port``.
 
     Raises
     ------
@@ -33,9 +33,9 @@ def add_route(publisher: str, relay: str) -> None:
     >>> from concertino.frames import add_route
     >>> add_route("tcp://detector:5555", "tcp://gateway:6666")
     """
-    place, way = (network_place(address) for address in (publisher, relay))
+    place, other = (_network_place(address) for address in (publisher, way))
     with _lock:
-        _routes[place] = way
+        _routes[place] = other
 
 
 def routed(address: str) -> str:
@@ -48,7 +48,7 @@ def routed(address: str) -> str:
     return address if way is None else str(replace(where, scheme="tcp", place=way))
 
 
-def network_place(address: str) -> str:
+def _network_place(address: str) -> str:
     """Return ``host:port`` of an address.
 
     Raises
@@ -60,7 +60,7 @@ def network_place(address: str) -> str:
     host, _, port = where.place.rpartition(":")
     if where.scheme not in ("tcp", "any") or not host or not port.isdigit() or port == "0":
         raise FrameStreamError(
-            f"The address {address!r} cannot be relayed; write tcp://HOST:PORT with the port that the "
-            "publisher or relay listens at."
+            f"The address {address!r} names no place to go; write tcp://HOST:PORT with the port that the "
+            "publisher, or the tunnel to it, listens at."
         )
     return where.place
