@@ -9,8 +9,8 @@ import pytest
 from concertino import FrameStreamError
 from concertino.frames import KEYS_VARIABLE, FrameStream, add_route, make_keys
 from concertino.frames import _routes as routes
-from concertino.testing import Reader, numbered_frames
 
+from .contract.readers import Reader, numbered_frames
 from .line import Line
 
 SHAPE = (16, 32)
