@@ -84,7 +84,7 @@ class Workshop(Laboratory):
     [
         (
             "beam_left_on",
-            "set shutter",
+            "wait",  # At the end of it the shutter is open; after the set alone it need not be.
             "raise after",
             "The beam is on after: raise after at message",
         ),

@@ -260,6 +260,7 @@ def redis() -> Iterator[str]:
             stdout=subprocess.DEVNULL,
         )
         try:
+            until_listening(port)
             yield f"127.0.0.1:{port}"
         finally:
             server.terminate()
@@ -274,6 +275,19 @@ def redis() -> Iterator[str]:
     finally:
         fake.shutdown()
         fake.server_close()
+
+
+def until_listening(port: int) -> None:
+    """Wait until a process that was just started takes connections."""
+    until_s = time.monotonic() + WAIT_S
+    while True:
+        try:
+            socket.create_connection(("127.0.0.1", port), WAIT_S).close()
+            return
+        except ConnectionRefusedError:
+            if time.monotonic() > until_s:
+                raise
+            time.sleep(0.02)
 
 
 def free_port() -> int:
