@@ -75,12 +75,18 @@ class Manager:
 def redis(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     port = find_free_port()
     if (program := shutil.which("redis-server")) is not None:
+        from redis import Redis
+        from redis.backoff import ConstantBackoff
+        from redis.retry import Retry
+
         directory = tmp_path_factory.mktemp("redis")
         server = subprocess.Popen(
             [program, "--port", str(port), "--bind", "127.0.0.1", "--save", "", "--dir", str(directory)],
             stdout=subprocess.DEVNULL,
         )  # fmt: skip
         try:
+            patience = Retry(ConstantBackoff(0.05), int(20 * WAIT_S))
+            assert Redis(port=port, retry=patience).ping()  # Once it listens.
             yield f"127.0.0.1:{port}"
         finally:
             server.terminate()
