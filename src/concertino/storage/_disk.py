@@ -90,7 +90,7 @@ def reserve_space(file: int, position: int, size: int) -> None:
         ENOSPC or EDQUOT when there is no space.
     """
     library, number = _library(), errno.EOPNOTSUPP
-    if hasattr(library, "fallocate"):
+    if library is not None and hasattr(library, "fallocate"):
         if library.fallocate(file, _KEEP_SIZE, position, size) == 0:
             return
         number = ctypes.get_errno()
