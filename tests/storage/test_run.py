@@ -125,7 +125,14 @@ def test_a_changed_frame_is_found(tmp_path: Path, record_run: Any) -> None:
         match=rf"frame 6 of projections of scan_0001: {path} differs from the checksum",
     ):
         stored.read()
-    assert stored.read(verify=False).shape == (10, 12, 17)
+    whole = stored.read(verify=False)
+    assert whole.shape == (10, 12, 17)
+    # A checksum is that of a whole frame.
+    np.testing.assert_array_equal(stored.read(5, 8, rows=slice(2, 9)), whole[5:8, 2:9])
+    with pytest.raises(
+        ParameterError, match=r"slice\(9, 2, None\) of projections of scan_0001 were"
+    ):
+        stored.read(5, 8, rows=slice(9, 2))
     stored.read(0, 6)
 
 

@@ -30,8 +30,19 @@ class Resource(Protocol):
     def path(self, index: int) -> Path:
         """Return the file that holds a frame."""
 
-    def read(self, start: int, out: NDArray[Any]) -> None:
-        """Read ``len(out)`` frames from `start` on into `out` (n, height, width).
+    def read(self, start: int, out: NDArray[Any], row: int = 0, height: int | None = None) -> None:
+        """Read ``len(out)`` frames from `start` on into `out` (n, rows, width).
+
+        Parameters
+        ----------
+        start
+            Number of the first one.
+        out
+            Where they go.
+        row
+            Row of a frame that is the first one in `out`.
+        height
+            Rows of a whole frame in its file; as in `out` by default.
 
         Raises
         ------
@@ -66,20 +77,20 @@ class TiffResource:
         """Return the file that holds a frame."""
         return self._file(index // self._frames_per_file)
 
-    def read(self, start: int, out: NDArray[Any]) -> None:
-        """Read ``len(out)`` frames from `start` on into `out` (n, height, width)."""
+    def read(self, start: int, out: NDArray[Any], row: int = 0, height: int | None = None) -> None:
+        """Read rows of ``len(out)`` frames from `start` on into `out`; see `Resource`."""
         done = 0
         while done < len(out):
             number, page = divmod(start + done, self._frames_per_file)
             reader = self._reader(number)
-            check_alike(reader, out, self._file(number))
+            check_alike(reader, out, height, self._file(number))
             count = min(len(out) - done, self._frames_per_file - page)
             if page + count > reader.shape[0]:
                 raise StorageError(
                     f"{self._file(number)} has {reader.shape[0]} images and should have "
                     f"{page + count}; it was cut short: restore it from a copy"
                 )
-            reader.read(page, (0, 0, *out.shape[1:]), out[done : done + count])
+            reader.read(page, (row, 0, *out.shape[1:]), out[done : done + count])
             done += count
 
     def close(self) -> None:
@@ -123,17 +134,17 @@ class ArrayResource:
         """Return the file or directory that holds a frame."""
         return self._place
 
-    def read(self, start: int, out: NDArray[Any]) -> None:
-        """Read ``len(out)`` frames from `start` on into `out` (n, height, width)."""
+    def read(self, start: int, out: NDArray[Any], row: int = 0, height: int | None = None) -> None:
+        """Read rows of ``len(out)`` frames from `start` on into `out`; see `Resource`."""
         if self._reader is None:
             self._reader = self._open_reader()
-        check_alike(self._reader, out, self._place)
+        check_alike(self._reader, out, height, self._place)
         if start + len(out) > self._reader.shape[0]:
             raise StorageError(
                 f"{self._place} has {self._reader.shape[0]} frames and should have "
                 f"{start + len(out)}; it was cut short: restore it from a copy"
             )
-        self._reader.read(start, (0, 0, *out.shape[1:]), out)
+        self._reader.read(start, (row, 0, *out.shape[1:]), out)
 
     def close(self) -> None:
         """Close the file."""
@@ -142,12 +153,13 @@ class ArrayResource:
             self._reader = None
 
 
-def check_alike(reader: FrameReader, out: NDArray[Any], path: Path) -> None:
+def check_alike(reader: FrameReader, out: NDArray[Any], height: int | None, path: Path) -> None:
     """Refuse frames of another shape or dtype than the run's documents say."""
-    if reader.shape[1:] != out.shape[1:] or reader.dtype != out.dtype.newbyteorder("="):
+    shape = (height or out.shape[1], out.shape[2])
+    if reader.shape[1:] != shape or reader.dtype != out.dtype.newbyteorder("="):
         raise StorageError(
             f"{path} has frames of shape {reader.shape[1:]} and dtype {reader.dtype}; the run's "
-            f"documents say {out.shape[1:]} and {out.dtype.newbyteorder('=')}: it is another file"
+            f"documents say {shape} and {out.dtype.newbyteorder('=')}: it is another file"
         )
 
 

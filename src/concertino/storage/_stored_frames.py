@@ -98,6 +98,7 @@ class StoredFrames:
         stop: int | None = None,
         out: NDArray[Any] | None = None,
         *,
+        rows: slice | None = None,
         verify: bool = True,
     ) -> NDArray[Any]:
         """Read consecutive frames.
@@ -108,6 +109,9 @@ class StoredFrames:
             First frame, and the one after the last; all to the end by default.
         out
             (stop - start, height, width), of the frames' dtype, to write them to.
+        rows
+            Read consecutive rows of each frame and leave the others where they are; all by default. A
+            checksum is that of a whole frame: with less of it nothing is verified.
         verify
             Compare each frame with its checksum, when one is stored.
 
@@ -119,7 +123,7 @@ class StoredFrames:
         Raises
         ------
         ParameterError
-            When there are no such frames, or `out` does not fit them.
+            When there are no such frames or rows, or `out` does not fit them.
         StorageError
             When a file is missing or damaged; it is named, and the frame.
         """
@@ -128,7 +132,13 @@ class StoredFrames:
             raise ParameterError(
                 f"frames {start} to {stop} of {self.name} were asked for; it has {len(self)}"
             )
-        shape = (stop - start, *self.shape[1:])
+        height, width = self.shape[1:]
+        first, last, step = (rows or slice(None)).indices(height)
+        if step != 1 or first >= last:
+            raise ParameterError(
+                f"{rows} of {self.name} were asked for; give consecutive ones of its {height} rows"
+            )
+        shape = (stop - start, last - first, width)
         if out is None:
             out = self._room(shape)
         elif out.shape != shape or out.dtype != self.dtype:
@@ -139,10 +149,10 @@ class StoredFrames:
         done = start
         while done < stop:
             number = int(np.searchsorted(self._stops, done, side="right"))
-            last = min(stop, int(self._stops[number]))
-            self._read_segment(number, done, out[done - start : last - start])
-            done = last
-        if verify:
+            until = min(stop, int(self._stops[number]))
+            self._read_segment(number, done, out[done - start : until - start], first)
+            done = until
+        if verify and shape[1] == height:
             self._verify(start, out)
         return out
 
@@ -233,15 +243,15 @@ class StoredFrames:
         for start in range(0, len(self), at_once):
             yield from self.read(start, min(start + at_once, len(self)), verify=verify)
 
-    def _read_segment(self, number: int, index: int, out: NDArray[Any]) -> None:
+    def _read_segment(self, number: int, index: int, out: NDArray[Any], row: int) -> None:
         segment = self._segments[number]
         first = segment.start + index - int(self._stops[number] - segment.count)
         try:
-            segment.resource.read(first, out)
+            segment.resource.read(first, out, row, self.shape[1])
         except StorageError as error:
             for i in range(len(out)):  # which one is it?
                 try:
-                    segment.resource.read(first + i, out[i : i + 1])
+                    segment.resource.read(first + i, out[i : i + 1], row, self.shape[1])
                 except StorageError as single:
                     raise StorageError(f"frame {index + i} of {self.name}: {single}") from error
             raise

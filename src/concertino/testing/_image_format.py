@@ -121,6 +121,8 @@ class ImageFormatContract:
             assert stored.dtype == np.dtype(dtype).newbyteorder("=")
             np.testing.assert_array_equal(stored.read(), frames)
             np.testing.assert_array_equal(stored.read(3, 6), frames[3:6])
+            rows = slice(1, frames.shape[1] - 1)
+            np.testing.assert_array_equal(stored.read(3, 6, rows=rows), frames[3:6, rows])
             np.testing.assert_array_equal(stored.index["timestamp_ns"], np.arange(7) * 10)
             assert stored.verify() == []
 
