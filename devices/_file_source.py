@@ -12,7 +12,7 @@ from ophyd_async.core import Array1D, SignalR, soft_signal_r_and_setter
 
 from concertino import CameraError
 from concertino.frames import FrameRequest
-from concertino.storage import ImageSequence, open_images, open_scan
+from concertino.storage import StoredFrames, open_images, open_scan
 
 from ._camera import Camera
 from ._frame_source import CameraSettings, Grab
@@ -25,7 +25,7 @@ class FileSource:
 
     Parameters
     ----------
-    images : dict of str to ImageSequence
+    images : dict of str to StoredFrames
         Stored frames for each kind of stream.
     loop : bool
         Begin again at the end instead of failing.
@@ -39,7 +39,7 @@ class FileSource:
 
     def __init__(
         self,
-        images: dict[str, ImageSequence],
+        images: dict[str, StoredFrames],
         *,
         loop: bool = False,
         name: str = "camera",
@@ -201,7 +201,7 @@ class FileCamera(Camera):
         stream_address: str = "",
         name: str = "camera",
     ) -> None:
-        images: dict[str, ImageSequence] = {}
+        images: dict[str, StoredFrames] = {}
         pixel_size_um, angles_deg = 0.0, np.empty(0)
         if path is not None:
             scan = open_scan(path, start=start, roi=roi)

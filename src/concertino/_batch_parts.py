@@ -122,6 +122,7 @@ def reconstruct_part(
     settings: str,
     camera: str,
     tomogram: int | None,
+    share: tuple[int, int],
     place: SlicesPlace | None,
     step: Callable[[int], Any],
 ) -> tuple[ReconstructionResult, bool]:
@@ -136,7 +137,7 @@ def reconstruct_part(
     """
     use_memory_again()
     scan = ScanFrames(open_run(Path(directory)), camera, tomogram=tomogram)
-    result = made_of(scan, ReconstructionSettings.model_validate_json(settings), step)
+    result = made_of(scan, ReconstructionSettings.model_validate_json(settings), share, step)
     if place is None or not place.put(result.volume):
         return result, False
     result = without_slices(result)
@@ -145,9 +146,14 @@ def reconstruct_part(
 
 
 def made_of(
-    scan: ScanFrames, settings: ReconstructionSettings, step: Callable[[int], Any]
+    scan: ScanFrames,
+    settings: ReconstructionSettings,
+    share: tuple[int, int],
+    step: Callable[[int], Any],
 ) -> ReconstructionResult:
     """Reconstruct with settings; nothing but the result is left when it returns.
+
+    Which share of the projections is read whole, see `ScanFrames.feeding`.
 
     A frame counts half when it is read; the other halves follow as the slices are computed, which takes longer than
     reading when they are large.
@@ -162,7 +168,7 @@ def made_of(
         step(done - told)
         told = done
 
-    for count in scan.feeding(reconstructor):
+    for count in scan.feeding(reconstructor, share):
         read += count
         tell(0.0)
     return reconstructor.finish(tell)

@@ -3,12 +3,10 @@
 from collections.abc import Callable, Iterator
 from typing import Any
 
-import numpy as np
-
 from concertino._described_settings import described_settings
 from concertino._errors import DocumentError, ParameterError, ReconstructionError
 from concertino.documents import TomoBlock
-from concertino.reconstruction import ReconstructionSettings, Reconstructor, TomogramSeries
+from concertino.reconstruction import ReconstructionSettings, Reconstructor
 from concertino.storage import Run, ScanPiece, StoredScan
 
 READ_BYTES = 16 * 2**20  # at a time; from 32 MiB on the C library gets new memory for each batch
@@ -104,61 +102,67 @@ class ScanFrames:
             frame_shape=self.frame_shape,
             angles=self.tomo.angles_rad()[chosen],
             keep_rows="all" if all_rows else "needed",
+            live=False,
         )
         reconstructor.expect(self.dtype)
         if self.angles.expected:
             reconstructor.set_angles(self.angles.all_rad()[chosen], self.angles.known[chosen])
         return reconstructor
 
-    def series(self, settings: ReconstructionSettings) -> TomogramSeries:
-        """Return what reconstructs all tomograms of a time series, without their frames."""
-        assert self.tomo.projections_per_tomogram is not None
-        series = TomogramSeries(
-            settings,
-            num_projections=self.tomo.projections_per_tomogram,
-            frame_shape=self.frame_shape,
-            angles=self.tomo.angles_rad(),
-        )
-        if self.angles.expected:
-            series.set_angles(self.angles.all_rad(), np.ones(self.tomo.num_projections, bool))
-        return series
-
-    def feed(
-        self, reconstructor: Reconstructor | TomogramSeries, step: Callable[[int], Any]
-    ) -> None:
+    def feed(self, reconstructor: Reconstructor, step: Callable[[int], Any]) -> None:
         """Give all frames to a reconstructor, in the order in which they were taken."""
         for count in self.feeding(reconstructor):
             step(count)
 
-    def feeding(self, reconstructor: Reconstructor | TomogramSeries) -> Iterator[int]:
-        """Give the frames to a reconstructor batch by batch, and yield how many each time."""
-        for piece in self._pieces:
-            frames = piece.frames
-            at_once = max(1, READ_BYTES // max(1, frames.nbytes // max(1, len(frames))))
-            for start in range(piece.start, piece.stop, at_once):
-                yield self._give(reconstructor, piece, start, min(start + at_once, piece.stop))
+    def feeding(
+        self, reconstructor: Reconstructor, share: tuple[int, int] = (0, 1)
+    ) -> Iterator[int]:
+        """Give the frames to a reconstructor batch by batch, and yield how many each time.
 
-    def _give(
-        self,
-        reconstructor: Reconstructor | TomogramSeries,
-        piece: ScanPiece,
-        start: int,
-        stop: int,
-    ) -> int:
-        """Read some frames and hand them over; they are gone when the next are read."""
-        batch = piece.frames.read(start, stop)
-        if piece.kind == "dark":
-            reconstructor.add_darks(batch)
-        elif piece.kind == "flat":
-            reconstructor.add_flats(batch)
-        else:
-            chosen = self._chosen
-            first = piece.first + start - piece.start
-            low, high = max(first, chosen.start), min(first + len(batch), chosen.stop)
-            if low < high:
-                part = batch[low - first : high - first]
-                reconstructor.add_projections(part, low - chosen.start)
-        return len(batch)
+        Parameters
+        ----------
+        reconstructor
+            Takes them. Of projections it gets the rows that it keeps.
+        share
+            Which one of how many shares of the projections, counted from 0, is read whole and compared with the
+            checksums. Of the others only the rows are read: somebody else reads those whole.
+        """
+        kept = slice(min(reconstructor.rows), max(reconstructor.rows) + 1)
+        for piece in self._pieces:
+            passed = len(piece)
+            for start, stop, rows in self._reads(piece, kept, share):
+                frames = piece.frames.read(start, stop, rows=rows)
+                if piece.kind == "dark":
+                    reconstructor.add_darks(frames)
+                elif piece.kind == "flat":
+                    reconstructor.add_flats(frames)
+                else:
+                    index = start - piece.start + piece.first - self._chosen.start
+                    reconstructor.add_projections(frames, index, first_row=rows.start)
+                passed -= len(frames)
+                yield len(frames)
+            yield passed  # those of other tomograms
+
+    def _reads(
+        self, piece: ScanPiece, kept: slice, share: tuple[int, int]
+    ) -> Iterator[tuple[int, int, slice]]:
+        """Yield from which frame to which to read at a time, and which rows."""
+        shift = piece.start - piece.first
+        low, high, whole = piece.start, piece.stop, slice(0, piece.frames.shape[1])
+        spans = [(low, high, whole)]
+        if piece.kind == "projection":
+            low = min(max(low, self._chosen.start + shift), high)
+            high = max(min(high, self._chosen.stop + shift), low)
+            number, shares = share
+            first, last = (
+                low + (high - low) * min(n, shares) // shares for n in (number, number + 1)
+            )
+            spans = [(low, first, kept), (first, last, whole), (last, high, kept)]
+        for begin, end, rows in spans:
+            row_bytes = piece.frames.shape[2] * piece.frames.dtype.itemsize
+            at_once = max(1, READ_BYTES // max(1, (rows.stop - rows.start) * row_bytes))
+            for start in range(begin, end, at_once):
+                yield start, min(start + at_once, end), rows
 
     def with_known_axis(self, settings: ReconstructionSettings) -> ReconstructionSettings:
         """Return settings completed by what the run's documents say: see `described_settings`."""

@@ -24,6 +24,7 @@ from concertino._dask_parts import Cluster, cluster
 from concertino._scan_frames import READ_BYTES, ScanFrames
 from concertino._shared_slices import SharedSlices
 from concertino.callbacks import (
+    slice_rows,
     slices_configuration,
     stored_processing_run,
     volumes_of,
@@ -220,10 +221,16 @@ class _Job:
             self.axis = axis_of(scan, settings, step)
             settings = settings.updated(center=self.axis.center_px)
         settings = with_memory(settings, room)
+        # Frames are read whole once, and compared with their checksums: by the search, or by the first parts.
+        shares = max(1, min(self.workers, len(parts)))
+        work = [
+            (of_part(settings, part), (number + search * shares, shares))
+            for number, part in enumerate(parts)
+        ]
         self.results = (
-            _here(scan, settings, parts, step)
+            (made_of(scan, *one, step) for one in work)
             if on is None
-            else _there(on, scan, settings, parts, step)
+            else _there(on, scan, work, step)
         )
 
 
@@ -244,33 +251,23 @@ def _on_workers(settings: ReconstructionSettings, on: Cluster) -> Reconstruction
     return settings if settings.threads is not None else settings.updated(threads=1)
 
 
-def _here(
-    scan: ScanFrames,
-    settings: ReconstructionSettings,
-    parts: list[Rows],
-    step: Callable[[int], Any],
-) -> Iterator[ReconstructionResult]:
-    for part in parts:
-        yield made_of(scan, of_part(settings, part), step)
-
-
 def _there(
     on: Cluster,
     scan: ScanFrames,
-    settings: ReconstructionSettings,
-    parts: list[Rows],
+    work: list[tuple[ReconstructionSettings, tuple[int, int]]],
     step: Callable[[int], Any],
 ) -> Iterator[ReconstructionResult]:
     directory = str(scan.run.directory.absolute())
     camera = scan.tomo.camera
-    height, width = scan.reconstructor(of_part(settings, parts[0])).slice_shape
-    shared = SharedSlices([(len(part), height, width) for part in parts])
+    height, width = scan.reconstructor(work[0][0]).slice_shape
+    counts = [len(slice_rows(settings, scan.frame_shape[0])) for settings, _ in work]
+    shared = SharedSlices([(count, height, width) for count in counts])
     tasks = [
         (
-            directory, of_part(settings, part).model_dump_json(), camera, scan.tomogram,
+            directory, settings.model_dump_json(), camera, scan.tomogram, share,
             shared.place(number),
         )
-        for number, part in enumerate(parts)
+        for number, (settings, share) in enumerate(work)
     ]  # fmt: skip
     made = on.in_order(reconstruct_part, tasks, scan.num_frames, step)
     for number, (result, is_shared) in enumerate(made):

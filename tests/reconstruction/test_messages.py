@@ -141,6 +141,11 @@ CASES: dict[str, tuple[Callable[[], object], type[Exception], str]] = {
         ReconstructionError,
         "projections 1 to 8 were given, the scan has 0 to 7",
     ),
+    "cut rows": (
+        lambda: _job().add_projections(COUNTS[:, 1:], 0, first_row=1),
+        ReconstructionError,
+        "cut to the rows 1 to 1, the rows 0 to 1 are kept; give these",
+    ),
     "twice": (_twice, ReconstructionError, "projection 3 was given twice"),
     "two dtypes": (_two_dtypes, ReconstructionError, "4 to 7 are float32, .* were uint16"),
     "no flats": (

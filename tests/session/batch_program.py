@@ -89,7 +89,7 @@ def main() -> None:
             continuous_tomography(
                 camera, beamline.rotation, beamline.beam, beamline.sample_stage, radio_position=0,
                 flat_position=20, num_darks=2, num_flats=2, num_projections=PROJECTIONS,
-                angular_range="180 deg",
+                angular_range="180 deg", on_lost="flag",
             )
         )  # fmt: skip
     run = open_run("scan_0001", directory)

@@ -1,5 +1,6 @@
 """Reconstruction on a dask cluster: the local bits, whatever becomes of workers and scheduler."""
 
+import contextlib
 import os
 import re
 import signal
@@ -20,6 +21,7 @@ from concertino import ParameterError, ReconstructionError, StorageError
 from concertino._batch_command import reconstruct_command
 from concertino._batch_parts import reconstruct_part
 from concertino._dask_parts import cluster
+from concertino._scan_frames import ScanFrames
 from concertino._shared_slices import SharedSlices
 from concertino.batch import reconstruct_run
 from concertino.callbacks import ImageWriter
@@ -177,7 +179,13 @@ def test_a_worker_that_sees_the_memory_leaves_its_slices_there(run: Run) -> None
     shared = SharedSlices([(2, 64, 64)])
     for place in (shared.place(0), None):
         result, is_shared = reconstruct_part(
-            str(run.directory), settings.model_dump_json(), camera, None, place, lambda count: None
+            str(run.directory),
+            settings.model_dump_json(),
+            camera,
+            None,
+            (0, 2),
+            place,
+            lambda count: None,
         )
         assert is_shared == (place is not None)
         assert len(result.volume) == (0 if is_shared else 2)
@@ -226,6 +234,12 @@ def test_a_part_that_fails_says_why_and_where(
                 open_run(run.directory), ReconstructionSettings(center=31.5),
                 directory=tmp_path, scheduler=threads,
             )  # fmt: skip
+        # Of parts each reads a share of the projections whole, and of the others its rows only.
+        scan = ScanFrames(open_run(run.directory))
+        for share in ((0, 2), (2, 2), (1, 2)):
+            one = scan.reconstructor(ReconstructionSettings(center=31.5, slices=(8,)))
+            with pytest.raises(StorageError) if share == (1, 2) else contextlib.nullcontext():
+                assert sum(scan.feeding(one, share)) == scan.num_frames
     finally:
         # In one step: other parts may still have the file mapped.
         whole = damaged.with_suffix(".whole")

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from concertino import ParameterError, StorageError
-from concertino.storage import ImageSequence, open_images, open_scan, sample_path
+from concertino.storage import open_images, open_scan, sample_path
 from concertino.storage._image_sources import find_tiffs, natural_sort
 from concertino.storage._tiff_index import index_plain_tiff
 
@@ -435,17 +435,18 @@ def test_errors_for_regions_and_ranges(tmp_path: Path) -> None:
         open_images(source, start=-1)
     with pytest.raises(ParameterError, match=r"20 frames from start index 5 on .* holds 23"):
         open_images(source, start=5, count=20)
-    images: ImageSequence = open_images(source, start=3)
+    images = open_images(source, start=3)
     with pytest.raises(
-        StorageError,
-        match=r"ends before: frames 18 to 20 were asked for, and it holds 20 after start index 3",
+        ParameterError, match=r"frames 18 to 21 of .* from frame 3 on were asked for; it has 20"
     ):
         images.read(18, 21)
-    with pytest.raises(ParameterError, match=r"frames 5 to 3 of .*a range is 0 <= start <= stop"):
+    with pytest.raises(ParameterError, match=r"frames 5 to 3 of .* were asked for; it has 20"):
         images.read(5, 3)
-    with pytest.raises(ParameterError, match=r"out for 2 frames .*\(2, 7, 11\) and hold uint16"):
+    with pytest.raises(
+        ParameterError, match=r"frames 0 to 2 of .* have shape \(2, 7, 11\) and dtype uint16"
+    ):
         images.read(0, 2, out=np.empty((2, 7, 11), np.uint8))
-    with pytest.raises(IndexError, match=r"frame 20 of .* which holds 20"):
+    with pytest.raises(IndexError, match=r"frame 20 of .* which has 20"):
         images[20]
 
 
@@ -463,7 +464,7 @@ def test_errors_for_files_cut_short(tmp_path: Path) -> None:
     path = Path(make_pages(tmp_path))
     images = open_images(path)
     os.truncate(path, path.stat().st_size // 2)
-    with pytest.raises(StorageError, match=r"pages\.tif ends inside the frames 0 to 22"):
+    with pytest.raises(StorageError, match=r"frame \d+ of .*pages\.tif ends before its frame \d+"):
         images.read()
     np.testing.assert_array_equal(images.read(0, 5), STACK[:5])
     with pytest.raises(StorageError, match=r"pages\.tif .*(cut short|cannot be read as TIFF)"):

@@ -22,6 +22,7 @@ def job_bytes(
     threads: int,
     budget: int,
     held: int,
+    live: bool = True,
 ) -> int:
     """Return the bytes that a job has at its peak, beside those of another back end.
 
@@ -39,6 +40,8 @@ def job_bytes(
         Bytes that may be used.
     held
         Bytes of kept rows, treated ones and the result.
+    live
+        Whether slices have grids of their own.
     """
     projections, _height, columns = frames
     region = (lattice(layout.x), lattice(layout.y))
@@ -48,7 +51,10 @@ def job_bytes(
         shape = (layout.slices, region[1].count, region[0].count)
         return held + _SMALL_BYTES + workspace_bytes(projector, shape)
     plan = None if settings.general else chosen_plan(columns, center, *region, settings)
-    return _engine_bytes(layout, plan, region, frames, settings, threads, budget, held)
+    spare = budget - held if live else 0
+    return (
+        held + _SMALL_BYTES + _engine_bytes(layout, plan, region, frames, settings, threads, spare)
+    )
 
 
 def scratch_of_blocks(
@@ -109,20 +115,17 @@ def _engine_bytes(
     frames: tuple[int, int, int],
     settings: ReconstructionSettings,
     threads: int,
-    budget: int,
-    held: int,
+    spare: int,
 ) -> int:
-    """Return the bytes that a job has at its peak; no plan: in a general geometry."""
+    """Return the bytes that a job takes beside what is held; no plan: in a general geometry."""
     projections, height, columns = frames
     if plan is None:
-        return (
-            held + _SMALL_BYTES + scratch_bytes(layout.slices, region, (height, columns), settings)
-        )
+        return scratch_bytes(layout.slices, region, (height, columns), settings)
     lanes = plan.lanes(layout.slices)
     groups = -(-layout.slices // lanes)
     scratch = scratch_of_blocks(plan, layout.slices, (projections, columns), settings, threads)
-    live = live_groups(plan, layout.slices, threads, budget - held - scratch)
+    live = live_groups(plan, layout.slices, threads, spare - scratch)
     turns = 0 if live == groups else _taking_turns(groups, threads)
     treated = conditioning_bytes((height, columns), settings) if layout.conditioned else 0
     # projections are treated before there are grids
-    return held + _SMALL_BYTES + max(treated, plan.grid_bytes(lanes) * (live + turns) + scratch)
+    return max(treated, plan.grid_bytes(lanes) * (live + turns) + scratch)

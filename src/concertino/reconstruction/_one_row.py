@@ -21,7 +21,7 @@ class OneRow(Slicing):
 
     Parameters
     ----------
-    settings, num_projections, frame_shape, angles, keep_rows
+    settings, num_projections, frame_shape, angles, keep_rows, live
         As for `Reconstructor`.
     """
 
@@ -32,6 +32,7 @@ class OneRow(Slicing):
         each = job_bytes(
             self.backend, layout_of(settings, self.frame_shape), settings,
             (self.num_projections, *self.frame_shape), 1, self._budget, self._own_bytes(settings),
+            self._live,
         )  # fmt: skip
         return max(1, min(self._threads, (self._budget - self._held) // each))
 

@@ -42,6 +42,9 @@ class Reconstructor(OneRow):
     keep_rows
         Detector rows to keep of each frame beside those that the settings need, for planes, `update`
         and `rereconstruct`: numbers, ``"all"``, or ``"planes"`` for those that `planes` shows.
+    live
+        False for frames that are all there already: slices are begun when they are asked for, one group after
+        the other, which takes less memory and time than to have grids of all of them meanwhile.
 
     Raises
     ------
@@ -315,6 +318,7 @@ class Reconstructor(OneRow):
             num_projections=self.num_projections,
             frame_shape=self.frame_shape,
             angles=self._scan_angles.scan,
+            live=self._live,
         )
         self._check_possible(settings, other.rows)
         kept = {row: place for place, row in enumerate(self.rows)}

@@ -145,10 +145,17 @@ class ProjectionRows:
         """Memory that the rows of the whole scan take."""
         return len(self.present) * len(self._rows) * self.columns * itemsize
 
-    def add(self, frames: NDArray[np.generic], start: int, *, replace: bool = False) -> None:
+    def add(
+        self,
+        frames: NDArray[np.generic],
+        start: int,
+        *,
+        replace: bool = False,
+        first_row: int = 0,
+    ) -> None:
         """Copy the wanted rows of frames (frame, row, column), the first with index `start`.
 
-        Those that take the place of earlier ones count in `replaced`; they must not unless `replace`
+        Frames that are cut begin with the detector row `first_row`. Those that take the place of earlier ones count in `replaced`; they must not unless `replace`
         says so.
         """
         stop = start + len(frames)
@@ -170,10 +177,22 @@ class ProjectionRows:
             )
         if len(again) and self._lent:
             self.data, self._lent = self.data.copy(), False
-        self.data[start:stop] = frames[:, self._wanted]
+        self.data[start:stop] = frames[:, self._among(first_row, frames.shape[1])]
         self.arrived[start:stop] = True
         if len(again):
             self.replaced += 1
+
+    def _among(self, first_row: int, count: int) -> slice | NDArray[np.int64]:
+        """Return where the wanted rows are in frames that are cut."""
+        least, most = int(self._rows.min()), int(self._rows.max())
+        if not first_row <= least <= most < first_row + count:
+            raise ReconstructionError(
+                f"projections were given cut to the rows {first_row} to {first_row + count - 1}, the rows "
+                f"{least} to {most} are kept; give these"
+            )
+        if isinstance(self._wanted, slice):
+            return slice(self._wanted.start - first_row, self._wanted.stop - first_row)
+        return self._wanted - first_row
 
     def settle(self) -> None:
         """Have `present` be what has arrived: whoever computes sees one state from begin to end."""

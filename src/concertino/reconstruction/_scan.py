@@ -149,6 +149,7 @@ def _fed(
         num_projections=len(stack),
         frame_shape=(stack.shape[1], stack.shape[2]),
         angles=angles,
+        live=False,
     )
     if darks is not None:
         reconstructor.add_darks(darks)

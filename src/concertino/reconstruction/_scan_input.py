@@ -92,7 +92,12 @@ class ScanInput:
             self._flats.forget_flats()
 
     def add_projections(
-        self, frames: NDArray[np.generic], start: int, *, replace: bool = False
+        self,
+        frames: NDArray[np.generic],
+        start: int,
+        *,
+        replace: bool = False,
+        first_row: int | None = None,
     ) -> None:
         """Add projections (frame, row, column), the first of which has the frame index `start`.
 
@@ -105,6 +110,8 @@ class ScanInput:
         replace
             A projection that was given before is replaced, with the same bits as if only the later
             one had come.
+        first_row
+            The frames are cut to consecutive rows, this one and those after it, all that are kept among them.
 
         Raises
         ------
@@ -112,7 +119,15 @@ class ScanInput:
             Shape, dtype or indices do not fit the scan, or a projection was given before and
             `replace` was not.
         """
-        self._add(frames, start, lambda stack, first: self._rows.add(stack, first, replace=replace))
+        height = None if first_row is None else np.shape(frames)[-2]
+        self._add(
+            frames,
+            start,
+            lambda stack, first: self._rows.add(
+                stack, first, replace=replace, first_row=first_row or 0
+            ),
+            height,
+        )
 
     def set_angles(self, angles: ArrayLike, known: ArrayLike) -> None:
         """Tell other angles than the planned ones, such as measured ones as far as they are known.
@@ -145,8 +160,10 @@ class ScanInput:
         frames: NDArray[np.generic],
         start: int,
         store: Callable[[NDArray[np.generic], int], None],
+        height: int | None = None,
     ) -> None:
-        stack = checked_frames(frames, self.frame_shape, "projections")
+        shape = (height or self.frame_shape[0], self.frame_shape[1])
+        stack = checked_frames(frames, shape, "projections")
         if start < 0 or start + len(stack) > self.num_projections:
             raise ReconstructionError(
                 f"projections {start} to {start + len(stack) - 1} were given, "

@@ -38,7 +38,7 @@ class Slicing(AxisFinding):
 
     Parameters
     ----------
-    settings, num_projections, frame_shape, angles, keep_rows
+    settings, num_projections, frame_shape, angles, keep_rows, live
         As for `Reconstructor`.
     """
 
@@ -50,6 +50,7 @@ class Slicing(AxisFinding):
         frame_shape: tuple[int, int],
         angles: ArrayLike | None = None,
         keep_rows: Sequence[int] | Literal["needed", "planes", "all"] = "needed",
+        live: bool = True,
     ) -> None:
         self.backend = chosen_backend(settings)
         LOG.info("backend %s: %s", self.backend.name, self.backend.reason)
@@ -61,6 +62,7 @@ class Slicing(AxisFinding):
             keep_rows=keep_rows,
         )
         self._budget = settings.memory_limit_bytes
+        self._live = live
         self._held = self._bytes_held()
         check_memory(self._held, self._budget, self._layout.slices, self.num_projections)
         self._threads = settings.threads or usable_cores()
@@ -121,7 +123,7 @@ class Slicing(AxisFinding):
 
         return job_bytes(
             self.backend, self._layout, self.settings, (self.num_projections, *self.frame_shape),
-            self._threads, self._budget, self._held,
+            self._threads, self._budget, self._held, self._live,
         )  # fmt: skip
 
     def _catch_up_if_idle(self) -> None:
@@ -339,14 +341,14 @@ class Slicing(AxisFinding):
             self._engine = chosen_engine(
                 self.backend, self._layout, self.settings, self._needed_rows(), self._field(),
                 self.angles, self._scan_angles.weights, center, self._pool, self._threads,
-                self._budget - self._held,
+                self._budget - self._held if self._live else 0,
             )  # fmt: skip
             self._engine_key = key
         return self._engine
 
     def _may_begin(self) -> bool:
         """Whether it is worth while to grid now: axis and flats are known."""
-        if self.settings.z_parameter is not None or self._layout.conditioned:
+        if not self._live or self.settings.z_parameter is not None or self._layout.conditioned:
             return False
         if self._layout.heights is not None and not self._scan_angles.known.all():
             return False

@@ -4,6 +4,7 @@ from ._catalog import Catalog, MissingRun
 from ._catalog_writer import CatalogWriter
 from ._document_file import DocumentFile, encode_document
 from ._find_runs import find_runs, open_run
+from ._frame_files import FrameFiles
 from ._image_axes import ImageAxes, ImageAxis
 from ._image_formats import (
     ImageFormat,
@@ -13,10 +14,11 @@ from ._image_formats import (
     register_image_format,
 )
 from ._image_sink import ClaimParameters, ImageSink, ImageStream
-from ._image_sources import ImageSequence, open_images
+from ._image_sources import open_images
 from ._linked_runs import linked_runs
 from ._nxtomo import export_nxtomo
 from ._places import check_name, check_place, place_in
+from ._raw_frames import FrameReader
 from ._recorder import Recorder
 from ._replay import ReplayReport, replay
 from ._run import DamagedRun, Run, StoredStream
@@ -36,10 +38,11 @@ __all__ = [
     "ClaimParameters",
     "DamagedRun",
     "DocumentFile",
+    "FrameFiles",
+    "FrameReader",
     "ImageAxes",
     "ImageAxis",
     "ImageFormat",
-    "ImageSequence",
     "ImageSink",
     "ImageStream",
     "MissingRun",

@@ -11,21 +11,15 @@ from numpy.typing import DTypeLike
 
 from concertino._errors import ParameterError, StorageError
 
+from ._frame_files import FrameFiles, hdf5_dataset, tiff_pages, tiff_sequence, zarr_array
 from ._hdf5_sink import HDF5, Hdf5Sink
 from ._image_axes import ImageAxes
 from ._image_sink import ImageSink, ImageStream
-from ._resources import (
-    Resource,
-    hdf5_resource,
-    place_of,
-    tiff_pages_resource,
-    tiff_sequence_resource,
-    zarr_resource,
-)
 from ._space import check_space
 from ._tiff_layout import FILE_HEADER_BYTES, page_layout
 from ._tiff_pages import TIFF_PAGES, TiffPagesSink
 from ._tiff_sequence import TIFF_SEQUENCE, TiffSequenceSink
+from ._uris import place_of
 from ._zarr_sink import ZARR, ZarrSink
 
 _BLOCK_BYTES = 4096  # of the disk: what a file's size is rounded up to
@@ -51,7 +45,7 @@ class ImageFormat:
     name: str
     open_sink: Callable[[Path, ImageStream], ImageSink]
     frame_bytes: Callable[[ImageStream], int]
-    resources: Mapping[str, Callable[[Path, Mapping[str, Any]], Resource]]
+    resources: Mapping[str, Callable[[Path, Mapping[str, Any]], FrameFiles]]
 
 
 _FORMATS: dict[str, ImageFormat] = {}
@@ -108,7 +102,7 @@ def check_image_format(name: str, asked: str = "format") -> None:
         raise ParameterError(f"{asked}: {name!r} was given; give one of {', '.join(_FORMATS)}")
 
 
-def resource_makers() -> dict[str, Callable[[Path, Mapping[str, Any]], Resource]]:
+def resource_makers() -> dict[str, Callable[[Path, Mapping[str, Any]], FrameFiles]]:
     """Return what opens stored frames, by mimetype."""
     return {
         mimetype: maker
@@ -117,7 +111,7 @@ def resource_makers() -> dict[str, Callable[[Path, Mapping[str, Any]], Resource]
     }
 
 
-def open_resource(document: Mapping[str, Any], recorded: str, directory: Path) -> Resource:
+def open_resource(document: Mapping[str, Any], recorded: str, directory: Path) -> FrameFiles:
     """Return the frames of a stream_resource document. No file is opened before it is read.
 
     Parameters
@@ -233,9 +227,9 @@ for _format in (
         "tiff",
         _open_tiff,
         _tiff_bytes,
-        {TIFF_SEQUENCE: tiff_sequence_resource, TIFF_PAGES: tiff_pages_resource},
+        {TIFF_SEQUENCE: tiff_sequence, TIFF_PAGES: tiff_pages},
     ),
-    ImageFormat("hdf5", Hdf5Sink, _raw_bytes, {HDF5: hdf5_resource}),
-    ImageFormat("zarr", ZarrSink, _chunk_file_bytes, {ZARR: zarr_resource}),
+    ImageFormat("hdf5", Hdf5Sink, _raw_bytes, {HDF5: hdf5_dataset}),
+    ImageFormat("zarr", ZarrSink, _chunk_file_bytes, {ZARR: zarr_array}),
 ):
     register_image_format(_format)

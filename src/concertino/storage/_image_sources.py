@@ -4,154 +4,21 @@ import glob
 import re
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from types import TracebackType
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from concertino import ParameterError, StorageError
+from concertino.documents import index_ranges
 
+from ._frame_files import FrameFiles
 from ._hdf5_images import HDF5_SUFFIXES, image_datasets, open_dataset, open_hdf5, readable
 from ._raw_frames import FrameReader, Region
 from ._scan_layouts import find_layout
+from ._stored_frames import Segment, StoredFrames
 from ._tiff_images import open_tiffs
 
 _TIFF_SUFFIXES = frozenset({".tif", ".tiff"})
-
-
-class ImageSequence:
-    """Stored frames of one shape and dtype.
-
-    `open_images` and `open_scan` make them. Any number of threads may read.
-
-    Parameters
-    ----------
-    reader : FrameReader
-        Reads the frames.
-    name : str
-        What they are called in messages.
-    indices : NDArray of int, optional
-        Which frames of the reader the sequence has; all by default.
-    start : int
-        Frames left out at the beginning.
-    count : int, optional
-        Frames kept after them; all by default.
-    roi : (int, int, int, int), optional
-        Row, column, height and width, in px, of the part of each frame that is kept.
-
-    Raises
-    ------
-    ParameterError
-        There are fewer frames, or the region reaches outside of them.
-    """
-
-    def __init__(
-        self,
-        reader: FrameReader,
-        name: str,
-        *,
-        indices: NDArray[np.int64] | None = None,
-        start: int = 0,
-        count: int | None = None,
-        roi: Region | None = None,
-    ) -> None:
-        self.name = name
-        self._reader = reader
-        everything = np.arange(reader.shape[0]) if indices is None else indices
-        self._start = start
-        self._indices = everything[_checked_start(start, count, len(everything), name) :][:count]
-        self._region = _checked_region(roi, reader.shape[1:], name)
-
-    @property
-    def shape(self) -> tuple[int, int, int]:
-        """Number, height and width of the frames."""
-        return (len(self._indices), *self._region[2:])
-
-    @property
-    def dtype(self) -> np.dtype[Any]:
-        """Of the pixels."""
-        return self._reader.dtype
-
-    def __len__(self) -> int:
-        return len(self._indices)
-
-    def __repr__(self) -> str:
-        return f"<ImageSequence {self.name}: shape {self.shape}, dtype {self.dtype}>"
-
-    def __getitem__(self, index: int) -> NDArray[Any]:
-        """Return one frame (height, width); negative indices count from the end."""
-        if not -len(self) <= index < len(self):
-            raise IndexError(f"frame {index} of {self.name}, which holds {len(self)}")
-        index %= len(self)
-        frame: NDArray[Any] = self.read(index, index + 1)[0]
-        return frame
-
-    def read(
-        self, start: int = 0, stop: int | None = None, out: NDArray[Any] | None = None
-    ) -> NDArray[Any]:
-        """Read consecutive frames.
-
-        Parameters
-        ----------
-        start, stop : int
-            First frame, and the one after the last; all to the end by default.
-        out : NDArray, shape (stop - start, height, width), optional
-            Where to write them; frames are read straight into it when possible. Another dtype is
-            converted to, if nothing is lost.
-
-        Returns
-        -------
-        NDArray, shape (stop - start, height, width)
-            `out`, or a new array.
-
-        Raises
-        ------
-        ParameterError
-            The range or `out` cannot be right.
-        StorageError
-            The frames are past the end, or a file cannot be read.
-        """
-        stop = len(self) if stop is None else stop
-        if not 0 <= start <= stop:
-            raise ParameterError(
-                f"frames {start} to {stop} of {self.name} were asked for; a range is 0 <= start <= stop"
-            )
-        if stop > len(self):
-            after = f" after start index {self._start}" if self._start else ""
-            raise StorageError(
-                f"{self.name} ends before: frames {start} to {stop - 1} were asked for, and it "
-                f"holds {len(self)}{after}"
-            )
-        shape = (stop - start, *self.shape[1:])
-        if out is None:
-            out = np.empty(shape, self.dtype)
-        elif out.shape != shape or not np.can_cast(self.dtype, out.dtype, "safe"):
-            raise ParameterError(
-                f"out for {shape[0]} frames of {self.name} must have shape {shape} and hold "
-                f"{self.dtype}, and has shape {out.shape} and dtype {out.dtype}"
-            )
-        wanted = self._indices[start:stop]
-        breaks = np.flatnonzero(np.diff(wanted) != 1) + 1
-        for first, last in zip([0, *breaks], [*breaks, len(wanted)], strict=True):
-            if first < last:
-                self._reader.read(int(wanted[first]), self._region, out[first:last])
-        return out
-
-    def close(self) -> None:
-        """Close the files; garbage collection does it, too."""
-        self._reader.close()
-
-    def __enter__(self) -> "ImageSequence":
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self.close()
 
 
 def open_images(
@@ -161,7 +28,7 @@ def open_images(
     start: int = 0,
     roi: Region | None = None,
     count: int | None = None,
-) -> ImageSequence:
+) -> StoredFrames:
     """Open stored frames for reading.
 
     Parameters
@@ -182,7 +49,7 @@ def open_images(
 
     Returns
     -------
-    ImageSequence
+    StoredFrames
         Nothing but the files' structure has been read.
 
     Raises
@@ -215,7 +82,7 @@ def open_images(
         reader = open_dataset(file, dataset)
     else:
         reader = open_tiffs(find_tiffs(source))
-    return ImageSequence(reader, name, indices=indices, start=start, count=count, roi=roi)
+    return sequence_of(reader, name, indices=indices, start=start, count=count, roi=roi)
 
 
 def find_tiffs(source: str | Path | Sequence[str | Path]) -> list[Path]:
@@ -285,7 +152,43 @@ def _only_stack(stacks: dict[str, tuple[int, ...]], path: Path) -> str:
     )
 
 
-def _checked_start(start: int, count: int | None, length: int, name: str) -> int:
+def sequence_of(
+    reader: FrameReader,
+    name: str,
+    *,
+    indices: NDArray[np.int64] | None = None,
+    start: int = 0,
+    count: int | None = None,
+    roi: Region | None = None,
+) -> StoredFrames:
+    """Return the frames that a reader has open.
+
+    Parameters
+    ----------
+    reader
+        Reads the frames.
+    name
+        What they are called in messages.
+    indices : NDArray of int, optional
+        Which of them the sequence has; all by default.
+    start, count, roi
+        As for `open_images`.
+    """
+    chosen = np.arange(reader.shape[0]) if indices is None else indices
+    _check_start(start, count, len(chosen), name)
+    files = FrameFiles(lambda _: Path(name), lambda _: reader)
+    files.open(0)  # so that it is closed with them
+    parts = index_ranges(chosen[start:][:count])
+    return StoredFrames(
+        f"{name} from frame {start} on" if start else name,
+        [Segment(files, part.start, len(part)) for part in parts],
+        reader.shape[1:],
+        reader.dtype,
+        _checked_region(roi, reader.shape[1:], name),
+    )
+
+
+def _check_start(start: int, count: int | None, length: int, name: str) -> None:
     if start < 0 or (start >= length and length > 0):
         raise ParameterError(
             f"start index {start} was asked for, and {name} holds the frames 0 to {length - 1}"
@@ -294,7 +197,6 @@ def _checked_start(start: int, count: int | None, length: int, name: str) -> int
         raise ParameterError(
             f"{count} frames from start index {start} on were asked for, and {name} holds {length}"
         )
-    return start
 
 
 def _checked_region(roi: Region | None, frame: tuple[int, ...], name: str) -> Region:

@@ -136,8 +136,8 @@ class RawFrames:
             ) from error
         if not got:
             raise StorageError(
-                f"{path} ends inside the frames {first} to {first + count - 1} that were asked "
-                "for: it was cut short after it was opened"
+                f"{path} ends before its frame {first + count - 1} does: it was cut short after it "
+                "was opened"
             )
 
     def _check_sizes(self) -> None:

@@ -15,7 +15,6 @@ from concertino.guard import report_of_run
 from ._document_file import DOCUMENTS, DocumentFile
 from ._document_shapes import check_document
 from ._record import is_recorded
-from ._resources import current_uri
 from ._run_index import (
     RunIndex,
     StreamIndex,
@@ -24,6 +23,7 @@ from ._run_index import (
     is_image,
 )
 from ._stored_frames import StoredFrames
+from ._uris import current_uri
 
 _LEDGER = "ledger"
 

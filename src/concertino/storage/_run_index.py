@@ -12,8 +12,8 @@ import numpy as np
 from concertino._errors import StorageError
 
 from ._document_shapes import check_document
+from ._frame_files import FrameFiles
 from ._image_formats import open_resource
-from ._resources import Resource, native
 from ._stored_frames import Segment, StoredFrames
 
 MALFORMED = (AttributeError, IndexError, KeyError, OverflowError, TypeError, ValueError)
@@ -177,14 +177,9 @@ def frames_of(index: RunIndex, stream: str, key: str, directory: Path) -> Stored
 def _described_frames(index: RunIndex, stream: str, key: str, directory: Path) -> StoredFrames:
     data_key = index.streams[stream].data_keys[key]
     name = f"{stream} of {index.start.get('scan_name') or index.start['uid']}"
-    shape, dtype = data_key["shape"], data_key.get("dtype_numpy")
-    if len(shape) not in (2, 3) or dtype is None or None in shape:
-        raise StorageError(
-            f"{name}: {key!r} is described with shape {shape} and dtype {dtype}; frames need "
-            "(height, width) or (frames, height, width), and a numpy dtype"
-        )
+    shape, dtype = data_key["shape"], np.dtype(data_key["dtype_numpy"])
     per_index = shape[0] if len(shape) == 3 else 1
-    resources: dict[str, Resource] = {}
+    resources: dict[str, FrameFiles] = {}
     segments: list[Segment] = []
     described = 0
     for datum in index.streams[stream].datums:
@@ -203,11 +198,11 @@ def _described_frames(index: RunIndex, stream: str, key: str, directory: Path) -
         previous = segments[-1] if segments else None
         if (
             previous
-            and previous.resource is segment.resource
+            and previous.files is segment.files
             and previous.start + previous.count == segment.start
         ):
             joined = previous.count + segment.count
-            segments[-1] = Segment(previous.resource, previous.start, joined)
+            segments[-1] = Segment(previous.files, previous.start, joined)
         else:
             segments.append(segment)
-    return StoredFrames(name, segments, (shape[-2], shape[-1]), native(np.dtype(dtype)))
+    return StoredFrames(name, segments, (shape[-2], shape[-1]), dtype.newbyteorder("="))

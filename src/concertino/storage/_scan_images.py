@@ -9,9 +9,10 @@ from numpy.typing import NDArray
 from concertino import StorageError
 
 from ._hdf5_images import image_datasets, open_dataset, open_hdf5, readable
-from ._image_sources import ImageSequence
+from ._image_sources import sequence_of
 from ._raw_frames import Region
 from ._scan_layouts import Selection, find_layout
+from ._stored_frames import StoredFrames
 
 
 @dataclass(frozen=True)
@@ -20,7 +21,7 @@ class ScanImages:
 
     Parameters
     ----------
-    darks, flats, projections : ImageSequence
+    darks, flats, projections : StoredFrames
         Frames of each kind; without frames if the file has none of that kind.
     angles_deg : NDArray, shape (n,), float64, or None
         Angle of each projection, in degrees; None if the file does not tell.
@@ -30,9 +31,9 @@ class ScanImages:
         Of a pixel in the plane of the sample, in um; None if the file does not tell.
     """
 
-    darks: ImageSequence
-    flats: ImageSequence
-    projections: ImageSequence
+    darks: StoredFrames
+    flats: StoredFrames
+    projections: StoredFrames
     angles_deg: NDArray[np.float64] | None
     layout: str
     pixel_size_um: float | None = None
@@ -81,10 +82,10 @@ def open_scan(path: str | Path, *, start: int = 0, roi: Region | None = None) ->
             f"{present or 'none'}. Open them one by one with open_images"
         )
 
-    def sequence(selection: Selection | None, first: int = 0) -> ImageSequence:
+    def sequence(selection: Selection | None, first: int = 0) -> StoredFrames:
         # without frames of this kind: the projections' file, and none of its frames
         name, indices = selection or (layout.projections[0], np.empty(0, np.int64))
-        return ImageSequence(
+        return sequence_of(
             open_dataset(open_hdf5(path), name),
             f"{path}:{name}",
             indices=indices,

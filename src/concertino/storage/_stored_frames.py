@@ -1,8 +1,9 @@
-"""The frames of one stream of a stored run, as an array that is read when asked."""
+"""Stored frames, of a run or in any files, as an array that is read when asked."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from types import TracebackType
+from typing import Any, Self
 
 import numpy as np
 import xxhash
@@ -11,36 +12,38 @@ from numpy.typing import NDArray
 from concertino._errors import ParameterError, StorageError
 from concertino.frames import frame_checksum
 
+from ._frame_files import FrameFiles
 from ._frame_index import INDEX_DTYPE, UNKNOWN, read_frame_index
-from ._resources import Resource
+from ._raw_frames import Region
 
 _BATCH_BYTES = 32 * 2**20
 
 
 @dataclass(frozen=True)
 class Segment:
-    """Consecutive frames of a stream, in one resource.
+    """Frames that follow one another in their files.
 
     Attributes
     ----------
-    resource
+    files
         Where they are.
     start
-        Number in the resource of the first one.
+        Number in the files of the first one.
     count
         How many.
     """
 
-    resource: Resource
+    files: FrameFiles
     start: int
     count: int
 
 
 class StoredFrames:
-    """Frames (n, height, width) of a stored run; nothing is read before it is asked for.
+    """Stored frames (n, height, width); nothing is read before it is asked for.
 
-    Indexing works as on an array of three dimensions (integers, slices, ``...``); whole frames are read
-    and then cut. Every frame is verified by its checksum when there is one.
+    `Run.frames`, `open_images` and `open_scan` make them. Indexing works as on an array of three dimensions
+    (integers, slices, ``...``); whole frames are read and then cut. Every frame is verified by its checksum
+    when there is one. Any number of threads may read.
 
     Parameters
     ----------
@@ -49,19 +52,28 @@ class StoredFrames:
     segments
         Where they are, in order.
     shape
-        Of a frame, (height, width) in pixels.
+        Of a frame in its file, (height, width) in pixels.
     dtype
         Of the pixels.
+    region
+        Row, column, height and width of the part of each frame that is kept; all by default.
     """
 
     def __init__(
-        self, name: str, segments: Sequence[Segment], shape: tuple[int, int], dtype: np.dtype[Any]
+        self,
+        name: str,
+        segments: Sequence[Segment],
+        shape: tuple[int, int],
+        dtype: np.dtype[Any],
+        region: Region | None = None,
     ) -> None:
         self.name = name
         self.dtype = dtype
+        self._stored_shape = shape
+        self._region = region or (0, 0, *shape)
         self._segments = list(segments)
         self._stops = np.cumsum([segment.count for segment in segments], dtype=int)
-        self.shape = (int(self._stops[-1]) if segments else 0, *shape)
+        self.shape = (int(self._stops[-1]) if segments else 0, *self._region[2:])
         self._index: NDArray[Any] | None = None
 
     @property
@@ -98,6 +110,7 @@ class StoredFrames:
         stop: int | None = None,
         out: NDArray[Any] | None = None,
         *,
+        rows: slice | None = None,
         verify: bool = True,
     ) -> NDArray[Any]:
         """Read consecutive frames.
@@ -107,7 +120,11 @@ class StoredFrames:
         start, stop
             First frame, and the one after the last; all to the end by default.
         out
-            (stop - start, height, width), of the frames' dtype, to write them to.
+            (stop - start, height, width), to write them to. Another dtype than the frames' is converted to,
+            if nothing is lost.
+        rows
+            Read consecutive rows of each frame and leave the others where they are; all by default. A
+            checksum is that of a whole frame: with less of it nothing is verified.
         verify
             Compare each frame with its checksum, when one is stored.
 
@@ -119,7 +136,7 @@ class StoredFrames:
         Raises
         ------
         ParameterError
-            When there are no such frames, or `out` does not fit them.
+            When there are no such frames or rows, or `out` does not fit them.
         StorageError
             When a file is missing or damaged; it is named, and the frame.
         """
@@ -128,43 +145,57 @@ class StoredFrames:
             raise ParameterError(
                 f"frames {start} to {stop} of {self.name} were asked for; it has {len(self)}"
             )
-        shape = (stop - start, *self.shape[1:])
+        height, width = self.shape[1:]
+        first, last, step = (rows or slice(None)).indices(height)
+        if step != 1 or first >= last:
+            raise ParameterError(
+                f"{rows} of {self.name} were asked for; give consecutive ones of its {height} rows"
+            )
+        shape = (stop - start, last - first, width)
         if out is None:
             out = self._room(shape)
-        elif out.shape != shape or out.dtype != self.dtype:
+        elif out.shape != shape or not np.can_cast(self.dtype, out.dtype, "safe"):
             raise ParameterError(
                 f"frames {start} to {stop} of {self.name} have shape {shape} and dtype {self.dtype}; "
                 f"the array to read them to has {out.shape} and {out.dtype}"
             )
+        elif out.dtype != self.dtype:
+            out[...] = self.read(start, stop, rows=rows, verify=verify)
+            return out
+        region = (self._region[0] + first, self._region[1], *shape[1:])
         done = start
         while done < stop:
-            number = int(np.searchsorted(self._stops, done, side="right"))
-            last = min(stop, int(self._stops[number]))
-            self._read_segment(number, done, out[done - start : last - start])
-            done = last
-        if verify:
+            number, place = self._place(done)
+            until = min(stop, int(self._stops[number]))
+            self._read_segment(number, place, region, out[done - start : until - start])
+            done = until
+        if verify and region[2:] == self._stored_shape:
             self._verify(start, out)
         return out
 
-    def verify(self) -> list[int]:
-        """Read everything and return the indices of the frames that differ from their checksums."""
-        known = self._has_checksum()
-        return [
-            i
-            for i, frame in enumerate(self._frames(verify=False))
-            if known[i] and not _has_sum(frame, self.index["checksum"][i])
-        ]
-
     def close(self) -> None:
-        """Close the files."""
+        """Close the files; garbage collection does it, too."""
         for segment in self._segments:
-            segment.resource.close()
+            segment.files.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
 
     def __len__(self) -> int:
         return self.shape[0]
 
     def __iter__(self) -> Iterator[NDArray[Any]]:
-        return self._frames(verify=True)
+        at_once = self._at_once
+        for start in range(0, len(self), at_once):
+            yield from self.read(start, min(start + at_once, len(self)))
 
     def __getitem__(self, key: Any) -> NDArray[Any]:
         first, rest = _split_key(key)
@@ -202,10 +233,9 @@ class StoredFrames:
             First frame, and the one after the last; all to the end by default.
         """
         stop = len(self) if stop is None else stop
-        at_once = max(1, _BATCH_BYTES * len(self) // max(1, self.nbytes))
         found: list[int] = []
-        for first in range(start, stop, at_once):
-            last = min(first + at_once, stop)
+        for first in range(start, stop, self._at_once):
+            last = min(first + self._at_once, stop)
             try:
                 self.read(first, last)
             except StorageError:
@@ -228,52 +258,67 @@ class StoredFrames:
             return False
         return True
 
-    def _frames(self, *, verify: bool) -> Iterator[NDArray[Any]]:
-        at_once = max(1, _BATCH_BYTES * len(self) // max(1, self.nbytes))
-        for start in range(0, len(self), at_once):
-            yield from self.read(start, min(start + at_once, len(self)), verify=verify)
+    @property
+    def _at_once(self) -> int:
+        return max(1, _BATCH_BYTES * len(self) // max(1, self.nbytes))
 
-    def _read_segment(self, number: int, index: int, out: NDArray[Any]) -> None:
+    def _place(self, index: int) -> tuple[int, int]:
+        """Return the segment of a frame, and the frame's number in its files."""
+        number = int(np.searchsorted(self._stops, index, side="right"))
         segment = self._segments[number]
-        first = segment.start + index - int(self._stops[number] - segment.count)
+        return number, segment.start + index - int(self._stops[number] - segment.count)
+
+    def _read_segment(self, number: int, place: int, region: Region, out: NDArray[Any]) -> None:
+        files = self._segments[number].files
         try:
-            segment.resource.read(first, out)
+            self._read_files(files, place, region, out)
         except StorageError as error:
+            index = int(self._stops[number]) - self._segments[number].count
+            index += place - self._segments[number].start
             for i in range(len(out)):  # which one is it?
                 try:
-                    segment.resource.read(first + i, out[i : i + 1])
+                    self._read_files(files, place + i, region, out[i : i + 1])
                 except StorageError as single:
                     raise StorageError(f"frame {index + i} of {self.name}: {single}") from error
             raise
 
-    def _verify(self, start: int, frames: NDArray[Any]) -> None:
-        known = self._has_checksum()
-        for i, frame in enumerate(frames, start):
-            if known[i] and not _has_sum(frame, self.index["checksum"][i]):
+    def _read_files(self, files: FrameFiles, place: int, region: Region, out: NDArray[Any]) -> None:
+        done = 0
+        while done < len(out):
+            reader, first, room = files.open(place + done)
+            count = min(len(out) - done, room)
+            if reader.shape[1:] != self._stored_shape or reader.dtype != self.dtype:
                 raise StorageError(
-                    f"frame {i} of {self.name}: {self._path(i)} differs from the checksum that was "
-                    "taken when the frame was exposed; it was damaged or changed: restore it from a "
-                    "copy, or read with verify=False"
+                    f"{files.path(place + done)} has frames of shape {reader.shape[1:]} and dtype "
+                    f"{reader.dtype}; the run's documents say {self._stored_shape} and {self.dtype}: it "
+                    "is another file"
                 )
+            if first + count > reader.shape[0]:
+                raise StorageError(
+                    f"{files.path(place + done)} has {reader.shape[0]} images and should have "
+                    f"{first + count}; it was cut short: restore it from a copy"
+                )
+            reader.read(first, region, out[done : done + count])
+            done += count
 
-    def _path(self, index: int) -> Any:
-        number = int(np.searchsorted(self._stops, index, side="right"))
-        segment = self._segments[number]
-        return segment.resource.path(
-            segment.start + index - int(self._stops[number] - segment.count)
-        )
-
-    def _has_checksum(self) -> NDArray[np.bool_]:
-        known: NDArray[np.bool_] = (self.index["number"] != UNKNOWN) | (self.index["checksum"] != 0)
-        return known
+    def _verify(self, start: int, frames: NDArray[Any]) -> None:
+        known = self.index[start : start + len(frames)]
+        summed = (known["number"] != UNKNOWN) | (known["checksum"] != 0)
+        for i in np.flatnonzero(summed):
+            if not _has_sum(frames[i], known["checksum"][i]):
+                number, place = self._place(start + int(i))
+                raise StorageError(
+                    f"frame {start + i} of {self.name}: {self._segments[number].files.path(place)} differs "
+                    "from the checksum that was taken when the frame was exposed; it was damaged or "
+                    "changed: restore it from a copy, or read with verify=False"
+                )
 
     def _index_of(self, segment: Segment) -> NDArray[Any]:
         entries = np.zeros(segment.count, INDEX_DTYPE)
         entries["timestamp_ns"] = entries["number"] = UNKNOWN
-        stored = read_frame_index(segment.resource.directory)[
-            segment.start : segment.start + segment.count
-        ]
-        entries[: len(stored)] = stored
+        if segment.files.directory is not None:
+            stored = read_frame_index(segment.files.directory)[segment.start :][: segment.count]
+            entries[: len(stored)] = stored
         return entries
 
 

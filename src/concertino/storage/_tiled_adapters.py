@@ -20,8 +20,8 @@ from ._document_file import record_bytes
 from ._event_columns import event_array, event_columns
 from ._find_runs import find_runs
 from ._image_formats import resource_makers
-from ._resources import current_uri
 from ._run import Run
+from ._uris import current_uri
 
 EVENTS = "application/x-concertino-events"
 """Mimetype of values that stand in a record."""

@@ -57,3 +57,35 @@ def path_of_uri(uri: str) -> Path:
     if "\0" in path:
         raise StorageError(f"the URI {uri} is damaged: no path has a NUL character")
     return Path(path)
+
+
+def place_of(uri: str, recorded: str, directory: Path) -> Path:
+    """Return where the file or directory of a URI is now.
+
+    Parameters
+    ----------
+    uri
+        As recorded.
+    recorded
+        The run's directory as recorded; may be empty.
+    directory
+        The run's directory now: what moved with it is found relative to it.
+
+    Raises
+    ------
+    StorageError
+        When it is not a file's URI.
+    """
+    original = path_of_uri(uri)
+    if recorded:
+        moved = Path(os.path.normpath(directory / os.path.relpath(original, recorded)))
+        if os.path.exists(moved):
+            return moved
+    return original
+
+
+def current_uri(uri: str, recorded: str, directory: Path) -> str:
+    """Return the URI of the place where the file or directory of a URI is now: see `place_of`."""
+    if not is_file_uri(uri):
+        return uri
+    return file_uri(place_of(uri, recorded, directory), directory=uri.endswith("/"))
