@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
-import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Future, wait
+from concurrent.futures import wait
 from contextlib import contextmanager
 from typing import Any
 from uuid import uuid4
@@ -126,7 +126,10 @@ class Cluster:
 
     def _result(self, future: Any, done: _Done, so_far: str) -> Any:
         self._seen_s = time.monotonic()
-        answer = _fetched(future)
+        # Once, and without a time-out of dask's own, which begins a long transfer anew.
+        answer = asyncio.run_coroutine_threadsafe(
+            self._client.gather(future, asynchronous=True), self._client.loop.asyncio_loop
+        )
         while wait([answer], _LOOK_S).not_done:
             done.report()
             self._check_alive(so_far)
@@ -173,20 +176,6 @@ class Cluster:
             return list(self._client.scheduler_info(n_workers=-1)["workers"].values())
         except (OSError, TimeoutError):  # it is looked for again until the patience ends
             return []
-
-
-def _fetched(future: Any) -> Future[Any]:
-    """Fetch a result in a thread: with a time-out of its own dask would begin a long transfer anew."""
-    answer: Future[Any] = Future()
-
-    def fetch() -> None:
-        try:
-            answer.set_result(future.result())
-        except BaseException as error:
-            answer.set_exception(error)
-
-    threading.Thread(target=fetch, name="part of a reconstruction", daemon=True).start()
-    return answer
 
 
 class _Done:

@@ -43,6 +43,8 @@ LOG = logging.getLogger("concertino.batch")
 
 # What a worker does that is started for the reconstruction, before it is ready.
 _MAKE_READY = "from concertino._batch_parts import make_ready; make_ready({!r})"
+_PARTS_EACH = 4  # of a worker
+_LEAST_ROWS = 16  # of one of these: below it what each begins with counts
 _WORKER_MEMORY = 0.5  # of a worker's limit; from 0.6 on dask moves its results to disk
 
 
@@ -211,7 +213,7 @@ class _Job:
         )
         room = self.memory.part
         self.workers = 0 if on is None else on.workers
-        parts = _parts(scan, settings, room, max(1, self.workers))
+        parts = _parts(scan, settings, room, self.workers)
         search = settings.center is None and len(parts) > 1
         step = counter(progress, (len(parts) + search) * scan.num_frames)
         self.parts = len(parts)
@@ -237,8 +239,12 @@ class _Job:
 def _parts(
     scan: ScanFrames, settings: ReconstructionSettings, room: int, workers: int
 ) -> list[Rows]:
-    """Divide the rows into as many parts for each worker, and few: each is a pass over the frames."""
-    parts = parts_of(scan, settings, room, workers)
+    """Divide the rows: for workers into some parts for each, so that slices are stored while others are made."""
+    if not workers:
+        return parts_of(scan, settings, room)
+    rows = len(slice_rows(settings, scan.frame_shape[0]))
+    each = max(1, min(_PARTS_EACH, rows // (workers * _LEAST_ROWS)))
+    parts = parts_of(scan, settings, room, workers * each)
     more = -len(parts) % workers
     return parts_of(scan, settings, room, len(parts) + more) if more else parts
 
