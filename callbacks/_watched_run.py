@@ -80,7 +80,9 @@ class WatchedRun:
         """Look at frames; at those that are no images of the scan, for their numbers only."""
         kind, first = self._kind(stream), self._segment(stream).first + batch.start
         self.look(lambda e: e.exposures(stream, first, batch.numbers, batch.timestamps))
-        for offset in range(len(batch) if kind is not None else 0):
+        if kind is None:
+            return
+        for offset in range(len(batch)):
             index = first + offset
             if index % every and not any(e.wants(kind, index) for e in self._examiners):
                 continue
