@@ -26,7 +26,7 @@ from ._space import check_space
 from ._tiff_layout import FILE_HEADER_BYTES, page_layout
 from ._tiff_pages import TIFF_PAGES, TiffPagesSink
 from ._tiff_sequence import TIFF_SEQUENCE, TiffSequenceSink
-from ._zarr_sink import ZARR, ZarrSink
+from ._zarr_sink import ZARR, ZarrSink, the_zarr
 
 _BLOCK_BYTES = 4096  # of the disk: what a file's size is rounded up to
 
@@ -74,12 +74,15 @@ class ImageFormat:
     resources
         By the mimetypes that its sinks claim: takes the place of the URI and the parameters of the
         claim, and returns the frames.
+    check
+        Raises what keeps the format from being used here, such as an extra that is not installed.
     """
 
     name: str
     open_sink: Callable[[Path, ImageStream], ImageSink]
     frame_bytes: Callable[[ImageStream], int]
     resources: Mapping[str, Callable[[Path, Mapping[str, Any]], Resource]]
+    check: Callable[[], object] = lambda: None
 
 
 _FORMATS: dict[str, ImageFormat] = {}
@@ -118,7 +121,7 @@ def image_formats() -> tuple[str, ...]:
 
 
 def check_image_format(name: str, asked: str = "format") -> None:
-    """Refuse a format that there is not.
+    """Refuse a format that there is not, or that cannot be used here.
 
     Parameters
     ----------
@@ -131,9 +134,12 @@ def check_image_format(name: str, asked: str = "format") -> None:
     ------
     ParameterError
         If there is none of this name.
+    MissingExtraError
+        If it needs an extra that is not installed.
     """
     if name not in _FORMATS:
         raise ParameterError(f"{asked}: {name!r} was given; give one of {', '.join(_FORMATS)}")
+    _FORMATS[name].check()
 
 
 def resource_makers() -> dict[str, Callable[[Path, Mapping[str, Any]], Resource]]:
@@ -277,6 +283,6 @@ for _format in (
         {TIFF_SEQUENCE: tiff_sequence_resource, TIFF_PAGES: tiff_pages_resource},
     ),
     ImageFormat("hdf5", _open_hdf5, _raw_bytes, {HDF5: hdf5_resource}),
-    ImageFormat("zarr", _open_zarr, _chunk_file_bytes, {ZARR: zarr_resource}),
+    ImageFormat("zarr", _open_zarr, _chunk_file_bytes, {ZARR: zarr_resource}, the_zarr),
 ):
     register_image_format(_format)

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
 from concertino._errors import ParameterError
+from concertino._extras import extra
 
 from ._image_axes import ImageAxes, ImageAxis
 from ._image_sink import ClaimParameters, ImageSink
@@ -21,6 +22,19 @@ ZARR = "application/x-zarr"
 _LEVEL = "0"
 _OME_UNITS = {"um": "micrometer", "mm": "millimeter", "nm": "nanometer"}
 _SPACE = ("z", "y", "x")
+
+
+def the_zarr() -> Any:
+    """Return the package zarr.
+
+    Raises
+    ------
+    MissingExtraError
+        If it is not installed.
+    """
+    with extra("zarr", "The image format 'zarr'"):
+        import zarr
+    return zarr
 
 
 class ZarrSink(ImageSink):
@@ -50,8 +64,7 @@ class ZarrSink(ImageSink):
         metadata: Mapping[str, Any],
         axes: ImageAxes,
     ) -> None:
-        import zarr
-
+        zarr = the_zarr()
         stored = np.dtype(dtype).newbyteorder("<")
         if stored.kind not in "uif":
             raise ParameterError(
