@@ -2,15 +2,16 @@
 
 import ast
 import sys
+from collections import defaultdict
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache
-from importlib.metadata import packages_distributions, requires
+from importlib.metadata import PackageNotFoundError, distribution, requires
 from pathlib import Path
 
 import pytest
 from packaging.requirements import Requirement
-from packaging.utils import canonicalize_name
 
 import concertino
 
@@ -39,7 +40,7 @@ OTHERWISE = {
 }
 NOT_IN_TEST = {"astra", "docs", "jupyter"}
 #: Packages that need not be installed where the tests run.
-NAMES = {"astra": ["astra-toolbox"]}
+NOT_INSTALLED = {"astra-toolbox": {"astra"}}
 
 
 @dataclass(frozen=True)
@@ -54,21 +55,24 @@ class Import:
 
 
 @cache
-def distributions() -> dict[str, list[str]]:
-    """Return the distributions that bring each package."""
-    return {**packages_distributions(), **NAMES}
-
-
-@cache
-def declared() -> dict[str, set[str]]:
-    """Return the packages that each extra names itself; those of every installation by ""."""
-    by_extra: dict[str, set[str]] = {"": set()}
+def homes() -> dict[str, set[str]]:
+    """Return which extras bring a package that can be imported; "" is every installation."""
+    found: dict[str, set[str]] = defaultdict(set)
     for text in requires("concertino") or ():
         requirement = Requirement(text)
-        name = canonicalize_name(requirement.name)
-        marker = str(requirement.marker or "")
-        by_extra.setdefault(marker.partition("extra == ")[2].strip("\"'"), set()).add(name)
-    return by_extra
+        extra = str(requirement.marker or "").partition("extra == ")[2].strip("\"'")
+        for package in packages_of(requirement.name):
+            found[package].add(extra)
+    return found
+
+
+def packages_of(name: str) -> set[str]:
+    """Return what can be imported of a distribution."""
+    if name in NOT_INSTALLED:
+        return NOT_INSTALLED[name]
+    with suppress(PackageNotFoundError):
+        return {file.parts[0].partition(".")[0] for file in distribution(name).files or ()}
+    return set()
 
 
 def modules() -> Iterator[tuple[str, Path]]:
@@ -89,6 +93,8 @@ def imports_of(module: str, text: str) -> Iterator[Import]:
 
     def visit(node: ast.AST, behind: str | None, late: bool) -> Iterator[Import]:
         for child in ast.iter_child_nodes(node):
+            if isinstance(child, ast.expr):
+                continue  # quicker
             if isinstance(child, ast.If) and last_name(child.test) == "TYPE_CHECKING":
                 continue
             for name in imported_by(child, package):
@@ -96,11 +102,17 @@ def imports_of(module: str, text: str) -> Iterator[Import]:
             function = isinstance(child, ast.FunctionDef | ast.AsyncFunctionDef)
             yield from visit(child, extra_of(child) or behind, late or function)
 
-    yield from visit(ast.parse(text), None, False)
+    tree = ast.parse(text)
+    yield from visit(tree, None, False)
+    for node in ast.walk(tree) if "import_module(" in text else ():
+        if isinstance(node, ast.Call) and last_name(node.func) == "import_module":
+            for argument in node.args[:1]:
+                if isinstance(argument, ast.Constant):
+                    yield Import(module, node.lineno, str(argument.value), None, True)
 
 
 def imported_by(node: ast.AST, package: str) -> list[str]:
-    """Return what a statement or call imports: modules, and names in ours that may be modules."""
+    """Return what a statement imports: modules, and names in ours that may be modules."""
     if isinstance(node, ast.Import):
         return [alias.name for alias in node.names]
     if isinstance(node, ast.ImportFrom):
@@ -108,8 +120,6 @@ def imported_by(node: ast.AST, package: str) -> list[str]:
         start = ".".join(filter(None, (parent, node.module)))
         inside = [f"{start}.{alias.name}" for alias in node.names]
         return [start, *(inside if start.startswith("concertino") else [])]
-    if isinstance(node, ast.Call) and last_name(node.func) == "import_module":
-        return [str(each.value) for each in node.args[:1] if isinstance(each, ast.Constant)]
     return []
 
 
@@ -138,7 +148,6 @@ def home_of(module: str) -> str | None:
 
 def faults(module: str, text: str) -> list[str]:
     """Return what is wrong with the imports of a module, in sentences."""
-    by_extra = declared()
     found = []
     for one in imports_of(module, text):
         top = one.imported.partition(".")[0]
@@ -151,8 +160,7 @@ def faults(module: str, text: str) -> list[str]:
             home = None if through_door else home_of(one.imported)
             needed = {home} if home else {""}
         else:
-            names = {canonicalize_name(name) for name in distributions().get(top, [top])}
-            needed = {extra for extra, has in by_extra.items() if has & names}
+            needed = homes().get(top, set())
         own = home_of(module.removesuffix(".__init__"))
         if not needed & {"", one.extra, own}:
             where = " or ".join(sorted(filter(None, needed))) or "nothing that is declared"
@@ -206,14 +214,13 @@ def test_what_is_excepted_is_there() -> None:
 
 @pytest.mark.checkout
 def test_what_tests_import_is_declared() -> None:
-    installed = set().union(*(has for extra, has in declared().items() if extra not in NOT_IN_TEST))
     tests = Path(__file__).parents[1]
     beside = {path.stem for path in tests.rglob("*")} | {"concertino", "tests"}
     unknown = set()
     for path in tests.rglob("*.py"):
         for one in imports_of("tests.test", path.read_text()):
             top = one.imported.partition(".")[0]
-            names = {canonicalize_name(name) for name in distributions().get(top, [])}
-            if top not in sys.stdlib_module_names | beside and not names & installed:
+            ours = top in sys.stdlib_module_names or top in beside
+            if not ours and not homes().get(top, set()) - NOT_IN_TEST:
                 unknown.add(f"{path.relative_to(tests)}: {top}")
     assert unknown == set()
