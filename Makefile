@@ -25,7 +25,7 @@ help:
 	@echo 'make format      let ruff write the files as lint wants them'
 	@echo 'make docs        the documentation, its notebooks executed: docs/_build/html/index.html'
 	@echo 'make bench       the benchmarks (minutes, best on a quiet machine)'
-	@echo 'make wheel-test  build the wheel and test it in an environment of its own'
+	@echo 'make wheel-test  build the wheel; test it in an environment of its own, without extras and with'
 	@echo 'make setup       only the environment that these use: $(VENV)'
 	@echo 'make clean       remove what these made'
 
@@ -37,12 +37,12 @@ $(BIN)/python:
 
 # What a user gets; the stamp is younger than pyproject.toml when it is up to date.
 $(VENV)/.installed: pyproject.toml | $(BIN)/python
-	$(BIN)/python -m pip install -qq --editable '.[viewers]'
+	$(BIN)/python -m pip install -qq --editable '.[catalog,viewers]'
 	@touch $@
 
 # The same with everything for developers.
 $(VENV)/.developed: pyproject.toml | $(BIN)/python
-	$(BIN)/python -m pip install -qq --editable '.[viewers,queueserver,jupyter,docs,test]'
+	$(BIN)/python -m pip install -qq --editable '.[docs,jupyter,test]'
 	@touch $@ $(VENV)/.installed
 
 setup: $(VENV)/.developed
@@ -72,17 +72,21 @@ bench: $(VENV)/.developed
 	@for script in benchmarks/[a-z]*.py; do \
 		echo "== $$script"; $(BIN)/python $$script || exit 1; done
 
-# The tests run from a copy outside the checkout, so that only the wheel can be what they import.
+# First what the wheel does without any extra, then the tests with all of them. They run from a copy outside the
+# checkout, so that only the wheel can be what they import.
 wheel-test: $(VENV)/.developed
 	rm -rf $(WHEEL_DIR) build/lib build/bdist.*
 	$(BIN)/python -m build --wheel --outdir $(WHEEL_DIR)/dist
 	$(BIN)/python -m venv $(WHEEL_DIR)/venv
 	$(WHEEL_DIR)/venv/bin/python -m pip install -qq --upgrade pip
+	set -e; python=$(CURDIR)/$(WHEEL_DIR)/venv/bin/python; \
 	wheel=$$(echo $(CURDIR)/$(WHEEL_DIR)/dist/*.whl); \
-	$(WHEEL_DIR)/venv/bin/python -m pip install -qq "$$wheel[test]"
-	copy=$$(mktemp -d) && trap 'rm -rf "$$copy"' EXIT && \
-	cp -r tests pyproject.toml "$$copy" && cd "$$copy" && \
-	$(CURDIR)/$(WHEEL_DIR)/venv/bin/python $(PYTEST) -m 'not checkout' $(PYTEST_ARGS)
+	copy=$$(mktemp -d); trap 'rm -rf "$$copy"' EXIT; \
+	cp -r tests pyproject.toml "$$copy"; cd "$$copy"; \
+	$$python -m pip install -qq "$$wheel"; \
+	$$python tests/extras/plain_install.py --measure; \
+	$$python -m pip install -qq "$$wheel[test]"; \
+	$$python $(PYTEST) -m 'not checkout' $(PYTEST_ARGS)
 
 clean:
 	rm -rf $(VENV) build dist docs/_build docs/reference/generated src/*.egg-info

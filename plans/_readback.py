@@ -6,8 +6,6 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
-from ophyd_async.core import SignalR
-
 from ._answered import answered
 from ._motor_facts import main_key
 
@@ -95,8 +93,14 @@ async def fresh_reading(axis: Any) -> Mapping[str, Any]:
             axis.movable_logic.readback
         )  # Of ophyd-async: polled while the axis moves, and kept.
     reading: Mapping[str, Any]
-    if isinstance(signal, SignalR):
+    if signal is not None and _is_signal(signal):
         reading = await signal.read(cached=False)
     else:
         reading = await answered(axis.read())
     return reading
+
+
+def _is_signal(thing: Any) -> bool:
+    from ophyd_async.core import SignalR  # Imported with the axis, if it is of ophyd-async.
+
+    return isinstance(thing, SignalR)

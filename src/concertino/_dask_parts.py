@@ -13,6 +13,7 @@ from typing import Any
 from uuid import uuid4
 
 from concertino._errors import ConcertinoError, ParameterError, ReconstructionError
+from concertino._extras import extra
 
 Work = Callable[..., Any]
 """Takes arguments, and a function to be called with a number of steps that are done."""
@@ -205,8 +206,8 @@ class _Done:
 
 def work_and_tell(work: Work, arguments: tuple[Any, ...], topic: str, number: int) -> Any:
     """Work, in a worker, and tell now and then how far it is."""
-    from distributed import get_worker
-
+    with extra("dask", "A worker of dask"):
+        from distributed import get_worker
     worker = get_worker()
     done = 0
     told_s = 0.0
@@ -241,17 +242,15 @@ def cluster(scheduler: Any, patience_s: float = 30.0, *, preload: str = "") -> I
 
     Raises
     ------
+    MissingExtraError
+        If dask is not installed.
     ReconstructionError
-        If dask is not installed, or the scheduler does not answer, or has no worker.
+        If the scheduler does not answer, or has no worker.
     ParameterError
         If it is nothing of these.
     """
-    try:
+    with extra("dask", f"The scheduler {scheduler!r}"):
         import distributed
-    except ImportError as error:
-        raise ReconstructionError(
-            "dask.distributed is not installed; install it with: pip install 'concertino[dask]'."
-        ) from error
     if isinstance(scheduler, distributed.Client):
         if scheduler.asynchronous or scheduler.status != "running":
             raise ParameterError(

@@ -14,6 +14,7 @@
     │   └── SubscriberSilentError        a subscriber did nothing for longer than its time-out
     ├── StorageError (OSError)           files or directories: missing, full, damaged
     │   └── CatalogError                 ... of the catalogue
+    ├── MissingExtraError (ImportError)  something needs an extra that is not installed
     ├── AlarmError                       something watched passed a limit that fails the run
     ├── ReconstructionError              reconstruction cannot be done with what was given
     └── SessionError                     the session cannot do what was asked now
@@ -87,6 +88,10 @@ class StorageError(ConcertinoError, OSError):
 
 class CatalogError(StorageError):
     """The catalogue cannot be opened, read or written."""
+
+
+class MissingExtraError(ConcertinoError, ImportError):
+    """What was asked for needs an extra of Concertino that is not installed."""
 
 
 class AlarmError(ConcertinoError, RuntimeError):

@@ -1,6 +1,5 @@
 """What ``concertino queueserver`` does."""
 
-import importlib
 import multiprocessing
 import os
 import signal
@@ -9,13 +8,13 @@ import sys
 import threading
 from contextlib import suppress
 from importlib.resources import files
-from importlib.util import find_spec
 from pathlib import Path
 from types import FrameType
 
 from concertino import ParameterError, SessionError
 
 from ._ending import ending_signals, say
+from ._extras import extra
 from ._plan_end import PLAN_END_S
 
 _REDIS_S = 5.0
@@ -42,16 +41,15 @@ def serve_queue(
 
     Raises
     ------
+    MissingExtraError
+        If the queue server is not installed.
     SessionError
-        If the queue server is not installed, or Redis does not answer.
+        If Redis does not answer.
     ParameterError
         If the address of Redis is none.
     """
-    if find_spec("bluesky_queueserver") is None:
-        raise SessionError(
-            "The queue server is not installed; install it with pip install "
-            "'concertino[queueserver]'."
-        )
+    with extra("queueserver", "The queue server"):
+        from bluesky_queueserver.manager import start_manager
     _check_redis(redis)
     directory.mkdir(parents=True, exist_ok=True)
     os.environ["CONCERTINO_DIRECTORY"] = str(directory.absolute())
@@ -66,13 +64,12 @@ def serve_queue(
         "--keep-re",
         "--use-ipython-kernel", "OFF",
     ]  # fmt: skip
-    server = importlib.import_module("bluesky_queueserver.manager.start_manager")
     # Its own answer to SIGTERM is to kill the worker, beam as it is.
-    vars(server)["AtTerm"] = _NothingAtTerm
+    vars(start_manager)["AtTerm"] = _NothingAtTerm
     ending = _WorkerFirst()
     with ending_signals(instead=ending.hear), suppress(KeyboardInterrupt):
         signal.signal(signal.SIGINT, ending.end)
-        server.start_manager()
+        start_manager.start_manager()
 
 
 class _NothingAtTerm:

@@ -1,13 +1,16 @@
 """The callbacks of a session."""
 
+import logging
+from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bluesky.preprocessors import SupplementalData
 from event_model import DocumentNames
 
-from concertino import ParameterError, ParameterTypeError
+from concertino import MissingExtraError, ParameterError, ParameterTypeError
 from concertino._borrowed_run_engine import BorrowedRunEngine
+from concertino._extras import extra
 from concertino.callbacks import Consumer, DocumentConsumer
 from concertino.documents import DocumentCallback
 from concertino.plans import Hold
@@ -15,6 +18,8 @@ from concertino.reconstruction import ReconstructionSettings
 
 if TYPE_CHECKING:
     from concertino.storage import Catalog, CatalogWriter
+
+LOG = logging.getLogger(__name__)
 
 _KINDS = ("all", *(kind.name for kind in DocumentNames))
 
@@ -98,11 +103,22 @@ class Subscriptions:
         self._callbacks.clear()
 
 
-def open_catalog(directory: Path, borrowed: BorrowedRunEngine) -> tuple["Catalog", "CatalogWriter"]:
-    """Open the catalogue of a data directory, and have runs written into it."""
+def open_catalog(
+    directory: Path, borrowed: BorrowedRunEngine
+) -> tuple["Catalog", "CatalogWriter | None"]:
+    """Open the catalogue of a data directory, and have runs written into it when it can be."""
     from concertino.storage import Catalog, CatalogWriter
 
     catalog = Catalog.open(directory)
+    try:
+        with extra("catalog", f"The catalogue of {directory}"):
+            version("tiled")  # Its import takes seconds.
+    except MissingExtraError as error:
+        LOG.warning(
+            "%s Runs are recorded, and not indexed: 'concertino runs' lists them, and a catalogue takes "
+            "them in later. open_session(…, catalog=False) says nothing.", error,
+        )  # fmt: skip
+        return catalog, None
     writer = CatalogWriter(catalog)
     borrowed.subscribe(DocumentConsumer(writer, name="catalogue"))
     return catalog, writer

@@ -11,6 +11,7 @@ from uuid import uuid4
 
 from concertino import _errors
 from concertino._errors import ConcertinoError, DeviceError, SessionError
+from concertino._extras import extra
 
 #: What is not heard of for so long is lost, in seconds; servers give up a session after 10 s.
 LOST_S = 8.0
@@ -53,19 +54,15 @@ class TangoClient:
 
     Raises
     ------
-    ConcertinoError
+    MissingExtraError
         If PyTango is not installed.
     DeviceError
         If the server does not answer.
     """
 
     def __init__(self, address: str, kind: str, *, timeout_s: float = 3.0) -> None:
-        try:
+        with extra("tango", f"The {kind} at {address}"):
             import tango
-        except ImportError as error:
-            raise ConcertinoError(
-                f"{kind} at {address}: PyTango is not installed; install concertino[tango]."
-            ) from error
         self._tango = tango
         self.address = device_address(address, kind)
         self.kind = kind

@@ -51,10 +51,10 @@ def _serve(
     via: list[str] | None,
     roots: list[Path] | None = None,
 ) -> None:
-    _check_tango()
     from concertino.frames import add_route
     from concertino.servers import serve_callback
 
+    logging.captureWarnings(True)
     for route in via or []:
         publisher, separator, way = route.partition("=")
         if not separator:
@@ -113,9 +113,9 @@ def camera(
     log: Log = None,
 ) -> None:
     """Publish the frames of a camera of this computer."""
-    _check_tango()
     from concertino.servers import serve_camera
 
+    logging.captureWarnings(True)
     serve_camera(
         source_maker(source, shape), port=port, host=host, stream_address=stream, lease_s=lease,
         log=log,
@@ -175,13 +175,3 @@ def source_maker(source: str, shape: str) -> "Callable[[], FrameSource]":
         return made
     names = ", ".join(["simulated", *sorted(known.names)])
     raise ParameterError(f"source: {source!r} is neither a file nor one of {names}.")
-
-
-def _check_tango() -> None:
-    try:
-        import tango  # noqa: F401
-    except ImportError as error:
-        raise ConcertinoError(
-            "PyTango is not installed; install it with: pip install 'concertino[tango]'."
-        ) from error
-    logging.captureWarnings(True)

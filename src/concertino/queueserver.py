@@ -11,15 +11,17 @@ import signal
 import threading
 from typing import Any
 
-from bluesky_queueserver import is_re_worker_active, parameter_annotation_decorator
-
 from concertino import ParameterError
 from concertino import plans as _plans
+from concertino._extras import extra
 from concertino.callbacks import ImageWriter, OnlineReconstruction
 from concertino.devices import SimulatedBeamline
 from concertino.reconstruction import ReconstructionSettings
 from concertino.reconstruction import sharpness as _sharpness
 from concertino.session import open_session
+
+with extra("queueserver", "The start-up module of a queue server"):
+    from bluesky_queueserver import is_re_worker_active, parameter_annotation_decorator
 
 if is_re_worker_active() and threading.current_thread() is threading.main_thread():
     # The worker is forked from the server's first process, whose handler is not for it.

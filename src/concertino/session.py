@@ -43,7 +43,8 @@ def open_session(
     progress : bool
         Show progress bars.
     catalog : bool
-        Keep a catalogue of the runs (tiled on SQLite, in this process).
+        Keep a catalogue of the runs (tiled on SQLite, in this process). Without the extra ``catalog`` a
+        warning says that runs are recorded, and not indexed.
     run_engine : RunEngine, optional
         Make this one ready instead of a new one.
     separate_scans : bool

@@ -92,17 +92,6 @@ def test_an_address_that_cannot_be_used(host: str, port: int) -> None:
     assert "Give an address of this computer and a port from 0 to 65535." in str(caught.value)
 
 
-def test_without_bokeh_it_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("concertino.viewers._page.find_spec", lambda name: None)
-
-    with pytest.raises(SessionError) as caught:
-        LivePage(LiveState())
-
-    assert str(caught.value) == (
-        "The live view needs Bokeh, which is not installed: pip install 'concertino[viewers]'."
-    )
-
-
 def test_bokeh_is_loaded_by_the_page_only() -> None:
     code = (
         "import sys, concertino.viewers, concertino.callbacks; "

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from typing import Any, Protocol
 
 from concertino._errors import DeviceError
+from concertino._extras import extra
 
 from ._switches import CommandSwitch, EpicsSwitch, FunctionSwitch, SwitchOff, TangoSwitch
 
@@ -33,7 +34,7 @@ def action_of(switch: SwitchOff) -> Action:
 
     Raises
     ------
-    DeviceError
+    MissingExtraError
         If a library for it is not installed.
     """
     match switch:
@@ -58,17 +59,15 @@ def _channel_access() -> Callable[[str, Any], Action]:
     for module, action in kinds.items():
         if importlib.util.find_spec(module) is not None:
             return action
-    raise DeviceError(
-        "the guard of a beam at a PV needs one of aioca, pyepics and caproto; install one of them"
-    )
+    return _Aioca  # says what to install
 
 
 class _Aioca:
     def __init__(self, pv: str, off: Any) -> None:
         import asyncio
 
-        import aioca
-
+        with extra("epics", f"The guard of a beam at {pv}"):
+            import aioca
         self._pv, self._off, self._ca = pv, off, aioca
         self._loop = asyncio.new_event_loop()
 
@@ -86,8 +85,8 @@ class _Aioca:
 
 class _PyEpics:
     def __init__(self, pv: str, off: Any) -> None:
-        import epics
-
+        with extra("epics", f"The guard of a beam at {pv}"):
+            import epics
         self._name, self._off, self._epics = pv, off, epics
         self._pv: Any = None
 
@@ -130,10 +129,8 @@ class _Caproto:
 
 class _Pva:
     def __init__(self, pv: str, off: Any) -> None:
-        try:
+        with extra("epics", f"The guard of a beam at pva://{pv}"):
             from p4p.client.thread import Context
-        except ImportError as error:
-            raise DeviceError("the guard of a beam at pva:// needs p4p; install it") from error
         self._pv, self._off, self._context = pv, off, Context("pva")
 
     def connect(self) -> None:
@@ -149,8 +146,8 @@ class _Pva:
 
 class _Tango:
     def __init__(self, switch: TangoSwitch) -> None:
-        import tango
-
+        with extra("tango", f"The guard of a beam at {switch.device}"):
+            import tango
         self._switch, self._tango = switch, tango
         self._omni = tango.EnsureOmniThread()
         self._omni.__enter__()

@@ -6,7 +6,6 @@ W. van Aarle et al., Fast and flexible X-ray tomography using the ASTRA toolbox,
 doi:10.1364/OE.24.025129
 """
 
-import importlib
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -15,6 +14,7 @@ import scipy.fft
 from numpy.typing import NDArray
 
 from concertino._errors import ParameterError
+from concertino._extras import extra
 
 from ._back_projector import SliceGeometry
 from ._filters import factor, filter_response
@@ -26,7 +26,9 @@ _AT_ONCE = 512  # projections
 
 def _astra() -> Any:
     """ASTRA, which need not be installed: it is asked for when somebody wants it."""
-    return importlib.import_module("astra")
+    with extra("astra", "The back end 'astra'"):
+        import astra
+    return astra
 
 
 def device() -> tuple[str, bool]:
@@ -34,7 +36,7 @@ def device() -> tuple[str, bool]:
 
     Raises
     ------
-    ImportError
+    MissingExtraError
         ASTRA is not installed.
     """
     astra = _astra()

@@ -3,10 +3,9 @@
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from functools import partial
-from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
-from concertino._errors import ParameterError, ReconstructionError
+from concertino._errors import MissingExtraError, ParameterError, ReconstructionError
 
 from ._geometry import DESCRIBED_BY
 from ._settings import ReconstructionSettings
@@ -128,9 +127,8 @@ def _check_geometry(backend: Backend, geometry: str, settings: ReconstructionSet
 
 
 def _cpu() -> Backend:
-    found = all(find_spec(name) is not None for name in ("numba", "scipy"))
-    reason = "compiled by numba for this machine" if found else "install numba and scipy"
-    return Backend("cpu", found, reason, ("parallel", "general"), ("processor",))
+    reason = "compiled by numba for this machine"
+    return Backend("cpu", True, reason, ("parallel", "general"), ("processor",))
 
 
 def _ufo() -> Backend:
@@ -154,9 +152,8 @@ def _astra() -> Backend:
 
     try:
         where, on_gpu = device()
-    except ImportError as error:
-        missing = f"ASTRA cannot be imported ({error}); pip install 'concertino[astra]'"
-        return Backend(name, False, missing, geometries)
+    except MissingExtraError as error:
+        return Backend(name, False, str(error), geometries)
     make = partial(AstraBackProjector, on_gpu=on_gpu)
     check = partial(check_steps, on_gpu=on_gpu)
     return Backend(name, True, f"ASTRA on {where}", geometries, (where,), make, check)

@@ -15,6 +15,7 @@ import numpy as np
 import orjson
 
 from concertino._errors import CatalogError, StorageError
+from concertino._extras import extra
 
 from ._catalog_files import CatalogFiles, Known
 from ._document_file import DOCUMENTS, record_bytes
@@ -62,8 +63,8 @@ class Catalog:
     """All runs in a data directory, for searching. Made by `Catalog.open`.
 
     It is an index of the runs' own records, and what it lacks it takes in when it is used: about 10 ms a
-    run. It does not depend on where the data directory is: that may be moved, linked or mounted elsewhere.
-    Nothing of tiled is imported before it is needed; the first use takes seconds.
+    run. The data directory may be moved, linked or mounted elsewhere. Nothing of tiled is imported before
+    it is needed; the first use takes seconds. It is of the extra ``catalog``: without, there is `runs` only.
 
     Attributes
     ----------
@@ -160,8 +161,8 @@ class Catalog:
         --------
         >>> catalog.search(sample="tooth")[-1]["projections"].read()  # doctest: +SKIP
         """
-        from tiled.queries import Eq
-
+        with extra("catalog", "The catalogue"):
+            from tiled.queries import Eq
         self._complete()
         result = self.client if query is None else self.client.search(query)
         for key, value in equal.items():
@@ -217,6 +218,7 @@ class Catalog:
             Whether the catalogue has it now; if not, `missing` says why, and so does a warning in the log.
         """
         place = self._place(directory)
+        self._files.database  # noqa: B018  a missing extra is no fault of the run
         with self._writing:
             size = record_bytes(directory)  # before it is read: it may grow meanwhile
             refused = self._refused.get(place)
@@ -250,6 +252,7 @@ class Catalog:
         CatalogError
             When the catalogue cannot be removed or written.
         """
+        self._files.database  # noqa: B018  nothing is removed that cannot be made anew
         self.close()
         with self._writing:
             self._files.remove()
@@ -272,10 +275,10 @@ class Catalog:
         Path
             The profile.
         """
-        from tiled import profiles
+        with extra("catalog", "The catalogue"):
+            from tiled import profiles
 
-        from ._catalog_tree import direct_configuration
-
+            from ._catalog_tree import direct_configuration
         self.client  # noqa: B018  the database must be there
         place = profiles.paths[-1] if directory is None else Path(directory)
         if place not in profiles.paths:
@@ -311,8 +314,8 @@ class Catalog:
         return f"<Catalog of {self.root}>"
 
     def _open_client(self) -> Any:
-        from ._catalog_tree import open_client, prepare_database
-
+        with extra("catalog", "The catalogue"):
+            from ._catalog_tree import open_client, prepare_database
         prepare_database(self._files)
         self._opened = self._files.identity  # before it is read: it may be made anew meanwhile
         try:
@@ -339,9 +342,9 @@ class Catalog:
             )  # fmt: skip
 
     def _write(self, run: Run, place: str, size: int) -> None:
-        from ._catalog_rows import RunRows
-        from ._catalog_tree import prepare_database
-
+        with extra("catalog", "The catalogue"):
+            from ._catalog_rows import RunRows
+            from ._catalog_tree import prepare_database
         entry = self._files.known_runs(run.uid).get(run.uid)
         if entry == Known(place, size):
             return

@@ -6,12 +6,14 @@ import sqlite3
 import tempfile
 from collections.abc import Iterator
 from contextlib import closing, suppress
+from functools import cached_property
 from importlib.metadata import version
 from pathlib import Path
 from typing import NamedTuple
 from urllib.parse import quote_from_bytes
 
 from concertino._errors import CatalogError
+from concertino._extras import extra
 
 FORMAT = 3
 """Of what we put into the catalogue and how: another number is another file."""
@@ -49,8 +51,12 @@ class CatalogFiles:
 
     def __init__(self, root: Path) -> None:
         self.root = root
-        self._name = f"runs-{FORMAT}-tiled-{version('tiled')}.db"
         self._temporary: tempfile.TemporaryDirectory[str] | None = None
+
+    @cached_property
+    def _name(self) -> str:
+        with extra("catalog", f"The catalogue of {self.root}"):
+            return f"runs-{FORMAT}-tiled-{version('tiled')}.db"
 
     @property
     def directory(self) -> Path:
@@ -61,7 +67,13 @@ class CatalogFiles:
 
     @property
     def database(self) -> Path:
-        """The file."""
+        """The file.
+
+        Raises
+        ------
+        MissingExtraError
+            If tiled is not installed.
+        """
         return self.directory / self._name
 
     @property

@@ -20,7 +20,7 @@ from ._tiff_layout import FILE_HEADER_BYTES, page_layout
 from ._tiff_pages import TIFF_PAGES, TiffPagesSink
 from ._tiff_sequence import TIFF_SEQUENCE, TiffSequenceSink
 from ._uris import place_of
-from ._zarr_sink import ZARR, ZarrSink
+from ._zarr_sink import ZARR, ZarrSink, the_zarr
 
 _BLOCK_BYTES = 4096  # of the disk: what a file's size is rounded up to
 
@@ -40,12 +40,15 @@ class ImageFormat:
     resources
         By the mimetypes that its sinks claim: takes the place of the URI and the parameters of the
         claim, and returns the frames.
+    check
+        Raises what keeps the format from being used here, such as an extra that is not installed.
     """
 
     name: str
     open_sink: Callable[[Path, ImageStream], ImageSink]
     frame_bytes: Callable[[ImageStream], int]
     resources: Mapping[str, Callable[[Path, Mapping[str, Any]], FrameFiles]]
+    check: Callable[[], object] = lambda: None
 
 
 _FORMATS: dict[str, ImageFormat] = {}
@@ -84,7 +87,7 @@ def image_formats() -> tuple[str, ...]:
 
 
 def check_image_format(name: str, asked: str = "format") -> None:
-    """Refuse a format that there is not.
+    """Refuse a format that there is not, or that cannot be used here.
 
     Parameters
     ----------
@@ -97,9 +100,12 @@ def check_image_format(name: str, asked: str = "format") -> None:
     ------
     ParameterError
         If there is none of this name.
+    MissingExtraError
+        If it needs an extra that is not installed.
     """
     if name not in _FORMATS:
         raise ParameterError(f"{asked}: {name!r} was given; give one of {', '.join(_FORMATS)}")
+    _FORMATS[name].check()
 
 
 def resource_makers() -> dict[str, Callable[[Path, Mapping[str, Any]], FrameFiles]]:
@@ -230,6 +236,6 @@ for _format in (
         {TIFF_SEQUENCE: tiff_sequence, TIFF_PAGES: tiff_pages},
     ),
     ImageFormat("hdf5", Hdf5Sink, _raw_bytes, {HDF5: hdf5_dataset}),
-    ImageFormat("zarr", ZarrSink, _chunk_file_bytes, {ZARR: zarr_array}),
+    ImageFormat("zarr", ZarrSink, _chunk_file_bytes, {ZARR: zarr_array}, the_zarr),
 ):
     register_image_format(_format)

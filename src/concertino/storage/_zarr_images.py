@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from concertino._errors import StorageError
+from concertino._extras import extra
 
 from ._raw_frames import FrameReader, Region
 
@@ -18,9 +19,11 @@ def open_zarr(path: Path) -> FrameReader:
     ------
     StorageError
         There is none, it is damaged, or it holds no images.
+    MissingExtraError
+        If zarr is not installed.
     """
-    import zarr
-
+    with extra("zarr", f"Reading {path}"):
+        import zarr
     try:
         array = zarr.open_array(path, mode="r")
     except (OSError, KeyError, ValueError) as error:

@@ -8,6 +8,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from concertino._extras import extra
+
 from ._disk import sync_file_system, sync_path
 from ._image_axes import ImageAxes, ImageAxis
 from ._image_sink import ClaimParameters, ImageSink, ImageStream, stored_dtype
@@ -18,6 +20,19 @@ ZARR = "application/x-zarr"
 _LEVEL = "0"
 _OME_UNITS = {"um": "micrometer", "mm": "millimeter", "nm": "nanometer"}
 _SPACE = ("z", "y", "x")
+
+
+def the_zarr() -> Any:
+    """Return the package zarr.
+
+    Raises
+    ------
+    MissingExtraError
+        If it is not installed.
+    """
+    with extra("zarr", "The image format 'zarr'"):
+        import zarr
+    return zarr
 
 
 class ZarrSink(ImageSink):
@@ -42,8 +57,7 @@ class ZarrSink(ImageSink):
     """
 
     def __init__(self, directory: Path, stream: ImageStream) -> None:
-        import zarr
-
+        zarr = the_zarr()
         super().__init__(directory, stream.shape, stored_dtype(stream, "OME-Zarr"))
         axes, metadata = stream.axes, stream.metadata
         self._path = directory / f"{directory.name}.ome.zarr"

@@ -1,19 +1,22 @@
 """Contract suites to inherit: what an implementation of a Concertino interface must do."""
 
-from ._endless_waits import EndlessWait, check_end_in_time, endless_waits, run_with_endless_wait
-from ._frame_source import BufferedFrameSourceContract, FrameSourceContract
-from ._image_format import ImageFormatContract
-from ._plan_faults import (
-    InjectedFaultError,
-    PlanBench,
-    PlanFault,
-    PlanOutcome,
-    check_safe_end,
-    describe_message,
-    fault_positions,
-    plan_messages,
-    run_with_fault,
-)
+from concertino._extras import extra
+
+with extra("test", "concertino.testing"):
+    from ._endless_waits import EndlessWait, check_end_in_time, endless_waits, run_with_endless_wait
+    from ._frame_source import BufferedFrameSourceContract, FrameSourceContract
+    from ._image_format import ImageFormatContract
+    from ._plan_faults import (
+        InjectedFaultError,
+        PlanBench,
+        PlanFault,
+        PlanOutcome,
+        check_safe_end,
+        describe_message,
+        fault_positions,
+        plan_messages,
+        run_with_fault,
+    )
 
 __all__ = [
     "BufferedFrameSourceContract",

@@ -14,11 +14,12 @@ import threading
 from contextlib import suppress
 from dataclasses import asdict
 from errno import EADDRINUSE
-from importlib.util import find_spec
+from importlib.metadata import version
 from types import TracebackType
 from typing import IO, Self
 
 from concertino._errors import SessionError
+from concertino._extras import extra
 
 from ._settings import PageSettings
 from ._state import LiveState
@@ -56,8 +57,10 @@ class LivePage:
 
     Raises
     ------
+    MissingExtraError
+        If Bokeh is not installed.
     SessionError
-        If Bokeh is not installed, or the address cannot be listened on.
+        If the address cannot be listened on.
     """
 
     def __init__(
@@ -71,11 +74,8 @@ class LivePage:
         self.error: SessionError | None = None
         self._state = state
         self._closed = False
-        if find_spec("bokeh") is None:
-            raise SessionError(
-                "The live view needs Bokeh, which is not installed: "
-                "pip install 'concertino[viewers]'."
-            )
+        with extra("viewers", "The live view"):
+            version("bokeh")  # The page's process imports it.
         with _listen(host, port) as listener:
             self.url = "http://{}:{}/".format(*listener.getsockname()[:2])
             self._words: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115
