@@ -29,6 +29,8 @@ from .oracle import (
     windowed_blobs,
 )
 from .phantoms import (
+    FINE,
+    LOPSIDED,
     blobs_at,
     blobs_image,
     blobs_sinogram,
@@ -142,9 +144,10 @@ class BackendContract:
 
     @pytest.mark.parametrize("name", WINDOWS)
     def test_filters(self, name: Any) -> None:
-        lines = blobs_sinogram(SIZE, ANGLES, CENTER)
-        slice_ = self.slices(lines, filter=name, cutoff=0.8)[0]
-        assert difference(slice_, windowed_blobs(SIZE, name, 0.8), 0.85) < self.tolerance
+        for blobs, within in ((LOPSIDED, self.tolerance), (FINE, max(0.01, self.tolerance))):
+            lines = blobs_sinogram(SIZE, ANGLES, CENTER, blobs)
+            slice_ = self.slices(lines, filter=name, cutoff=0.8)[0]
+            assert difference(slice_, windowed_blobs(SIZE, name, 0.8, blobs), 0.85) < within
 
     def test_no_filter_at_all(self) -> None:
         lines = blobs_sinogram(SIZE, ANGLES, CENTER)
@@ -164,7 +167,7 @@ class BackendContract:
         lines = blobs_sinogram(SIZE, ANGLES, CENTER) + 3.0
         slice_ = self.slices(lines, padding=padding)[0]
         plain = plain_slice(lines, ANGLES, CENTER, padding)
-        assert difference(slice_, plain, 0.7) < 3 * self.tolerance
+        assert difference(slice_, plain, 0.7) < 0.03
 
     def test_each_slice_is_its_own_row(self) -> None:
         kinds = (blobs_sinogram(SIZE, ANGLES, CENTER), shepp_logan_sinogram(SIZE, ANGLES, CENTER))
@@ -186,7 +189,9 @@ class BackendContract:
             counts, ANGLES, darks=np.full((3, 1, SIZE), 100, np.uint16), flats=flats,
             settings=self.settings(),
         )  # fmt: skip
-        assert difference(volume[0], blobs_image(SIZE) * 0.02, 0.85) < 2 * self.tolerance
+        assert (
+            difference(volume[0], blobs_image(SIZE) * 0.02, 0.85) < 0.02
+        )  # counts are whole numbers
 
     @pytest.mark.parametrize("turn", ["full", "shuffled", "backwards"])
     def test_any_set_of_angles(self, turn: str) -> None:
@@ -209,7 +214,7 @@ class BackendContract:
             job.add_projections(lines[index : index + 1, None].astype(np.float32), int(index))
         result = job.finish()
         assert result.missing == (3, 40, 41, 42, 90, 177)
-        assert difference(result.volume[0], blobs_image(SIZE), 0.85) < self.tolerance
+        assert difference(result.volume[0], blobs_image(SIZE), 0.85) < 0.01  # for all of them
 
     def test_what_is_there_so_far_is_on_the_scale_of_the_whole(self) -> None:
         lines = blobs_sinogram(SIZE, ANGLES, CENTER)[:, None].astype(np.float32)

@@ -7,7 +7,7 @@ import numpy as np
 import scipy.special
 from numpy.typing import NDArray
 
-from .phantoms import LOPSIDED, radius_of
+from .phantoms import LOPSIDED, Ellipses, radius_of
 
 Array = NDArray[np.float64]
 Disc = tuple[float, float, float, float]
@@ -29,7 +29,7 @@ WINDOWS: dict[str, Callable[[Array], NDArray[Any]]] = {
 }  # fmt: skip
 
 
-def windowed_blobs(size: int, name: str, cutoff: float) -> Array:
+def windowed_blobs(size: int, name: str, cutoff: float, blobs: Ellipses = LOPSIDED) -> Array:
     """Return the blobs as they are when only what a window lets through is seen of them.
 
     The transform of a Gaussian is one; the window multiplies it, and a Hankel integral brings it back.
@@ -42,6 +42,8 @@ def windowed_blobs(size: int, name: str, cutoff: float) -> Array:
         Of the window, a key of `WINDOWS`.
     cutoff
         Where it ends, as a share of Nyquist's frequency.
+    blobs
+        Amplitude, width and position of each, in units of the radius.
 
     Returns
     -------
@@ -58,7 +60,7 @@ def windowed_blobs(size: int, name: str, cutoff: float) -> Array:
         parts = waves * bell * passed * 2 * np.pi * frequency
         return np.asarray(np.trapezoid(parts, frequency, axis=1))
 
-    return _radial(size, lambda r, width: np.interp(r, distance, profile(width)))
+    return _radial(size, lambda r, width: np.interp(r, distance, profile(width)), blobs)
 
 
 def smeared_blobs(size: int) -> Array:
@@ -143,11 +145,13 @@ def plain_slice(
     return total * np.pi / len(angles)
 
 
-def _radial(size: int, profile: Callable[[Array, float], Array]) -> Array:
+def _radial(
+    size: int, profile: Callable[[Array, float], Array], blobs: Ellipses = LOPSIDED
+) -> Array:
     """Sum of what each blob is at its distance; `profile` takes distance and width in px."""
     middle, scale = np.arange(size) - (size - 1) / 2, radius_of(size)
     total = np.zeros((size, size))
-    for amplitude, width, x0, y0 in LOPSIDED:
+    for amplitude, width, x0, y0 in blobs:
         apart = np.hypot(middle[None] - x0 * scale, -middle[:, None] - y0 * scale)
         total += amplitude * profile(apart, width * scale)
     return total

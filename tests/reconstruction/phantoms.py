@@ -100,6 +100,8 @@ def shepp_logan_sinogram(
 
 # amplitude, width and position of Gaussians, in units of the radius
 LOPSIDED = ((1.0, 0.08, 0.15, 0.1), (0.6, 0.09, -0.35, 0.2), (0.8, 0.07, 0.1, -0.45))
+# about one px wide on 128 columns: high frequencies, too
+FINE = tuple((amplitude, width / 4, x0, y0) for amplitude, width, x0, y0 in LOPSIDED)
 
 
 def blobs_at(x: NDArray[np.floating], y: NDArray[np.floating], size: int) -> NDArray[np.float64]:
@@ -117,11 +119,13 @@ def blobs_image(size: int) -> NDArray[np.float64]:
     return blobs_at(middle[None], -middle[:, None], size)
 
 
-def blobs_sinogram(size: int, angles: NDArray[np.float64], center: float) -> NDArray[np.float64]:
+def blobs_sinogram(
+    size: int, angles: NDArray[np.float64], center: float, blobs: Ellipses = LOPSIDED
+) -> NDArray[np.float64]:
     """Line integrals (angle, column) of the blobs."""
     radius, total = radius_of(size), np.zeros((len(angles), size))
     t = ((np.arange(size) - center) / radius)[None]
-    for amplitude, width, x0, y0 in LOPSIDED:
+    for amplitude, width, x0, y0 in blobs:
         seen = (x0 * np.cos(angles) + y0 * np.sin(angles))[:, None]
         total += amplitude * width * np.sqrt(2 * np.pi) * np.exp(-((t - seen) ** 2) / 2 / width**2)
     return total * radius

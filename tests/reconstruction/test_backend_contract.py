@@ -19,6 +19,8 @@ from .backend_contract import ANGLES, CENTER, SHARES, BackendContract
 
 class TestCpu(BackendContract):
     name = "cpu"
+    tolerance = 0.002
+    value_tolerance = 0.004
 
 
 class TestUfo(BackendContract):
