@@ -115,6 +115,7 @@ class Interruptible:
         self._sample = SampleUse(hold)
         self._last: Piece | None = None
         self._reached = 0
+        self._ended_early = False
         self._late: tuple[str, float] | None = None
 
     def blocks(self) -> Iterator[Block]:
@@ -122,7 +123,8 @@ class Interruptible:
         if self._told is not None and not self._told.requested:
             self._told.take_spoiled()  # Before the run nothing was exposed.
         while not self._sample.left:  # What is found spoiled then stays: see `flag_spoiled`.
-            if self._hold is not None and self._hold.due:
+            # A pause that ended what was taken is one, even if it has been released meanwhile.
+            if self._hold is not None and (self._hold.due or self._ended_early):
                 yield partial(self._pause, self._hold)
             elif (piece := self._work.next()) is not None:
                 yield partial(self._take, piece)
@@ -165,6 +167,7 @@ class Interruptible:
         self._work.note(piece, complete, began, numbers, ends)
         self._last = piece
         self._reached = len(numbers)
+        self._ended_early = not complete
 
     def _exposed(
         self, otherwise: NDArray[np.int64]
@@ -194,6 +197,7 @@ class Interruptible:
         )
 
     def _pause(self, hold: Hold) -> MsgGenerator[None]:
+        self._ended_early = False
         reason, since_s = hold.reason, hold.take_spoiled()
         self._work.spoil(since_s)
         yield from self._say("paused", reason, since_s)

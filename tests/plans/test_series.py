@@ -248,6 +248,18 @@ def test_a_pause_that_ends_a_piece_early_keeps_the_sample(
         ending.cancel()
     names = [doc["name"] for kind, doc in lab.documents if kind == "descriptor"]
     assert [name for name in names if "_from_" in name]  # It did end early.
+    told = {
+        doc["uid"]
+        for kind, doc in lab.documents
+        if kind == "descriptor" and doc["name"] == "pauses"
+    }
+    said = [
+        doc["data"] for kind, doc in lab.documents if kind == "event" and doc["descriptor"] in told
+    ]
+    assert [(each["pause-state"], each["pause-reason"]) for each in said] == [
+        ("paused", "lunch"),
+        ("resumed", "lunch"),
+    ]
     assert len(places(lab, 0)) == num_projections
     assert set(places(lab, 0)) == {1.0}
 
