@@ -1,11 +1,15 @@
 """How far a run is, told from documents that event-model made."""
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 from event_model import compose_run
 
+from concertino import plans
+from concertino.devices import SimulatedBeamline
+from concertino.session import open_session
 from concertino.viewers import PageSettings, RunTracker
 from concertino.viewers._picture import Picture
 from concertino.viewers._picture_panel import PicturePanel
@@ -43,6 +47,27 @@ class Emitter:
 
 def progress(tracker: RunTracker) -> list[tuple[str, int, int | None]]:
     return [(s.name, s.acquired, s.total) for s in tracker.run.streams.values()]
+
+
+@pytest.mark.parametrize("name", ["continuous_tomography", "step_tomography", "radiography"])
+def test_what_nobody_stores_is_counted_too(tmp_path: Path, name: str) -> None:
+    tracker, highest = RunTracker(), list[int]()
+
+    def follow(kind: str, document: Any) -> None:
+        tracker(kind, document)
+        if kind != "stop" and "projections" in tracker.run.streams:
+            highest.append(tracker.run.streams["projections"].acquired)
+
+    b = SimulatedBeamline(shape=(16, 16), exposure=0.001, frame_rate=50.0)
+    devices = [b.camera, *([] if name == "radiography" else [b.rotation]), b.beam, b.sample_stage]
+    counts = {"num_darks": 3, "num_flats": 4, "num_projections": 60}
+    with open_session(tmp_path, progress=False, catalog=False) as session:
+        session.require_storage = False
+        plan = getattr(plans, name)(*devices, radio_position=0, flat_position=1, **counts)
+        session.RE(plan, follow)
+    assert progress(tracker) == [("darks", 3, 3), ("flats", 4, 4), ("projections", 60, 60)]
+    # Where angles or events come with the projections, they are seen to become more.
+    assert name == "radiography" or len(set(highest)) > 3
 
 
 def test_a_tomography() -> None:

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from concertino.documents import StreamSegment, device_configuration
+from concertino.documents import LEDGER, PROJECTION_ANGLES, StreamSegment, device_configuration
 
 RunState = Literal["waiting", "running", "finished", "aborted", "failed"]
 
-_SIDE_STREAMS = frozenset({"baseline", "ledger", "pauses"})
+_SIDE_STREAMS = frozenset({"baseline", LEDGER, "pauses"})
 _EXIT_STATES: dict[str, RunState] = {"success": "finished", "abort": "aborted"}
 _MAX_RUNS = 8
 _FINDINGS = frozenset({"axis", "resolution"})
@@ -214,8 +214,10 @@ class RunTracker:
                     run.reach(doc["name"], 0)
         elif name in ("event", "event_page", "stream_datum"):
             run, stream = self._streams.get(doc["descriptor"], (None, ""))
-            if run is not None and run.base(stream) in run.streams:
-                run.reach(stream, _count(name, doc))
+            if run is not None:
+                for reached, count in _reached(stream, name, doc):
+                    if run.base(reached) in run.streams:
+                        run.reach(reached, count)
             if run is not None and run.derived and name == "event":
                 self._take_finding(stream, doc["data"])
         elif name == "stop" and (run := self._runs.get(doc["run_start"])) is not None:
@@ -247,6 +249,27 @@ class RunTracker:
         while len(self._runs) > _MAX_RUNS:
             oldest = self._runs.pop(next(iter(self._runs)))
             self._streams = {uid: at for uid, at in self._streams.items() if at[0] is not oldest}
+
+
+def _reached(stream: str, name: str, doc: Mapping[str, Any]) -> Iterator[tuple[str, int]]:
+    """Yield streams, and how many frames or events of each there are by now.
+
+    What nobody stores has no documents of its own: angles tell of projections, and a ledger of all that is over.
+    """
+    yield stream, _count(name, doc)
+    if stream not in (LEDGER, PROJECTION_ANGLES):
+        return
+    rows = {key: value if name == "event_page" else [value] for key, value in doc["data"].items()}
+    if stream == PROJECTION_ANGLES:
+        yield "projections", int(max(rows["projection"], default=-1)) + 1
+    elif stream == LEDGER:
+        for key in [key for key in rows if key.endswith("-role")]:
+            columns = [
+                rows[key.removesuffix("role") + name] for name in ("stream", "role", "frames")
+            ]
+            for published, role, frames in zip(*columns, strict=True):
+                if role == "publisher":
+                    yield published, int(frames)
 
 
 def _count(name: str, doc: Mapping[str, Any]) -> int:
