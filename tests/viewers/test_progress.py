@@ -111,7 +111,9 @@ def test_streams_that_hold_no_frames_are_not_shown() -> None:
     tracker = RunTracker()
     emitter = Emitter(tracker, tomo=TOMO)
     for name in ("baseline", "ledger", "motion"):
-        tracker("event", {"descriptor": emitter.stream(name, external=False), "seq_num": 1})
+        tracker(
+            "event", {"descriptor": emitter.stream(name, external=False), "seq_num": 1, "data": {}}
+        )
     emitter.frames(emitter.stream("second_camera"), 5)
 
     names = [name for name, _, _ in progress(tracker)]
@@ -119,7 +121,9 @@ def test_streams_that_hold_no_frames_are_not_shown() -> None:
 
     emitter = Emitter(tracker)
     for name in ("baseline", "primary"):
-        tracker("event", {"descriptor": emitter.stream(name, external=False), "seq_num": 1})
+        tracker(
+            "event", {"descriptor": emitter.stream(name, external=False), "seq_num": 1, "data": {}}
+        )
 
     assert [name for name, _, _ in progress(tracker)] == ["primary"]
 
