@@ -50,7 +50,7 @@ class Destination:
         Where the directories of processing runs are made; beside the raw run's by default.
     callbacks : sequence of callable
         Take the documents.
-    stream_address : str, optional
+    stream_address : str
         Where subscribers find the slices.
     """
 
@@ -58,7 +58,7 @@ class Destination:
     output: str
     directory: Path | None
     callbacks: Sequence[DocumentCallback]
-    stream_address: str | None
+    stream_address: str
 
 
 class ReconstructionJob:

@@ -82,7 +82,7 @@ def test_late_previews_are_told_in_documents_and_once_in_the_log(
     previews = Previews(
         lambda: reconstructor, {"uid": str(uuid4()), "time": 0.0}, [take],
         preview=lambda _: time.sleep(0.05), rows=None, planes=None, period_s=0.01,
-        stream_address=None,
+        stream_address="tcp://127.0.0.1:0",
     )  # fmt: skip
     deadline_s = time.monotonic() + 60
     while len(told) < 8 and time.monotonic() < deadline_s:

@@ -1,0 +1,18 @@
+"""The contract of frame streams, as other computers reach them."""
+
+from hypothesis import settings
+
+from concertino.testing import FrameStreamMachine, FrameTransportContract
+
+
+class TestWire(FrameTransportContract):
+    way = "wire"
+
+
+class WireMachine(FrameStreamMachine):
+    way = "wire"
+    nothing_s = 0.02
+
+
+TestWireMachine = WireMachine.TestCase
+TestWireMachine.settings = settings(max_examples=10, stateful_step_count=15, deadline=None)
