@@ -1,8 +1,8 @@
 """What more subscribers cost the publisher: a writer alone, with a reconstruction and viewers, and with eight who look.
 
 The writer stores multi-page TIFF on the disk, not synced; the reconstruction makes one slice; the viewers take ten frames a
-second, and eight lookers the newest frame as often as they get it. They live in processes of their own (``ipc``) or in threads of the publisher's (``inproc``). The cases alternate; the
-publisher's frames/s until the last acknowledgement are compared, and over ``ipc`` the processor time that a frame costs the
+second, and eight lookers the newest frame as often as they get it. They live in processes of their own (``memory``) or in threads of the publisher's (``direct``). The cases alternate; the
+publisher's frames/s until the last acknowledgement are compared, and in ``memory`` the processor time that a frame costs the
 publisher's process; medians of all rounds. ``--rate`` publishes at a camera's pace instead of as fast as can be.
 
 Run ``python benchmarks/frame_fanout.py``; as root on a busy computer with ``--nice -15``.
@@ -94,17 +94,17 @@ def reconstruct(address: str, count: int) -> None:
         subscription.finish()
 
 
-def measure(scheme: str, parts: list[str], arguments: Any) -> tuple[float, float]:
+def measure(way: str, parts: list[str], arguments: Any) -> tuple[float, float]:
     """Publish a scan to some subscribers; return frames/s, and µs of processor time a frame."""
     size = arguments.size
     frames = np.random.default_rng(1).integers(1000, 4096, (16, size, size), np.uint16)
     directory = Path(tempfile.mkdtemp(prefix="fanout_", dir=arguments.directory))
-    with FrameStream(scheme, shape=(size, size), dtype="u2", timeout_s=60) as stream:
+    with FrameStream(shape=(size, size), dtype="u2", timeout_s=60) as stream:
         stream.ring.frames[...] = 1
         players: list[Any] = []
         for part in parts:
             settings = (part, stream.address, str(directory / "frames"), arguments.frames)
-            if scheme == "ipc://":
+            if way == "memory":
                 command = [sys.executable, __file__, "--play", json.dumps(settings)]
                 players.append(
                     subprocess.Popen(command, preexec_fn=lambda: os.nice(arguments.nice))
@@ -126,7 +126,7 @@ def measure(scheme: str, parts: list[str], arguments: Any) -> tuple[float, float
         cpu_us = 1e6 * (time.process_time() - cpu_s) / arguments.frames
         stream.end().check()
     for player in players:
-        player.wait() if scheme == "ipc://" else player.join()
+        player.wait() if way == "memory" else player.join()
     shutil.rmtree(directory)
     return rate, cpu_us
 
@@ -151,11 +151,9 @@ def main() -> None:
     os.nice(arguments.nice)
     rates: dict[str, list[tuple[float, float]]] = {}
     for _ in range(arguments.rounds):
-        for scheme in ("ipc://", "inproc://fanout"):
+        for way in ("memory", "direct"):
             for case, parts in CASES.items():
-                rates.setdefault(f"{scheme.partition(':')[0]:7}{case}", []).append(
-                    measure(scheme, parts, arguments)
-                )
+                rates.setdefault(f"{way:7}{case}", []).append(measure(way, parts, arguments))
     medians = {
         case: tuple(statistics.median(column) for column in zip(*found, strict=True))
         for case, found in rates.items()
@@ -163,7 +161,7 @@ def main() -> None:
     for case, (rate, cpu_us) in medians.items():
         alone, alone_us = medians[f"{case[:7]}writer"]
         line = f"{case:48}{rate:8.0f} frames/s   costs {100 * (1 - rate / alone):5.1f} %"
-        if case.startswith("ipc"):
+        if case.startswith("memory"):
             line += f"   publisher's CPU {cpu_us:5.0f} µs a frame, {100 * (cpu_us / alone_us - 1):+.1f} %"
         print(f"{line}   asked ≤ {ASKED_PERCENT.get(case[7:], 15)} %")
     arguments.json.parent.mkdir(exist_ok=True)

@@ -1,7 +1,7 @@
 """Frames from a publisher to a subscriber in another process, beside what could carry them otherwise.
 
-``ipc``, ``tcp`` and ``tcp in place`` are frame streams, with a checksum of each frame; over TCP the
-subscriber checks them too. In place means that the camera writes into the ring. Their peers carry the same
+``memory``, ``wire`` and ``wire in place`` are frame streams, with a checksum of each frame: to a subscriber of this computer,
+and with the pixels on the way as to another one, which checks them too. In place means that the camera writes into the ring. Their peers carry the same
 frames without checksums, acknowledgements or anything else: ``bare ring``, two counters and slots in shared
 memory; ``zmq``, PUSH and PULL with ``copy=False`` over TCP; ``concert``, the sender and receiver of concert 0.33.0.
 Where frames lie in shared memory the subscriber copies each one out. Ways alternate; medians are compared.
@@ -25,20 +25,20 @@ AT_ONCE_BYTES = 2**20
 
 #: Name, way, way to compare with, size in pixels, least ratio.
 BARS = [
-    ("ipc", "bare ring", 256, 0.4),
-    ("ipc", "bare ring", 1024, 0.8),
-    ("ipc", "bare ring", 2048, 0.8),
-    ("tcp", "zmq", 256, 1.5),
-    ("tcp", "zmq", 1024, 0.9),
-    ("tcp", "zmq", 2048, 0.9),
-    ("ipc", "concert", 256, 10.0),
-    ("ipc", "concert", 1024, 3.0),
-    ("tcp", "concert", 256, 6.0),
-    ("tcp", "concert", 1024, 1.8),
+    ("memory", "bare ring", 256, 0.4),
+    ("memory", "bare ring", 1024, 0.8),
+    ("memory", "bare ring", 2048, 0.8),
+    ("wire", "zmq", 256, 1.5),
+    ("wire", "zmq", 1024, 0.9),
+    ("wire", "zmq", 2048, 0.9),
+    ("memory", "concert", 256, 10.0),
+    ("memory", "concert", 1024, 3.0),
+    ("wire", "concert", 256, 6.0),
+    ("wire", "concert", 1024, 1.8),
 ]
 
 #: PUSH with ``copy=False`` does not copy a frame before it sends it; neither does a camera that writes into the ring.
-ALSO = [("tcp in place", "zmq", size) for size in (256, 1024, 2048)]
+ALSO = [("wire in place", "zmq", size) for size in (256, 1024, 2048)]
 
 #: Of the publisher at full speed, in microseconds a frame of 256².
 MOST_CPU_US = 50.0
@@ -99,9 +99,9 @@ def carry(way: str, settings: dict[str, Any], arguments: Any) -> dict[str, Any]:
 
 def throughput(arguments: Any) -> list[dict[str, Any]]:
     """Measure frames/s of each way at each size."""
-    ways = ["bare ring", "ipc", "zmq", "tcp", "tcp in place"]
+    ways = ["bare ring", "memory", "zmq", "wire", "wire in place"]
     if arguments.checksums:
-        ways += ["bare ring with sums", "ipc verified", "tcp unverified"]
+        ways += ["bare ring with sums", "memory verified", "wire unverified"]
     if arguments.peer_venv:
         ways.append("concert")
     rows = []
@@ -116,8 +116,8 @@ def throughput(arguments: Any) -> list[dict[str, Any]]:
                     "count": count if way != "concert" else count // 4,
                     "warm_up": 4 * at_once,
                     "at_once": at_once,
-                    "copies": way.startswith("ipc"),
-                    "verify": {"ipc verified": True, "tcp unverified": False}.get(way),
+                    "copies": way.startswith("memory"),
+                    "verify": {"memory verified": True, "wire unverified": False}.get(way),
                 }
                 found[way].append(carry(way, settings, arguments))
         for way, results in found.items():
@@ -143,7 +143,7 @@ def throughput(arguments: Any) -> list[dict[str, Any]]:
 def latency(arguments: Any) -> list[dict[str, Any]]:
     """Measure how old frames are when the subscriber has them, at 100 frames/s."""
     rows = []
-    for way, size, most_us in (("ipc", 1024, 1000), ("tcp", 1024, 3000), ("ipc", 256, None)):
+    for way, size, most_us in (("memory", 1024, 1000), ("wire", 1024, 3000), ("memory", 256, None)):
         settings = {"size": size, "count": int(300 * arguments.scale), "rate_hz": 100.0}
         results = [
             carry(way, settings | {"verify": None}, arguments) for _ in range(arguments.rounds)
@@ -160,7 +160,7 @@ def latency(arguments: Any) -> list[dict[str, Any]]:
             else f"   asked < {most_us} µs: {_met(row['median_us'] < most_us)}"
         )
         print(
-            f"{size:5}²  {way:4} at 100 Hz: median {row['median_us']:.0f} µs, 99 % below "
+            f"{size:5}²  {way:6} at 100 Hz: median {row['median_us']:.0f} µs, 99 % below "
             f"{row['p99_us']:.0f} µs, publisher's CPU {row['cpu_us']:.0f} µs a frame{asked}",
             flush=True,
         )
@@ -184,10 +184,10 @@ def bars(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
         if (way, size) in rates and (other, size) in rates:
             print(f"{f'{way} ÷ {other}, {size}²':28}{rates[way, size] / rates[other, size]:8.2f}")
     for row in rows:
-        if (row["way"], row["size"]) == ("ipc", 256):
+        if (row["way"], row["size"]) == ("memory", 256):
             met = _met(row["cpu_us"] < MOST_CPU_US)
             print(
-                f"{'CPU, ipc, 256²':28}{row['cpu_us']:5.1f} µs   asked < {MOST_CPU_US:g} µs {met}"
+                f"{'CPU, memory, 256²':28}{row['cpu_us']:5.1f} µs   asked < {MOST_CPU_US:g} µs {met}"
             )
     return checks
 

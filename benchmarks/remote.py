@@ -28,15 +28,15 @@ import numpy as np
 HERE = Path(__file__).parent
 sys.path.insert(0, str(HERE / "peers"))
 
-WAYS = ("local", "remote, any://", "remote, tcp://")
+WAYS = ("local", "remote")
 DISTINCT_BYTES = 64 * 10**6
 RING_BYTES = 256 * 2**20
 SETTLE_S = 2.0
 #: Least ratio: way, other way, size in pixels.
 BARS = {
-    ("remote, any://", "local", 1024): 0.8,
-    ("remote, any://", "concert", 256): 3.0,
-    ("remote, any://", "concert", 1024): 1.5,
+    ("remote", "local", 1024): 0.8,
+    ("remote", "concert", 256): 3.0,
+    ("remote", "concert", 1024): 1.5,
 }
 
 
@@ -148,11 +148,10 @@ def measure(way: str, size: int, frames: int, root: Path) -> float:
             stored = directory / "session"
         else:
             ports = free_port(), free_port()
-            address = "any://" if "any" in way else "tcp://"
             program = str(HERE / "peers" / "remote_camera.py")
             stored = directory / "writer"
             python, begin = sys.executable, "from concertino.cli import main; main()"
-            serve = (python, program, str(ports[0]), address, str(size), str(distinct))
+            serve = (python, program, str(ports[0]), "tcp://", str(size), str(distinct))
             write = ("tango", "writer", "--port", str(ports[1]), "-d", str(stored))
             stack.enter_context(server(*serve))
             stack.enter_context(server(python, "-c", begin, *write))

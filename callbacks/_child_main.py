@@ -34,9 +34,6 @@ class _Host:
         except Exception as error:  # a class that this process cannot import, among others
             self._answer(Answer(0, error=portable(error)))
             return
-        if getattr(self._callback, "stream_address", "") is None:
-            # what it publishes is looked at from the session's process
-            self._callback.stream_address = "ipc://"
         if hasattr(self._callback, "add_callback"):
             self._callback.add_callback(self._emit)
         documents: queue.SimpleQueue[Call] = queue.SimpleQueue()

@@ -16,11 +16,10 @@ from contextlib import suppress
 from multiprocessing.connection import Connection
 from typing import Any, Self
 
-from concertino import ConcertinoError, FrameStreamError, ParameterError
+from concertino import ConcertinoError, ParameterError
 from concertino.documents import DocumentCallback
 
 from ._consumer import Consumer, stores_frames
-from ._frame_callback import announced_streams
 from ._hosted import Answer, Call, Emitted
 
 LOG = logging.getLogger(__name__)
@@ -41,8 +40,6 @@ class ChildProcess(Consumer):
     keep it from working, and nothing that it does keeps the session from working. The process starts here,
     so that it is ready before the first run; it ends with `close`, or when the session's process ends,
     after its files are closed.
-
-    The camera's frames must be reachable from another process: make it with ``stream_address="ipc://"``.
 
     Parameters
     ----------
@@ -91,7 +88,6 @@ class ChildProcess(Consumer):
         )
         self.stores_frames = stores_frames(callback)
         self.patience_s = min(self.patience_s, timeout_s) + _MARGIN_S
-        self._streams: tuple[str, ...] | None = getattr(callback, "_streams", None)
         self._timeout_s = timeout_s
         self._callbacks: list[DocumentCallback] = []
         self._calls: dict[int, Future[Any]] = {}
@@ -164,13 +160,9 @@ class ChildProcess(Consumer):
 
         Raises
         ------
-        FrameStreamError
-            If the frames that a descriptor announces cannot be reached from another process.
         ConcertinoError
             What the callback raises, or that the process is gone.
         """
-        if name == "descriptor":
-            self._check_addresses(document)
         handed = self._submit("", name, dict(document))
         if name in self.WAITED_FOR:
             self._result(handed, f"the {name} document", self._timeout_s)
@@ -213,16 +205,6 @@ class ChildProcess(Consumer):
                 f"{callback!r} cannot be handed to a process of its own ({error}); functions that it is "
                 "given must stand in a module, not in a notebook or another function."
             ) from error
-
-    def _check_addresses(self, descriptor: Mapping[str, Any]) -> None:
-        for stream in announced_streams({}, descriptor):
-            wanted = self._streams is None or stream.name in self._streams
-            if wanted and stream.address.startswith("inproc:"):
-                raise FrameStreamError(
-                    f"{self.name} runs in a process of its own, which cannot reach the frames of "
-                    f"{stream.data_key} at {stream.address}; make the camera with "
-                    "stream_address='ipc://'."
-                )
 
     def _submit(self, method: str, *arguments: Any) -> "Future[Any]":
         answer: Future[Any] = Future()

@@ -60,9 +60,9 @@ class OnlineReconstruction(RunJobs[ReconstructionJob, ReconstructionResult]):
         Where the directories of the processing runs are made; beside the raw run's by default.
     callbacks : sequence of callable
         Take the documents of the processing runs, besides a recorder and an image writer.
-    stream_address : str, optional
-        Where subscribers find slices: ``"ipc://"`` for those in other processes, ``"any://host:0"`` for
-        other computers; those in this process by default.
+    stream_address : str
+        Where subscribers find slices, as of a camera: on this computer by default; ``"tcp://host:0"`` for
+        those on other computers, too.
     camera : str, optional
         Name of the camera whose frames are reconstructed; by default the first of a run's cameras.
     name : str
@@ -91,7 +91,7 @@ class OnlineReconstruction(RunJobs[ReconstructionJob, ReconstructionResult]):
         output: str = "tiff",
         directory: str | Path | None = None,
         callbacks: Sequence[DocumentCallback] = (),
-        stream_address: str | None = None,
+        stream_address: str = "tcp://127.0.0.1:0",
         camera: str | None = None,
         name: str = "reconstruction",
         necessary: bool = False,

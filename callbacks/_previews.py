@@ -44,7 +44,7 @@ class Previews:
         x and y in px and detector row of three orthogonal planes; None: none.
     period_s : float
         Time between two looks, in seconds; more where the computer cannot, which is told.
-    stream_address : str, optional
+    stream_address : str
         Where subscribers find the frames.
     intact : callable
         Tells whether the frames were what was published; otherwise nothing of them is shown.
@@ -59,7 +59,7 @@ class Previews:
         rows: Sequence[float] | None,
         planes: tuple[float, float, int | None] | None,
         period_s: float,
-        stream_address: str | None,
+        stream_address: str,
         intact: Callable[[], bool] = lambda: True,
     ) -> None:
         self._intact = intact

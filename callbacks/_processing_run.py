@@ -59,8 +59,8 @@ class ProcessingRun:
         Take the documents.
     more : mapping, optional
         More of the start document.
-    stream_address : str, optional
-        Where subscribers find the frames, as for a camera; those in this process by default.
+    stream_address : str
+        Where subscribers find the frames, as for a camera.
     backend : mapping, optional
         Who computed, its name and the reason why it was chosen; JSON-safe.
     """
@@ -74,7 +74,7 @@ class ProcessingRun:
         directory: Path | None,
         callbacks: Sequence[DocumentCallback],
         more: Mapping[str, Any] | None = None,
-        stream_address: str | None = None,
+        stream_address: str = "tcp://127.0.0.1:0",
         backend: Mapping[str, str] | None = None,
     ) -> None:
         self.directory = directory
@@ -291,7 +291,7 @@ def stored_processing_run(
     directory: Path | None = None,
     callbacks: Sequence[DocumentCallback] = (),
     more: Mapping[str, Any] | None = None,
-    stream_address: str | None = None,
+    stream_address: str = "tcp://127.0.0.1:0",
     backend: Mapping[str, str] | None = None,
 ) -> Iterator[ProcessingRun | None]:
     """Open a processing run with a directory, a record and its images stored; end it as it goes.

@@ -159,7 +159,7 @@ class ReconstructionJob(RunJob[ReconstructionResult]):
         rows: Sequence[float] | None,
         planes: tuple[float, float, int | None] | None,
         period_s: float,
-        stream_address: str | None,
+        stream_address: str,
     ) -> None:
         """Begin to show what is there, if anybody could see it; see `Previews`."""
         with self.lock:

@@ -62,8 +62,8 @@ class Camera(CameraPreparation, Triggerable, Preparable, Flyable, Stageable, Sto
         How much later than expected a frame may come before the camera counts as dead, in seconds; its
         source may take as long to stop, and eight times as long to prepare.
     stream_address : str
-        Where subscribers find the frames: ``""`` for those in this process, ``"ipc://"`` also for other
-        processes of this computer, ``"tcp://host:0"`` for other computers.
+        Where subscribers find the frames: by default on this computer only, in whatever process they live;
+        ``"tcp://host:0"``, with the name or number of this one, for those on other computers, too.
     name : str
         Name of the device, which is also the data key of its frames.
     """
@@ -77,7 +77,7 @@ class Camera(CameraPreparation, Triggerable, Preparable, Flyable, Stageable, Sto
         ring_bytes: int = 256 * 2**20,
         subscriber_timeout_s: float = 30.0,
         frame_timeout_s: float = PATIENCE_S,
-        stream_address: str = "",
+        stream_address: str = "tcp://127.0.0.1:0",
         name: str = "camera",
     ) -> None:
         self.source = source

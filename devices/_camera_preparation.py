@@ -63,7 +63,7 @@ class CameraPreparation(CameraDocuments):
     async def _acquire(self, request: FrameRequest, wake: Callable[[], None]) -> Acquisition:
         """Make the frame stream and what will carry frames to it."""
         stream = FrameStream(
-            self._stream_address or None,
+            self._stream_address,
             shape=self.source.shape,
             dtype=self.source.dtype,
             name=f"{self.name}/{request.kind}",

@@ -198,7 +198,7 @@ class FileCamera(Camera):
         roi: Roi | None = None,
         frame_rate: float = 0.0,
         loop: bool = False,
-        stream_address: str = "",
+        stream_address: str = "tcp://127.0.0.1:0",
         name: str = "camera",
     ) -> None:
         images: dict[str, StoredFrames] = {}

@@ -33,7 +33,7 @@ class Preview:
     Parameters
     ----------
     address : str
-        As of `FrameStream`; ``""`` for subscribers of this process.
+        As of `FrameStream`; another port of its host is taken.
     frames : FrameStream
         Whose frames they are.
     rate_hz : float
@@ -42,7 +42,7 @@ class Preview:
 
     def __init__(self, address: str, frames: FrameStream, rate_hz: float) -> None:
         self._stream = FrameStream(
-            _beside(address) or None,
+            _beside(address),
             shape=frames.shape,
             dtype=frames.dtype,
             name=f"{frames.name}/preview",
@@ -162,10 +162,8 @@ def _late_s(stream: FrameStream, first: int, stop: int, event: HostTimes) -> flo
 
 
 def _beside(address: str) -> str:
-    """Return an address of the same kind that nobody has yet."""
-    if address.startswith("ipc://"):
-        return "ipc://"
-    return re.sub(r"^(\w+://[^/]*:)\d+.*$", r"\g<1>0", address)
+    """Return an address at the same host that nobody has yet."""
+    return re.sub(r"^(tcp://[^/]*:)\d+.*$", r"\g<1>0", address)
 
 
 def _number_at(stream: FrameStream, index: int) -> int:

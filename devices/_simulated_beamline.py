@@ -52,8 +52,8 @@ class SimulatedBeamline:
     subscriber_timeout_s : float
         How long a subscriber may be silent, in seconds.
     stream_address : str
-        Where subscribers find the frames: ``""`` for those in this process, ``"ipc://"`` also for other
-        processes of this computer, ``"tcp://host:0"`` for other computers.
+        Where subscribers find the frames: by default on this computer only, in whatever process they live;
+        ``"tcp://host:0"``, with the name or number of this one, for those on other computers, too.
     encoder : SimulatedEncoder or None
         Of the rotation; one with the computer's clock by default, None for a stage without.
     memory_bytes : int
@@ -105,7 +105,7 @@ class SimulatedBeamline:
         seed: int = 0,
         ring_bytes: int = 256 * 2**20,
         subscriber_timeout_s: float = 30.0,
-        stream_address: str = "",
+        stream_address: str = "tcp://127.0.0.1:0",
         encoder: SimulatedEncoder | Literal["default"] | None = "default",
         memory_bytes: int = 0,
         readout_rate_hz: float = 0.0,

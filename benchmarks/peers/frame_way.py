@@ -16,7 +16,7 @@ import numpy as np
 import xxhash
 import zmq
 
-from concertino.frames import FrameStream, subscribe
+from concertino.frames import FrameStream, Ring, subscribe
 
 RING_BYTES = 256 * 2**20
 AT_ONCE_BYTES = 2**20
@@ -54,13 +54,19 @@ class Clock:
         return {"hz": count / wall_s, "cpu_us": 1e6 * cpu_s / count}
 
 
+def new_stream(size: int, way: str) -> FrameStream:
+    """Return a stream; on the wire pixels travel, as to another computer, as there is no memory to lend."""
+    ring = Ring((size, size), "u2", RING_BYTES) if way.startswith("wire") else None
+    return FrameStream(
+        shape=(size, size), dtype="u2", ring_bytes=RING_BYTES, ring=ring, timeout_s=60
+    )
+
+
 def send_frames(size: int, count: int, way: str, at_once: int, warm_up: int, **_: Any) -> None:
     """Concertino: publish, in copies or in place."""
-    scheme, _, variant = way.partition(" ")
+    _, _, variant = way.partition(" ")
     frames = prepared(size)
-    with FrameStream(
-        f"{scheme}://", shape=(size, size), dtype="u2", ring_bytes=RING_BYTES, timeout_s=60
-    ) as stream:
+    with new_stream(size, way) as stream:
         say(address=stream.address)
         sys.stdin.readline()
         stream.ring.frames[...] = 1
@@ -201,9 +207,7 @@ def take_zmq(size: int, count: int, address: str, warm_up: int, **_: Any) -> Non
 def send_paced(size: int, count: int, way: str, rate_hz: float, **_: Any) -> None:
     """Concertino: one frame at a time at a camera's rate, its time stamp taken before the publish."""
     frames = prepared(size)
-    with FrameStream(
-        f"{way}://", shape=(size, size), dtype="u2", ring_bytes=RING_BYTES, timeout_s=60
-    ) as stream:
+    with new_stream(size, way) as stream:
         say(address=stream.address)
         sys.stdin.readline()
         stream.ring.frames[...] = 1

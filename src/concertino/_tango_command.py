@@ -107,7 +107,9 @@ def camera(
     host: Host = "127.0.0.1",
     stream: Annotated[
         str,
-        typer.Option(help="Where frames are published, such as ipc://; any://HOST:0 by default."),
+        typer.Option(
+            help="Where frames are published, such as tcp://HOST:5555/*; tcp://HOST:0 by default."
+        ),
     ] = "",
     lease: Lease = 10.0,
     log: Log = None,

@@ -16,7 +16,7 @@ import pytest
 import tifffile
 from bluesky.utils import FailedStatus
 
-from concertino import ConcertinoError, FrameStreamError, ParameterError
+from concertino import ConcertinoError, ParameterError
 from concertino.callbacks import ChildProcess, FrameConsumer, ImageWriter, OnlineReconstruction
 from concertino.devices import SimulatedBeamline
 from concertino.plans import continuous_tomography, radiography
@@ -44,7 +44,7 @@ def tomography(beamline: SimulatedBeamline) -> Any:
 
 def reachable_beamline(**settings: Any) -> SimulatedBeamline:
     chosen = {"shape": SHAPE, "exposure": 0.002, "frame_rate": 200.0, "noise": False}
-    return SimulatedBeamline(stream_address="ipc://", **{**chosen, **settings})
+    return SimulatedBeamline(**{**chosen, **settings})
 
 
 def stop_of(directory: Path) -> dict[str, Any]:
@@ -175,14 +175,6 @@ def test_a_process_that_stands_still_is_said_long_before_its_time_out(
         assert answers == ["writer"]
 
 
-def test_a_camera_that_serves_only_its_own_process_is_refused(session: Session) -> None:
-    beamline = SimulatedBeamline(shape=SHAPE)
-    session.subscribe(ChildProcess(ImageWriter()))
-    with pytest.raises(FrameStreamError, match=r"camera at inproc://.*stream_address='ipc://'"):
-        session.RE(scan(beamline))
-    assert not beamline.shutter.is_open
-
-
 def test_errors_of_the_callback_are_those_of_the_session(tmp_path: Path) -> None:
     with ChildProcess(ImageWriter()) as writer:
         with pytest.raises(ConcertinoError, match="has no directory to write its frames to"):
@@ -213,7 +205,7 @@ from concertino.plans import radiography
 from concertino.session import open_session
 
 beamline = SimulatedBeamline(
-    shape=(32, 48), frame_rate=100.0, stream_address="ipc://", subscriber_timeout_s=2.0
+    shape=(32, 48), frame_rate=100.0, subscriber_timeout_s=2.0
 )
 session = open_session(sys.argv[1], progress=False, catalog=False)
 writer = ChildProcess(ImageWriter(bytes_per_file=100_000))

@@ -39,11 +39,8 @@ def session(tmp_path: Path) -> Iterator[Session]:
         yield opened
 
 
-def continuous(stream_address: str = "", frame_rate: float = 60.0, **changes: Any) -> Any:
-    devices = SimulatedBeamline(
-        shape=SHAPE, exposure=0.002, frame_rate=frame_rate, noise=False,
-        stream_address=stream_address,
-    )  # fmt: skip
+def continuous(frame_rate: float = 60.0, **changes: Any) -> Any:
+    devices = SimulatedBeamline(shape=SHAPE, exposure=0.002, frame_rate=frame_rate, noise=False)
     return continuous_tomography(
         devices.camera, devices.rotation, devices.beam, devices.sample_stage,
         radio_position=0, flat_position=2, num_darks=4, num_flats=4, num_projections=COUNT,
@@ -248,7 +245,7 @@ def test_a_reconstruction_in_a_process_is_seen_and_told_from_here(session: Sessi
                 changed.append(there.update(center=45.25))
 
         session.subscribe(change)
-        session.RE(continuous("ipc://", 12.0))
+        session.RE(continuous(12.0))
         result = there.wait(60)
         assert result.center_px == 45.25
         again = there.call("rereconstruct", result.settings.updated(center=46.0))

@@ -186,7 +186,7 @@ class Watch:
     def __init__(self, directory: Path, consumers: list[Any]) -> None:
         self.beamline = SimulatedBeamline(
             shape=(16, 16), exposure=0.0, frame_rate=200.0, ring_bytes=8 * 512,
-            subscriber_timeout_s=TIMEOUT_S, stream_address="ipc://",
+            subscriber_timeout_s=TIMEOUT_S,
         )  # fmt: skip
         b = self.beamline
         counts: dict[str, Any] = {f"num_{stream}": count for stream, count in COUNTS.items()}

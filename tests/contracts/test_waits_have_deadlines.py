@@ -58,7 +58,7 @@ JUSTIFIED: dict[str, str] = {
     "src/concertino/_session_guard.py::SessionGuard._wait_and": _BOUNDED,
     "src/concertino/guard/_holder.py::Holder.so_far": _DONE,
     "src/concertino/guard/_watch.py::Watch._finished": _DONE,
-    "src/concertino/frames/_inproc.py::InprocChannel._copy_newest": "a lock that is held for microseconds",
+    "src/concertino/frames/_direct.py::DirectChannel._copy_newest": "a lock that is held for microseconds",
     "src/concertino/reconstruction/_lanes.py::LaneSlices.slices": _COMPUTES,
     "src/concertino/reconstruction/_ufo_child.py::main": _WORKER,
     "src/concertino/reconstruction/_ufo_process.py::_end": _KILLED,

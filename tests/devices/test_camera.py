@@ -64,7 +64,7 @@ def test_a_stream_of_frames(scans: Scans) -> None:
     key = descriptor["data_keys"]["camera"]
     assert (key["shape"], key["dtype_numpy"], key["external"]) == ([1, 16, 16], "<u2", "STREAM:")
     configuration = descriptor["configuration"]["camera"]["data"]
-    assert configuration["camera-frames"].startswith("inproc://")
+    assert configuration["camera-frames"].startswith("tcp://127.0.0.1:")
     assert configuration["camera-exposure"] == 0.0
     assert configuration["camera-frame_rate"] == 0.0
     assert configuration["camera-pixel_size"] > 0

@@ -104,11 +104,9 @@ class Beamline:
     ----------
     rate_hz : float
         Frames per second.
-    address : str
-        Where the camera's frames can be had; "" for this process only.
     """
 
-    def __init__(self, rate_hz: float = 300.0, address: str = "") -> None:
+    def __init__(self, rate_hz: float = 300.0) -> None:
         self.source = CountingSource(rate_hz)
         self.camera = Camera(
             self.source,
@@ -116,7 +114,6 @@ class Beamline:
             frame_rate=rate_hz,
             ring_bytes=2**20,
             subscriber_timeout_s=300.0,  # A busy machine is no fault here.
-            stream_address=address,
             name="camera",
         )
         self.shutter = SimulatedShutter(name="shutter")

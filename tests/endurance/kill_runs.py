@@ -53,7 +53,7 @@ COUNTS: dict[str, Any] = {"num_darks": 5, "num_flats": 5, "num_projections": 100
 def scan(root: Path, sink: str, counts: dict[str, Any], shown: Any) -> None:
     """Take a scan; what the camera exposes is noted where it outlives this process."""
     given, in_process = SINKS[sink]
-    b = Beamline(RATE_HZ, "ipc://" if in_process else "")
+    b = Beamline(RATE_HZ)
 
     def note(kind: str, index: int) -> None:
         shown[("darks", "flats", "projections").index(kind)] = index + 1

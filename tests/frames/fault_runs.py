@@ -29,7 +29,7 @@ from typing import Any
 import numpy as np
 
 from concertino import ConcertinoError
-from concertino.frames import FrameStream, subscribe
+from concertino.frames import FrameStream, Ring, subscribe
 
 if __package__:
     from .line import Line
@@ -73,13 +73,14 @@ def frame(index: int) -> np.ndarray[Any, np.dtype[np.uint32]]:
     return np.full(SHAPE, index, np.uint32)
 
 
-def publish(scheme: str, orders: Connection, report: Path) -> None:
+def publish(wire: bool, orders: Connection, report: Path) -> None:
     """Publish at about a thousand frames a second; report the ledger."""
+    ring_bytes = RING_FRAMES * FRAME_BYTES
     with FrameStream(
-        scheme,
         shape=SHAPE,
         dtype=np.uint32,
-        ring_bytes=RING_FRAMES * FRAME_BYTES,
+        ring_bytes=ring_bytes,
+        ring=Ring(SHAPE, np.uint32, ring_bytes) if wire else None,
         timeout_s=TIMEOUT_S,
         name="run",
     ) as stream:
@@ -136,18 +137,10 @@ def write(orders: Connection, file: Path, report: Path) -> None:
     report.write_text(json.dumps({"safe": safe, "error": error}))
 
 
-def sockets_of(pids: list[int]) -> set[str]:
-    """Return the abstract sockets of streams that these processes made; others make some, too."""
-    names = Path("/proc/net/unix").read_text().split()
-    ours = tuple(f"@concertino/{pid}-" for pid in pids)
-    return {name for name in names if name.startswith(ours)}
-
-
-def left_over(pids: list[int]) -> set[str]:
-    """Return what could be left by streams: sockets, shared memory, threads, processes."""
+def left_over() -> set[str]:
+    """Return what could be left by streams: shared memory, threads, processes, sockets."""
     return (
-        sockets_of(pids)
-        | {entry.name for entry in os.scandir("/dev/shm") if entry.is_file()}
+        {entry.name for entry in os.scandir("/dev/shm") if entry.is_file()}
         | {str(thread) for thread in threading.enumerate()}
         | {str(child.pid) for child in mp.active_children()}
         | {entry.name for entry in os.scandir("/proc/self/fd") if entry.is_symlink()}
@@ -160,7 +153,7 @@ class Run:
     def __init__(self, seed: int) -> None:
         self.random = random.Random(seed)
         self.fault = self.random.choice(FAULTS)
-        self.scheme = "tcp://" if "line" in self.fault else self.random.choice(["ipc://", "tcp://"])
+        self.wire = "line" in self.fault or self.random.choice([False, True])
         self.after_s = self.random.uniform(0.0, 0.35)
         self.directory = Path(tempfile.mkdtemp(prefix="fault_run_"))
         self.file = self.directory / "disk" / "frames.bin"
@@ -172,23 +165,21 @@ class Run:
         self._reports = {
             part: self.directory / f"{part}.json" for part in ("publisher", "writer", "spare")
         }
-        self.pids: list[Any] = []
         self._pipes: dict[str, Connection] = {}
         self._processes: dict[str, Any] = {}
         self._line: Line | None = None
 
     def __str__(self) -> str:
-        return f"{self.fault} after {self.after_s:.3f} s on {self.scheme}"
+        return f"{self.fault} after {self.after_s:.3f} s {'over the wire' if self.wire else 'in memory'}"
 
     def _fork(self, part: str) -> None:
         ours, theirs = mp.Pipe()
         report = self._reports[part]
         target, arguments = write, (theirs, self.file, report)
         if part == "publisher":
-            target, arguments = publish, (self.scheme, theirs, report)  # type: ignore[assignment]
+            target, arguments = publish, (self.wire, theirs, report)  # type: ignore[assignment]
         process = mp.get_context("fork").Process(target=target, args=arguments, daemon=True)
         process.start()
-        self.pids.append(process.pid)
         theirs.close()
         self._pipes[part], self._processes[part] = ours, process
 
@@ -319,18 +310,17 @@ def main() -> None:
     arguments = parser.parse_args()
     outcomes: collections.Counter[tuple[str, str]] = collections.Counter()
     longest_s: dict[str, float] = collections.defaultdict(float)
-    before, pids = left_over([]), []
+    before = left_over()
     for seed in range(arguments.seed, arguments.seed + arguments.runs):
         run = Run(seed)
         try:
             took_s = run.play()
-            pids += run.pids
         except BaseException as error:
             sys.exit(f"seed {seed}, {run}: {type(error).__name__}: {error}")
         outcomes[run.fault, run.outcome] += 1
         longest_s[run.fault] = max(longest_s[run.fault], took_s)
         run.clean()
-    left = left_over(pids) - before
+    left = left_over() - before
     if left:
         sys.exit(f"left over: {sorted(left)}")
     for fault in FAULTS:

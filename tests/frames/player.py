@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from concertino import ConcertinoError
-from concertino.frames import FrameBatch, FrameStream, subscribe
+from concertino.frames import FrameBatch, FrameStream, Ring, subscribe
 
 SHAPE = (32, 64)
 
@@ -46,10 +46,15 @@ def play_subscriber(
     say(first=first, stop=stop)
 
 
-def play_publisher(address: str, *, frames: int, timeout_s: float, pause_s: float = 0.0) -> None:
+def play_publisher(*, wire: bool, frames: int, timeout_s: float, pause_s: float = 0.0) -> None:
     """Publish when a line comes on the standard input."""
     with FrameStream(
-        address, shape=SHAPE, dtype=np.uint16, ring_bytes=2**20, timeout_s=timeout_s, name="played"
+        shape=SHAPE,
+        dtype=np.uint16,
+        ring_bytes=2**20,
+        timeout_s=timeout_s,
+        name="played",
+        ring=Ring(SHAPE, np.uint16, 2**20) if wire else None,
     ) as stream:
         say(address=stream.address)
         sys.stdin.readline()

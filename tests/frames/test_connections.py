@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import pytest
 
 from concertino import FrameStreamError, SubscriberSilentError
-from concertino.frames import FrameStream, subscribe
+from concertino.frames import FrameStream, Ring, subscribe
 
 from .contract.readers import Reader, check_batch, drain, eventually, numbered_frames, take
 from .line import Line
@@ -19,7 +19,7 @@ SHAPE = (64, 128)
 def stream(request: pytest.FixtureRequest) -> Iterator[FrameStream]:
     timeout_s = getattr(request, "param", 8.0)
     with FrameStream(
-        "tcp://",
+        ring=Ring(SHAPE, "u2", 2**22),  # what is not shared travels
         shape=SHAPE,
         dtype="u2",
         ring_bytes=2**22,

@@ -142,14 +142,13 @@ def test_nobody_is_there() -> None:
     sentence, _ = told(f"tcp://127.0.0.1:{port}/darks")
     assert "nobody answered within 1 s. It has ended, or its process or computer" in sentence
     assert "nothing listens there" in sentence
-    assert "nothing listens there" in told("ipc://nobody/darks")[0]
+    assert "for others have it published at stream_address='tcp://HOST:0'" in sentence
 
 
-@pytest.mark.parametrize("scheme", ["tcp://", "ipc://"])
-def test_a_publisher_that_is_stopped_is_told(scheme: str) -> None:
+def test_a_publisher_that_is_stopped_is_told() -> None:
     code = (
         "import sys; from concertino.frames import FrameStream\n"
-        f"stream = FrameStream({scheme!r}, shape=(8, 16), dtype='u2')\n"
+        "stream = FrameStream(shape=(8, 16), dtype='u2')\n"
         "print(stream.address, flush=True); sys.stdin.read()"
     )
     with subprocess.Popen(
@@ -182,8 +181,9 @@ def test_a_publisher_whose_port_another_program_takes_is_lost_with_a_sentence(
     listen: Callable[[str, str], str],
 ) -> None:
     code = (
-        "import sys; import numpy as np; from concertino.frames import FrameStream\n"
-        "stream = FrameStream('tcp://', shape=(8, 16), dtype='u2', timeout_s=60.0)\n"
+        "import sys; import numpy as np; from concertino.frames import FrameStream, Ring\n"
+        "ring = Ring((8, 16), 'u2', 2560)  # whose memory is not lent, so that nobody misses it first\n"
+        "stream = FrameStream(shape=(8, 16), dtype='u2', ring_bytes=2560, ring=ring, timeout_s=60.0)\n"
         "print(stream.address, flush=True); sys.stdin.readline()\n"
         "stream.publish(np.ones((3, 8, 16), 'u2')); sys.stdin.read()"
     )

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from concertino import FrameStreamError, SubscriberSilentError
-from concertino.frames import FrameStream, subscribe
+from concertino.frames import FrameStream, Ring, subscribe
 
 from .contract.readers import drain, eventually, numbered_frames
 
@@ -69,9 +69,9 @@ def play() -> Iterator[Callable[..., Player]]:
         player.close()
 
 
-@pytest.fixture(params=["ipc://", "tcp://"])
-def scheme(request: pytest.FixtureRequest) -> str:
-    return str(request.param)
+@pytest.fixture(params=[False, True], ids=["memory", "wire"])
+def wire(request: pytest.FixtureRequest) -> bool:
+    return bool(request.param)
 
 
 @pytest.fixture(autouse=True)
@@ -89,27 +89,25 @@ def left_over() -> set[str]:
     """
     entries = Path("/proc/self/fd").iterdir()
     held = {str(entry.readlink()) for entry in entries if entry.is_symlink()}
-    sockets = [line.split() for line in Path("/proc/net/unix").read_text().splitlines()[1:]]
-    return {
-        words[-1]
-        for words in sockets
-        if "concertino" in words[-1] and f"socket:[{words[6]}]" in held
-    } | {thread.name for thread in threading.enumerate() if thread.name.startswith("frames ")}
+    return {entry for entry in held if entry.startswith("socket:")} | {
+        thread.name for thread in threading.enumerate() if thread.name.startswith("frames ")
+    }
 
 
-def make(scheme: str, timeout_s: float, frames: int = 256) -> FrameStream:
+def make(wire: bool, timeout_s: float, frames: int = 256) -> FrameStream:
+    ring_bytes = frames * SHAPE[0] * SHAPE[1] * 2
     return FrameStream(
-        scheme,
         shape=SHAPE,
         dtype="u2",
-        ring_bytes=frames * SHAPE[0] * SHAPE[1] * 2,
+        ring_bytes=ring_bytes,
+        ring=Ring(SHAPE, "u2", ring_bytes) if wire else None,
         timeout_s=timeout_s,
         name="played",
     )
 
 
-def test_frames_reach_another_process(scheme: str, play: Callable[..., Player]) -> None:
-    with make(scheme, 20.0) as stream:
+def test_frames_reach_another_process(wire: bool, play: Callable[..., Player]) -> None:
+    with make(wire, 20.0) as stream:
         player = play("subscribe", address=stream.address, verify=True)
         assert player.hear() == {"ready": True}
         for start in range(0, 1000, 10):
@@ -118,8 +116,8 @@ def test_frames_reach_another_process(scheme: str, play: Callable[..., Player]) 
         assert player.hear() == {"first": 0, "stop": 1000}
 
 
-def test_a_killed_subscriber_is_noticed(scheme: str, play: Callable[..., Player]) -> None:
-    with make(scheme, 1.0) as stream:
+def test_a_killed_subscriber_is_noticed(wire: bool, play: Callable[..., Player]) -> None:
+    with make(wire, 1.0) as stream:
         player = play("subscribe", address=stream.address, hang_after=20)
         player.hear()
         stream.publish(numbered_frames(0, 20, SHAPE))
@@ -135,9 +133,9 @@ def test_a_killed_subscriber_is_noticed(scheme: str, play: Callable[..., Player]
 
 
 def test_a_killed_subscriber_resumes_when_it_is_started_again(
-    scheme: str, play: Callable[..., Player]
+    wire: bool, play: Callable[..., Player]
 ) -> None:
-    with make(scheme, 20.0) as stream:
+    with make(wire, 20.0) as stream:
         player = play("subscribe", address=stream.address, hang_after=40)
         player.hear()
         stream.publish(numbered_frames(0, 20, SHAPE))
@@ -155,9 +153,9 @@ def test_a_killed_subscriber_resumes_when_it_is_started_again(
 
 
 def test_a_subscriber_that_stops_for_a_while_goes_on(
-    scheme: str, play: Callable[..., Player]
+    wire: bool, play: Callable[..., Player]
 ) -> None:
-    with make(scheme, 20.0) as stream:
+    with make(wire, 20.0) as stream:
         player = play("subscribe", address=stream.address)
         player.hear()
         stream.publish(numbered_frames(0, 20, SHAPE))
@@ -171,9 +169,9 @@ def test_a_subscriber_that_stops_for_a_while_goes_on(
 
 
 def test_a_subscriber_that_stops_for_too_long_is_told(
-    scheme: str, play: Callable[..., Player]
+    wire: bool, play: Callable[..., Player]
 ) -> None:
-    with make(scheme, 1.0, frames=8) as stream:
+    with make(wire, 1.0, frames=8) as stream:
         player = play("subscribe", address=stream.address)
         player.hear()
         stream.publish(numbered_frames(0, 8, SHAPE))
@@ -189,9 +187,9 @@ def test_a_subscriber_that_stops_for_too_long_is_told(
 
 @pytest.mark.parametrize("sign", [signal.SIGKILL, signal.SIGSTOP])
 def test_the_death_of_the_publisher_is_noticed(
-    scheme: str, sign: signal.Signals, play: Callable[..., Player]
+    wire: bool, sign: signal.Signals, play: Callable[..., Player]
 ) -> None:
-    player = play("publish", address=scheme, frames=10_000, timeout_s=1.0, pause_s=0.01)
+    player = play("publish", wire=wire, frames=10_000, timeout_s=1.0, pause_s=0.01)
     address = player.hear()["address"]
     with subscribe(address, name="reader") as reader:
         player.go()
@@ -209,9 +207,9 @@ def test_the_death_of_the_publisher_is_noticed(
 
 
 def test_a_viewer_notices_the_death_of_the_publisher(
-    scheme: str, play: Callable[..., Player]
+    wire: bool, play: Callable[..., Player]
 ) -> None:
-    player = play("publish", address=scheme, frames=10_000, timeout_s=0.5, pause_s=0.01)
+    player = play("publish", wire=wire, frames=10_000, timeout_s=0.5, pause_s=0.01)
     address = player.hear()["address"]
     viewer = subscribe(address, name="viewer", delivery="latest")
     player.go()
@@ -223,9 +221,9 @@ def test_a_viewer_notices_the_death_of_the_publisher(
 
 
 def test_publisher_and_subscribers_can_all_be_processes(
-    scheme: str, play: Callable[..., Player]
+    wire: bool, play: Callable[..., Player]
 ) -> None:
-    publisher = play("publish", address=scheme, frames=500, timeout_s=20.0)
+    publisher = play("publish", wire=wire, frames=500, timeout_s=20.0)
     address = publisher.hear()["address"]
     one = play("subscribe", address=address)
     one.hear()

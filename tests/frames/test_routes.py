@@ -4,13 +4,13 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from concertino import FrameStreamError
-from concertino.frames import KEYS_VARIABLE, FrameStream, add_route, make_keys
+from concertino.frames import KEYS_VARIABLE, FrameStream, add_route, make_keys, subscribe
 from concertino.frames import _routes as routes
 
-from .contract.readers import Reader, numbered_frames
 from .line import Line
 
 SHAPE = (16, 32)
@@ -35,16 +35,27 @@ def test_a_route_is_taken_and_what_is_encrypted_passes_as_it_is(
     with FrameStream("tcp://", shape=SHAPE, dtype="u2", timeout_s=30.0) as stream:
         tunnel = Line(stream.address)
         add_route(place_of(stream.address), place_of(tunnel.address))
-        with Reader(stream.address) as reader:
+        with subscribe(stream.address, name="reader", resume=True) as subscription:
             assert tunnel.carried > 0
-            stream.publish(numbered_frames(0, 30, SHAPE))
+            stream.publish(np.full(SHAPE, 7, np.uint16))
+            batch = subscription.read(timeout_s=30)
+            assert batch is not None
+            assert (batch.frames == 7).all()
+            subscription.acknowledge(1)
+            subscription.finish()
             stream.end().check()
         tunnel.close()
-    assert reader.count == 30
 
 
-@pytest.mark.parametrize("address", ["udp://camera:1", "tcp://camera", "tcp://camera:0"])
-def test_what_is_no_place_of_a_network_has_no_route(address: str) -> None:
+@pytest.mark.parametrize(
+    ("address", "sentence"),
+    [
+        ("udp://camera:1", "is of no known kind"),
+        ("tcp://camera", "is malformed; write tcp://host:port"),
+        ("tcp://camera:0", "names no place to go"),
+    ],
+)
+def test_what_is_no_place_of_a_network_has_no_route(address: str, sentence: str) -> None:
     for places in ((address, "tcp://gateway:1"), ("tcp://camera:1", address)):
-        with pytest.raises(FrameStreamError, match=f"'{re.escape(address)}' names no place to go"):
+        with pytest.raises(FrameStreamError, match=f"'{re.escape(address)}' {sentence}"):
             add_route(*places)

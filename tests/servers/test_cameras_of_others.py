@@ -120,9 +120,8 @@ def test_a_camera_class_that_is_not_there_is_named(tmp_path: Path) -> None:
 def test_a_frozen_writer_ends_the_run_with_the_beam_off(tmp_path: Path, start: Start) -> None:
     server = start("writer", "-d", str(tmp_path / "writer"))
     beamline = SimulatedBeamline(
-        shape=(16, 24), exposure=0.001, frame_rate=100.0, subscriber_timeout_s=2.0,
-        stream_address="tcp://127.0.0.1:0",
-    )  # fmt: skip
+        shape=(16, 24), exposure=0.001, frame_rate=100.0, subscriber_timeout_s=2.0
+    )
     folder = tmp_path / "writer" / "scan_0001" / "projections"
     frozen_s: list[float] = []
 
@@ -149,9 +148,7 @@ def test_a_frozen_writer_ends_the_run_with_the_beam_off(tmp_path: Path, start: S
 
 def test_aborting_the_session_ends_the_run_at_the_servers(tmp_path: Path, start: Start) -> None:
     server = start("writer", "-d", str(tmp_path / "writer"))
-    beamline = SimulatedBeamline(
-        shape=(16, 24), exposure=0.001, frame_rate=100.0, stream_address="tcp://127.0.0.1:0"
-    )
+    beamline = SimulatedBeamline(shape=(16, 24), exposure=0.001, frame_rate=100.0)
     folder = tmp_path / "writer" / "scan_0001" / "projections"
     with open_session(tmp_path / "session", progress=False, catalog=False) as session:
         session.subscribe(RemoteImageWriter(server.address))

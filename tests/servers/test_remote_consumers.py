@@ -39,10 +39,7 @@ def session(tmp_path: Path) -> Iterator[Session]:
 
 @pytest.fixture
 def beamline() -> SimulatedBeamline:
-    return SimulatedBeamline(
-        shape=(8, 8), exposure=0.0, frame_rate=100.0, subscriber_timeout_s=4.0,
-        stream_address="tcp://",
-    )  # fmt: skip
+    return SimulatedBeamline(shape=(8, 8), exposure=0.0, frame_rate=100.0, subscriber_timeout_s=4.0)
 
 
 def scan(camera: Any, beamline: SimulatedBeamline, frames: int = FRAMES) -> Any:
@@ -133,9 +130,8 @@ def test_signs_of_life_that_are_missed_are_no_loss(
 ) -> None:
     # The writer's server stands still for longer than a sign takes, and for less than its time-out.
     beamline = SimulatedBeamline(
-        shape=(8, 8), exposure=0.0, frame_rate=50.0, subscriber_timeout_s=30.0,
-        stream_address="tcp://",
-    )  # fmt: skip
+        shape=(8, 8), exposure=0.0, frame_rate=50.0, subscriber_timeout_s=30.0
+    )
     server = start("writer", "-d", str(tmp_path / "writer"))
     session.subscribe(RemoteImageWriter(server.address))
     folder = tmp_path / "writer" / "scan_0001" / "projections"

@@ -27,7 +27,7 @@ def session(tmp_path: Path) -> Iterator[Session]:
 
 @pytest.fixture
 def beamline() -> SimulatedBeamline:
-    return SimulatedBeamline(shape=(8, 8), exposure=0.0, frame_rate=200.0, stream_address="ipc://")
+    return SimulatedBeamline(shape=(8, 8), exposure=0.0, frame_rate=200.0)
 
 
 def scan(beamline: SimulatedBeamline) -> Any:

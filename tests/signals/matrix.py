@@ -118,7 +118,7 @@ def _check_stop(case: Case, cell: Cell) -> None:
 
 
 def _in_process(case: Case, cell: Cell) -> None:
-    pid = case.start(case.kind, stream_address="ipc://" if case.kind == "child" else "")
+    pid = case.start(case.kind)
     case.until(case.in_phase, cell.phase)
     children = children_of(pid) if case.kind == "child" else []
     assert len(children) == (case.kind == "child")
@@ -192,7 +192,7 @@ def _item(case: Case) -> dict[str, Any]:
 def _in_tango(case: Case, cell: Cell) -> None:
     port = free_port()
     server = case.start("tango server", port=port, data="there")
-    session = case.start("tango", port=port, stream_address="tcp://127.0.0.1:0")
+    session = case.start("tango", port=port)
     case.until(case.in_phase, cell.phase)
     signal_s = _send(case, [server], cell)
     assert (code := case.programs.wait(server)) == 0, (code, case.tail)

@@ -123,7 +123,7 @@ def tango_server(directory: Path, case: dict[str, Any]) -> None:
 def session(directory: Path, case: dict[str, Any]) -> None:
     if case.get("prompt"):
         sys.ps1 = ">>> "
-    beamline = SimulatedBeamline(**BEAMLINE, stream_address=case.get("stream_address", ""))
+    beamline = SimulatedBeamline(**BEAMLINE)
     plan = scan(beamline, case)
     if case.get("forgotten"):
         forget(directory, plan)

@@ -178,7 +178,7 @@ def test_a_session_that_nobody_closes_ends_its_run_at_exit(
 
 
 def test_a_writer_in_a_process_takes_no_signals(programs: Programs, tmp_path: Path) -> None:
-    case = Case(programs, tmp_path, "child", "projections", stream_address="ipc://")
+    case = Case(programs, tmp_path, "child", "projections")
     pid = case.start("child")
     case.until(case.in_phase, "projections")
     (child,) = children_of(pid)

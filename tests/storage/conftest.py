@@ -117,7 +117,7 @@ def _record_stream(
 ) -> None:
     shape = images.shape[1:]
     configuration = {
-        "data": {"camera-frames": "inproc://gone", "camera-exposure": 0.1},
+        "data": {"camera-frames": "tcp://127.0.0.1:9/gone", "camera-exposure": 0.1},
         "timestamps": {"camera-frames": 0.0, "camera-exposure": 0.0},
         "data_keys": {
             "camera-frames": {"source": "sim", "dtype": "string", "shape": []},

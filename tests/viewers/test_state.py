@@ -178,7 +178,7 @@ def test_a_follower_does_not_pace_a_stream() -> None:
 def test_streams_that_are_gone_or_fail_are_no_error() -> None:
     state = LiveState()
     follower = FrameFollower(state)
-    follower.follow("inproc://nobody", camera="camera", stream="flats")
+    follower.follow("tcp://127.0.0.1:9/nobody", camera="camera", stream="flats")
     follower.follow("strange://nobody", camera="camera", stream="flats")
     with FrameStream(shape=(4, 4), dtype=np.uint16) as stream:
         follower.follow(stream.address, camera="camera", stream="flats")

@@ -6,6 +6,7 @@ order (``every``) or only the newest (``latest``).
 
 from ._assets import StreamAssets
 from ._batch import Claim, FrameBatch
+from ._direct import is_published_here
 from ._held import HeldFrames
 from ._keys import KEYS_VARIABLE, Keys, allow_key, key_fingerprint, load_keys, make_keys
 from ._ledger import Ledger, SubscriberLedger, ledger_records
@@ -15,13 +16,10 @@ from ._ring import Ring, frame_checksum
 from ._routes import add_route
 from ._stream import FrameStream
 from ._subscription import Subscription, subscribe
-from ._transport import Channel, Endpoint, Transport, register_transport
 
 __all__ = [
     "KEYS_VARIABLE",
-    "Channel",
     "Claim",
-    "Endpoint",
     "FrameBatch",
     "FrameRequest",
     "FrameStream",
@@ -36,16 +34,15 @@ __all__ = [
     "StreamAssets",
     "SubscriberLedger",
     "Subscription",
-    "Transport",
     "TriggerEvent",
     "add_route",
     "allow_key",
     "frame_checksum",
+    "is_published_here",
     "key_fingerprint",
     "ledger_records",
     "load_keys",
     "make_keys",
-    "register_transport",
     "subscribe",
 ]
 

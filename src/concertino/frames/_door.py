@@ -143,10 +143,6 @@ class Door:
             endpoint = self._socket.getsockopt_string(zmq.LAST_ENDPOINT)
             if line.family in (sockets.AF_INET, sockets.AF_INET6):
                 return int(line.getsockname()[1]) == int(endpoint.rpartition(":")[2])
-            if line.family == sockets.AF_UNIX:
-                name = line.getsockname()
-                shown = name if isinstance(name, str) else "@" + name[1:].decode(errors="replace")
-                return endpoint == f"ipc://{shown}"
         return False
 
     def _cut(self, number: int, why: str) -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from concertino._errors import FrameStreamError, SubscriberFailedError, SubscriberSilentError
 
@@ -53,8 +53,7 @@ def taken_over(label: str, name: str) -> str:
 class Party:
     """What the publisher knows of one subscriber.
 
-    Its `turn` counts how often it was resumed: only the connection of the last turn may speak for it.
-    While it is `waiting` for frames it is no less alive than the publisher. The stream fails with one that
+    One that was resumed is `replaced` by another, which goes on from its numbers. While it is `waiting` for frames it is no less alive than the publisher. The stream fails with one that
     is `necessary`, and goes on without one that is not, which may hold it up for a while only: of what
     the publisher waited for it in all, `held_up_s`, that counts which no necessary one caused as well,
     `patience_used_s`.
@@ -70,7 +69,6 @@ class Party:
     digest: int = 0
     state: str = "open"
     reason: str = ""
-    turn: int = 0
     waiting: bool = False
     last_sign_s: float = field(default_factory=time.monotonic)
 
@@ -214,12 +212,14 @@ class Flow:
                 f"Subscriber {name!r} of frame stream {self.label} cannot go on with frame {start}; "
                 f"it has acknowledged {party.acknowledged} of {self.published}."
             )
-        party.turn += 1
+        received = party.received
         if delivery == "every":
-            party.received = party.acknowledged if start is None else start
-        party.waiting = False
-        party.sign()
-        return party
+            received = party.acknowledged if start is None else start
+        again = replace(party, received=received, waiting=False)
+        again.sign()
+        self.parties[self.parties.index(party)] = again
+        party.state = "replaced"
+        return again
 
     def publish(self, count: int) -> None:
         """Note that so many more frames are there."""

@@ -17,13 +17,13 @@ from concertino._errors import FrameStreamError, ParameterError
 from ._batch import Delivery
 from ._door import Door
 from ._flow import Party
+from ._listening import next_listening
 from ._messages import (
     LONGEST_S,
     VERSION,
     Alive,
     Credit,
     Hello,
-    Memory,
     Newest,
     ProtocolError,
     Refusal,
@@ -36,7 +36,7 @@ from ._messages import (
     version_error,
 )
 from ._peer import Outgoing, Peer
-from ._transport import Endpoint
+from ._shared_ring import this_computer
 
 if TYPE_CHECKING:
     from ._stream import FrameStream
@@ -44,20 +44,12 @@ if TYPE_CHECKING:
 _LOG = logging.getLogger(__name__)
 _LOOK_S = 0.4
 _MESSAGES_AT_ONCE = 64
-#: Unless the publisher waits for it, what subscribers say is heard at most so often: each time costs more
-#: than a message.
-_NAP_MS = 1
-#: Many acknowledgements of frames in shared memory, which the publisher can do without for a while, are heard
-#: together: each waking of this thread takes the interpreter from the one that publishes.
-_LONG_NAP_MS = 8
 _JOIN_S = 5.0
-#: How often strangers are looked after.
-_WATCH_MS = 20
 #: What changes nothing for the publisher.
 _NO_NEWS = (Credit, Newest, Alive)
 
 
-class Gate(Endpoint):
+class Gate:
     """Serves one stream on one ROUTER socket.
 
     Parameters
@@ -72,10 +64,6 @@ class Gate(Endpoint):
         What subscribers connect to.
     path : str
         What they must say to get this stream.
-    memory : Memory or None
-        What lies where in the ring's memory, when subscribers map it.
-    computer : str
-        Only those who say that they live there map it; empty when all can.
     """
 
     def __init__(
@@ -85,8 +73,6 @@ class Gate(Endpoint):
         door: Door,
         address: str,
         path: str,
-        memory: Memory | None,
-        computer: str = "",
     ) -> None:
         self.address = address
         self._stream = stream
@@ -94,10 +80,10 @@ class Gate(Endpoint):
         self._door = door
         door.be_patient(stream.timeout_s)
         self._path = path
-        self._memory = memory
-        self._computer = computer
+        self._computer = this_computer()
         self._peers: dict[bytes, Peer] = {}
         self._hungry = True
+        self._all_share, self._any_every = True, False
         self._news = 0
         self._bell = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
         weakref.finalize(self, os.close, self._bell)
@@ -109,11 +95,16 @@ class Gate(Endpoint):
 
     def wake(self) -> None:
         """Have the thread look what is new, unless nobody can be sent anything now."""
-        flow = self._stream.flow
-        if self._closing or not (self._hungry or flow.wants_credit or flow.ended):
+        if self._closing or not (self._hungry or self._urgent):
             return
         self._hungry = False
         os.eventfd_write(self._bell, 1)
+
+    @property
+    def _urgent(self) -> bool:
+        """Whether the publisher waits for what somebody here says, or somebody here for its end."""
+        flow = self._stream.flow
+        return (flow.wants_credit and self._any_every) or (flow.ended and bool(self._peers))
 
     def close(self) -> None:
         """Tell subscribers what they have not been told, and become unreachable."""
@@ -129,24 +120,24 @@ class Gate(Endpoint):
         both.register(self._bell, zmq.POLLIN)
         both.register(self._socket, zmq.POLLIN)
         both.register(self._door.monitor, zmq.POLLIN)
-        flow, heard_s = self._stream.flow, 0.0
-        look_ms, nap_ms = int(1000 * self._look_s), _NAP_MS
+        flow, heard_s, messages = self._stream.flow, 0.0, 0
         try:
             while not self._closing:
-                rested = time.monotonic() - heard_s >= nap_ms / 1000
-                nap = not (rested or flow.wants_credit or flow.ended)
-                events = dict(
-                    bell.poll(nap_ms)
-                    if nap
-                    else both.poll(_WATCH_MS if self._door.waiting else look_ms)
+                listens, wait_ms = next_listening(
+                    1000 * (time.monotonic() - heard_s),
+                    messages,
+                    urgent=self._urgent,
+                    spare=self._all_share and flow.credit > flow.capacity // 2,
+                    strangers=self._door.waiting,
+                    look_ms=int(1000 * self._look_s),
                 )
+                events = dict((both if listens else bell).poll(wait_ms))
                 if self._bell in events:
                     os.eventfd_read(self._bell)
                 if self._door.monitor in events or self._door.waiting:
                     self._door.look()
                 if self._socket in events:
-                    nap_ms = self._nap_after(self._hear())
-                    heard_s = time.monotonic()
+                    messages, heard_s = self._hear(), time.monotonic()
                 self._serve()
                 self._look_for_silence()
             self._part()
@@ -174,13 +165,6 @@ class Gate(Endpoint):
             with suppress(zmq.ZMQError):  # It may be what has failed.
                 self._send(identity, (Refusal(shortened(str(failure))), None))
         self._stream.notify()
-
-    def _nap_after(self, messages: int) -> int:
-        """Return how long nobody needs to be heard after so many messages, in milliseconds."""
-        flow = self._stream.flow
-        if self._memory is None or flow.credit <= flow.capacity // 2:
-            return _NAP_MS
-        return min(max(_NAP_MS, messages * _NAP_MS), _LONG_NAP_MS)
 
     def _hear(self) -> int:
         """Take the messages that are there, at most so many that frames still leave in time; count them."""
@@ -239,7 +223,7 @@ class Gate(Endpoint):
     def _refuse(self, identity: bytes, reason: str) -> Outgoing:
         """Give up the subscriber of one connection, if it has one."""
         peer = self._peers.get(identity)
-        if peer is not None and peer.turn == peer.party.turn:
+        if peer is not None:
             peer.wanted, peer.told_end = None, True
             with self._stream.changed:
                 self._stream.flow.fail_party(peer.party, reason)
@@ -253,8 +237,11 @@ class Gate(Endpoint):
             party = self._admit(hello)
         except (FrameStreamError, ParameterError) as error:
             return Refused(shortened(str(error))), None
-        memory = self._memory if hello.computer == self._computer else None
+        near = bool(hello.computer) and hello.computer == self._computer
+        memory = ring.lend() if near else None
         self._peers[identity] = Peer(stream, party, memory is not None, hello.messages)
+        self._all_share = all(peer.shares_memory for peer in self._peers.values())
+        self._any_every = any(peer.every for peer in self._peers.values())
         return (
             Welcome(
                 version=VERSION,
@@ -292,7 +279,7 @@ class Gate(Endpoint):
         self._hungry = True
         hungry = False
         for identity, peer in self._peers.items():
-            if peer.turn == peer.party.turn:
+            if peer.party.state != "replaced":
                 for outgoing in peer.due():
                     self._send(identity, outgoing)
                 hungry = hungry or peer.hungry
@@ -321,7 +308,7 @@ class Gate(Endpoint):
         """Let nobody wait for what will not come."""
         self._serve()
         for identity, peer in self._peers.items():
-            if peer.told_end or peer.turn != peer.party.turn:
+            if peer.told_end or peer.party.state == "replaced":
                 continue
             if not peer.every and self._stream.flow.published:
                 self._send(identity, peer.newest(-1, inline=True))

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import zmq
 from zmq.utils.monitor import recv_monitor_message
 
+from ._addresses import parse_address
 from ._keys import KEYS_VARIABLE
 from ._monitor import monitor
 
@@ -107,7 +108,13 @@ class Handshake:
                 "The connection was made, but nothing was said: the process there is stopped, or it "
                 "serves no frame stream."
             )
-        return "It has ended, or its process or computer cannot be reached: nothing listens there."
+        found = "It has ended, or its process or computer cannot be reached: nothing listens there."
+        if parse_address(self._peering.address).is_local:
+            found += (
+                " Only its own computer reaches it at that address; for others have it published at "
+                "stream_address='tcp://HOST:0'."
+            )
+        return found
 
     def close(self) -> None:
         """Watch no more; the socket must be open."""

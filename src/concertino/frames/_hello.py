@@ -32,7 +32,7 @@ class Hello:
     messages : int
         How many messages with frames may be under way to it.
     computer : str
-        Where it lives, if it would find frames in the publisher's memory there.
+        Where it lives, if it would find frames in the publisher's memory there; empty otherwise.
     necessary : bool
         Whether the stream fails with it.
     """
@@ -42,8 +42,8 @@ class Hello:
     name: str
     delivery: Delivery
     messages: int
-    computer: str = ""
-    necessary: bool = True
+    computer: str
+    necessary: bool
 
     def say(
         self, connection: Connection, *, resume: bool, start: int | None, timeout_s: float

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from concertino._errors import FrameStreamError
@@ -63,12 +63,8 @@ class Peer:
     party: Party
     shares_memory: bool
     credit: int
-    turn: int = field(init=False)
     told_end: bool = False
     wanted: Newest | Wait | None = None
-
-    def __post_init__(self) -> None:
-        self.turn = self.party.turn
 
     @property
     def every(self) -> bool:
@@ -91,7 +87,7 @@ class Peer:
             If it may not say so.
         """
         flow, party = self.stream.flow, self.party
-        if party.turn != self.turn:
+        if party.state == "replaced":
             raise FrameStreamError(taken_over(flow.label, party.name))
         if party.state in ("failed", "silent") and not isinstance(message, Finish | Fail):
             raise FrameStreamError(given_up(flow.label, party))

@@ -11,6 +11,7 @@ import numpy as np
 from concertino._errors import FrameStreamError
 
 from ._batch import Claim
+from ._channel import Channel
 from ._connection import Connection, Received
 from ._hello import Hello
 from ._messages import (
@@ -35,7 +36,6 @@ from ._messages import (
     shortened,
 )
 from ._shared_ring import MappedRing
-from ._transport import Channel
 
 _PART_S = 5.0
 #: A publisher that lives answers at once; what it says of its patience does not bind this side.

@@ -1,12 +1,17 @@
 """The preallocated ring that the frames of a stream live in."""
 
-from typing import Any
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import xxhash
 from numpy.typing import ArrayLike, DTypeLike, NDArray
 
 from concertino._errors import FrameStreamError
+
+if TYPE_CHECKING:
+    from ._messages import Memory
 
 #: A larger frame is copied and summed up in pieces of so many bytes, which the processor's cache still has.
 _PIECE_BYTES = 2**20
@@ -135,6 +140,10 @@ class Ring:
 
     def warn(self, stop: int) -> None:
         """Let those who look into the ring see, before it happens, that slots up to a frame's are written to."""
+
+    def lend(self) -> Memory | None:
+        """Return what lies where, for other processes to map; None if nothing can be lent."""
+        return None
 
     def digest_after(self, stop: int) -> int:
         """Return the digest of frames ``[0, stop)``; frame ``stop - 1`` must be in the ring."""

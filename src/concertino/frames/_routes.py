@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import threading
 from dataclasses import replace
 
 from concertino._errors import FrameStreamError
 
 from ._addresses import parse_address
 
-_lock = threading.Lock()
-_routes: dict[str, str] = {}
+_routes: dict[tuple[str, str], tuple[str, str]] = {}
 
 
 def add_route(publisher: str, way: str) -> None:
@@ -33,34 +31,22 @@ def add_route(publisher: str, way: str) -> None:
     >>> from concertino.frames import add_route
     >>> add_route("tcp://detector:5555", "tcp://gateway:6666")
     """
-    place, other = (_network_place(address) for address in (publisher, way))
-    with _lock:
-        _routes[place] = other
+    place, other = (_place(address) for address in (publisher, way))
+    _routes[place] = other
 
 
 def routed(address: str) -> str:
     """Return the address by which this process reaches a stream."""
-    if not _routes or not address.startswith(("tcp://", "any://")):
-        return address
     where = parse_address(address)
-    with _lock:
-        way = _routes.get(where.place)
-    return address if way is None else str(replace(where, scheme="tcp", place=way))
+    way = _routes.get((where.host, where.port))
+    return address if way is None else str(replace(where, host=way[0], port=way[1]))
 
 
-def _network_place(address: str) -> str:
-    """Return ``host:port`` of an address.
-
-    Raises
-    ------
-    FrameStreamError
-        If it is no address of a network, or has no port.
-    """
+def _place(address: str) -> tuple[str, str]:
     where = parse_address(address)
-    host, _, port = where.place.rpartition(":")
-    if where.scheme not in ("tcp", "any") or not host or not port.isdigit() or port == "0":
+    if where.port == "0":
         raise FrameStreamError(
             f"The address {address!r} names no place to go; write tcp://HOST:PORT with the port that the "
             "publisher, or the tunnel to it, listens at."
         )
-    return where.place
+    return where.host, where.port

@@ -6,6 +6,8 @@ import mmap
 import os
 import stat
 import weakref
+from contextlib import suppress
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -24,6 +26,30 @@ _OFFSET = 128
 _RESERVED = 192
 
 
+def this_computer() -> str:
+    """Return what tells this computer from others, and a container or namespace from its host."""
+    found = []
+    with suppress(OSError):
+        found.append(Path("/proc/sys/kernel/random/boot_id").read_text().strip())
+        found += [str(os.stat(f"/proc/self/ns/{kind}").st_ino) for kind in ("pid", "net")]
+    return "/".join(found)
+
+
+def ring_for(
+    shape: tuple[int, int], dtype: DTypeLike, max_bytes: int, old: Ring | None = None
+) -> Ring:
+    """Return a ring for the frames of a stream: `old` if it serves, else a new one.
+
+    Raises
+    ------
+    FrameStreamError
+        If there cannot be one.
+    """
+    if old is not None and old.fits(shape, dtype, max_bytes):
+        return old
+    return SharedRing(shape, dtype, max_bytes)
+
+
 class SharedRing(Ring):
     """A ring that other processes of the same user can map, to read only.
 
@@ -37,21 +63,19 @@ class SharedRing(Ring):
         frames = _PAGE + 3 * _pages(8 * self.capacity)
         size = frames + self.capacity * self.frame_bytes
         try:
-            descriptor = os.memfd_create("concertino-frames", os.MFD_CLOEXEC)
-        except (AttributeError, OSError) as error:
-            raise FrameStreamError(
-                f"This system gives no shared memory ({error}); use a tcp:// address."
-            ) from error
-        weakref.finalize(self, os.close, descriptor)
+            self._descriptor = os.memfd_create("concertino-frames", os.MFD_CLOEXEC)
+            weakref.finalize(self, os.close, self._descriptor)
+            os.ftruncate(self._descriptor, size)
+        except OSError:
+            self._descriptor = -1  # This system gives no such memory: pixels will have to travel.
         try:
-            # All of it now: memory that is missing later would kill the process.
-            os.posix_fallocate(descriptor, 0, size)
-            memory = mmap.mmap(descriptor, size, flags=mmap.MAP_SHARED | mmap.MAP_POPULATE)
+            memory = mmap.mmap(self._descriptor, size, flags=mmap.MAP_SHARED)
         except OSError as error:
             raise FrameStreamError(
                 f"{size / 2**20:.0f} MiB of shared memory for a ring of {self.capacity} frames "
                 f"cannot be had: {error.strerror}. Give a smaller ring_bytes."
             ) from error
+        self._is_whole = False
         self._generation = np.frombuffer(memory, np.int64, 1, _GENERATION)
         self._published = np.frombuffer(memory, np.int64, 1, _PUBLISHED)
         self._first_slot = np.frombuffer(memory, np.int64, 1, _OFFSET)
@@ -63,7 +87,7 @@ class SharedRing(Ring):
         pixels: NDArray[Any] = np.frombuffer(memory, self.dtype, count, frames)
         self.frames = pixels.reshape(self.capacity, *self.shape)
         self._places = Memory(
-            path=f"/proc/{os.getpid()}/fd/{descriptor}",
+            path=f"/proc/{os.getpid()}/fd/{self._descriptor}",
             bytes=size,
             generation=0,
             published=_PUBLISHED,
@@ -75,9 +99,18 @@ class SharedRing(Ring):
             frames=frames,
         )
 
-    @property
-    def memory(self) -> Memory:
-        """What lies where, for those who map it."""
+    def lend(self) -> Memory | None:
+        """Return what lies where, for other processes to map; None if nothing can be lent.
+
+        Memory is taken as frames come, and all of it when it is first lent: what is missing later would kill
+        who looks into it.
+        """
+        if not self._is_whole:
+            try:
+                os.posix_fallocate(self._descriptor, 0, self._places.bytes)
+            except OSError:
+                return None
+            self._is_whole = True
         return replace(self._places, generation=int(self._generation[0]))
 
     def begin(self) -> None:
@@ -151,8 +184,7 @@ class MappedRing:
         except (OSError, ValueError) as error:
             raise FrameStreamError(
                 f"The shared memory of the ring at {path} cannot be opened: "
-                f"{getattr(error, 'strerror', None) or error}. A subscriber in another container or of "
-                "another user needs a tcp:// address."
+                f"{getattr(error, 'strerror', None) or error}."
             ) from error
         self.path = path
         self.capacity = capacity

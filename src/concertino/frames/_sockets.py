@@ -21,6 +21,7 @@ from ._messages import MOST_UNDER_WAY, SUBSCRIBER_BYTES
 _EXIT_S = 1.0
 _BIND_S = 0.5
 _LINGER_MS = 2000
+_HEARTBEAT_MS = 2000
 #: Messages of one subscriber that wait to be heard, and for it that wait to leave: many more than an honest
 #: one causes.
 _UNHEARD = 1000
@@ -65,25 +66,23 @@ def _admit(keys: Keys) -> None:
         _doorkeepers[pid].configure_curve(str(keys.folder), keys.allowed_folder)
 
 
-def _socket(kind: int, heartbeat_s: float) -> zmq.Socket[bytes]:
+def _socket(kind: int) -> zmq.Socket[bytes]:
     socket = _context().socket(kind)
     # Credit bounds what is under way: ZeroMQ must neither drop nor block.
     socket.sndhwm = socket.rcvhwm = 0
     socket.linger = _LINGER_MS
     socket.ipv6 = True
-    if heartbeat_s:
-        # A connection that is cut without a word is given up, and made again.
-        socket.heartbeat_ivl = int(1000 * heartbeat_s)
-        socket.heartbeat_timeout = int(3000 * heartbeat_s)
+    # A connection that is cut without a word is given up, and made again.
+    socket.heartbeat_ivl = _HEARTBEAT_MS
+    socket.heartbeat_timeout = 3 * _HEARTBEAT_MS
     return socket
 
 
 def bind_router(
     endpoint: str,
     address: str,
-    heartbeat_s: float = 0.0,
-    keys: Keys | None = None,
-    send_buffer_bytes: int = -1,
+    keys: Keys | None,
+    send_buffer_bytes: int,
 ) -> tuple[zmq.Socket[bytes], Door]:
     """Return a ROUTER socket that listens, and its door; with keys only to those who are allowed.
 
@@ -94,7 +93,7 @@ def bind_router(
     FrameStreamError
         If something listens there already, or nothing can.
     """
-    socket = _socket(zmq.ROUTER, heartbeat_s)
+    socket = _socket(zmq.ROUTER)
     # Who sends more than a subscriber ever says is cut off before it is in memory; who says more than can
     # be heard waits; and who does not listen is told no more.
     socket.maxmsgsize = SUBSCRIBER_BYTES
@@ -128,9 +127,8 @@ def bind_router(
 def connect_dealer(
     endpoint: str,
     address: str,
-    heartbeat_s: float = 0.0,
-    keys: Keys | None = None,
-    server_key: str = "",
+    keys: Keys | None,
+    server_key: str,
 ) -> Connection:
     """Return a connection by a DEALER socket, made as soon as something listens.
 
@@ -141,7 +139,7 @@ def connect_dealer(
     FrameStreamError
         If the address is malformed, or the server's key is not allowed.
     """
-    socket = _socket(zmq.DEALER, heartbeat_s)
+    socket = _socket(zmq.DEALER)
     socket.maxmsgsize = _FRAMES_BYTES
     try:
         peering = Peering(address)

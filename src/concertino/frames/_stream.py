@@ -7,7 +7,6 @@ import time
 from collections.abc import Callable, Sequence
 from types import TracebackType
 from typing import Any, Self
-from uuid import uuid4
 
 import numpy as np
 from numpy.typing import ArrayLike, DTypeLike, NDArray
@@ -15,10 +14,12 @@ from numpy.typing import ArrayLike, DTypeLike, NDArray
 from concertino._errors import FrameStreamError
 
 from ._batch import Claim
+from ._direct import hide, show
 from ._flow import Flow
 from ._ledger import Ledger
 from ._ring import Ring
-from ._transport import transport_for
+from ._shared_ring import ring_for
+from ._tcp import serve
 
 _POLL_S = 0.1
 
@@ -31,8 +32,9 @@ class FrameStream:
 
     Parameters
     ----------
-    address : str, optional
-        Where subscribers find the stream, ``inproc://name``. A unique one is made by default.
+    address : str
+        Where it listens, ``tcp://host:port/name``: by default for the processes of this computer only. Port 0
+        takes a free one; a name ``*``, or none at a free port, becomes one that nobody guesses.
     shape : tuple of int
         Frame shape (height, width) in pixels.
     dtype : dtype
@@ -44,7 +46,8 @@ class FrameStream:
     timeout_s : float
         How long a subscriber that has frames to handle may give no sign of life, in seconds.
     ring : Ring, optional
-        A ring to use again, of a stream that is closed.
+        A ring to use again, of a stream that is closed, if it fits. Of a `Ring` nothing is lent to other
+        processes: the pixels travel to all of them.
 
     Examples
     --------
@@ -61,7 +64,7 @@ class FrameStream:
 
     def __init__(
         self,
-        address: str | None = None,
+        address: str = "tcp://127.0.0.1:0",
         *,
         shape: tuple[int, int],
         dtype: DTypeLike,
@@ -70,9 +73,7 @@ class FrameStream:
         timeout_s: float = 30.0,
         ring: Ring | None = None,
     ) -> None:
-        address = address or f"inproc://{name or 'frames'}/{uuid4().hex[:12]}"
-        self._transport = transport_for(address)
-        self.ring = self._transport.ring(shape, dtype, ring_bytes, ring)
+        self.ring = ring_for(shape, dtype, ring_bytes, ring)
         self.name = name or address
         self.timeout_s = timeout_s
         self.triggered = 0
@@ -85,9 +86,10 @@ class FrameStream:
         self._listeners: list[Callable[[], None]] = []
         self._open = True
         self.ring.begin()
-        self._endpoint = self._transport.serve(self, address)
-        self.address = self._endpoint.address
+        self._gate = serve(self, address)
+        self.address = self._gate.address
         self.name = self.flow.label = name or self.address
+        show(self)
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -199,7 +201,7 @@ class FrameStream:
                             "ring_bytes or a lower frame rate."
                         )
                     flow.wants_credit = True
-                    self._endpoint.wake()
+                    self._gate.wake()
                     began_s, blocking = time.monotonic(), flow.blocking
                     self.changed.wait(_POLL_S)
                     flow.hold_up(blocking, time.monotonic() - began_s)
@@ -249,7 +251,7 @@ class FrameStream:
             flow.look()
             self.changed.notify_all()
         self.ring.announce(flow.published)
-        self._endpoint.wake()
+        self._gate.wake()
 
     def publish(
         self,
@@ -305,7 +307,7 @@ class FrameStream:
         with self.changed:
             self.flow.end(error)
             self.changed.notify_all()
-        self._endpoint.wake()
+        self._gate.wake()
 
     def end(self, timeout_s: float | None = None) -> Ledger:
         """Say that all frames are published and wait until every subscriber has done its work.
@@ -325,7 +327,7 @@ class FrameStream:
         with self.changed:
             flow.end()
             self.changed.notify_all()
-        self._endpoint.wake()
+        self._gate.wake()
         with self.changed:
             while any(p.paces for p in flow.parties):
                 flow.check_silence()
@@ -364,7 +366,8 @@ class FrameStream:
             ended = self.flow.ended
         if not ended:
             self.fail(FrameStreamError(f"Frame stream {self.name} was closed before its end."))
-        self._endpoint.close()
+        hide(self)
+        self._gate.close()
 
     def __enter__(self) -> Self:
         return self

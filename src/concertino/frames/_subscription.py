@@ -12,9 +12,11 @@ import numpy as np
 from concertino._errors import FrameStreamError, ParameterError
 
 from ._batch import Claim, Delivery, FrameBatch
+from ._channel import Channel
+from ._direct import enter_here
 from ._ring import frame_checksum
 from ._routes import routed
-from ._transport import Channel, transport_for
+from ._tcp import connect
 
 #: Of its time that one who looks spends on fetching frames: eight of them leave nine tenths of two processor cores.
 _SHARE = 1 / 40
@@ -284,8 +286,8 @@ def subscribe(
             f"refresh_hz: {refresh_hz!r} was given for subscriber {name!r}; give more than 0 frames a second, or "
             "None for as many as can be."
         )
-    transport = transport_for(address := routed(address))
-    channel = transport.connect(
+    address = routed(address)
+    channel: Channel = enter_here(address, name, delivery, resume, necessary) or connect(
         address, name=name, delivery=delivery, resume=resume, timeout_s=timeout_s,
         necessary=necessary,
     )  # fmt: skip

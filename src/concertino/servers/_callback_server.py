@@ -9,13 +9,12 @@ from typing import Any
 from tango import AttrWriteType, DevState
 from tango.server import attribute, command, device_property
 
-from concertino import FrameStreamError, SessionError
+from concertino import SessionError
 from concertino.callbacks import (
     Benchmarker,
     Consumer,
     ImageWriter,
     StoredStreamFrames,
-    announced_streams,
 )
 from concertino.storage import (
     Recorder,
@@ -167,7 +166,7 @@ class CallbackServer(Served):
             self._replay.end()
         run = open_run(asked["run"], self._directories.root)
         self.allowed(run.directory)
-        self._replay = RemoteReplay(run, f"any://{self.host}:0", asked.get("streams"))
+        self._replay = RemoteReplay(run, f"tcp://{self.host}:0", asked.get("streams"))
         return {"uid": run.uid}
 
     @json_command
@@ -212,8 +211,6 @@ class CallbackServer(Served):
         run = ""
         try:
             run = self._recorder.run_of(name, document)
-            if name == "descriptor":
-                self._check_addresses(run, document)
             self._give_to_all(name, document)
         except Exception as error:
             if name in Consumer.WAITED_FOR:
@@ -257,15 +254,6 @@ class CallbackServer(Served):
             self._give_up(f"it could not begin: {error}")
             raise
         return {"run_directory": str(made.path)}
-
-    def _check_addresses(self, run: str, descriptor: Mapping[str, Any]) -> None:
-        for stream in announced_streams(self._open[run], descriptor):
-            if stream.address.startswith("inproc:"):
-                raise FrameStreamError(
-                    f"The {self.KIND} server cannot reach the frames of {stream.data_key} at "
-                    f"{stream.address}; make the camera with stream_address='tcp://127.0.0.1:0', or "
-                    "'tcp://HOST:0' for another computer."
-                )
 
     def _end(self, run: str, session: str) -> None:
         self._open.pop(run, None)

@@ -33,7 +33,9 @@ class CameraServer(Served):
         dtype=str, default_value="127.0.0.1", doc="Network address at which frames are published."
     )
     stream_address = device_property(
-        dtype=str, default_value="", doc="Instead: where frames are published, such as ipc://."
+        dtype=str,
+        default_value="",
+        doc="Instead: where frames are published, such as tcp://host:5555/*.",
     )
     ring_bytes = device_property(
         dtype=int, default_value=256 * 2**20, doc="Memory for frames on their way, in bytes."
@@ -175,7 +177,7 @@ class CameraServer(Served):
             asyncio.run(self._acquisition.stop())
         self._prepare_source(asked)
         stream = FrameStream(
-            self.stream_address or f"any://{self.host}:0",
+            self.stream_address or f"tcp://{self.host}:0",
             shape=self._source.shape,
             dtype=self._source.dtype,
             name=f"{asked['name']}/{request.kind}",

@@ -40,7 +40,7 @@ class Reconstruction(CallbackServer):
             settings,
             directory=self.allowed(how.pop("directory", None) or self.directory),
             callbacks=[self._keep],
-            stream_address=f"any://{self.host}:0",
+            stream_address=f"tcp://{self.host}:0",
             **how,
         )
 

@@ -57,7 +57,7 @@ def replay(
     streams: Collection[str] | None = None,
     root: str | os.PathLike[str] | None = None,
     progress: Progress | None = None,
-    stream_address: str = "",
+    stream_address: str = "tcp://127.0.0.1:0",
 ) -> ReplayReport:
     """Emit the documents of a stored run again and publish its frames again.
 
@@ -83,8 +83,8 @@ def replay(
     progress
         Called with the name of a stream, frames published and frames in all.
     stream_address
-        Where the frames are published: ``""`` for callbacks in this process, ``"ipc://"`` or
-        ``"tcp://host:0"`` for callbacks elsewhere.
+        Where the frames are published: by default for callbacks on this computer, in whatever process;
+        ``"tcp://host:0"`` for those on other computers, too.
 
     Returns
     -------

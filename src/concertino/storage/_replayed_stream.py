@@ -24,18 +24,16 @@ class ReplayedStream:
     position
         Index of the first frame to publish.
     address
-        Where to publish; in this process by default.
+        Where to publish.
     """
 
-    def __init__(
-        self, frames: StoredFrames, key: str, position: int = 0, address: str = ""
-    ) -> None:
+    def __init__(self, frames: StoredFrames, key: str, position: int, address: str) -> None:
         self.key = key
         self.position = position
         self._frames = frames
         height, width = frames.shape[1:]
         self._stream = FrameStream(
-            address or None,
+            address,
             shape=(height, width),
             dtype=frames.dtype,
             name=f"replay-{key}",

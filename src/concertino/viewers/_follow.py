@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from concertino._errors import FrameStreamError
-from concertino.frames import Subscription, subscribe
+from concertino.frames import Subscription, is_published_here, subscribe
 
 from ._picture import Panel
 from ._state import LiveState
@@ -69,7 +69,7 @@ class FrameFollower:
         A stream that is gone, or cannot be reached, is not shown; that is no error. Slices are shown
         under their labels, again and again in this order.
         """
-        if address.startswith("inproc://"):
+        if is_published_here(address):
             # Nothing to wait for, and a short stream may be gone before the thread wakes.
             self._join(address, camera, stream, panel, tuple(labels))
         else:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import pytest
@@ -17,7 +17,7 @@ from .end import EndContract
 from .faults import FaultContract
 from .flow import FlowContract
 from .necessity import NecessityContract
-from .readers import SHAPE
+from .readers import SHAPE, Way, make_stream
 from .volume import VolumeContract
 
 
@@ -29,18 +29,15 @@ class FrameTransportContract(
     NecessityContract,
     VolumeContract,
 ):
-    """Tests of the semantics of frame streams, to be inherited for a transport.
+    """Tests of the semantics of frame streams, to be inherited for each way in which they are reached.
 
-    A subclass overrides the fixture `new_address`. pytest then collects the tests.
+    A subclass says which in `way`; pytest then collects the tests.
     """
 
-    @pytest.fixture
-    def new_address(self) -> Callable[[], str]:
-        """Give a function that returns an address for a new stream, another at each call."""
-        raise NotImplementedError("override the fixture new_address")
+    way: ClassVar[Way]
 
     @pytest.fixture
-    def make(self, new_address: Callable[[], str]) -> Iterator[Callable[..., FrameStream]]:
+    def make(self) -> Iterator[Callable[..., FrameStream]]:
         """Give a function that makes a small stream, which is closed after the test."""
         streams: list[FrameStream] = []
 
@@ -49,7 +46,7 @@ class FrameTransportContract(
             dtype = np.dtype(options.setdefault("dtype", np.uint16))
             options.setdefault("ring_bytes", capacity * shape[0] * shape[1] * dtype.itemsize)
             options.setdefault("timeout_s", 10.0)
-            stream = FrameStream(options.pop("address", None) or new_address(), **options)
+            stream = make_stream(self.way, **options)
             streams.append(stream)
             return stream
 

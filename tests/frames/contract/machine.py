@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import threading
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -13,9 +12,9 @@ from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, invariant, precondition, rule
 
 from concertino import FrameStreamError, SubscriberFailedError
-from concertino.frames import FrameStream, Ledger, Subscription, subscribe
+from concertino.frames import Ledger, Subscription, subscribe
 
-from .readers import SHAPE, check_batch, eventually, numbered_frames
+from .readers import SHAPE, Way, check_batch, eventually, make_stream, numbered_frames
 
 CAPACITY = 4
 _BYTES = CAPACITY * SHAPE[0] * SHAPE[1] * 2
@@ -42,25 +41,25 @@ class ModelReader:
 class FrameStreamMachine(RuleBasedStateMachine):
     """Publishes, reads, acknowledges, fails and resumes in any order, and compares with a model.
 
-    A subclass gives `new_address`; its attribute ``TestCase`` is what pytest collects.
+    A subclass says how the stream is reached; its attribute ``TestCase`` is what pytest collects.
 
     Attributes
     ----------
-    new_address : callable
-        Returns the address of a new stream.
+    way : str
+        As of `make_stream`.
     nothing_s : float
         How long to wait, in seconds, to be sure that nothing comes.
     """
 
-    new_address: ClassVar[Callable[[], str]]
+    way: ClassVar[Way]
     nothing_s: ClassVar[float] = 0.0
 
     readers = Bundle("readers")
 
     def __init__(self) -> None:
         super().__init__()
-        self.stream = FrameStream(
-            type(self).new_address(),
+        self.stream = make_stream(
+            self.way,
             shape=SHAPE,
             dtype="u2",
             name="machine",

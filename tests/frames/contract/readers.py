@@ -6,14 +6,33 @@ import threading
 import time
 from collections.abc import Callable
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Literal, Self
 
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
-from concertino.frames import FrameBatch, Subscription, subscribe
+from concertino.frames import FrameBatch, FrameStream, Ring, Subscription, _direct, subscribe
 
 SHAPE = (8, 16)
+Way = Literal["direct", "memory", "wire"]
+
+
+def make_stream(way: Way, address: str = "tcp://127.0.0.1:0", **options: Any) -> FrameStream:
+    """Make a stream that subscribers of this process reach in one of the three ways there are.
+
+    Parameters
+    ----------
+    way : {"direct", "memory", "wire"}
+        As those of this process do, as those of another one, or as those of another computer.
+    address, **options
+        Of `FrameStream`.
+    """
+    if way == "wire":  # what is not shared cannot be lent
+        options["ring"] = Ring(options["shape"], options["dtype"], options["ring_bytes"])
+    stream = FrameStream(address, **options)
+    if way != "direct":
+        _direct.hide(stream)
+    return stream
 
 
 def numbered_frames(

@@ -69,8 +69,8 @@ class VolumeContract:
         stream.end().check()
         thread.join()
         viewer.close()
-        # 200 MiB went through. The publisher's ring, and on a network the receiver's share of it.
-        assert most < 3 * ring_bytes
+        # 200 MiB went through. The publisher's ring, and what each receiver maps of it, or has on its way.
+        assert most < 4 * ring_bytes
 
 
 def _resident_bytes() -> int:

@@ -1,39 +1,82 @@
-"""Frame streams within one process: subscribers read the publisher's ring directly."""
+"""Streams of this process: subscribers read the publisher's ring directly, without a message."""
 
 from __future__ import annotations
 
-import threading
+import atexit
+import os
 import time
 from typing import TYPE_CHECKING
 
 from concertino._errors import FrameStreamError
 
 from ._batch import Claim, Delivery, FrameBatch
+from ._channel import Channel
 from ._flow import Party, given_up, taken_over
 from ._ring import frame_checksum
-from ._transport import Channel, Endpoint, Transport, register_transport
 
 if TYPE_CHECKING:
     from ._stream import FrameStream
 
 _COPY_ATTEMPTS = 3
+_streams: dict[str, FrameStream] = {}
+# What a forked child has of its parent's streams are copies that nobody publishes on.
+os.register_at_fork(after_in_child=_streams.clear)
 
 
-class InprocChannel(Channel):
+def show(stream: FrameStream) -> None:
+    """Let subscribers of this process find a stream by its address."""
+    _streams[stream.address] = stream
+    # Those elsewhere are told when this process ends, and its sockets are closed before ZeroMQ is.
+    atexit.register(stream.close)
+
+
+def hide(stream: FrameStream) -> None:
+    """Let nobody of this process find a stream any more."""
+    _streams.pop(stream.address, None)
+    atexit.unregister(stream.close)
+
+
+def is_published_here(address: str) -> bool:
+    """Tell whether a frame stream is published by this process, so that to subscribe takes no time."""
+    return address in _streams
+
+
+def enter_here(
+    address: str, name: str, delivery: Delivery, resume: bool, necessary: bool
+) -> DirectChannel | None:
+    """Let a subscriber join a stream of this process, or go on with it; None if it is none.
+
+    Raises
+    ------
+    FrameStreamError
+        If the stream cannot serve this subscriber.
+    """
+    stream = _streams.get(address)
+    if stream is None:
+        return None
+    with stream.changed:
+        party = stream.flow.resume(name, delivery) if resume else None
+        if party is None:
+            party = stream.flow.join(name, delivery, necessary)
+        else:
+            stream.changed.notify_all()
+        return DirectChannel(stream, party)
+
+
+class DirectChannel(Channel):
     """A subscriber's direct view of a stream in the same process."""
 
     def __init__(self, stream: FrameStream, party: Party) -> None:
         self._stream = stream
         self._flow = stream.flow
         self._party = party
-        self._turn = party.turn
         self._seen = -1
         self.shape = stream.shape
         self.dtype = stream.dtype
 
     @property
     def given_up(self) -> bool:
-        return self._party.turn == self._turn and self._party.state in ("failed", "silent")
+        return self._party.state in ("failed", "silent")
 
     def receive(self, max_frames: int | None, timeout_s: float | None) -> FrameBatch | None:
         with self._stream.changed:
@@ -54,7 +97,7 @@ class InprocChannel(Channel):
         try:
             while True:
                 party.sign()
-                self._check_turn()
+                self._check_state()
                 seen = party.received if party.delivery == "every" else self._seen + 1
                 if flow.published > seen:
                     return flow.published
@@ -74,16 +117,15 @@ class InprocChannel(Channel):
                 party.waiting = True
                 self._stream.changed.wait(wait_s)
         finally:
-            if party.turn == self._turn:
-                party.waiting = False
+            party.waiting = False
 
     @property
     def intact(self) -> bool:
-        return self._party.turn == self._turn and self._party.state in ("open", "finished")
+        return self._party.state in ("open", "finished")
 
-    def _check_turn(self) -> None:
+    def _check_state(self) -> None:
         party = self._party
-        if party.turn != self._turn:
+        if party.state == "replaced":
             raise FrameStreamError(taken_over(self._flow.label, party.name))
         if party.state not in ("open", "finished"):
             raise FrameStreamError(given_up(self._flow.label, party))
@@ -123,7 +165,7 @@ class InprocChannel(Channel):
 
     def acknowledge(self, stop: int) -> None:
         with self._stream.changed:
-            self._check_turn()
+            self._check_state()
             self._flow.acknowledge(self._party, stop, self._stream.ring.digest_after(stop))
             self._stream.changed.notify_all()
         self._stream.notify()
@@ -135,81 +177,16 @@ class InprocChannel(Channel):
 
     def fail(self, reason: str) -> None:
         with self._stream.changed:
-            if self._party.turn == self._turn:
-                self._flow.fail_party(self._party, reason)
+            self._flow.fail_party(self._party, reason)
             self._stream.changed.notify_all()
         self._stream.notify()
 
     def finish(self) -> None:
         with self._stream.changed:
-            if self._party.state == "open" and self._party.turn == self._turn:
+            if self._party.state == "open":
                 self._party.state = "finished"
             self._stream.changed.notify_all()
         self._stream.notify()
 
     def alive(self) -> None:
         self._party.sign()
-
-
-class InprocEndpoint(Endpoint):
-    """A stream's entry in the table of this process."""
-
-    def __init__(self, transport: InprocTransport, address: str) -> None:
-        self._transport = transport
-        self.address = address
-
-    def wake(self) -> None:
-        """Do nothing: subscribers wait for the stream's own condition."""
-
-    def close(self) -> None:
-        self._transport.withdraw(self.address)
-
-
-class InprocTransport(Transport):
-    """Finds streams of this process by their address."""
-
-    def __init__(self) -> None:
-        self._streams: dict[str, FrameStream] = {}
-        self._lock = threading.Lock()
-
-    def serve(self, stream: FrameStream, address: str) -> Endpoint:
-        with self._lock:
-            if address in self._streams:
-                raise FrameStreamError(
-                    f"There is a frame stream at {address} already; close it first."
-                )
-            self._streams[address] = stream
-        return InprocEndpoint(self, address)
-
-    def withdraw(self, address: str) -> None:
-        """Forget a stream."""
-        with self._lock:
-            self._streams.pop(address, None)
-
-    def connect(
-        self,
-        address: str,
-        *,
-        name: str,
-        delivery: Delivery,
-        resume: bool,
-        timeout_s: float | None,
-        necessary: bool = True,
-    ) -> Channel:
-        with self._lock:
-            stream = self._streams.get(address)
-        if stream is None:
-            raise FrameStreamError(
-                f"Subscriber {name!r} found no frame stream at {address} in this process; it has "
-                "ended, or it lives in another process and needs an ipc:// or tcp:// address."
-            )
-        with stream.changed:
-            party = stream.flow.resume(name, delivery) if resume else None
-            if party is None:
-                party = stream.flow.join(name, delivery, necessary)
-            else:
-                stream.changed.notify_all()
-            return InprocChannel(stream, party)
-
-
-register_transport("inproc", InprocTransport())

@@ -1,0 +1,19 @@
+"""The contract of frame streams, as other computers reach them."""
+
+from hypothesis import settings
+
+from .contract import FrameTransportContract
+from .contract.machine import FrameStreamMachine
+
+
+class TestWire(FrameTransportContract):
+    way = "wire"
+
+
+class WireMachine(FrameStreamMachine):
+    way = "wire"
+    nothing_s = 0.02
+
+
+TestWireMachine = WireMachine.TestCase
+TestWireMachine.settings = settings(max_examples=10, stateful_step_count=15, deadline=None)
