@@ -44,7 +44,9 @@ LOG = logging.getLogger("concertino.batch")
 # What a worker does that is started for the reconstruction, before it is ready.
 _MAKE_READY = "from concertino._batch_parts import make_ready; make_ready({!r})"
 _PARTS_EACH = 4  # of a worker
-_LEAST_ROWS = 16  # of one of these: below it what each begins with counts
+_LEAST_PIXELS = (
+    2**25
+)  # of the projections' rows in one of these, about half a second: each begins with a tenth
 _WORKER_MEMORY = 0.5  # of a worker's limit; from 0.6 on dask moves its results to disk
 
 
@@ -242,8 +244,11 @@ def _parts(
     """Divide the rows: for workers into some parts for each, so that slices are stored while others are made."""
     if not workers:
         return parts_of(scan, settings, room)
-    rows = len(slice_rows(settings, scan.frame_shape[0]))
-    each = max(1, min(_PARTS_EACH, rows // (workers * _LEAST_ROWS)))
+    each = 1
+    if not settings.general:  # there each part reads all rows
+        rows = len(slice_rows(settings, scan.frame_shape[0]))
+        pixels = rows * scan.num_projections * scan.frame_shape[1]
+        each = max(1, min(_PARTS_EACH, pixels // (workers * _LEAST_PIXELS)))
     parts = parts_of(scan, settings, room, workers * each)
     more = -len(parts) % workers
     return parts_of(scan, settings, room, len(parts) + more) if more else parts

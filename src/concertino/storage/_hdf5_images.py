@@ -83,19 +83,33 @@ def open_dataset(file: "h5py.File", name: str) -> FrameReader:
         )
     if dataset.size == 0:
         raise StorageError(f"{file.filename}:{name} is empty: its shape is {dataset.shape}")
-    known = not file.userblock_size and file.driver != "fileobj"
-    offset = dataset.id.get_offset() if known else None
-    if dataset.chunks is None and offset is not None:
-        count, height, width = (1, *dataset.shape)[-3:]
+    offsets = None
+    if not file.userblock_size and file.driver != "fileobj":
+        with readable(file.filename):
+            offsets = _offsets(dataset)
+    if offsets is None:
+        return _DatasetFrames(dataset)
+    return RawFrames(
+        [Path(file.filename)],
+        np.zeros(len(offsets), np.int64),
+        offsets,
+        dataset.shape[-2:],
+        dataset.dtype,
+    )
+
+
+def _offsets(dataset: "h5py.Dataset") -> NDArray[np.int64] | None:
+    """Return where in the file each frame is; None where the HDF5 library has to look or to unpack."""
+    count, height, width = (1, *dataset.shape)[-3:]
+    if dataset.chunks is None:
+        first = dataset.id.get_offset()
         step = height * width * dataset.dtype.itemsize
-        return RawFrames(
-            [Path(file.filename)],
-            np.zeros(count, np.int64),
-            offset + np.arange(count, dtype=np.int64) * step,
-            (height, width),
-            dataset.dtype,
-        )
-    return _DatasetFrames(dataset)
+        return None if first is None else first + np.arange(count, dtype=np.int64) * step
+    # The library reads a chunk whole, however few rows of it are wanted.
+    if dataset.chunks != (1, height, width) or dataset.id.get_create_plist().get_nfilters():
+        return None
+    places = [dataset.id.get_chunk_info_by_coord((i, 0, 0)).byte_offset for i in range(count)]
+    return None if None in places else np.array(places, np.int64)
 
 
 def image_datasets(file: "h5py.File") -> dict[str, tuple[int, ...]]:
