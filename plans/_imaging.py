@@ -27,7 +27,6 @@ from ._sample_use import SampleToTheEnd
 from ._scan_so_far import scan_so_far
 
 DEFAULT_ORDER: Sequence[str] = ("darks", "flats", "projections")
-_MOST_FRAMES = 10**8  # Of a stream; each is accounted for in memory.
 
 
 @dataclass
@@ -172,7 +171,7 @@ def checked_counts(asked: Imaging) -> dict[str, int]:
     check_md(asked.md)
     check_devices(asked.beam, asked.sample_stage)
     counts = {
-        stream: convert_count(number, parameter=f"num_{stream}", maximum=_MOST_FRAMES)
+        stream: convert_count(number, parameter=f"num_{stream}")
         for stream, number in asked.numbers.items()
     }
     if asked.on_lost not in ("fail", "flag"):

@@ -24,16 +24,13 @@ class OptionalDevice:
     ----------
     device : Readable
         The device.
-    patience_s : float
-        How long it may take to answer, in seconds.
     """
 
     parent = None
 
-    def __init__(self, device: Any, patience_s: float = _PATIENCE_S) -> None:
+    def __init__(self, device: Any) -> None:
         self.device = device
         self.name = str(device.name)
-        self._patience_s = patience_s
         self._keys: Mapping[str, Any] = {}
 
     async def describe(self) -> Mapping[str, Any]:
@@ -74,7 +71,7 @@ class OptionalDevice:
         if not hasattr(self.device, method):
             return {}
         try:
-            return await asyncio.wait_for(ask(), self._patience_s)
+            return await asyncio.wait_for(ask(), _PATIENCE_S)
         except Exception as error:
             LOG.warning(
                 "Optional device %s did not answer %s: %s: %s",

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from functools import partial
 from typing import Any
 
-from ._progress_displays import Display, Meter, display_for
+from ._progress_displays import Meter, display_for
 
 _PERIOD_S = 0.1
 #: What is over sooner is not worth a bar.
@@ -20,15 +20,12 @@ class ProgressBars:
     A plan that looks again and again whether frames have come waits for other things meanwhile, such as
     the beam: what is still going on stays shown.
 
-    Parameters
-    ----------
-    display : Display, optional
-        Shows them; by default as standard error allows: bars in a terminal, one display that is updated
-        in a notebook, a line for each stream of frames elsewhere.
+    They are shown as standard error allows: bars in a terminal, one display that is updated in a notebook, a
+    line for each stream of frames elsewhere.
     """
 
-    def __init__(self, display: Display | None = None) -> None:
-        self._display = display_for() if display is None else display
+    def __init__(self) -> None:
+        self._display = display_for()
         self._meters: dict[Any, Meter] = {}
         self._lock = threading.RLock()
         self._shown_s = 0.0

@@ -20,9 +20,7 @@ _LONGEST = 60
 _START = event_model.DocumentNames.start
 
 
-def check_user_metadata(
-    md: Mapping[str, Any] | None, encode: Callable[[Any], object], asked: str = "md"
-) -> None:
+def check_user_metadata(md: Mapping[str, Any] | None, encode: Callable[[Any], object]) -> None:
     """Refuse metadata of a user that a run could not keep, or that would change what the run means.
 
     Parameters
@@ -31,8 +29,6 @@ def check_user_metadata(
         The metadata.
     encode
         As `check_metadata` takes it.
-    asked
-        What messages call it.
 
     Raises
     ------
@@ -42,11 +38,11 @@ def check_user_metadata(
     if md is None:
         return
     if isinstance(md, Mapping):
-        check_control_fields(md, asked)
-    check_metadata(md, encode, asked)
+        check_control_fields(md, "md")
+    check_metadata(md, encode, "md")
 
 
-def check_control_fields(md: Mapping[str, Any], asked: str = "md") -> None:
+def check_control_fields(md: Mapping[str, Any], asked: str) -> None:
     """Refuse metadata under the names of what a run says of itself.
 
     Raises

@@ -18,6 +18,8 @@ else:
     # What bluesky's queue server can validate: it knows no class of ours or of pint's.
     QuantityLike = Union[float, str, dict]  # noqa: UP007
 
+_MOST = 10**8  # of anything that is counted; each frame is accounted for in memory
+
 # The number is an atomic group: none of its digits is ever given back to the unit ("10,5 mm").
 _NUMBER_AND_UNIT = re.compile(
     r"(?P<value>(?>[+-]?(?:(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?|nan|inf(?:inity)?)))"
@@ -105,7 +107,6 @@ def convert_count(
     *,
     parameter: str,
     minimum: int = 1,
-    maximum: int | None = None,
     unit: str = "frame",
 ) -> int:
     """Convert a count of things to an int.
@@ -116,8 +117,8 @@ def convert_count(
         A whole number (``200``, ``200.0``) or a quantity such as ``"200 frame"``.
     parameter : str
         The name of the parameter, for the message.
-    minimum, maximum : int, optional
-        Smallest and largest count allowed.
+    minimum : int
+        Smallest count allowed; the largest is 100 million.
     unit : str
         What is counted.
 
@@ -137,7 +138,7 @@ def convert_count(
     >>> convert_count("200 frames", parameter="num_darks")
     200
     """
-    number = convert(value, unit, parameter=parameter, minimum=minimum, maximum=maximum)
+    number = convert(value, unit, parameter=parameter, minimum=minimum, maximum=_MOST)
     if not number.is_integer():
         raise ParameterError(f"{parameter}: {_show(value)} is not a whole number. Give one.")
     return int(number)
