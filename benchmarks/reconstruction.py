@@ -144,7 +144,7 @@ def error(_runs: int) -> None:
 
 
 def backprojection(runs: int) -> None:
-    """Updates a second and core of parallel-beam back projection; the kernel, and with filtering."""
+    """Updates a second and core of parallel-beam back projection, which makes planes: the kernel."""
     from concertino.reconstruction._accumulate import accumulate
     from concertino.reconstruction._gridding import aligned_zeros
 
@@ -171,12 +171,6 @@ def backprojection(runs: int) -> None:
         _, cpu, _ = timed(run, runs)
         updates = slices * size * size * count / 1e9
         say(f"back projection, {slices} × {size}², kernel", updates / cpu, "GUPS", least=least)
-        stack = np.repeat(sinogram(size, count)[:, None], slices, axis=1)
-        settings = ReconstructionSettings(center=(size - 1) / 2, threads=2, method="backprojection")
-        run_all = lambda s=stack, t=settings: reconstruct(s, settings=t)  # noqa: E731
-        result, cpu, _ = timed(run_all, runs)
-        say(f"back projection, {slices} × {size}², filtered too", updates / cpu, "GUPS")
-        say(f"back projection, {slices} × {size}²: RMSE", rmse(result[0], image(size)))
 
 
 GENERAL: dict[str, dict[str, Any]] = {

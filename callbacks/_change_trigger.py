@@ -1,7 +1,7 @@
 """Fires a recording trigger when the image changes."""
 
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -14,13 +14,12 @@ from ._frame_callback import AnnouncedStream, FrameCallback
 
 LOG = logging.getLogger("concertino.recording")
 
-Measure = Callable[[NDArray[np.float32], NDArray[np.float32]], float]
-
 _BLOCKS = 64
 _MEMORY = 0.2
+_SETTLE = 3  # frames that are only averaged at first
 
 
-def mean_change(image: NDArray[np.float32], before: NDArray[np.float32]) -> float:
+def _mean_change(image: NDArray[np.float32], before: NDArray[np.float32]) -> float:
     """Return the mean absolute difference of two images, over the mean of the second.
 
     Parameters
@@ -46,12 +45,7 @@ class ChangeTrigger(FrameCallback):
     trigger : RecordingTrigger
         Is fired.
     above : float
-        Value of the measure that fires; for `mean_change`, which is the default, relative.
-    measure : callable, optional
-        Takes the averaged image and the mean of those before, float32, shape (rows, columns) of at most
-        64 × 64; returns a number.
-    settle : int
-        Frames that are only averaged at first.
+        Change that fires: the mean absolute difference from those before, over their mean.
     name : str
         Name as a subscriber.
     necessary : bool
@@ -60,7 +54,7 @@ class ChangeTrigger(FrameCallback):
     Attributes
     ----------
     values : list of float
-        The measure of each frame looked at in the last run.
+        The change of each frame looked at in the last run.
 
     Examples
     --------
@@ -74,21 +68,17 @@ class ChangeTrigger(FrameCallback):
         trigger: RecordingTrigger,
         *,
         above: float,
-        measure: Measure = mean_change,
-        settle: int = 3,
         name: str = "change",
         necessary: bool = False,
     ) -> None:
         if not above > 0:
             raise ParameterError(
-                f"above: {above!r} was given; give the value of the measure that fires, more than 0."
+                f"above: {above!r} was given; give the change that fires, more than 0."
             )
         super().__init__(name, necessary=necessary)
         self.values: list[float] = []
         self._trigger = trigger
         self._above = above
-        self._measure = measure
-        self._settle = settle
 
     def run_started(self, start: Mapping[str, Any]) -> None:
         """Forget the run before."""
@@ -110,9 +100,9 @@ class ChangeTrigger(FrameCallback):
             image = _blocks(batch.frames[-1])
             if mean is None:
                 mean = image
-            value = float(self._measure(image, mean))
+            value = _mean_change(image, mean)
             self.values.append(value)
-            if count >= self._settle and value > self._above:
+            if count >= _SETTLE and value > self._above:
                 reason = (
                     f"{self.name}: {value:.4g} in frame {batch.numbers[-1]}, above {self._above:g}"
                 )

@@ -8,6 +8,7 @@ from typing import Any
 from ._consumer import Consumer
 
 _LOGGERS = ("concertino", "bluesky", "ophyd_async", "ophyd")
+_LEVEL = logging.INFO  # least severity that is written
 _FORMAT = "%(asctime)s %(levelname)-8s %(name)s: %(message)s"
 
 
@@ -16,8 +17,6 @@ class RunLog(Consumer):
 
     Parameters
     ----------
-    level : int
-        Least severity that is written, as of `logging`.
     necessary : bool
         Whether a run fails with it.
 
@@ -27,9 +26,8 @@ class RunLog(Consumer):
     >>> log = RunLog()
     """
 
-    def __init__(self, level: int = logging.INFO, *, necessary: bool = False) -> None:
+    def __init__(self, *, necessary: bool = False) -> None:
         super().__init__("run log", necessary=necessary)
-        self._level = level
         self._handlers: dict[str, logging.Handler] = {}
 
     def take_document(self, name: str, document: Mapping[str, Any]) -> None:
@@ -56,19 +54,19 @@ class RunLog(Consumer):
             return
         handler = logging.FileHandler(Path(start["run_directory"]) / "run.log", encoding="utf-8")
         handler.setFormatter(logging.Formatter(_FORMAT))
-        handler.setLevel(self._level)
+        handler.setLevel(_LEVEL)
         self._handlers[start["uid"]] = handler
         for logger in map(logging.getLogger, _LOGGERS):
             logger.addHandler(handler)
-            if logger.getEffectiveLevel() > self._level:
-                logger.setLevel(self._level)
+            if logger.getEffectiveLevel() > _LEVEL:
+                logger.setLevel(_LEVEL)
         self._write(
             start["uid"], f"run {start['uid']} of {start.get('plan_name', 'a plan')} starts"
         )
 
-    def _write(self, run: str, message: str, level: int = logging.INFO) -> None:
+    def _write(self, run: str, message: str, level: int = _LEVEL) -> None:
         handler = self._handlers.get(run)
-        if handler is not None and level >= self._level:
+        if handler is not None:
             handler.handle(logging.LogRecord("concertino.run", level, "", 0, message, None, None))
 
     def _close(self, stop: Mapping[str, Any]) -> None:
@@ -77,7 +75,7 @@ class RunLog(Consumer):
         self._write(
             run,
             f"run ends with {stop['exit_status']}" + (f": {stop['reason']}" if failed else ""),
-            logging.ERROR if failed else logging.INFO,
+            logging.ERROR if failed else _LEVEL,
         )
         self._let_go(run)
 

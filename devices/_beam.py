@@ -21,6 +21,7 @@ from concertino.guard import SwitchOff, ends_with_session, switch_of_signal, swi
 
 #: How often the current of a ring is told, in seconds.
 _RING_UPDATE_S = 1.0
+_TUBE_KV, _TUBE_UA = 60.0, 1000.0  # a tube's settings at the start
 
 _WORDS = {"open": True, "on": True, "closed": False, "close": False, "off": False}
 
@@ -165,16 +166,13 @@ class SimulatedShutter(StandardReadable):
 class SimulatedTube(StandardReadable):
     """An X-ray tube: ``set(True)`` switches it on, ``set(False)`` off.
 
-    Its light is proportional to its current and to the square of its voltage, its two settings.
+    Its light is proportional to its current and to the square of its voltage, its two settings, which are 1 mA
+    and 60 kV at the start.
 
     Parameters
     ----------
     ramp_s : float
         Time that it takes to come on, in seconds; off is at once.
-    voltage : float
-        At the start, in kV.
-    current : float
-        At the start, in uA.
     name : str
         Name of the device.
     """
@@ -182,27 +180,20 @@ class SimulatedTube(StandardReadable):
     ends_with_session = True
     is_beam = True
 
-    def __init__(
-        self,
-        ramp_s: float = 0.0,
-        name: str = "",
-        *,
-        voltage: float = 60.0,
-        current: float = 1000.0,
-    ) -> None:
+    def __init__(self, ramp_s: float = 0.0, name: str = "") -> None:
         self.source_kind: Literal["tube"] = "tube"
         self._ramp_s = ramp_s
         self._orders = _Orders()
         self.history = _History()
-        self._voltage, self._current = _Levels(voltage), _Levels(current)
+        self._voltage, self._current = _Levels(_TUBE_KV), _Levels(_TUBE_UA)
         with self.add_children_as_readables(StandardReadableFormat.HINTED_SIGNAL):
             self.state, self._set_state = soft_signal_r_and_setter(str, "off")
         with self.add_children_as_readables(StandardReadableFormat.CONFIG_SIGNAL):
             self.voltage = soft_signal_rw(
-                float, voltage, units="kV", setter=lambda v: self._note(self._voltage, v, "kV")
+                float, _TUBE_KV, units="kV", setter=lambda v: self._note(self._voltage, v, "kV")
             )
             self.current = soft_signal_rw(
-                float, current, units="uA", setter=lambda v: self._note(self._current, v, "uA")
+                float, _TUBE_UA, units="uA", setter=lambda v: self._note(self._current, v, "uA")
             )
         super().__init__(name)
 

@@ -9,6 +9,8 @@ from numpy.typing import NDArray
 
 from concertino import DeviceError
 
+_MEMORY = 2**22  # readings; a recording that is longer fails
+
 
 class SimulatedEncoder:
     """Records (time, position) of an axis at a rate, by a clock that is off and drifts.
@@ -23,8 +25,6 @@ class SimulatedEncoder:
         What its clock showed more than the computer's when it was made, in s.
     clock_drift_ppm : float
         How much faster its clock goes, in parts per million.
-    memory : int
-        Readings that it can keep; a recording that is longer fails.
 
     Examples
     --------
@@ -42,13 +42,11 @@ class SimulatedEncoder:
         resolution: float = 1e-4,
         clock_offset_s: float = 0.0,
         clock_drift_ppm: float = 0.0,
-        memory: int = 2**22,
     ) -> None:
         self.rate_hz = rate_hz
         self.resolution = resolution
         self._offset_s = clock_offset_s
         self._drift = clock_drift_ppm * 1e-6
-        self._memory = memory
         self._made_s = time.time()
         self._position_at: Callable[[float], float] | None = None
         self._first_tick = 0
@@ -106,10 +104,10 @@ class SimulatedEncoder:
         now = math.floor(self.clock() * self.rate_hz)
         stop = now if self._until_tick is None else min(now, self._until_tick - 1)
         for tick in range(self._first_tick + len(self._positions), stop + 1):
-            if len(self._positions) >= self._memory:
+            if len(self._positions) >= _MEMORY:
                 raise DeviceError(
-                    f"The encoder's memory of {self._memory} readings is full after "
-                    f"{self._memory / self.rate_hz:g} s; lower its rate of {self.rate_hz:g} Hz."
+                    f"The encoder's memory of {_MEMORY} readings is full after "
+                    f"{_MEMORY / self.rate_hz:g} s; lower its rate of {self.rate_hz:g} Hz."
                 )
             position = self._position_at(self._host(tick / self.rate_hz))
             self._positions.append(round(position / self.resolution) * self.resolution)

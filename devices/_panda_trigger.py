@@ -13,6 +13,7 @@ from concertino.frames import PulseTrain
 
 _LONGEST_TABLE = 4096
 _TICKS_PER_S = 1_000_000
+_PULSE_TICKS = 10
 _COUNTS = 2**31
 
 
@@ -43,7 +44,7 @@ class PandaTrigger:
     """Gives pulses by a PandA's sequencer, for the parameter `trigger` of the plans.
 
     The first output of the sequencer (OUTA) goes to the camera's trigger input. Each position is a row of the
-    sequencer's table, 4096 at most; times are one row that repeats.
+    sequencer's table, 4096 at most; times are one row that repeats. A pulse lasts 10 us.
 
     Parameters
     ----------
@@ -53,8 +54,6 @@ class PandaTrigger:
         How the axes are connected, by their names.
     seq : int
         Number of the sequencer.
-    width_s : float
-        Length of a pulse in s.
 
     Notes
     -----
@@ -70,12 +69,10 @@ class PandaTrigger:
         axes: Mapping[str, PandaAxis] | None = None,
         *,
         seq: int = 1,
-        width_s: float = 1e-5,
     ) -> None:
         self.axes = dict(axes or {})
         self._panda = panda
         self._number = seq
-        self._width = max(1, round(width_s * _TICKS_PER_S))
         self._single = False
 
     @property
@@ -87,10 +84,10 @@ class PandaTrigger:
         """Raise `DeviceError` if the box cannot give some pulses; nothing is written to it."""
         if value.positions:
             self._counts(value)
-        elif value.period_s and round(value.period_s * _TICKS_PER_S) <= self._width:
+        elif value.period_s and round(value.period_s * _TICKS_PER_S) <= _PULSE_TICKS:
             raise DeviceError(
                 f"Trigger device {self.name} was asked for a pulse each {value.period_s:g} s; one lasts "
-                f"{self._width / _TICKS_PER_S:g} s. Take fewer frames a second, or give PandaTrigger a shorter width_s."
+                f"{_PULSE_TICKS / _TICKS_PER_S:g} s. Take fewer frames a second."
             )
 
     @AsyncStatus.wrap
@@ -151,8 +148,8 @@ class PandaTrigger:
         from ophyd_async.fastcs.panda import SeqTable, SeqTrigger
 
         if not train.positions:
-            rest = max(1, round(train.period_s * _TICKS_PER_S) - self._width)
-            row = SeqTable.row(time1=self._width, outa1=True, time2=rest)
+            rest = max(1, round(train.period_s * _TICKS_PER_S) - _PULSE_TICKS)
+            row = SeqTable.row(time1=_PULSE_TICKS, outa1=True, time2=rest)
             return row, train.count if train.period_s else 1
         counts = self._counts(train)
         up = counts[-1] >= counts[0]
@@ -160,7 +157,7 @@ class PandaTrigger:
         for count in counts:
             table += SeqTable.row(
                 trigger=SeqTrigger.POSA_GT if up else SeqTrigger.POSA_LT, position=count,
-                time1=self._width, outa1=True, time2=1,
+                time1=_PULSE_TICKS, outa1=True, time2=1,
             )  # fmt: skip
         return table, 1
 

@@ -45,8 +45,6 @@ class SimulatedBeamline:
         What goes wrong with the camera.
     noise : bool
         False for a camera without noise, when `twin` is not given.
-    seed : int
-        Of the sample and the noise, when `twin` is not given.
     ring_bytes : int
         Memory for frames on their way to the subscribers, in bytes.
     subscriber_timeout_s : float
@@ -102,7 +100,6 @@ class SimulatedBeamline:
         frame_rate: float = 100.0,
         faults: Faults | None = None,
         noise: bool = True,
-        seed: int = 0,
         ring_bytes: int = 256 * 2**20,
         subscriber_timeout_s: float = 30.0,
         stream_address: str = "tcp://127.0.0.1:0",
@@ -110,7 +107,7 @@ class SimulatedBeamline:
         memory_bytes: int = 0,
         readout_rate_hz: float = 0.0,
     ) -> None:
-        self.twin = twin or foam_twin(shape, noise=noise, seed=seed)
+        self.twin = twin or foam_twin(shape, noise=noise)
         self.rotation = SimulatedMotor(
             "deg",
             velocity=360.0,
@@ -195,11 +192,8 @@ class SimulatedBeamline:
         *,
         shape: tuple[int, int],
         pixel_size_um: float | None = None,
-        exposure: float | None = None,
         frame_rate: float | None = None,
         faults: Faults | None = None,
-        memory_bytes: int = 0,
-        readout_rate_hz: float = 0.0,
     ) -> Camera:
         """Return another camera that sees the same sample in the same beam.
 
@@ -212,9 +206,9 @@ class SimulatedBeamline:
         pixel_size_um : float, optional
             Size of a pixel in the plane of the sample, in um: smaller for other optics, larger for
             binning; that of the first camera by default.
-        exposure, frame_rate : float, optional
-            Initial exposure time in seconds and frame rate in Hz; those of the first camera by default.
-        faults, memory_bytes, readout_rate_hz
+        frame_rate : float, optional
+            Initial frame rate in Hz; that of the first camera by default, as the exposure time is.
+        faults
             As for the first camera.
 
         Returns
@@ -238,15 +232,8 @@ class SimulatedBeamline:
             ),
         )
         return Camera(
-            SimulatedSource(
-                twin,
-                self.state,
-                faults,
-                name,
-                memory_bytes=memory_bytes,
-                readout_rate_hz=readout_rate_hz,
-            ),
-            exposure=self._exposure if exposure is None else exposure,
+            SimulatedSource(twin, self.state, faults, name),
+            exposure=self._exposure,
             frame_rate=self._frame_rate if frame_rate is None else frame_rate,
             name=name,
             **self._streams,

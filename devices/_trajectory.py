@@ -5,6 +5,8 @@ from collections import deque
 from dataclasses import dataclass
 from math import copysign, sqrt
 
+_REMEMBERED = 64  # moves
+
 
 @dataclass(frozen=True)
 class Move:
@@ -129,8 +131,8 @@ class Braking:
 class Trajectory:
     """The recent moves of an axis; answers for the past, so that late readers see the truth."""
 
-    def __init__(self, position: float, remembered: int = 64) -> None:
-        self._moves: deque[Move | Braking] = deque(maxlen=remembered)
+    def __init__(self, position: float) -> None:
+        self._moves: deque[Move | Braking] = deque(maxlen=_REMEMBERED)
         self._moves.append(Move(0.0, position, position, 1.0, 1.0))
 
     @property

@@ -18,6 +18,8 @@ from ._motor import SimulatedMotor
 _LOOK_S = 0.002
 #: Its threads look for the end all the time.
 _JOIN_S = 5.0
+#: Of the positions that it notes at its pulses, in the axis' unit.
+_RESOLUTION = 1e-4
 _EXACT_S = 1e-6  # seconds since the epoch are known to a quarter of that
 
 
@@ -30,8 +32,6 @@ class SimulatedTriggerBox(Movable[bool], Preparable, Stoppable, Triggerable):
         Takes the time of each pulse in seconds since the epoch: the camera's trigger input.
     axes : sequence of SimulatedMotor
         Whose encoders are connected.
-    resolution : float
-        Of the positions that it notes at its pulses, in the axis' unit.
     name : str
         Name of the device.
 
@@ -50,11 +50,9 @@ class SimulatedTriggerBox(Movable[bool], Preparable, Stoppable, Triggerable):
         pulse: Callable[[float], None],
         axes: Sequence[SimulatedMotor] = (),
         *,
-        resolution: float = 1e-4,
         name: str = "trigger_box",
     ) -> None:
         self.axes = {axis.name: axis for axis in axes}
-        self.resolution = resolution
         self._pulse = pulse
         self._name = name
         self._train = PulseTrain(0)
@@ -182,7 +180,7 @@ class SimulatedTriggerBox(Movable[bool], Preparable, Stoppable, Triggerable):
                 if stopping.wait(_LOOK_S):
                     return
             since_s = _crossing(axis, position, since_s, now_s, up)
-            self._captured.append(round(position / self.resolution) * self.resolution)
+            self._captured.append(round(position / _RESOLUTION) * _RESOLUTION)
             self._pulse(since_s)
 
 

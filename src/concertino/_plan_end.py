@@ -10,7 +10,7 @@ _LOOK_S = 0.02
 _ENDING = ("aborting", "stopping", "halting")
 
 
-def end_plan(run_engine: Any, reason: str, timeout_s: float = PLAN_END_S) -> bool:
+def end_plan(run_engine: Any, reason: str) -> bool:
     """Abort what runs or is paused, and wait until it has cleaned up: beam off first.
 
     A plan that is ending already is left to it: another abort would break off the clean-up's waits.
@@ -22,17 +22,15 @@ def end_plan(run_engine: Any, reason: str, timeout_s: float = PLAN_END_S) -> boo
         Runs the plan, or nothing.
     reason : str
         Stands in the run's stop document.
-    timeout_s : float
-        How long to wait, in seconds.
 
     Returns
     -------
     bool
-        Whether the RunEngine is idle now.
+        Whether the RunEngine is idle now; two minutes are waited for it.
     """
     import asyncio  # Commands that run no plan do without.
 
-    until_s = time.monotonic() + timeout_s
+    until_s = time.monotonic() + PLAN_END_S
     asked = None
     while (state := str(run_engine.state)) != "idle":
         if state == "panicked" or time.monotonic() > until_s:

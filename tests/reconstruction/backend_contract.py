@@ -307,10 +307,6 @@ class BackendContract:
                 "backend='cpu' or 'auto'",
             ):
                 self.job(3, **asked)
-        with pytest.raises(
-            ParameterError, match="back-projects, but method='gridding' is asked for"
-        ):
-            self.job(3, method="gridding")
 
 
 def _points(right: float, up: float) -> tuple[NDArray[np.floating], NDArray[np.floating]]:

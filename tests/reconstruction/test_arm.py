@@ -11,12 +11,17 @@ PROGRAM = """
 import re
 import numpy as np
 import llvmlite.binding as llvm
-from concertino.reconstruction import ReconstructionSettings, reconstruct
+from concertino.reconstruction import ReconstructionSettings, Reconstructor
 from concertino.reconstruction import _accumulate, _spread, _trace
 
 stack = np.ones((8, 4, 16), np.float32)
-for how in ({}, {"method": "backprojection"}, {"axis_angle_x": 0.2}):
-    reconstruct(stack, settings=ReconstructionSettings(center=7.5, threads=1, **how))
+for how in ({}, {"axis_angle_x": 0.2}):
+    settings = ReconstructionSettings(center=7.5, threads=1, **how)
+    job = Reconstructor(settings, num_projections=8, frame_shape=(4, 16))
+    job.add_projections(stack, 0)
+    if not how:
+        job.planes()
+    job.finish()
 
 llvm.initialize_all_targets()
 llvm.initialize_all_asmprinters()

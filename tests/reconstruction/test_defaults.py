@@ -49,7 +49,6 @@ ELSEWHERE: Row = right({})
 
 TABLE: dict[str, Row] = {
     "backend": choices("backend"),
-    "method": choices("method"),
     "slices": right({}, {"slices": (1,)}),
     "region": right({"region": (0, 3, 1)}),
     "z_parameter": right({"z_parameter": "center", "region": (CENTER, CENTER + 1, 1.0)}),

@@ -52,7 +52,6 @@ def test_memory_is_as_predicted(shape: tuple[int, int, int], tilt: float) -> Non
 WAYS = {
     "axis given": {"center": 15.5},
     "axis found": {},
-    "back projection": {"center": 15.5, "method": "backprojection"},
     "stripes": {"center": 15.5, "stripe_removal": "normalisation"},
     "general": {"center": 15.5, "axis_angle_x": 0.2},
     "half acquisition": {"center": 6.0, "half_acquisition": True},

@@ -48,7 +48,6 @@ WAYS: dict[str, dict[str, Any]] = {
     "stripes": {"stripe_removal": "normalisation"},
     "a window": {"x_region": (-20.0, 30.0, 1.0), "y_region": (-10.0, 40.0, 0.5)},
     "coarse": {"x_region": (-60.0, 60.0, 2.0), "y_region": (-60.0, 60.0, 2.0)},
-    "pixel by pixel": {"method": "backprojection"},
 }
 
 

@@ -38,11 +38,11 @@ def check_user_metadata(md: Mapping[str, Any] | None, encode: Callable[[Any], ob
     if md is None:
         return
     if isinstance(md, Mapping):
-        check_control_fields(md)
+        check_control_fields(md, "md")
     check_metadata(md, encode, "md")
 
 
-def check_control_fields(md: Mapping[str, Any], asked: str = "md") -> None:
+def check_control_fields(md: Mapping[str, Any], asked: str) -> None:
     """Refuse metadata under the names of what a run says of itself.
 
     Raises

@@ -9,6 +9,7 @@ from concertino._errors import ParameterError, ReconstructionError
 
 from ._result import AxisEstimate
 
+_SMOOTHING_PX = 1.0  # standard deviation of the Gaussian that keeps noise out
 _CONTRAST = 6.0  # an object is so many times stronger than the noise of a smoothed image
 #: No feature's place is known better than this, however little it scatters, in px.
 _FLOOR_PX = 0.003
@@ -49,24 +50,22 @@ class AxisTilt:
     within_rad: float
 
 
-def sharpness(image: NDArray[np.generic], smoothing_px: float = 1.0) -> float:
+def sharpness(image: NDArray[np.generic]) -> float:
     """Return how strongly an image changes from pixel to pixel, whatever its brightness.
 
-    The mean square of the gradient of the smoothed image, over the square of its mean: the largest
-    where the image is in focus.
+    The mean square of the gradient of the image, smoothed by a Gaussian of 1 px to keep noise out, over the
+    square of its mean: the largest where the image is in focus.
 
     Parameters
     ----------
     image
         Any number, (row, column).
-    smoothing_px
-        Standard deviation in px of the Gaussian that keeps noise out.
 
     Examples
     --------
     >>> import numpy as np
-    >>> edge = np.repeat([[1.0] * 8 + [2.0] * 8], 16, axis=0)
-    >>> sharpness(edge) > sharpness(edge, 2.0)
+    >>> edge, slope = ([[1.0] * 8 + [2.0] * 8] * 16, [np.linspace(1, 2, 16)] * 16)
+    >>> sharpness(edge) > sharpness(slope)
     True
     """
     import scipy.ndimage
@@ -79,7 +78,7 @@ def sharpness(image: NDArray[np.generic], smoothing_px: float = 1.0) -> float:
     mean = float(values.mean())
     if mean == 0:
         return 0.0
-    slopes = scipy.ndimage.gaussian_gradient_magnitude(values, smoothing_px, mode="nearest")
+    slopes = scipy.ndimage.gaussian_gradient_magnitude(values, _SMOOTHING_PX, mode="nearest")
     return float(np.mean(slopes**2)) / mean**2
 
 

@@ -77,10 +77,8 @@ class AstraBackProjector:
         self.width = filter_width(geometry.columns, geometry.center, x, y)
         self.projections = min(projections, _AT_ONCE)
         self.image_shape = (y.count, x.count)
-        response = filter_response(
-            settings.filter, self.width, settings.cutoff, settings.butterworth_order
-        )
-        self._response = (response * factor(settings.filter)).astype(np.complex64)
+        response = filter_response(settings, self.width) * factor(settings.filter)
+        self._response = response.astype(np.complex64)
         half = x.step / 2, y.step / 2
         self._volume = _astra().create_vol_geom(
             y.count,

@@ -64,7 +64,7 @@ class MirrorEvidence:
         series[: len(other.series)] += other.series
         return MirrorEvidence(self.columns, series, self.total + other.total)
 
-    def axis(self, method: str = "mirror symmetry of half a turn") -> AxisEstimate:
+    def axis(self) -> AxisEstimate:
         """Return the axis that leaves the least forbidden energy."""
         if not self.total > 0:
             return AxisEstimate((self.columns - 1) / 2, 0.0, "middle of the frame: nothing is seen")
@@ -76,7 +76,8 @@ class MirrorEvidence:
         best = int(np.argmin(energy))
         place = best + (vertex(energy[best - 1 : best + 2]) if 0 < best < len(energy) - 1 else 0.0)
         explained = -2.0 * float(energy[best]) / self.total
-        return AxisEstimate(place / (2 * _FINENESS), float(np.clip(explained, 0.0, 1.0)), method)
+        confidence = float(np.clip(explained, 0.0, 1.0))
+        return AxisEstimate(place / (2 * _FINENESS), confidence, "mirror symmetry of half a turn")
 
 
 @dataclass(frozen=True)
@@ -162,19 +163,18 @@ def half_turns(angles: NDArray[np.float64]) -> list[HalfTurn]:
     return found
 
 
-def mirror_evidence(sinogram: NDArray[np.float32], radius: float | None = None) -> MirrorEvidence:
+def mirror_evidence(sinogram: NDArray[np.float32]) -> MirrorEvidence:
     """Forbidden energy of the rows of equal steps over half a turn.
 
     Parameters
     ----------
     sinogram
-        float32, (angle, column), attenuation, end of the half turn excluded.
-    radius
-        Distance in px from the axis beyond which there is nothing; None: half of the width.
+        float32, (angle, column), attenuation, end of the half turn excluded. Beyond half of its width from the
+        axis there is taken to be nothing.
     """
     count, columns = sinogram.shape
     width = 2 * columns
-    reach = columns / 2 if radius is None else radius
+    reach = columns / 2
     highest = int(min(columns - 1, (count - _MARGIN) * width / (2 * np.pi * reach)))
     frequencies = np.arange(highest + 1)
     spectra = scipy.fft.rfft(sinogram, width, axis=1)

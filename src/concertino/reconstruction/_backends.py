@@ -119,11 +119,6 @@ def _check_geometry(backend: Backend, geometry: str, settings: ReconstructionSet
             f"backend={backend.name!r} has only {', '.join(backend.geometries)} geometry (an upright "
             f"axis in a parallel beam), but {', '.join(asked)} is set; use backend='cpu' or 'auto'"
         )
-    if backend.name != "cpu" and settings.method == "gridding":
-        raise ParameterError(
-            f"backend={backend.name!r} back-projects, but method='gridding' is asked for; use "
-            "method='auto', or backend='cpu'"
-        )
 
 
 def _cpu() -> Backend:

@@ -1,19 +1,15 @@
 """Parallel-beam back projection, pixel by pixel with linear interpolation.
 
-Slower than gridding for whole slices, cheaper for few pixels, and without its overhead when a slice
-is wanted after every few projections.
+For planes across the slices: slower than gridding for whole slices, cheaper for a line of each.
 """
-
-from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import scipy.fft
 from numpy.typing import NDArray
 
 from ._filters import factor, filter_response
-from ._gridding import Lattice, aligned_zeros, bands, filter_width, run_on
+from ._gridding import Lattice, aligned_zeros, filter_width
 from ._settings import ReconstructionSettings
-from ._work import Work
 
 
 class BackprojectionPlan:
@@ -42,19 +38,13 @@ class BackprojectionPlan:
         self.columns, self.center, self.x, self.y = columns, center, x, y
         self.width = filter_width(columns, center, x, y)
         self.grid_shape = (y.count, x.count)
-        response = filter_response(
-            settings.filter, self.width, settings.cutoff, settings.butterworth_order
-        )
-        self.response = (response * factor(settings.filter)).astype(np.complex64)
+        response = filter_response(settings, self.width) * factor(settings.filter)
+        self.response = response.astype(np.complex64)
 
     @staticmethod
     def lanes(slices: int) -> int:
         """How many slices lie side by side in memory when this many are wanted."""
         return next(count for count in (2, 4, 8, 16, 32) if slices <= count or count == 32)
-
-    def grid_bytes(self, lanes: int) -> int:
-        """Memory of one image."""
-        return self.grid_shape[0] * self.grid_shape[1] * lanes * 4
 
     def add(
         self,
@@ -62,17 +52,14 @@ class BackprojectionPlan:
         padded: NDArray[np.float32],
         angles: NDArray[np.float64],
         weights: NDArray[np.float64],
-        pool: ThreadPoolExecutor | None,
-        threads: int,
     ) -> None:
         """Filter a block of projections and add it to an image; as `GridPlan.add`."""
         from ._accumulate import AT_ONCE, accumulate
 
-        parts = threads if pool else 1
         lanes = padded.shape[2]
-        spectra = scipy.fft.fft(padded.view(np.complex64), axis=1, overwrite_x=True, workers=parts)
+        spectra = scipy.fft.fft(padded.view(np.complex64), axis=1, overwrite_x=True)
         spectra *= self.response[None, :, None] * weights.astype(np.float32)[:, None, None]
-        filtered = scipy.fft.ifft(spectra, axis=1, overwrite_x=True, workers=parts)
+        filtered = scipy.fft.ifft(spectra, axis=1, overwrite_x=True)
         # the filter's tails beyond the detector's left edge lie at the end of the circle
         before = (self.width - self.columns) // 2
         whole = -(-len(angles) // AT_ONCE) * AT_ONCE
@@ -84,25 +71,15 @@ class BackprojectionPlan:
         lines[: len(angles), 0], lines[: len(angles), 1] = np.cos(angles), np.sin(angles)
         origin = self.center + before + self.x.start * lines[:, 0] - self.y.start * lines[:, 1]
         steps = (self.x.step, self.y.step)
-
-        def one_band(band: NDArray[np.int64]) -> None:
-            accumulate(rows, lines, origin, steps, grid, int(band[0]), int(band[1]), (0,) * lanes)
-
-        run_on(pool, one_band, bands(self.grid_shape[0], parts))
+        accumulate(rows, lines, origin, steps, grid, 0, self.y.count, (0,) * lanes)
 
     def image(
         self,
         grid: NDArray[np.float32],
         volume: NDArray[np.float32],
         scale: float,
-        pool: ThreadPoolExecutor | None,
-        threads: int,
-        half_way: NDArray[np.float32] | None = None,
-        work: Work | None = None,
-        share: float = 1.0,
+        half_way: NDArray[np.float32],
     ) -> None:
-        """Store the lanes as slices; as `GridPlan.image`."""
-        work = work or Work()
+        """Store the lanes as slices; as `GridPlan.image`, but nothing is needed half-way."""
         for lane in range(volume.shape[0]):
             np.multiply(grid[:, :, lane], np.float32(scale), out=volume[lane])
-            work.add(share / volume.shape[0])

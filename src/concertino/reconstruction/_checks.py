@@ -21,14 +21,12 @@ _OTHER_UNITS = {  # of a quarter, a half, a whole turn and more, by their size
 }  # fmt: skip
 
 
-def checked_angles(
-    angles: ArrayLike | None, count: int, offset: float = 0.0
-) -> NDArray[np.float64]:
+def checked_angles(angles: ArrayLike | None, count: int) -> NDArray[np.float64]:
     """Return float64 angles (projection,) in radians; None: half a turn, end excluded."""
     if count < 2:
         raise ParameterError(f"a tomogram needs at least 2 projections, num_projections is {count}")
     if angles is None:
-        return np.arange(count) * np.pi / count + offset
+        return np.arange(count) * np.pi / count
     values = np.array(angles, dtype=np.float64)
     if values.shape != (count,):
         raise ParameterError(
@@ -43,7 +41,7 @@ def checked_angles(
     unit, whole = _other_unit(values)
     if whole in (180.0, 360.0):  # nobody turns to these by accident, in radians
         raise ParameterError(_said_of(values, unit))
-    return values + offset
+    return values
 
 
 def tell_other_units(values: NDArray[np.float64]) -> None:

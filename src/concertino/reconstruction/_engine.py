@@ -8,8 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ._correct import FlatField, fill_padded
-from ._gridding import aligned_zeros
-from ._plan import Plan
+from ._gridding import GridPlan, aligned_zeros
 from ._rows import Rows
 from ._settings import ReconstructionSettings
 from ._work import Work
@@ -48,7 +47,7 @@ class Engine:
 
     def __init__(
         self,
-        plan: Plan,
+        plan: GridPlan,
         rows: Rows,
         flat_field: FlatField,
         angles: NDArray[np.float64],
@@ -137,7 +136,7 @@ class Engine:
                 self._add(grid, group, indices, weights, pool)
                 work.add(0.5 * share / len(todo))
             rest = 0.5 * share if todo else share
-            how = (scale, pool, self._threads, half_way, work, rest)
+            how = (scale, half_way, pool, self._threads, work, rest)
             rows = self._groups[group]
             if only is None:
                 self.plan.image(grid, volume[rows], *how)

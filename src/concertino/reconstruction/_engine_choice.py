@@ -57,9 +57,8 @@ def chosen_engine(
     """
     from ._condition import conditioned
     from ._engine import Engine
-    from ._gridding import lattice
+    from ._gridding import GridPlan, lattice
     from ._memory import live_groups, scratch_of_blocks
-    from ._plan import chosen_plan
     from ._volume import VolumeEngine
 
     x, y = lattice(layout.x), lattice(layout.y)
@@ -73,7 +72,7 @@ def chosen_engine(
     common = (rows, flat_field, angles, weights)
     if layout.heights is not None:
         return VolumeEngine(*common, center, x, y, layout.heights, settings, pool, threads)
-    plan = chosen_plan(rows.columns, center, x, y, settings)
+    plan = GridPlan(rows.columns, center, x, y, settings)
     scratch = scratch_of_blocks(plan, layout.slices, (len(angles), rows.columns), settings, threads)
     live = live_groups(plan, layout.slices, threads, spare_bytes - scratch)
     return Engine(plan, *common, settings, pool, threads, live)

@@ -3,7 +3,7 @@
 import numpy as np
 from numpy.typing import NDArray
 
-from ._settings import FilterName
+from ._settings import FilterName, ReconstructionSettings
 
 BLACKMAN_HARRIS = (0.42323, 0.49755, 0.07922)
 
@@ -37,21 +37,15 @@ def ramp_response(width: int) -> NDArray[np.float64]:
     return np.asarray(np.fft.fft(kernel).real)
 
 
-def filter_response(
-    name: FilterName, width: int, cutoff: float = 1.0, order: float = 4.0
-) -> NDArray[np.float64]:
-    """Response of a named filter.
+def filter_response(settings: ReconstructionSettings, width: int) -> NDArray[np.float64]:
+    """Response of the filter in settings.
 
     Parameters
     ----------
-    name
-        'none' or a window over the ramp.
+    settings
+        Name of the filter, its cut-off (Butterworth: where it falls to one half) and order.
     width
         Length of the Fourier transform in pixels.
-    cutoff
-        Fraction of the Nyquist frequency where the window ends (Butterworth: falls to one half).
-    order
-        Order of the Butterworth window.
 
     Returns
     -------
@@ -59,12 +53,13 @@ def filter_response(
         float64, (width,), in cycles per pixel, in the order of `numpy.fft.fftfreq`; of an odd
         filter the imaginary part.
     """
+    name = settings.filter
     if name == "none":
         return np.ones(width)
-    relative = np.abs(np.fft.fftfreq(width)) * 2.0 / cutoff
+    relative = np.abs(np.fft.fftfreq(width)) * 2.0 / settings.cutoff
     if is_odd(name):
         return np.asarray(_hilbert_response(width) * np.where(relative <= 1.0 + 1e-12, 1.0, 0.0))
-    return ramp_response(width) * _window(name, relative, order)
+    return ramp_response(width) * _window(name, relative, settings.butterworth_order)
 
 
 def is_odd(name: FilterName) -> bool:

@@ -121,10 +121,7 @@ class GridPlan:
 
     def response_of(self, settings: ReconstructionSettings) -> NDArray[np.float32]:
         """Response of a filter, float32, (`width`,), in the order of `fftfreq`."""
-        response = filter_response(
-            settings.filter, self.width, settings.cutoff, settings.butterworth_order
-        )
-        scaled = (response / self.width).astype(np.float32)
+        scaled = (filter_response(settings, self.width) / self.width).astype(np.float32)
         scaled[self.width // 2] /= 2.0  # the highest comes from both ends of its line
         return scaled
 
@@ -143,8 +140,8 @@ class GridPlan:
         padded: NDArray[np.float32],
         angles: NDArray[np.float64],
         weights: NDArray[np.float64],
-        pool: ThreadPoolExecutor | None,
-        threads: int,
+        pool: ThreadPoolExecutor | None = None,
+        threads: int = 1,
     ) -> None:
         """Filter and spread a block of projections onto a grid.
 
@@ -208,9 +205,9 @@ class GridPlan:
         grid: NDArray[np.float32],
         volume: NDArray[np.float32],
         scale: float,
-        pool: ThreadPoolExecutor | None,
-        threads: int,
         half_way: NDArray[np.float32] | None = None,
+        pool: ThreadPoolExecutor | None = None,
+        threads: int = 1,
         work: Work | None = None,
         share: float = 1.0,
     ) -> None:
@@ -224,10 +221,10 @@ class GridPlan:
             float32, (slice, y, x), written; at most as many slices as the grid has lanes.
         scale
             Factor of the result.
-        pool, threads
-            Where to compute, in how many bands; None: here.
         half_way
             Memory like `grid` that may be overwritten; None: the grid itself.
+        pool, threads
+            Where to compute, in how many bands; None: here.
         work, share
             Where to count this, and for how much.
         """

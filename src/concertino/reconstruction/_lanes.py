@@ -152,7 +152,7 @@ class LaneSlices:
             spectra = turned.view(np.float32)
             plan.spread(grid, spectra, ones, self._angles[indices], weights, pool, self._threads)
         images = np.empty((len(group), plan.y.count, plan.x.count), np.float32)
-        plan.image(grid, images, self._scale, pool, self._threads)
+        plan.image(grid, images, self._scale, None, pool, self._threads)
         self._memory.append(memory)
         return list(images)
 

@@ -4,9 +4,8 @@ from ._backends import Backend
 from ._collecting import workspace_bytes
 from ._condition import conditioning_bytes
 from ._engine_choice import other_projector
-from ._gridding import Lattice, lattice
+from ._gridding import GridPlan, Lattice, lattice
 from ._layout import Layout
-from ._plan import Plan, chosen_plan
 from ._settings import ReconstructionSettings
 from ._volume import scratch_bytes
 
@@ -50,7 +49,7 @@ def job_bytes(
     if projector is not None:
         shape = (layout.slices, region[1].count, region[0].count)
         return held + _SMALL_BYTES + workspace_bytes(projector, shape)
-    plan = None if settings.general else chosen_plan(columns, center, *region, settings)
+    plan = None if settings.general else GridPlan(columns, center, *region, settings)
     spare = budget - held if live else 0
     return (
         held + _SMALL_BYTES + _engine_bytes(layout, plan, region, frames, settings, threads, spare)
@@ -58,7 +57,11 @@ def job_bytes(
 
 
 def scratch_of_blocks(
-    plan: Plan, slices: int, frames: tuple[int, int], settings: ReconstructionSettings, threads: int
+    plan: GridPlan,
+    slices: int,
+    frames: tuple[int, int],
+    settings: ReconstructionSettings,
+    threads: int,
 ) -> int:
     """Return the bytes of the blocks of padded rows that threads have in work.
 
@@ -80,7 +83,7 @@ def scratch_of_blocks(
     return block * lanes * (plan.width * 8 + frames[1] * 4) * min(threads, -(-slices // lanes))
 
 
-def live_groups(plan: Plan, slices: int, threads: int, spare: int) -> int:
+def live_groups(plan: GridPlan, slices: int, threads: int, spare: int) -> int:
     """Return how many groups of slices have a grid of their own while projections arrive.
 
     The others take turns on a grid for each thread, which also has to find room.
@@ -110,7 +113,7 @@ def _taking_turns(groups: int, threads: int) -> int:
 
 def _engine_bytes(
     layout: Layout,
-    plan: Plan | None,
+    plan: GridPlan | None,
     region: tuple[Lattice, Lattice],
     frames: tuple[int, int, int],
     settings: ReconstructionSettings,

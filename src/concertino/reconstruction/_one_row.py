@@ -43,13 +43,8 @@ class OneRow(Slicing):
 
     def _has_lanes(self, settings: ReconstructionSettings) -> bool:
         """Return whether a slice is made on a grid, of rows that are the same for all axes."""
-        from ._gridding import lattice
-        from ._plan import takes_grid
-
-        if settings.general or settings.half_acquisition or chosen_backend(settings)._make:
-            return False
-        layout = layout_of(settings, self.frame_shape)
-        return takes_grid(self.frame_shape[1], lattice(layout.x), lattice(layout.y), settings)
+        other = settings.general or settings.half_acquisition or chosen_backend(settings)._make
+        return not other
 
     def _lane_slices(self, pool: ThreadPoolExecutor, spare_bytes: int) -> "LaneSlices":
         """Return what makes a slice of the first row with each of several axes or cut-offs."""

@@ -1,7 +1,7 @@
 """Three orthogonal planes, kept up to date while projections arrive: small, coarse and quick."""
 
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -72,7 +72,7 @@ class PlanesKeeper:
         whole = Lattice(-(size - 1) / 2, 1.0, size)
         # image rows count downwards, from plus to minus y
         at_x, at_y = Lattice(place[0] / step, 1.0, 1), Lattice(-place[1] / step, 1.0, 1)
-        plans = [
+        plans: list[GridPlan | BackprojectionPlan] = [
             GridPlan(self._columns, coarse, whole, whole, settings),
             BackprojectionPlan(self._columns, coarse, whole, at_y, settings),
             BackprojectionPlan(self._columns, coarse, at_x, whole, settings),
@@ -119,13 +119,15 @@ class PlanesKeeper:
         for plan, grid in part.sums:
             padded = aligned_zeros((len(indices), plan.width, part.lanes))
             padded[:, : self._columns] = coarse
-            plan.add(grid, padded, self._angles[indices], self._weights[indices], None, 1)
+            plan.add(grid, padded, self._angles[indices], self._weights[indices])
 
 
 class _Part:
     """What is summed for some rows, which one plane or two are made of."""
 
-    def __init__(self, plans: list[Any], rows: NDArray[np.int64], lanes: int) -> None:
+    def __init__(
+        self, plans: Sequence[GridPlan | BackprojectionPlan], rows: NDArray[np.int64], lanes: int
+    ) -> None:
         self.rows, self.lanes = rows, lanes
         self.sums = [(plan, aligned_zeros((*plan.grid_shape, lanes))) for plan in plans]
 
@@ -134,7 +136,7 @@ class _Part:
         volumes = []
         for plan, grid in self.sums:
             volume = np.empty((len(self.rows), plan.y.count, plan.x.count), np.float32)
-            plan.image(grid, volume, scale, None, 1, np.empty_like(grid))
+            plan.image(grid, volume, scale, np.empty_like(grid))
             volumes.append(volume)
         return volumes
 
@@ -156,7 +158,7 @@ def load_code(rows: int) -> None:
     for part in parts:
         for plan, grid in part.sums:
             padded = aligned_zeros((1, plan.width, part.lanes))
-            plan.add(grid, padded, np.zeros(1), np.ones(1), None, 1)
+            plan.add(grid, padded, np.zeros(1), np.ones(1))
         part.images(1.0)
 
 

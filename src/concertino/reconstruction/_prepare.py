@@ -1,11 +1,7 @@
 """Compiled step from raw rows to padded, slice-innermost attenuation."""
 
-from typing import Any
-
 import numpy as np
-from llvmlite import ir
-from numba import njit, types
-from numba.extending import intrinsic
+from numba import njit
 
 from concertino._code_cache import keep_compiled_code
 
@@ -14,26 +10,6 @@ from ._announce import announce_compiling
 keep_compiled_code(__file__)
 
 announce_compiling()  # here, because every reconstruction begins with this module
-
-
-@intrinsic
-def _bits(typingctx: Any, value: Any) -> Any:
-    """Bits of a float32 as int32."""
-
-    def generate(context: Any, builder: Any, _signature: Any, args: Any) -> Any:
-        return builder.bitcast(args[0], ir.IntType(32))
-
-    return types.int32(types.float32), generate
-
-
-@intrinsic
-def _from_bits(typingctx: Any, value: Any) -> Any:
-    """Float32 that has the lower 32 of these bits."""
-
-    def generate(context: Any, builder: Any, _signature: Any, args: Any) -> Any:
-        return builder.bitcast(args[0], ir.FloatType())
-
-    return types.float32(types.int32), generate
 
 
 @njit(nogil=True, cache=True, error_model="numpy")
@@ -99,10 +75,10 @@ def _log(value):  # type: ignore[no-untyped-def]
     The argument is split into a power of two and a factor near 1, whose logarithm is the series of
     2 artanh(s) with s = (m - 1) / (m + 1); the error is below 2e-7 of the result or of 1.
     """
-    bits = _bits(value)  # type: ignore[call-arg,var-annotated]
+    bits = np.float32(value).view(np.int32)
     # factors from sqrt(1/2), whose bits these are, to sqrt(2); numba widens, so each step is cut back
     exponent = np.int32(np.int32(bits - np.int32(0x3F3504F3)) >> np.int32(23))
-    factor = _from_bits(np.int32(bits - (exponent << np.int32(23))))
+    factor = np.int32(bits - (exponent << np.int32(23))).view(np.float32)
     s = (factor - np.float32(1.0)) / (factor + np.float32(1.0))
     z = s * s
     series = np.float32(2.0 / 9.0)

@@ -61,12 +61,6 @@ class ReconstructionSettings(GeometrySettings, PhaseSettings):
         "auto", description="Who computes; `backends()` tells which are available, and why not."
     )
 
-    method: Literal["auto", "gridding", "backprojection"] = Field(
-        "auto",
-        description="Through a Fourier grid, or pixel by pixel with linear interpolation; auto: "
-        "gridding, except for a small `x_region` x `y_region`.",
-    )
-
     slices: tuple[int, ...] | None = Field(
         None,
         description="Detector rows to reconstruct, in this order; None: `region`, or all rows.",

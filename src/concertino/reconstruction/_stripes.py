@@ -17,6 +17,8 @@ import numpy as np
 import scipy.ndimage
 from numpy.typing import NDArray
 
+_DAMPING = 0.5  # width of what is damped, in lowest frequencies
+
 StripeMethod = Literal["none", "normalisation", "fourier-wavelet", "sorting"]
 
 
@@ -58,9 +60,7 @@ def remove_stripes(
     return sinogram
 
 
-def _fourier_wavelet(
-    sinogram: NDArray[np.float32], levels: int, damping: float = 0.5
-) -> NDArray[np.float32]:
+def _fourier_wavelet(sinogram: NDArray[np.float32], levels: int) -> NDArray[np.float32]:
     """Damp the lowest frequencies along angles of details across columns.
 
     The wavelets are undecimated (each detail is the difference of two smoothings), so that nothing
@@ -69,7 +69,7 @@ def _fourier_wavelet(
     values = sinogram.astype(np.float64)
     mirrored = np.concatenate([values, values[::-1]])  # no jump from the last angle to the first
     frequency = np.fft.rfftfreq(len(mirrored), 1 / len(mirrored))
-    damped = -np.expm1(-(frequency**2) / (2 * damping**2))[:, None]
+    damped = -np.expm1(-(frequency**2) / (2 * _DAMPING**2))[:, None]
     result = np.zeros_like(mirrored)
     smooth = mirrored
     for level in range(levels):

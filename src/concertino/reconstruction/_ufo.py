@@ -51,10 +51,8 @@ class UfoBackProjector:
         self.width = 2 ** (least - 1).bit_length()  # all that UFO's transform takes
         self.projections = min(projections, _AT_ONCE)
         self.image_shape = (geometry.y.count, geometry.x.count)
-        response = filter_response(
-            settings.filter, least, settings.cutoff, settings.butterworth_order
-        )
-        wide = widened(response * complex(factor(settings.filter)), self.width)
+        response = filter_response(settings, least) * complex(factor(settings.filter))
+        wide = widened(response, self.width)
         self._response = half_pixel_response(wide).view(np.float32)
         self._arrays: SharedArrays | None = None
         self._memory: SharedMemory | None = None

@@ -98,13 +98,10 @@ class VolumeEngine:
         self._tall = len(z) >= _TALL
         self._slabs = _slabs(self._shape, self._tall, matrices)
         self._volume = aligned_zeros((int(np.prod(self._shape)),))
-        response = filter_response(
-            settings.filter, self._width, settings.cutoff, settings.butterworth_order
-        )
         scale = factor(settings.filter) * (
             1.0 if is_odd(settings.filter) else settings.magnification
         )
-        self._response = (response * scale).astype(np.complex64)
+        self._response = (filter_response(settings, self._width) * scale).astype(np.complex64)
         # of what an oblique axis sweeps, only this share is new
         pitch = np.asarray(settings.axis_angle_x, dtype=np.float64)
         self._swept = np.broadcast_to(np.abs(np.cos(pitch)), (len(angles),))

@@ -6,7 +6,7 @@ from ._detector import Detector
 from ._twin import Twin
 
 
-def seen_by(twin: Twin, detector: Detector, *, seed: int | None = None) -> Twin:
+def seen_by(twin: Twin, detector: Detector) -> Twin:
     """Return what another detector sees of a twin's sample, in the same beam, at the same time.
 
     Both have their centres on the same ray. The beam brings as many photons per area to both.
@@ -17,8 +17,6 @@ def seen_by(twin: Twin, detector: Detector, *, seed: int | None = None) -> Twin:
         The sample, its rotation axis and the beam.
     detector : Detector
         The other detector.
-    seed : int, optional
-        Seed of its noise; the twin's and one by default.
 
     Returns
     -------
@@ -54,5 +52,5 @@ def seen_by(twin: Twin, detector: Detector, *, seed: int | None = None) -> Twin:
         axis_offset_px=twin.axis_offset_px * finer,
         axis_tilt_rad=twin.axis_tilt_rad,
         noise=twin.noise,
-        seed=twin.seed + 1 if seed is None else seed,
+        seed=twin.seed + 1,  # other noise
     )

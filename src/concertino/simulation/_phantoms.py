@@ -23,6 +23,9 @@ _SHEPP_LOGAN = (
     (0.1, (0.0230, 0.0460, 0.020), (0.06, -0.6050, 0.00), 0),
 )
 
+_GRAINS = 0.1  # of a foam's inclusions; the others are voids
+_DENSE_PER_MM = 10.0  # attenuation of what an axis is aligned with
+
 
 def shepp_logan_3d(radius_mm: float = 1.0, attenuation_per_mm: float = 2.0) -> Phantom:
     """Return the three-dimensional Shepp-Logan head with raised contrast.
@@ -58,7 +61,6 @@ def ellipsoid_foam(
     radius_mm: float = 1.0,
     height_mm: float = 2.0,
     attenuation_per_mm: float = 1.0,
-    grain_fraction: float = 0.1,
 ) -> Phantom:
     """Return a solid ellipsoid with voids and dense grains in it that don't touch one another.
 
@@ -71,9 +73,8 @@ def ellipsoid_foam(
     radius_mm, height_mm : float
         Radius and full height of the body, in mm.
     attenuation_per_mm : float
-        Attenuation of the body, in 1/mm; voids have none, grains three times as much.
-    grain_fraction : float
-        Which part of the inclusions, 0 to 1, are grains.
+        Attenuation of the body, in 1/mm; voids have none, grains, a tenth of the
+        inclusions, three times as much.
 
     Raises
     ------
@@ -97,7 +98,7 @@ def ellipsoid_foam(
         centre, radius = _free_place(rng, body, placed, float(wanted))
         placed = np.vstack([placed, [*centre, radius]])
         axes = radius * rng.uniform(0.55, 1.0, 3)
-        grain = rng.random() < grain_fraction
+        grain = rng.random() < _GRAINS
         turn, tilt, spin = rng.uniform(0.0, math.pi, 3)
         parts.append(
             Ellipsoid(
@@ -117,9 +118,8 @@ def sphere(
     *,
     distance_mm: float = 0.4,
     height_mm: float = 0.0,
-    attenuation_per_mm: float = 10.0,
 ) -> Phantom:
-    """Return a ball beside the rotation axis, as it is used to align the axis.
+    """Return a ball beside the rotation axis, as it is used to align the axis; it attenuates by 10/mm.
 
     Parameters
     ----------
@@ -127,8 +127,6 @@ def sphere(
         Radius of the ball, in mm.
     distance_mm, height_mm : float
         Distance of its centre from the axis, and height over the middle of the beam, in mm.
-    attenuation_per_mm : float
-        Its attenuation, in 1/mm.
 
     Raises
     ------
@@ -136,7 +134,7 @@ def sphere(
         The radius is not positive, or a number is not finite.
     """
     axes = (radius_mm, radius_mm, radius_mm)
-    return Phantom((Ellipsoid((distance_mm, 0.0, height_mm), axes, attenuation_per_mm),))
+    return Phantom((Ellipsoid((distance_mm, 0.0, height_mm), axes, _DENSE_PER_MM),))
 
 
 def needle(
@@ -145,9 +143,8 @@ def needle(
     radius_mm: float = 0.05,
     distance_mm: float = 0.4,
     tip_height_mm: float = 0.0,
-    attenuation_per_mm: float = 10.0,
 ) -> Phantom:
-    """Return a slim ellipsoid beside the rotation axis that points up, as a needle does.
+    """Return a slim ellipsoid beside the rotation axis that points up, as a needle does; it attenuates by 10/mm.
 
     Its tip may be smaller than a pixel: a twin with ``supersampling=4`` sees it as a camera does, one without
     only where the middle of a pixel is on it.
@@ -158,8 +155,6 @@ def needle(
         Its length and its radius where it is thickest, in mm.
     distance_mm, tip_height_mm : float
         Distance from the axis, and height of the tip over the middle of the beam, in mm.
-    attenuation_per_mm : float
-        Its attenuation, in 1/mm.
 
     Raises
     ------
@@ -168,7 +163,7 @@ def needle(
     """
     centre = (distance_mm, 0.0, tip_height_mm - length_mm / 2)
     axes = (radius_mm, radius_mm, length_mm / 2)
-    return Phantom((Ellipsoid(centre, axes, attenuation_per_mm),))
+    return Phantom((Ellipsoid(centre, axes, _DENSE_PER_MM),))
 
 
 def _free_place(

@@ -116,8 +116,8 @@ def convert_count(
         A whole number (``200``, ``200.0``) or a quantity such as ``"200 frame"``.
     parameter : str
         The name of the parameter, for the message.
-    minimum : int, optional
-        Smallest count allowed; the largest is 10**8.
+    minimum : int
+        Smallest count allowed; the largest is 100 million.
     unit : str
         What is counted.
 

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from ._picture import LONGEST_SIDE_PX, Panel, Picture, downsample
+from ._picture import Panel, Picture, downsample
 from ._progress import RunTracker
 
 MAX_SLICES = 16
@@ -26,11 +26,6 @@ class LiveState:
     It is filled by a callback and read by displays (a page, a notebook widget, a window), from any
     threads. It holds one picture for each camera and at most sixteen slices, however long
     it is fed and however slowly it is read.
-
-    Parameters
-    ----------
-    longest_px : int
-        Rows and columns of a picture at most; see `downsample`.
 
     Attributes
     ----------
@@ -48,8 +43,7 @@ class LiveState:
     ('camera', 'flats', 7, (2, 3))
     """
 
-    def __init__(self, longest_px: int = LONGEST_SIDE_PX) -> None:
-        self.longest_px = longest_px
+    def __init__(self) -> None:
         self._lock = threading.Lock()
         self._tracker = RunTracker()
         self._pictures: dict[Panel, dict[str, Picture]] = {"frames": {}, "slices": {}}
@@ -145,7 +139,7 @@ class LiveState:
 
     def _show(self, panel: Panel, label: str, image: ArrayLike, stream: str, number: int) -> None:
         array = np.asarray(image)
-        pixels = downsample(array, self.longest_px)
+        pixels = downsample(array)
         shape = (array.shape[0], array.shape[1])
         with self._lock:
             self._version += 1
