@@ -28,6 +28,7 @@ from ._cameras import (
 from ._deadlines import deadlines
 from ._hold import Hold
 from ._parameters import read_number
+from ._passed_on import passed_on
 from ._protocols import Beam, FrameCamera, Rotation, Stage, TriggerDevice
 from ._questions import awaited
 from ._safety import beam_off, beam_on
@@ -355,26 +356,16 @@ def move_together(*moves: tuple[Any, float]) -> MsgGenerator[None]:
 
 def observed_streams(plan: MsgGenerator[Any], seen: dict[str, Any]) -> MsgGenerator[Any]:
     """Pass a plan's messages on; `seen` has the device of each fly stream that is declared."""
-    response: Any = None
-    error: BaseException | None = None
-    while True:
-        try:
-            message = plan.send(response) if error is None else plan.throw(error)
-        except StopIteration as stop:
-            return stop.value
-        error = None
+
+    def note(message: Msg) -> MsgGenerator[Any]:
         if message.command == "declare_stream":
             for name in [name for name, device in seen.items() if device in message.args]:
                 del seen[name]
             if len(message.args) == 1:
                 seen[message.kwargs["name"]] = message.args[0]
-        try:
-            response = yield message
-        except GeneratorExit:
-            plan.close()
-            raise
-        except BaseException as thrown:
-            error = thrown
+        return (yield message)
+
+    return (yield from passed_on(plan, note))
 
 
 def each(blocks: Iterable[MsgGenerator[Any]]) -> MsgGenerator[None]:

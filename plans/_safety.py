@@ -17,6 +17,7 @@ from concertino import DeviceError
 from ._beam_state import comes_to_read, reads_as_switched
 from ._bounded import Watched, bounded
 from ._deadlines import OverdueError, deadlines
+from ._passed_on import passed_on
 from ._protocols import Beam
 from ._questions import Errand, sent
 from ._stopping import have_run_engines_stop_in_time
@@ -119,28 +120,14 @@ class BeamGuard:
 
     def watching(self, plan: MsgGenerator[Any]) -> MsgGenerator[Any]:
         """Pass a plan's messages on, and note what the beam answers when it is told to come on."""
-        response: Any = None
-        error: BaseException | None = None
-        while True:
-            try:
-                message = plan.send(response) if error is None else plan.throw(error)
-            except StopIteration as stop:
-                return stop.value
-            error = None
-            try:
-                response = yield message
-            except GeneratorExit:
-                plan.close()
-                raise
-            except BaseException as thrown:
-                error = thrown
-            else:
-                if (
-                    message.command == "set"
-                    and message.obj is self.beam
-                    and message.args[0] is True
-                ):
-                    self._coming = response
+
+        def note(message: Msg) -> MsgGenerator[Any]:
+            response = yield message
+            if message.command == "set" and message.obj is self.beam and message.args[0] is True:
+                self._coming = response
+            return response
+
+        return (yield from passed_on(plan, note))
 
     @property
     def _comes(self) -> bool:
