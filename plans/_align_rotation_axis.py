@@ -13,12 +13,12 @@ from concertino.reconstruction import AxisTilt, axis_tilt, needle_tip, sphere_ce
 from concertino.units import QuantityLike, convert, convert_count
 
 from ._axis_views import AxisViews
-from ._cameras import OnLost
+from ._cameras import OnLost, camera_set
 from ._closed_loop import LoopResult, iterate
 from ._figures import Figures
 from ._find_rotation_axis import ALIGNMENT_ORDER, VIEW_KINDS
 from ._frames import move_together
-from ._imaging import Acquisitions, Imaging, acquisitions_plan, checked_counts, undivided
+from ._imaging import Acquisitions, Imaging, checked_counts, imaging_plan, undivided
 from ._metadata import quantity
 from ._parameters import angular_range_deg, check_limits, check_motor, per_degree, read_number
 from ._pieces import Take
@@ -135,7 +135,7 @@ def align_rotation_axis(
     """
     numbers = {"darks": num_darks, "flats": num_flats, "views": num_views}
     asked = Imaging(
-        camera, beam, sample_stage, radio_position, flat_position,
+        camera_set(camera), beam, sample_stage, radio_position, flat_position,
         numbers, ALIGNMENT_ORDER, on_lost, md,
     )  # fmt: skip
     counts = checked_counts(asked)
@@ -209,7 +209,7 @@ def align_rotation_axis(
         triggers={_stream(1): "software"},
         interruptible=False,
     )
-    uid = yield from acquisitions_plan(asked, frames, acquisitions)
+    uid = yield from imaging_plan(asked, frames, acquisitions)
     last: AxisTilt = ends[0].values[-1]
     roll, pitch = _tilt_deg(last)
     uncertainty = float(np.rad2deg(last.within_rad))

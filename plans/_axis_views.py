@@ -35,7 +35,7 @@ class AxisViews:
         self._asked = asked
         self._rotation = rotation
         self._degree = degree
-        self._tap = FrameTap(asked.camera, "alignment")
+        self._tap = FrameTap(asked.cameras.first, "alignment")
         self._dark: NDArray[np.float64] | None = None
         self._flat: NDArray[np.float64] | None = None
 
@@ -43,7 +43,7 @@ class AxisViews:
         """Take frames without beam."""
         count, asked = self._asked.numbers["darks"], self._asked
         yield from self._tap.listening(
-            take_darks(asked.camera, asked.beam, count, on_lost=asked.on_lost)
+            take_darks(asked.cameras, asked.beam, count, on_lost=asked.on_lost)
         )
         self._dark = (yield from self._tap.taken(count)).mean(axis=0)
 
@@ -52,7 +52,12 @@ class AxisViews:
         count, asked = self._asked.numbers["flats"], self._asked
         yield from self._tap.listening(
             take_flats(
-                asked.camera, asked.beam, asked.sample_stage, position, count, on_lost=asked.on_lost
+                asked.cameras,
+                asked.beam,
+                asked.sample_stage,
+                position,
+                count,
+                on_lost=asked.on_lost,
             )
         )
         self._flat = (yield from self._tap.taken(count)).mean(axis=0)
@@ -72,7 +77,12 @@ class AxisViews:
         yield from move_together((asked.sample_stage, radio), (self._rotation, angles[0]))
         yield from self._tap.listening(
             take_stepped_frames(
-                asked.camera, self._rotation, angles, stream, on_lost=asked.on_lost, beam=asked.beam
+                asked.cameras,
+                self._rotation,
+                angles,
+                stream,
+                on_lost=asked.on_lost,
+                beam=asked.beam,
             )
         )
         frames = yield from self._tap.taken(len(angles))

@@ -261,7 +261,7 @@ def wait_briefly(group: str, timeout_s: float) -> MsgGenerator[bool]:
 def collect_streams(streams: Mapping[str, Any]) -> MsgGenerator[None]:
     """Describe what is safe of the frames of some streams' cameras."""
     for name, camera in streams.items():
-        yield Msg("collect", camera, name=name)
+        yield Msg("collect", camera, name=name, return_payload=False)
 
 
 def declare_ledgers(cameras: CameraSet) -> MsgGenerator[None]:
@@ -275,3 +275,19 @@ def collect_ledgers(cameras: CameraSet) -> MsgGenerator[None]:
     """Put the ledgers of the streams that ended into the run."""
     for camera in cameras.cameras:
         yield from bps.collect(camera.account, name=cameras.stream_of(camera, LEDGER))
+
+
+def finish_streams(cameras: CameraSet, streams: Mapping[str, Any]) -> MsgGenerator[None]:
+    """Stop cameras, describe their frames that are safe, and put the ledgers into the run.
+
+    Parameters
+    ----------
+    cameras : CameraSet
+        The cameras.
+    streams : mapping of str to device
+        The camera of each stream that is not described by events.
+    """
+    # Unstage first: only then is the last frame that anybody stored known.
+    yield from bps.unstage_all(*cameras.cameras)
+    yield from collect_streams(streams)
+    yield from collect_ledgers(cameras)

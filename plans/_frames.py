@@ -2,7 +2,7 @@
 
 import itertools
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any, Literal
 
 import bluesky.plan_stubs as bps
@@ -18,12 +18,11 @@ from ._cameras import (
     CameraSet,
     OnLost,
     camera_set,
-    collect_ledgers,
     collect_streams,
+    finish_streams,
     prepare_cameras,
     stage_cameras,
     wait_briefly,
-    wait_exposed,
 )
 from ._deadlines import deadlines
 from ._hold import Hold
@@ -46,13 +45,7 @@ def take_frames(
     trigger: Literal["internal", "edge"] = "internal",
     beam: Beam | None = None,
     within_s: float | None = None,
-    arming: Callable[[], MsgGenerator[Any]] | None = None,
-    starting: Callable[[], MsgGenerator[Any]] | None = None,
-    started: Callable[[], MsgGenerator[Any]] | None = None,
-    collected: Callable[[], MsgGenerator[Any]] | None = None,
     hold: Hold | None = None,
-    interrupted: Callable[[], MsgGenerator[Any]] | None = None,
-    exposed: Callable[[], MsgGenerator[Any]] | None = None,
 ) -> MsgGenerator[bool]:
     """Take frames at the cameras' own pace, or at that of pulses at their inputs, all together.
 
@@ -77,18 +70,8 @@ def take_frames(
     within_s : float, optional
         How long to wait for all exposures, in s. A camera at its own pace is waited for as long as frames
         come; see `Deadlines`.
-    arming, starting, started : callable, optional
-        Return messages to be run before the beam comes on, just before the cameras start, and once they
-        expose.
-    collected : callable, optional
-        Returns messages to be run each time that frames have been described.
     hold : Hold, optional
         Ends the stream early when it asks for a pause, if one camera is read out directly.
-    interrupted : callable, optional
-        Returns messages to be run at once then, when the camera exposes no more and the beam is off.
-    exposed : callable, optional
-        Returns messages to be run once all frames are exposed, and safe unless the cameras record them
-        first.
 
     Returns
     -------
@@ -96,35 +79,15 @@ def take_frames(
         False if it was ended early.
     """
     cameras = camera_set(camera)
-    later = cameras.readout == "later"
-    yield from stage_cameras(cameras)
-    yield from prepare_cameras(cameras, count, stream, trigger, on_lost)
-    for name, each_camera in cameras.streams(stream).items():
-        yield from bps.declare_stream(each_camera, name=name)
-    if arming is not None:
-        yield from arming()
-    if beam is not None:
-        yield from beam_on(beam)
-    if starting is not None:
-        yield from starting()
-    yield from bps.kickoff_all(*cameras.cameras)
-    if started is not None:
-        yield from started()
-    if later:
-        yield from wait_exposed(cameras, count, within_s)
-        if beam is not None:
-            yield from beam_off(beam)
-        if exposed is not None:
-            yield from exposed()
-    taking = Taking(cameras, stream, count, within_s, None if later else beam, hold, interrupted)
-    early = yield from taking.describe(collected)
-    stopped = "" if early else (yield from stopped_by_others(cameras, count, stream))
-    yield from finish_streams(cameras, cameras.streams(stream))
-    if stopped:
-        raise CameraError(stopped)
-    if exposed is not None and not later:
-        yield from exposed()
-    return not early
+    taking = Taking(cameras, count, stream, on_lost, trigger, beam, hold, within_s)
+    yield from taking.open()
+    yield from taking.light()
+    yield from taking.start()
+    yield from taking.expose()
+    while (yield from taking.flush()):
+        if taking.held:
+            yield from taking.end_early()
+    return (yield from taking.finish())
 
 
 def take_stepped_frames(
@@ -136,7 +99,6 @@ def take_stepped_frames(
     along: Sequence[tuple[Any, Sequence[float]]] = (),
     on_lost: OnLost = "fail",
     hold: Hold | None = None,
-    interrupted: Callable[[], MsgGenerator[Any]] | None = None,
     pulses: TriggerDevice | None = None,
     beam: Beam | None = None,
 ) -> MsgGenerator[bool]:
@@ -159,7 +121,7 @@ def take_stepped_frames(
         Motors that step together with the rotation, and as many positions of each.
     on_lost : {"fail", "flag"}
         What lost frames do.
-    hold, interrupted
+    hold : Hold, optional
         As for `take_frames`; it stops before the next angle.
     pulses : TriggerDevice, optional
         Gives a pulse to the camera's input for each frame, instead of a software trigger.
@@ -204,10 +166,8 @@ def take_stepped_frames(
         if hold is not None and can_end and hold.due:
             early = True
             yield from end_piece(cameras)
-            for off in () if beam is None else (beam,):
-                yield from beam_off(off)
-            if interrupted is not None:
-                yield from interrupted()
+            if beam is not None:
+                yield from beam_off(beam)
             break
         for each_camera in cameras.cameras:
             yield Msg("trigger", each_camera, group=exposed)
@@ -245,22 +205,6 @@ def _await_pulse(cameras: CameraSet, exposed: str, stream: str) -> MsgGenerator[
             f"Camera {cameras.first.name} was given a pulse for a frame of {stream} and exposed none "
             f"within {within_s:g} s. Check the cable, and that its trigger input is chosen."
         )
-
-
-def finish_streams(cameras: CameraSet, streams: Mapping[str, Any]) -> MsgGenerator[None]:
-    """Stop cameras, describe their frames that are safe, and put the ledgers into the run.
-
-    Parameters
-    ----------
-    cameras : CameraSet
-        The cameras.
-    streams : mapping of str to device
-        The camera of each stream that is not described by events.
-    """
-    # Unstage first: only then is the last frame that anybody stored known.
-    yield from bps.unstage_all(*cameras.cameras)
-    yield from collect_streams(streams)
-    yield from collect_ledgers(cameras)
 
 
 def take_darks(
@@ -309,33 +253,7 @@ def take_flats(
         Whether all were taken.
     """
     yield from move_together((sample_stage, flat_position))
-    return (yield from take_with_beam(camera, beam, count, stream, on_lost=on_lost, hold=hold))
-
-
-def take_with_beam(
-    camera: FrameCamera | Sequence[FrameCamera] | CameraSet,
-    beam: Beam,
-    count: int,
-    stream: str,
-    *,
-    on_lost: OnLost = "fail",
-    hold: Hold | None = None,
-) -> MsgGenerator[bool]:
-    """Take frames with beam at the camera's own pace; without it before and after.
-
-    Parameters
-    ----------
-    camera, beam : device
-        The devices.
-    count, stream, on_lost, hold
-        As for `take_frames`.
-
-    Returns
-    -------
-    bool
-        Whether all were taken.
-    """
-    return (yield from take_frames(camera, count, stream, on_lost=on_lost, hold=hold, beam=beam))
+    return (yield from take_frames(camera, count, stream, on_lost=on_lost, beam=beam, hold=hold))
 
 
 def move_together(*moves: tuple[Any, float]) -> MsgGenerator[None]:
@@ -366,9 +284,3 @@ def observed_streams(plan: MsgGenerator[Any], seen: dict[str, Any]) -> MsgGenera
         return (yield message)
 
     return (yield from passed_on(plan, note))
-
-
-def each(blocks: Iterable[MsgGenerator[Any]]) -> MsgGenerator[None]:
-    """Run plans one after the other."""
-    for block in blocks:
-        yield from block

@@ -12,14 +12,15 @@ from concertino import ParameterError
 from concertino.documents import IMAGE_KINDS
 from concertino.units import QuantityLike, convert_count
 
-from ._cameras import CameraSet, OnLost, Readout, Trigger, camera_set, check_requests_of
-from ._frames import move_together, take_darks, take_flats
+from ._cameras import CameraSet, OnLost, Trigger, check_requests_of
+from ._frames import move_together, take_darks, take_frames, take_stepped_frames
 from ._hold import Hold
 from ._interruptible import Interruptible
 from ._metadata import check_md, imaging_metadata, quantity
 from ._parameters import check_devices, motor_position, motor_unit
 from ._pieces import Piece, Take, Work
 from ._preflight import checked_run
+from ._protocols import TriggerDevice
 from ._roles import check_roles
 from ._run import imaging_run, ordered
 from ._safety import Cleanup, motor_off, run_safely
@@ -30,15 +31,14 @@ DEFAULT_ORDER: Sequence[str] = ("darks", "flats", "projections")
 _MOST_FRAMES = 10**8  # Of a stream; each is accounted for in memory.
 
 
-@dataclass
+@dataclass(frozen=True)
 class Imaging:
     """The part of an imaging plan's parameters that all of them take, as they were given.
 
-    `numbers` has the frames of each stream; the user knows each as ``num_<stream>``. `camera` becomes a
-    `CameraSet` where it is more than one camera that is read out directly.
+    `numbers` has the frames of each stream; the user knows each as ``num_<stream>``.
     """
 
-    camera: Any
+    cameras: CameraSet
     beam: Any
     sample_stage: Any
     radio_position: QuantityLike
@@ -47,13 +47,6 @@ class Imaging:
     order: Sequence[str]
     on_lost: OnLost
     md: Mapping[str, Any] | None
-    readout: Readout = "direct"
-    hold: Hold | None = None
-
-    def __post_init__(self) -> None:
-        self.cameras: CameraSet = camera_set(self.camera, self.readout)
-        one = not self.cameras.others and self.readout == "direct"
-        self.camera = self.cameras.first if one else self.cameras
 
     def check_one_camera(self, why: str) -> None:
         """Check that there is one camera only.
@@ -68,48 +61,7 @@ class Imaging:
             raise ParameterError(f"camera: {names} were given; {why}. Give one camera.")
 
 
-@dataclass
-class Projections:
-    """What distinguishes one imaging plan from another.
-
-    Parameters
-    ----------
-    plan_name : str
-        Name of the plan.
-    take : callable
-        Takes the radio position in the sample stage's unit and a piece; returns the messages, which
-        tell whether the whole piece was taken.
-    tomo : dict
-        Fields of the `TomoBlock`.
-    motors : dict
-        What moves besides the sample stage, by its part in the plan.
-    plan_args : dict
-        Its own parameters, JSON-safe.
-    restore : sequence of callable
-        Each returns the messages that bring a setting back.
-    trigger : {"internal", "software", "edge"}
-        Who starts an exposure.
-    interruptible : bool
-        False: it does not pause, and takes no pieces.
-    max_blur_px : float, optional
-        Refuse more motion blur than this, in px; None: more than 1 px is warned about.
-    afterwards : sequence of (device, float)
-        Where axes go when the run is closed, in their unit: its data do not wait for that.
-    """
-
-    plan_name: str
-    take: Callable[[float, Piece], MsgGenerator[bool]]
-    tomo: dict[str, Any]
-    motors: dict[str, Any] = field(default_factory=dict)
-    plan_args: dict[str, Any] = field(default_factory=dict)
-    restore: Sequence[Cleanup] = ()
-    trigger: Trigger = "internal"
-    interruptible: bool = True
-    max_blur_px: float | None = None
-    afterwards: Sequence[tuple[Any, float]] = ()
-
-
-@dataclass
+@dataclass(frozen=True)
 class Acquisitions:
     """The acquisitions of a plan, whatever they are.
 
@@ -119,9 +71,9 @@ class Acquisitions:
         Name of the plan.
     blocks : callable
         Takes the radio and the flat position in the sample stage's unit; returns for each stream
-        what takes a piece of it.
+        what takes a piece of it. `around` gives those of a plan whose projections alone are its own.
     tomo : dict
-        Fields of the `TomoBlock`.
+        Fields of the `TomoBlock`; the number of projections, if it is another than that of their stream.
     motors : dict
         What moves besides the sample stage, by its part in the plan.
     plan_args : dict
@@ -139,7 +91,8 @@ class Acquisitions:
     max_blur_px : float, optional
         Refuse more motion blur than this, in px; None: more than 1 px is warned about.
     afterwards : sequence of (device, float)
-        Where axes go when the run is closed, in their unit: its data do not wait for that.
+        Where axes go when the run is closed, in their unit, as its data do not wait for that; or after the
+        projections, if these are not last.
     """
 
     plan_name: str
@@ -208,56 +161,27 @@ def check_requests(
         yield from check_requests_of(asked.cameras, count, kind, by, asked.on_lost)
 
 
-def imaging_plan(
-    asked: Imaging, frames: Mapping[str, int], projections: Projections
-) -> MsgGenerator[str]:
-    """Run darks, flats and projections as one run, in the order asked for.
+def around(
+    asked: Imaging, take: Callable[[float, Piece, Hold | None], MsgGenerator[bool]]
+) -> Callable[[float, float], Mapping[str, Take]]:
+    """Return the acquisitions of a plan that takes darks, flats, and projections of its own kind.
 
     Parameters
     ----------
     asked : Imaging
         Parameters that all imaging plans take.
-    frames : mapping
-        From `checked_counts`.
-    projections : Projections
-        What this plan does.
-
-    Returns
-    -------
-    str
-        The run's uid.
+    take : callable
+        Takes the radio position in the sample stage's unit, a piece, and who asks for pauses; returns the
+        messages, which tell whether the whole piece was taken.
     """
-    last = list(frames)[-1] == "projections"
-
-    def take(radio: float, piece: Piece) -> MsgGenerator[bool]:
-        whole = yield from projections.take(radio, piece)
-        if projections.afterwards and not last:  # Flats are of the sample as it stood before.
-            yield from move_together(*projections.afterwards)
-        return whole
-
-    def blocks(radio: float, flat: float) -> dict[str, Take]:
-        return {
-            "darks": lambda piece: take_piece_of_darks(asked, piece),
-            "flats": lambda piece: take_piece_of_flats(asked, flat, piece),
-            "projections": lambda piece: take(radio, piece),
-        }
-
-    acquisitions = Acquisitions(
-        projections.plan_name,
-        blocks,
-        tomo={"num_projections": frames.get("projections", 0), **projections.tomo},
-        motors=projections.motors,
-        plan_args=projections.plan_args,
-        restore=projections.restore,
-        triggers={"projections": projections.trigger},
-        interruptible=projections.interruptible,
-        max_blur_px=projections.max_blur_px,
-        afterwards=projections.afterwards if last else (),
-    )
-    return (yield from acquisitions_plan(asked, frames, acquisitions))
+    return lambda radio, flat: {
+        "darks": partial(darks_of, asked),
+        "flats": partial(frames_at, asked, flat),
+        "projections": partial(take, radio),
+    }
 
 
-def acquisitions_plan(
+def imaging_plan(
     asked: Imaging, frames: Mapping[str, int], acquisitions: Acquisitions
 ) -> MsgGenerator[str]:
     """Run acquisitions as one run, in the order asked for.
@@ -283,7 +207,6 @@ def acquisitions_plan(
     if scan.missing is not None:
         asked.check_one_camera("a scan of several cannot be resumed")
     why_no_pause = _why_no_pause(asked, acquisitions)
-    asked.hold = None if why_no_pause else scan.hold
     radio = yield from motor_position(stage, asked.radio_position, "radio_position")
     flat = yield from motor_position(stage, asked.flat_position, "flat_position")
     unit = yield from motor_unit(stage)
@@ -307,21 +230,25 @@ def acquisitions_plan(
             **acquisitions.plan_args,
             "order": list(asked.order),
             "on_lost": asked.on_lost,
-            **({} if asked.readout == "direct" else {"readout": asked.readout}),
+            **({} if asked.cameras.readout == "direct" else {"readout": asked.cameras.readout}),
         },
         frames,
-        tomo=acquisitions.tomo,
+        tomo={"num_projections": frames.get("projections", 0), **acquisitions.tomo},
         announced=work().announced(),
         md={**acquisitions.metadata, **scan.metadata, **(asked.md or {})},
     )
     yield from scan.check(metadata)
-    takes, hold = acquisitions.blocks(radio, flat), asked.hold
+    takes, afterwards = dict(acquisitions.blocks(radio, flat)), acquisitions.afterwards
+    if "projections" in frames and list(frames)[-1] != "projections":
+        takes["projections"] = partial(_and_back, takes["projections"], afterwards)
+        afterwards = ()
+    axes = [*acquisitions.motors.values(), stage]
 
     def run(md: Mapping[str, Any], rehearsed: bool) -> MsgGenerator[str]:
-        asked.hold = None if rehearsed else hold  # Nobody holds a rehearsal.
-        told = None if rehearsed else scan.hold
-        axes = [*acquisitions.motors.values(), stage]
-        frames_of = Interruptible(asked.cameras.first, takes, work(), asked.hold, told, axes)
+        hold = None if rehearsed else scan.hold  # Nobody holds a rehearsal.
+        frames_of = Interruptible(
+            asked.cameras.first, takes, work(), hold, may_pause=not why_no_pause, axes=axes
+        )
         plan = imaging_run(
             frames_of.blocks(),
             camera=asked.cameras,
@@ -330,15 +257,24 @@ def acquisitions_plan(
             restore=[frames_of.flag_spoiled, *acquisitions.restore],
             md=md,
         )
-        return plan if rehearsed or scan.hold is None else _heard(plan, scan.hold, why_no_pause)
+        return plan if hold is None else _heard(plan, hold, why_no_pause)
 
     uid = yield from checked_run(run, metadata, acquisitions.max_blur_px)
-    if acquisitions.afterwards:
+    if afterwards:
         yield from run_safely(
-            move_together(*acquisitions.afterwards),
-            *(partial(motor_off, axis) for axis, _ in acquisitions.afterwards),
+            move_together(*afterwards), *(partial(motor_off, axis) for axis, _ in afterwards)
         )
     return uid
+
+
+def _and_back(
+    take: Take, places: Sequence[tuple[Any, float]], piece: Piece, hold: Hold | None
+) -> MsgGenerator[bool]:
+    """Take projections and move back: flats are of the sample as it stood before."""
+    whole = yield from take(piece, hold)
+    if places:
+        yield from move_together(*places)
+    return whole
 
 
 def _why_no_pause(asked: Imaging, acquisitions: Acquisitions) -> str:
@@ -346,7 +282,7 @@ def _why_no_pause(asked: Imaging, acquisitions: Acquisitions) -> str:
     if asked.cameras.others:
         names = ", ".join(camera.name for camera in asked.cameras.cameras)
         return f"several cameras ({names}) would not agree on which frames are missing"
-    if asked.readout != "direct":
+    if asked.cameras.readout != "direct":
         return f"{asked.cameras.first.name} records its frames first and reads them out later"
     if not acquisitions.interruptible:
         return f"{acquisitions.plan_name} takes its frames as a whole"
@@ -364,7 +300,7 @@ def _heard(plan: MsgGenerator[str], hold: Hold, why_no_pause: str) -> MsgGenerat
 def undivided(block: Callable[[], MsgGenerator[Any]]) -> Take:
     """Return what takes a stream that comes in no pieces."""
 
-    def take(piece: Piece) -> MsgGenerator[bool]:
+    def take(piece: Piece, hold: Hold | None) -> MsgGenerator[bool]:
         yield Msg("null", None, SampleToTheEnd())
         yield from block()
         return True
@@ -372,19 +308,60 @@ def undivided(block: Callable[[], MsgGenerator[Any]]) -> Take:
     return take
 
 
-def take_piece_of_darks(asked: Imaging, piece: Piece) -> MsgGenerator[bool]:
+def darks_of(asked: Imaging, piece: Piece, hold: Hold | None) -> MsgGenerator[bool]:
     """Take darks of a scan."""
     return take_darks(
-        asked.camera, asked.beam, piece.count,
-        on_lost=asked.on_lost, stream=piece.stream, hold=asked.hold,
+        asked.cameras, asked.beam, piece.count,
+        on_lost=asked.on_lost, stream=piece.stream, hold=hold,
     )  # fmt: skip
 
 
-def take_piece_of_flats(asked: Imaging, flat_position: float, piece: Piece) -> MsgGenerator[bool]:
-    """Take flats of a scan."""
-    return take_flats(
-        asked.camera, asked.beam, asked.sample_stage, flat_position, piece.count,
-        on_lost=asked.on_lost, stream=piece.stream, hold=asked.hold,
+def frames_at(
+    asked: Imaging, position: float, piece: Piece, hold: Hold | None
+) -> MsgGenerator[bool]:
+    """Take frames of a scan with beam, flats or radiographs, with the sample stage at a position."""
+    yield from move_together((asked.sample_stage, position))
+    return (
+        yield from take_frames(
+            asked.cameras, piece.count, piece.stream,
+            on_lost=asked.on_lost, beam=asked.beam, hold=hold,
+        )
+    )  # fmt: skip
+
+
+def steps_of(
+    asked: Imaging,
+    points: Sequence[tuple[Any, Sequence[float]]],
+    sample: float,
+    piece: Piece,
+    hold: Hold | None,
+    pulses: TriggerDevice | None = None,
+) -> MsgGenerator[bool]:
+    """Take one frame at each point of a piece.
+
+    Parameters
+    ----------
+    asked : Imaging
+        Parameters that all imaging plans take.
+    points : sequence of (device, sequence of float)
+        What steps, and where it is for each frame of the stream, in its unit.
+    sample : float
+        Where the sample stage is, in its unit.
+    piece : Piece
+        The frames.
+    hold : Hold or None
+        Asks for pauses.
+    pulses : TriggerDevice, optional
+        Starts the exposures.
+    """
+    part = [(motor, places[piece.first : piece.stop]) for motor, places in points]
+    yield from move_together((asked.sample_stage, sample), *((m, p[0]) for m, p in part))
+    (rotation, angles), *along = part
+    return (
+        yield from take_stepped_frames(
+            asked.cameras, rotation, angles, piece.stream, along=along,
+            on_lost=asked.on_lost, hold=hold, pulses=pulses, beam=asked.beam,
+        )
     )  # fmt: skip
 
 

@@ -91,9 +91,9 @@ class Interruptible:
     work : Work
         What is to be taken.
     hold : Hold or None
-        Asks for pauses.
-    told : Hold, optional
-        Says that frames are spoiled, also to a run that cannot pause; `hold` by default.
+        Asks for pauses, and says that frames are spoiled.
+    may_pause : bool
+        False: the run hears only that frames are spoiled.
     axes : sequence of device
         What moves: as the camera, it must be set after a pause as it was before.
     """
@@ -104,15 +104,15 @@ class Interruptible:
         takes: Mapping[str, Take],
         work: Work,
         hold: Hold | None,
-        told: Hold | None = None,
-        axes: Sequence[Any] = (),
+        may_pause: bool,
+        axes: Sequence[Any],
     ) -> None:
-        self._told = hold if told is None else told
+        self._told, self._hold = hold, hold if may_pause else None
         self._settings = Settings(camera, axes)
         self._clock = ClockRelation(CameraTimes, getattr(camera, "clock", None))
-        self._camera, self._takes, self._work, self._hold = camera, takes, work, hold
+        self._camera, self._takes, self._work = camera, takes, work
         self._note = PauseNote()
-        self._sample = SampleUse(hold)
+        self._sample = SampleUse(self._hold)
         self._last: Piece | None = None
         self._reached = 0
         self._late: tuple[str, float] | None = None
@@ -158,7 +158,7 @@ class Interruptible:
         began = HostTimes(time.time_ns())
         if self._told is not None and hasattr(self._camera, "exposures"):
             yield from self._look_at_clock()
-        complete = yield from self._takes[piece.base](piece)
+        complete = yield from self._takes[piece.base](piece, self._hold)
         numbers, ends = np.arange(piece.count if complete else 0), HostTimes([])
         if self._told is not None:
             numbers, ends = yield from self._exposed(numbers)

@@ -11,6 +11,8 @@ from numpy.typing import NDArray
 from concertino._clocks import HostTimes
 from concertino.documents import free_segment
 
+from ._hold import Hold
+
 
 @dataclass(frozen=True)
 class Piece:
@@ -39,8 +41,8 @@ class Piece:
         return self.first + self.count
 
 
-#: Takes a piece; tells whether all of it was taken, and not a pause came between.
-Take = Callable[[Piece], MsgGenerator[bool]]
+#: Takes a piece, until a switch asks for a pause, if there is one; tells whether all of it was taken.
+Take = Callable[[Piece, Hold | None], MsgGenerator[bool]]
 
 
 @dataclass(frozen=True)
