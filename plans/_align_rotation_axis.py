@@ -15,7 +15,7 @@ from concertino.units import QuantityLike, convert, convert_count
 from ._axis_views import AxisViews
 from ._cameras import OnLost, camera_set
 from ._closed_loop import LoopResult, iterate
-from ._figures import Figures
+from ._figures import Figures, number
 from ._find_rotation_axis import ALIGNMENT_ORDER, VIEW_KINDS
 from ._frames import move_together
 from ._imaging import Acquisitions, Imaging, checked_counts, imaging_plan, undivided
@@ -226,7 +226,9 @@ class _Look:
         self._find = find
         self._angles = angles
         self._count = 0
-        self._figures = Figures("axis_tilt", {"roll": "deg", "pitch": "deg", "uncertainty": "deg"})
+        self._figures = Figures(
+            "axis_tilt", dict.fromkeys(("roll", "pitch", "uncertainty"), number("deg"))
+        )
 
     def measure(self, radio: float) -> MsgGenerator[AxisTilt]:
         self._count += 1

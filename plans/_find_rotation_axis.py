@@ -12,7 +12,7 @@ from concertino.units import QuantityLike, convert
 
 from ._axis_views import AxisViews
 from ._cameras import OnLost, camera_set
-from ._figures import Figures
+from ._figures import Figures, number
 from ._imaging import Acquisitions, Imaging, checked_counts, imaging_plan, undivided
 from ._metadata import quantity
 from ._parameters import check_limits, check_motor, per_degree
@@ -100,7 +100,7 @@ def find_rotation_axis(
     for angle in (start, start + 180):
         yield from check_limits(axis, angle * degree, "start_angle")
     views = AxisViews(asked, axis, degree)
-    figures = Figures("rotation_axis", {"center": "px", "confidence": ""})
+    figures = Figures("rotation_axis", {"center": number("px"), "confidence": number()})
     found: list[AxisEstimate] = []
     count = frames["views"]
     frames = {**frames, "views": 2 * count}

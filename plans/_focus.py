@@ -15,7 +15,7 @@ from concertino import DeviceError, ParameterError
 from concertino.reconstruction import sharpness
 from concertino.units import QuantityLike, convert, convert_count
 
-from ._figures import Figures
+from ._figures import Figures, number
 from ._frames import move_together
 from ._image_measure import ImageMeasure
 from ._measuring import Measuring
@@ -130,9 +130,8 @@ def focus(
         fine = convert(tolerance, unit, parameter="tolerance", positive=True)
     yield from measuring.check()
     origin = yield from read_number(stage)
-    figures = Figures(
-        "focus", {"position": unit, "uncertainty": unit, "figure": "", "confidence": ""}
-    )
+    columns = {"position": unit, "uncertainty": unit, "figure": "", "confidence": ""}
+    figures = Figures("focus", {name: number(unit) for name, unit in columns.items()})
     search = _Search(measuring, stage, unit)
     found: dict[str, float] = {}
 

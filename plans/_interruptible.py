@@ -11,11 +11,11 @@ import bluesky.plan_stubs as bps
 import numpy as np
 from bluesky import Msg
 from bluesky.utils import MsgGenerator
-from event_model import DataKey
 from numpy.typing import NDArray
 
 from concertino._clocks import CameraTimes, ClockRelation, HostTimes
 
+from ._figures import Figures
 from ._hold import Hold
 from ._parameters import read_number
 from ._pieces import Piece, Take, Work
@@ -27,56 +27,18 @@ from ._settings import Settings
 LOG = logging.getLogger(__name__)
 PAUSES = "pauses"
 
-_COLUMNS: Mapping[str, tuple[Any, str]] = {
-    "state": ("string", "<U16"),
-    "reason": ("string", "<U512"),
-    "stream": ("string", "<U64"),
-    "taken": ("integer", "<i8"),
-    "spoiled_since": ("number", "<f8"),
-    "again": ("string", "<U4096"),
+#: What a run says of a pause: ``state`` (``paused``, ``resumed``; ``spoiled`` when frames were found to be spoiled and
+#: the sample had left, so that they stay), ``reason``, ``stream`` and ``taken`` (the stream that was interrupted, and
+#: how many frames of it there are), ``spoiled_since`` (in seconds since the epoch, 0 if nothing is), and ``again``:
+#: what is missing, spoiled or to be taken again, as JSON, ``{"projections": [[57, 100]]}`` for the projections 57 to 99.
+_COLUMNS: Mapping[str, Mapping[str, Any]] = {
+    "state": {"dtype": "string", "dtype_numpy": "<U16"},
+    "reason": {"dtype": "string", "dtype_numpy": "<U512"},
+    "stream": {"dtype": "string", "dtype_numpy": "<U64"},
+    "taken": {"dtype": "integer", "dtype_numpy": "<i8"},
+    "spoiled_since": {"dtype": "number", "dtype_numpy": "<f8"},
+    "again": {"dtype": "string", "dtype_numpy": "<U4096"},
 }
-
-
-class PauseNote:
-    """What a run says of a pause, as a device.
-
-    Its columns: ``state`` (``paused``, ``resumed``; ``spoiled`` when frames were found to be spoiled and the
-    sample had left, so that they stay), ``reason``, ``stream`` and ``taken`` (the stream
-    that was interrupted, and how many frames of it there are), ``spoiled_since`` (in seconds since
-    the epoch, 0 if nothing is), and ``again``: what is missing, spoiled or to be taken again, as JSON,
-    ``{"projections": [[57, 100]]}`` for the projections 57 to 99.
-    """
-
-    name = "pause"
-    parent = None
-
-    def __init__(self) -> None:
-        self.said: dict[str, Any] = {}
-
-    def describe(self) -> dict[str, DataKey]:
-        """Describe the columns."""
-        return {
-            f"{self.name}-{column}": DataKey(
-                source="plan", shape=[], dtype=dtype, dtype_numpy=dtype_numpy
-            )
-            for column, (dtype, dtype_numpy) in _COLUMNS.items()
-        }
-
-    def read(self) -> dict[str, Any]:
-        """Return what is said."""
-        now_s = time.time()
-        return {
-            f"{self.name}-{column}": {"value": self.said[column], "timestamp": now_s}
-            for column in _COLUMNS
-        }
-
-    def describe_configuration(self) -> dict[str, Any]:
-        """Return nothing."""
-        return {}
-
-    def read_configuration(self) -> dict[str, Any]:
-        """Return nothing."""
-        return {}
 
 
 class Interruptible:
@@ -111,7 +73,7 @@ class Interruptible:
         self._settings = Settings(camera, axes)
         self._clock = ClockRelation(CameraTimes, getattr(camera, "clock", None))
         self._camera, self._takes, self._work = camera, takes, work
-        self._note = PauseNote()
+        self._figures = Figures("pause", _COLUMNS, PAUSES)
         self._sample = SampleUse(self._hold)
         self._last: Piece | None = None
         self._reached = 0
@@ -221,14 +183,11 @@ class Interruptible:
         return not changed
 
     def _say(self, state: str, reason: str, since_s: float | None) -> MsgGenerator[None]:
-        self._note.said = {
-            "state": state,
-            "reason": reason[:512],
-            "stream": "" if self._last is None else self._last.stream,
-            "taken": self._reached,
-            "spoiled_since": since_s or 0.0,
-            "again": json.dumps(self._work.missing()),
-        }
-        yield Msg("create", None, name=PAUSES)
-        yield Msg("read", self._note)
-        yield Msg("save")
+        yield from self._figures.note(
+            state=state,
+            reason=reason[:512],
+            stream="" if self._last is None else self._last.stream,
+            taken=self._reached,
+            spoiled_since=since_s or 0.0,
+            again=json.dumps(self._work.missing()),
+        )

@@ -8,17 +8,27 @@ from typing import Any, Literal
 import bluesky.plan_stubs as bps
 from bluesky import Msg
 from bluesky.utils import MsgGenerator
-from event_model import DataKey
 
 from concertino import DeviceError
 from concertino.frames import FrameRequest, RecordingTrigger
 
 from ._cameras import camera_set
+from ._figures import Figures, number
 from ._protocols import Beam, FrameCamera
 from ._questions import asked, rehearsing
 from ._taking import Taking
 
 RECORDING = "recording"
+#: When the trigger fired and why; the frames from before, from after, and let go; by what it is too late.
+_COLUMNS: Mapping[str, Mapping[str, Any]] = {
+    "time": number("s"),
+    "reason": {"dtype": "string"},
+    "value": number(),
+    "before": {"dtype": "integer"},
+    "after": {"dtype": "integer"},
+    "discarded": {"dtype": "integer"},
+    "late": number("s"),
+}
 
 _LOOK_S = 0.02
 
@@ -52,52 +62,6 @@ class WatchedSignal:
         ):
             if beyond:
                 trigger.fire(f"{name} was {value:g}, {word} {limit:g}", value=value)
-
-
-class RecordingNote:
-    """What a run says of a recording: the reading of a trigger, as a device.
-
-    Parameters
-    ----------
-    camera : str
-        Name of the camera.
-    trigger : RecordingTrigger
-        Fired already.
-    """
-
-    parent = None
-    name = RECORDING
-
-    def __init__(self, camera: str, trigger: RecordingTrigger) -> None:
-        event = trigger.event
-        assert event is not None
-        recording = trigger.recordings.get(camera)
-        self._time_s = event.time_ns * 1e-9
-        self._data: dict[str, Any] = {
-            f"{RECORDING}-time": self._time_s,
-            f"{RECORDING}-reason": event.reason,
-            f"{RECORDING}-value": float("nan") if event.value is None else event.value,
-            f"{RECORDING}-before": 0 if recording is None else recording.before,
-            f"{RECORDING}-after": 0 if recording is None else recording.after,
-            f"{RECORDING}-discarded": 0 if recording is None else recording.discarded,
-            f"{RECORDING}-late": 0.0 if recording is None else recording.late_s,
-        }
-
-    def read(self) -> dict[str, Any]:
-        """Return when and why, the frames from before, after, and let go, and by what they are too late."""
-        return {
-            key: {"value": value, "timestamp": self._time_s} for key, value in self._data.items()
-        }
-
-    def describe(self) -> dict[str, DataKey]:
-        """Describe what `read` returns."""
-        kinds: dict[type, Any] = {str: "string", float: "number", int: "integer"}
-        keys = {
-            key: DataKey(source="recording trigger", shape=[], dtype=kinds[type(value)])
-            for key, value in self._data.items()
-        }
-        keys[f"{RECORDING}-time"]["units"] = keys[f"{RECORDING}-late"]["units"] = "s"
-        return keys
 
 
 def take_retrospective_frames(
@@ -177,11 +141,17 @@ def _until_fired(
 
 
 def _note_recording(camera: str, trigger: RecordingTrigger) -> MsgGenerator[None]:
-    note = RecordingNote(camera, trigger)
-    yield from bps.create(name=RECORDING)
-    yield from bps.read(note)
-    yield from bps.save()
-    recording = trigger.recordings.get(camera)
+    event, recording = trigger.event, trigger.recordings.get(camera)
+    assert event is not None
+    yield from Figures(RECORDING, _COLUMNS).note(
+        time=event.time_ns * 1e-9,
+        reason=event.reason,
+        value=float("nan") if event.value is None else event.value,
+        before=0 if recording is None else recording.before,
+        after=0 if recording is None else recording.after,
+        discarded=0 if recording is None else recording.discarded,
+        late=0.0 if recording is None else recording.late_s,
+    )
     if recording is not None and recording.late_s:
         raise DeviceError(
             f"The trigger of camera {camera} ({recording.event.reason}) is dated "
