@@ -33,8 +33,7 @@ class CameraSet:
     """Cameras that expose together, each on streams of its own.
 
     The first one's streams have the plain names (``projections``), another's its name behind them
-    (``projections-camera2``). To plans it is the first camera, as far as that is asked for its name,
-    frame rate and such.
+    (``projections-camera2``).
 
     Parameters
     ----------
@@ -109,26 +108,6 @@ class CameraSet:
     def frame_bytes(self) -> int:
         """Size of one frame of the first camera, in bytes."""
         return int(self.first.frame_bytes)
-
-    @property
-    def frame_rate(self) -> Any:
-        """Signal of the first camera, in Hz."""
-        return self.first.frame_rate
-
-    @property
-    def start_time(self) -> Any:
-        """Signal of the first camera, in s."""
-        return self.first.start_time
-
-    @property
-    def account(self) -> Any:
-        """Ledgers of the first camera."""
-        return self.first.account
-
-    @property
-    def pixel_size(self) -> Any:
-        """Signal of the first camera, in um."""
-        return self.first.pixel_size
 
     def stream_of(self, camera: Any, stream: str) -> str:
         """Return the name of a camera's stream."""

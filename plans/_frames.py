@@ -44,7 +44,6 @@ def take_frames(
     on_lost: OnLost = "fail",
     trigger: Literal["internal", "edge"] = "internal",
     beam: Beam | None = None,
-    within_s: float | None = None,
     hold: Hold | None = None,
 ) -> MsgGenerator[bool]:
     """Take frames at the cameras' own pace, or at that of pulses at their inputs, all together.
@@ -67,9 +66,6 @@ def take_frames(
     beam : Beam, optional
         Switched on when all is prepared and described, and off as soon as nothing is exposed any more:
         before slow subscribers have stored the frames, and before they are read out of a memory.
-    within_s : float, optional
-        How long to wait for all exposures, in s. A camera at its own pace is waited for as long as frames
-        come; see `Deadlines`.
     hold : Hold, optional
         Ends the stream early when it asks for a pause, if one camera is read out directly.
 
@@ -79,7 +75,7 @@ def take_frames(
         False if it was ended early.
     """
     cameras = camera_set(camera)
-    taking = Taking(cameras, count, stream, on_lost, trigger, beam, hold, within_s)
+    taking = Taking(cameras, count, stream, on_lost, trigger, beam, hold)
     yield from taking.open()
     yield from taking.light()
     yield from taking.start()
