@@ -34,7 +34,6 @@ JUSTIFIED: dict[str, str] = {
     "plans/_questions.py::Question.unasked": _DONE,
     "plans/_questions.py::outcome": _BOUNDED,
     "plans/_questions.py::in_some_loop": _BOUNDED,
-    "plans/_steered.py::steered.figure": "the plan answers, with None at the latest when it ends",
     "devices/_file_source.py::FileSource._due": "`stop` releases it",
     "devices/_simulated_source.py::SimulatedSource._next_exposure": "`stop` releases it",
     "callbacks/_child_main.py::_Host._take": _WORKER,
