@@ -195,7 +195,7 @@ def continuous_tomography(
             "angular_range": quantity(sweep, "deg"),
             "start_angle": quantity(start, "deg"),
             **scheme_record(rule),
-            **axis_record(rotation_axis, half_acquisition),
+            **axis_record(axis_at),
             **({} if blur_px is None else {"max_blur": quantity(blur_px, "px")}),
             **({} if unwind else {"unwind": False}),
             "trigger": trigger if isinstance(trigger, str) else trigger.name,

@@ -170,7 +170,7 @@ def step_tomography(
             "angular_range": quantity(sweep, "deg"),
             "start_angle": quantity(start, "deg"),
             **scheme_record(rule),
-            **axis_record(rotation_axis, half_acquisition),
+            **axis_record(axis_at),
         },
     )
     return (yield from imaging_plan(asked, frames, acquisitions))
