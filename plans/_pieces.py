@@ -35,6 +35,11 @@ class Piece:
     count: int
     stream: str
 
+    @classmethod
+    def whole(cls, stream: str, count: int) -> "Piece":
+        """Return all frames of a stream that is no scan's."""
+        return cls(stream, 0, count, stream)
+
     @property
     def stop(self) -> int:
         """Index in the scan of the frame after the last one."""
