@@ -12,13 +12,14 @@ from concertino import DeviceError, ParameterError
 from concertino.reconstruction import AxisTilt, axis_tilt, needle_tip, sphere_centre
 from concertino.units import QuantityLike, convert, convert_count
 
+from ._acquisitions import Acquisitions, imaging_plan, undivided
 from ._axis_views import AxisViews
 from ._cameras import OnLost, camera_set
 from ._closed_loop import LoopResult, iterate
 from ._figures import Figures, number
 from ._find_rotation_axis import ALIGNMENT_ORDER, VIEW_KINDS
 from ._frames import move_together
-from ._imaging import Acquisitions, Imaging, checked_counts, imaging_plan, undivided
+from ._imaging import Imaging
 from ._metadata import quantity
 from ._parameters import angular_range_deg, check_limits, check_motor, per_degree, read_number
 from ._pieces import Take
@@ -138,7 +139,7 @@ def align_rotation_axis(
         camera_set(camera), beam, sample_stage, radio_position, flat_position,
         numbers, ALIGNMENT_ORDER, on_lost, md,
     )  # fmt: skip
-    counts = checked_counts(asked)
+    counts = asked.checked_counts()
     axis: Any = rotation
     stages: dict[str, Any] = {"axis_roll": axis_roll, "axis_pitch": axis_pitch}
     for parameter, motor in {"rotation": axis, **stages}.items():

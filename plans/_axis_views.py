@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from ._frame_tap import FrameTap
 from ._frames import move_together
-from ._imaging import Imaging, darks_of, frames_at, steps_of
+from ._imaging import Imaging
 from ._pieces import Piece
 
 
@@ -43,12 +43,12 @@ class AxisViews:
     def darks(self) -> MsgGenerator[None]:
         """Take frames without beam."""
         piece = Piece.whole("darks", self._asked.numbers["darks"])
-        self._dark = (yield from self._seen(darks_of(self._asked, piece, None), piece)).mean(axis=0)
+        self._dark = (yield from self._seen(self._asked.darks(piece, None), piece)).mean(axis=0)
 
     def flats(self, position: float) -> MsgGenerator[None]:
         """Take frames without sample."""
         piece = Piece.whole("flats", self._asked.numbers["flats"])
-        taking = frames_at(self._asked, position, piece, None)
+        taking = self._asked.frames_at(position, piece, None)
         self._flat = (yield from self._seen(taking, piece)).mean(axis=0)
 
     def take(
@@ -63,7 +63,7 @@ class AxisViews:
         """
         angles = [angle * self._degree for angle in angles_deg]
         piece = Piece.whole(stream, len(angles))
-        taking = steps_of(self._asked, [(self._rotation, angles)], radio, piece, None)
+        taking = self._asked.steps([(self._rotation, angles)], radio, piece, None)
         frames = yield from self._seen(taking, piece)
         yield from move_together((self._rotation, angles[0]))
         return self._attenuation(frames)

@@ -9,17 +9,10 @@ from bluesky.utils import MsgGenerator
 
 from concertino.units import QuantityLike
 
+from ._acquisitions import Acquisitions, imaging_plan
 from ._cameras import Cameras, OnLost, Readout, camera_set, common_frame_rate
 from ._formulas import continuous_velocity
-from ._imaging import (
-    DEFAULT_ORDER,
-    Acquisitions,
-    Imaging,
-    around,
-    checked_counts,
-    imaging_numbers,
-    imaging_plan,
-)
+from ._imaging import DEFAULT_ORDER, Imaging, imaging_numbers
 from ._metadata import quantity
 from ._parameters import limit_of_blur
 from ._spiral import checked_spiral
@@ -124,7 +117,7 @@ def continuous_spiral_tomography(
         camera_set(camera, readout), beam, sample_stage, radio_position, flat_position,
         imaging_numbers(num_darks, num_flats, num_projections), order, on_lost, md,
     )  # fmt: skip
-    frames = checked_counts(asked)
+    frames = asked.checked_counts()
     spiral = yield from checked_spiral(
         rotation,
         vertical_stage,
@@ -161,7 +154,7 @@ def continuous_spiral_tomography(
     scan = SteadyScan(sweeps, spiral.total, angles)
     acquisitions = Acquisitions(
         "continuous_spiral_tomography",
-        around(asked, partial(sweep_and_take, asked, scan)),
+        asked.around(partial(sweep_and_take, asked, scan)),
         tomo={
             **spiral.tomo(rotation),
             "acquisition": "continuous",

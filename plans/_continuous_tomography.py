@@ -9,19 +9,12 @@ from bluesky.utils import MsgGenerator
 
 from concertino.units import QuantityLike, convert, convert_count
 
+from ._acquisitions import Acquisitions, imaging_plan
 from ._angle_schemes import angle_scheme, passed_angles, scheme_record
 from ._cameras import Cameras, OnLost, Readout, camera_set, common_frame_rate
 from ._formulas import continuous_velocity
 from ._half_acquisition import axis_fields, axis_record, turn_deg
-from ._imaging import (
-    DEFAULT_ORDER,
-    Acquisitions,
-    Imaging,
-    around,
-    checked_counts,
-    imaging_numbers,
-    imaging_plan,
-)
+from ._imaging import DEFAULT_ORDER, Imaging, imaging_numbers
 from ._metadata import quantity
 from ._parameters import check_motor, limit_of_blur, per_degree
 from ._sweep import SteadyScan, check_sweep, plan_sweeps, sweep_and_take, sweep_angles
@@ -141,7 +134,7 @@ def continuous_tomography(
         camera_set(camera, readout), beam, sample_stage, radio_position, flat_position,
         imaging_numbers(num_darks, num_flats, num_projections), order, on_lost, md,
     )  # fmt: skip
-    frames = checked_counts(asked)
+    frames = asked.checked_counts()
     each = frames.get("projections", 1)
     tomograms = convert_count(num_tomograms, parameter="num_tomograms")
     number = each * tomograms
@@ -175,7 +168,7 @@ def continuous_tomography(
     scan = SteadyScan(sweeps, number, angles, by, unwind)
     acquisitions = Acquisitions(
         "continuous_tomography",
-        around(asked, partial(sweep_and_take, asked, scan)),
+        asked.around(partial(sweep_and_take, asked, scan)),
         tomo={
             "scheme": passed.scheme,
             "acquisition": "continuous",

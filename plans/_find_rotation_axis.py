@@ -10,10 +10,11 @@ from concertino import DeviceError
 from concertino.reconstruction import AxisEstimate, axis_from_opposite
 from concertino.units import QuantityLike, convert
 
+from ._acquisitions import Acquisitions, imaging_plan, undivided
 from ._axis_views import AxisViews
 from ._cameras import OnLost, camera_set
 from ._figures import Figures, number
-from ._imaging import Acquisitions, Imaging, checked_counts, imaging_plan, undivided
+from ._imaging import Imaging
 from ._metadata import quantity
 from ._parameters import check_limits, check_motor, per_degree
 from ._pieces import Take
@@ -92,7 +93,7 @@ def find_rotation_axis(
         camera_set(camera), beam, sample_stage, radio_position, flat_position,
         numbers, ALIGNMENT_ORDER, on_lost, md,
     )  # fmt: skip
-    frames = checked_counts(asked)
+    frames = asked.checked_counts()
     axis: Any = rotation
     check_motor(axis, "rotation")
     start = convert(start_angle, "deg", parameter="start_angle")

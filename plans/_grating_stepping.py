@@ -16,17 +16,11 @@ from concertino.documents import (
 )
 from concertino.units import QuantityLike, convert, convert_count
 
+from ._acquisitions import Acquisitions, imaging_plan
 from ._cameras import Cameras, OnLost, camera_set
 from ._frames import move_together
 from ._hold import Hold
-from ._imaging import (
-    Acquisitions,
-    Imaging,
-    checked_counts,
-    darks_of,
-    imaging_plan,
-    steps_of,
-)
+from ._imaging import Imaging
 from ._metadata import quantity
 from ._parameters import check_limits, check_motor, in_motor_unit, motor_position
 from ._pieces import Piece, Take
@@ -132,7 +126,7 @@ def grating_stepping(
         },
         order, on_lost, md,
     )  # fmt: skip
-    frames = checked_counts(asked)
+    frames = asked.checked_counts()
     motor: Any = stepping
     check_motor(motor, "stepping")
     per_um = yield from in_motor_unit(motor, "um", "stepping")
@@ -162,13 +156,13 @@ def grating_stepping(
     )
 
     def step(sample: float, piece: Piece, hold: Hold | None) -> MsgGenerator[bool]:
-        complete = yield from steps_of(asked, [(motor, positions)], sample, piece, hold)
+        complete = yield from asked.steps([(motor, positions)], sample, piece, hold)
         yield from move_together((motor, start))
         return complete
 
     def blocks(radio: float, flat: float) -> dict[str, Take]:
         return {
-            "darks": partial(darks_of, asked),
+            "darks": asked.darks,
             REFERENCE_STEPPING: partial(step, flat),
             OBJECT_STEPPING: partial(step, radio),
         }

@@ -1,7 +1,6 @@
 """Radiography: darks, flats and frames of the sample at rest."""
 
 from collections.abc import Sequence
-from functools import partial
 from typing import Any
 
 from bluesky.protocols import Movable
@@ -9,17 +8,9 @@ from bluesky.utils import MsgGenerator
 
 from concertino.units import QuantityLike
 
+from ._acquisitions import Acquisitions, imaging_plan
 from ._cameras import Cameras, OnLost, Readout, camera_set
-from ._imaging import (
-    DEFAULT_ORDER,
-    Acquisitions,
-    Imaging,
-    around,
-    checked_counts,
-    frames_at,
-    imaging_numbers,
-    imaging_plan,
-)
+from ._imaging import DEFAULT_ORDER, Imaging, imaging_numbers
 
 
 def radiography(
@@ -86,11 +77,11 @@ def radiography(
         camera_set(camera, readout), beam, sample_stage, radio_position, flat_position,
         imaging_numbers(num_darks, num_flats, num_projections), order, on_lost, md,
     )  # fmt: skip
-    frames = checked_counts(asked)
+    frames = asked.checked_counts()
 
     acquisitions = Acquisitions(
         "radiography",
-        around(asked, partial(frames_at, asked)),
+        asked.around(asked.frames_at),
         tomo={"scheme": "radiography", "acquisition": "single"},
     )
     return (yield from imaging_plan(asked, frames, acquisitions))

@@ -11,18 +11,11 @@ from concertino import ParameterError
 from concertino.frames import FrameRequest, RecordingTrigger, Retrospective
 from concertino.units import QuantityLike, convert, convert_count
 
+from ._acquisitions import Acquisitions, imaging_plan
 from ._cameras import OnLost, camera_set
 from ._frames import move_together
 from ._hold import Hold
-from ._imaging import (
-    DEFAULT_ORDER,
-    Acquisitions,
-    Imaging,
-    around,
-    checked_counts,
-    imaging_numbers,
-    imaging_plan,
-)
+from ._imaging import DEFAULT_ORDER, Imaging, imaging_numbers
 from ._metadata import quantity
 from ._parameters import check_request
 from ._pieces import Piece
@@ -121,7 +114,7 @@ def retrospective_radiography(
         camera_set(camera), beam, sample_stage, radio_position, flat_position,
         imaging_numbers(num_darks, num_flats, before + after), order, on_lost, md,
     )  # fmt: skip
-    frames = checked_counts(asked)
+    frames = asked.checked_counts()
     asked.check_one_camera("frames are kept by the ring of one")
     wait_s = convert(max_wait, "s", parameter="max_wait")
     if not wait_s > 0:
@@ -158,7 +151,7 @@ def retrospective_radiography(
     limits: Mapping[str, Any] = {"trigger_above": trigger_above, "trigger_below": trigger_below}
     acquisitions = Acquisitions(
         "retrospective_radiography",
-        around(asked, take),
+        asked.around(take),
         tomo={"scheme": "radiography", "acquisition": "single"},
         plan_args={
             "num_before": before,

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
-from typing import Any, TypeVar
+from typing import Any
 
 import bluesky.plan_stubs as bps
 from bluesky import Msg
@@ -30,30 +30,7 @@ _WITHIN_A_RUN = (
     "bluesky.preprocessors.set_run_key_wrapper(plan, 'imaging')."
 )
 
-T = TypeVar("T")
 Block = Callable[[], MsgGenerator[Any]]
-
-
-def ordered(blocks: Mapping[str, T], order: Sequence[str]) -> list[T]:
-    """Return the acquisitions in the order asked for.
-
-    Raises
-    ------
-    ParameterError
-        If the order names one that there is not, or one twice, or none.
-    """
-    if isinstance(order, str):
-        raise ParameterError(
-            f"order: {order!r} was given; give a list such as ['darks', 'flats', 'projections']."
-        )
-    names = list(order)
-    unknown = [name for name in names if name not in blocks]
-    if unknown or len(set(names)) != len(names) or not names:
-        raise ParameterError(
-            f"order: {names} was given; name each of {', '.join(blocks)} at most once, "
-            "and at least one."
-        )
-    return [blocks[name] for name in names]
 
 
 @checkpoints_afterwards

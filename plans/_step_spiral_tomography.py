@@ -9,17 +9,9 @@ from bluesky.utils import MsgGenerator
 
 from concertino.units import QuantityLike
 
+from ._acquisitions import Acquisitions, imaging_plan
 from ._cameras import Cameras, OnLost, camera_set
-from ._imaging import (
-    DEFAULT_ORDER,
-    Acquisitions,
-    Imaging,
-    around,
-    checked_counts,
-    imaging_numbers,
-    imaging_plan,
-    steps_of,
-)
+from ._imaging import DEFAULT_ORDER, Imaging, imaging_numbers
 from ._spiral import checked_spiral
 
 
@@ -111,7 +103,7 @@ def step_spiral_tomography(
         camera_set(camera), beam, sample_stage, radio_position, flat_position,
         imaging_numbers(num_darks, num_flats, num_projections), order, on_lost, md,
     )  # fmt: skip
-    frames = checked_counts(asked)
+    frames = asked.checked_counts()
     spiral = yield from checked_spiral(
         rotation,
         vertical_stage,
@@ -128,7 +120,7 @@ def step_spiral_tomography(
     points = [(rotation, spiral.angles()), (vertical_stage, spiral.heights())]
     acquisitions = Acquisitions(
         "step_spiral_tomography",
-        around(asked, partial(steps_of, asked, points)),
+        asked.around(partial(asked.steps, points)),
         tomo={
             **spiral.tomo(rotation),
             "acquisition": "stepped",

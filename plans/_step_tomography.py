@@ -11,19 +11,11 @@ from concertino import ParameterError
 from concertino.frames import PulseTrain
 from concertino.units import QuantityLike, convert
 
+from ._acquisitions import Acquisitions, imaging_plan
 from ._angle_schemes import angle_scheme, scheme_record
 from ._cameras import Cameras, OnLost, camera_set
 from ._half_acquisition import axis_fields, axis_record, turn_deg
-from ._imaging import (
-    DEFAULT_ORDER,
-    Acquisitions,
-    Imaging,
-    around,
-    checked_counts,
-    imaging_numbers,
-    imaging_plan,
-    steps_of,
-)
+from ._imaging import DEFAULT_ORDER, Imaging, imaging_numbers
 from ._metadata import quantity
 from ._parameters import check_limits, check_motor, per_degree
 from ._safety import motor_off
@@ -120,7 +112,7 @@ def step_tomography(
         camera_set(camera), beam, sample_stage, radio_position, flat_position,
         imaging_numbers(num_darks, num_flats, num_projections), order, on_lost, md,
     )  # fmt: skip
-    frames = checked_counts(asked)
+    frames = asked.checked_counts()
     axis: Any = rotation
     check_motor(axis, "rotation")
     cone = getattr(beam, "source_kind", None) == "tube"
@@ -150,7 +142,7 @@ def step_tomography(
 
     acquisitions = Acquisitions(
         "step_tomography",
-        around(asked, partial(steps_of, asked, [(axis, positions)], pulses=pulses)),
+        asked.around(partial(asked.steps, [(axis, positions)], pulses=pulses)),
         tomo={
             "scheme": rule.name,
             "acquisition": "stepped",
