@@ -65,11 +65,7 @@ class CameraSet:
         if not self.cameras:
             raise ParameterError("camera: there is none. Give a camera, or several in a list.")
         for camera in self.cameras:
-            if not isinstance(camera, FrameCamera):
-                raise ParameterError(
-                    f"camera: {camera!r} is no camera with a frame stream. Give a device such as "
-                    "SimulatedBeamline().camera or a FileCamera."
-                )
+            check_camera(camera)
             check_device_name(camera.name, "camera", in_files=True)
         names = [camera.name for camera in self.cameras]
         if len(set(names)) < len(names):
@@ -126,6 +122,21 @@ class CameraSet:
             count, segment.base, trigger, on_lost,
             first=segment.first, stream=self.stream_of(camera, stream), readout=self.readout,
         )  # fmt: skip
+
+
+def check_camera(camera: Any) -> None:
+    """Check that a camera is one.
+
+    Raises
+    ------
+    ParameterError
+        If it is not.
+    """
+    if not isinstance(camera, FrameCamera):
+        raise ParameterError(
+            f"camera: {camera!r} is no camera with a frame stream. Give a device such as "
+            "SimulatedBeamline().camera or a FileCamera."
+        )
 
 
 def camera_set(camera: Any, readout: Readout = "direct") -> CameraSet:

@@ -12,7 +12,7 @@ from bluesky.utils import MsgGenerator, short_uid
 from concertino import CameraError
 from concertino.frames import PulseTrain
 
-from ._arrival import Arrival, Steps
+from ._arrival import Steps, arriving
 from ._awaited import names_of
 from ._cameras import (
     CameraSet,
@@ -254,18 +254,14 @@ def take_flats(
 
 def move_together(*moves: tuple[Any, float]) -> MsgGenerator[None]:
     """Move several axes at once, wait for all, and check that they are where they were sent."""
-    group, arrival = short_uid("together"), Arrival(moves)
-    yield from awaited(
-        arrival.set_out,
-        f"{names_of(axis for axis, _ in moves)} were asked where they are before a move",
-    )
-    for axis, position in moves:
-        yield Msg("set", axis, position, group=group)
-    yield Msg("wait", None, group=group)
-    yield from awaited(
-        arrival.check,
-        f"{names_of(axis for axis, _ in moves)} were asked whether they are where they were sent",
-    )
+
+    def move() -> MsgGenerator[None]:
+        group = short_uid("together")
+        for axis, position in moves:
+            yield Msg("set", axis, position, group=group)
+        yield Msg("wait", None, group=group)
+
+    yield from arriving(moves, move())
 
 
 def observed_streams(plan: MsgGenerator[Any], seen: dict[str, Any]) -> MsgGenerator[Any]:

@@ -15,13 +15,11 @@ from bluesky.utils import MsgGenerator
 from concertino import ParameterError
 from concertino.units import QuantityLike, convert, convert_count
 
-from ._arrival import Arrival
-from ._awaited import names_of
+from ._arrival import arriving
 from ._measuring import Measuring
 from ._metadata import check_md
 from ._parameters import check_limits, check_motor, motor_position, motor_unit, read_number
 from ._passed_on import passed_on
-from ._questions import awaited
 from ._safety import Cleanup
 
 _DROPPED = ("stage", "unstage", "close_run")
@@ -195,14 +193,7 @@ def _run(
     points = itertools.count(1)
 
     def per_step(detectors: Any, step: Any, pos_cache: Any) -> MsgGenerator[None]:
-        arrival = Arrival(list(step.items()))
-        yield from awaited(
-            arrival.set_out, f"{names_of(step)} were asked where they are before a move"
-        )
-        yield from bps.move_per_step(step, pos_cache)
-        yield from awaited(
-            arrival.check, f"{names_of(step)} were asked whether they are where they were sent"
-        )
+        yield from arriving(list(step.items()), bps.move_per_step(step, pos_cache))
         yield from measuring.take(last=next(points) == total)
 
     messages = plan(per_step=per_step)
