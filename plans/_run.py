@@ -19,7 +19,7 @@ from bluesky.utils import (
 from concertino import DeviceError, ParameterError
 
 from ._cameras import CameraSet, camera_set, collect_ledgers, collect_streams, declare_ledgers
-from ._checkpoints import checkpoints_afterwards, pardoned
+from ._checkpoints import checkpoints_found, pardoned
 from ._frames import observed_streams
 from ._protocols import Beam, FrameCamera
 from ._safety import INTERRUPTIONS, BeamGuard, Cleanup, beam_off, end_safely, motor_off
@@ -33,7 +33,6 @@ _WITHIN_A_RUN = (
 Block = Callable[[], MsgGenerator[Any]]
 
 
-@checkpoints_afterwards
 def imaging_run(
     blocks: Iterable[Block],
     *,
@@ -81,6 +80,7 @@ def imaging_run(
         ("collecting the ledgers", run.account),
         *(("bringing back what was set", each) for each in restore),
         ("closing the run", run.close),
+        ("allowing checkpoints again", (yield from checkpoints_found())),
     ]
     try:
         yield from end_safely(run.go(), ends, run.failed)
