@@ -27,7 +27,6 @@ from ._cameras import (
 from ._deadlines import deadlines
 from ._hold import Hold
 from ._parameters import read_number
-from ._passed_on import passed_on
 from ._protocols import Beam, FrameCamera, Rotation, Stage, TriggerDevice
 from ._questions import awaited
 from ._safety import beam_off, beam_on
@@ -262,17 +261,3 @@ def move_together(*moves: tuple[Any, float]) -> MsgGenerator[None]:
         yield Msg("wait", None, group=group)
 
     yield from arriving(moves, move())
-
-
-def observed_streams(plan: MsgGenerator[Any], seen: dict[str, Any]) -> MsgGenerator[Any]:
-    """Pass a plan's messages on; `seen` has the device of each fly stream that is declared."""
-
-    def note(message: Msg) -> MsgGenerator[Any]:
-        if message.command == "declare_stream":
-            for name in [name for name, device in seen.items() if device in message.args]:
-                del seen[name]
-            if len(message.args) == 1:
-                seen[message.kwargs["name"]] = message.args[0]
-        return (yield message)
-
-    return (yield from passed_on(plan, note))

@@ -20,7 +20,7 @@ from concertino import DeviceError, ParameterError
 
 from ._cameras import CameraSet, camera_set, collect_ledgers, collect_streams, declare_ledgers
 from ._checkpoints import checkpoints_found, pardoned
-from ._frames import observed_streams
+from ._passed_on import passed_on
 from ._protocols import Beam, FrameCamera
 from ._safety import INTERRUPTIONS, BeamGuard, Cleanup, beam_off, end_safely, motor_off
 
@@ -118,8 +118,18 @@ class _ImagingRun:
 
     def go(self) -> MsgGenerator[None]:
         """Open it, and take what is to be taken."""
-        going = observed_streams(self._go(), self._current)
-        return going if self.guard is None else self.guard.watching(going)
+        return passed_on(self._go(), self._do)
+
+    def _do(self, message: Msg) -> MsgGenerator[Any]:
+        """Pass a message on; note which streams there are, and what the beam answers."""
+        if message.command == "declare_stream":
+            self._current = {n: c for n, c in self._current.items() if c not in message.args}
+            if len(message.args) == 1:
+                self._current[message.kwargs["name"]] = message.args[0]
+        response = yield message
+        if self.guard is not None:
+            self.guard.hear(message, response)
+        return response
 
     def _go(self) -> MsgGenerator[None]:
         if self.guard is not None:

@@ -17,7 +17,6 @@ from concertino import DeviceError
 from ._beam_state import comes_to_read, reads_as_switched
 from ._bounded import Watched, bounded
 from ._deadlines import OverdueError, deadlines
-from ._passed_on import passed_on
 from ._protocols import Beam
 from ._questions import Errand, sent
 from ._stopping import have_run_engines_stop_in_time
@@ -118,16 +117,10 @@ class BeamGuard:
             yield from beam_off(self.beam)
         self.disarm()
 
-    def watching(self, plan: MsgGenerator[Any]) -> MsgGenerator[Any]:
-        """Pass a plan's messages on, and note what the beam answers when it is told to come on."""
-
-        def note(message: Msg) -> MsgGenerator[Any]:
-            response = yield message
-            if message.command == "set" and message.obj is self.beam and message.args[0] is True:
-                self._coming = response
-            return response
-
-        return (yield from passed_on(plan, note))
+    def hear(self, message: Msg, response: Any) -> None:
+        """Note what the beam answered, if it was told to come on."""
+        if message.command == "set" and message.obj is self.beam and message.args[0] is True:
+            self._coming = response
 
     @property
     def _comes(self) -> bool:
