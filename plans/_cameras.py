@@ -190,11 +190,6 @@ def check_requests_of(
         yield from check_request(camera, cameras.request(camera, count, stream, trigger, on_lost))
 
 
-def stage_cameras(cameras: CameraSet) -> MsgGenerator[None]:
-    """Stage all cameras."""
-    yield from bps.stage_all(*cameras.cameras)
-
-
 def prepare_cameras(
     cameras: CameraSet, count: int, stream: str, trigger: Trigger, on_lost: OnLost
 ) -> MsgGenerator[None]:
@@ -265,19 +260,3 @@ def collect_ledgers(cameras: CameraSet) -> MsgGenerator[None]:
     """Put the ledgers of the streams that ended into the run."""
     for camera in cameras.cameras:
         yield from bps.collect(camera.account, name=cameras.stream_of(camera, LEDGER))
-
-
-def finish_streams(cameras: CameraSet, streams: Mapping[str, Any]) -> MsgGenerator[None]:
-    """Stop cameras, describe their frames that are safe, and put the ledgers into the run.
-
-    Parameters
-    ----------
-    cameras : CameraSet
-        The cameras.
-    streams : mapping of str to device
-        The camera of each stream that is not described by events.
-    """
-    # Unstage first: only then is the last frame that anybody stored known.
-    yield from bps.unstage_all(*cameras.cameras)
-    yield from collect_streams(streams)
-    yield from collect_ledgers(cameras)

@@ -18,10 +18,6 @@ from ._cameras import (
     CameraSet,
     OnLost,
     camera_set,
-    collect_streams,
-    finish_streams,
-    prepare_cameras,
-    stage_cameras,
     wait_briefly,
 )
 from ._deadlines import deadlines
@@ -29,10 +25,8 @@ from ._hold import Hold
 from ._parameters import read_number
 from ._protocols import Beam, FrameCamera, Rotation, Stage, TriggerDevice
 from ._questions import awaited
-from ._safety import beam_off, beam_on
-from ._taking import Taking, can_end_early, end_piece, stopped_by_others
-
-_FLUSH_S = 0.25
+from ._safety import beam_off
+from ._taking import Taking
 
 
 def take_frames(
@@ -129,24 +123,16 @@ def take_stepped_frames(
         False if it was ended early.
     """
     cameras = camera_set(camera)
-    first, can_end = cameras.first, can_end_early(cameras, hold)
     axes = [rotation, *(motor for motor, _ in along)]
     points = list(zip(angles, *(positions for _, positions in along), strict=True))
     trigger: Literal["software", "edge"] = "software" if pulses is None else "edge"
-    early = False
-    yield from stage_cameras(cameras)
-    yield from prepare_cameras(cameras, len(points), stream, trigger, on_lost)
-    others = {cameras.stream_of(other, stream): other for other in cameras.others}
-    yield from bps.declare_stream(first, *axes, name=stream)
-    for name, other in others.items():
-        yield from bps.declare_stream(other, name=name)
-    collected_s = time.monotonic()
+    taking = Taking(cameras, len(points), stream, on_lost, trigger, beam, hold)
+    yield from taking.open(*axes)
     arrived, exposed = short_uid("arrived"), short_uid("exposed")
     if pulses is not None:
         yield from bps.prepare(pulses, PulseTrain(len(points)), wait=True)
-        yield from bps.kickoff_all(*cameras.cameras)
-    if beam is not None:
-        yield from beam_on(beam)
+        yield from taking.start()
+    yield from taking.light()
 
     def move_to(point: Sequence[float]) -> MsgGenerator[None]:
         for axis, position in zip(axes, point, strict=True):
@@ -158,11 +144,8 @@ def take_stepped_frames(
     for point, following in itertools.zip_longest(points, points[1:]):
         yield Msg("wait", None, group=arrived)
         arrived_s = time.time()
-        if hold is not None and can_end and hold.due:
-            early = True
-            yield from end_piece(cameras)
-            if beam is not None:
-                yield from beam_off(beam)
+        if taking.held:
+            yield from taking.end_early()
             break
         for each_camera in cameras.cameras:
             yield Msg("trigger", each_camera, group=exposed)
@@ -171,22 +154,16 @@ def take_stepped_frames(
             yield from _await_pulse(cameras, exposed, stream)
         else:
             yield Msg("wait", None, group=exposed)
-        if following is None and beam is not None:
-            yield from beam_off(beam)
+        if following is None:
+            yield from taking.darken()
         yield from steps.read(point, stream, arrived_s)
         if following is not None:
             yield from move_to(following)
-        yield Msg("read", first)
+        yield Msg("read", cameras.first)
         yield Msg("save")
-        if others and time.monotonic() - collected_s > _FLUSH_S:
-            yield from collect_streams(others)
-            collected_s = time.monotonic()
+        yield from taking.describe()
     yield from bps.complete_all(*cameras.cameras, wait=True)
-    stopped = "" if early else (yield from stopped_by_others(cameras, len(points), stream))
-    yield from finish_streams(cameras, others)
-    if stopped:
-        raise CameraError(stopped)
-    return not early
+    return (yield from taking.finish())
 
 
 def _await_pulse(cameras: CameraSet, exposed: str, stream: str) -> MsgGenerator[None]:

@@ -17,10 +17,9 @@ from ._cameras import (
     CameraSet,
     OnLost,
     Trigger,
+    collect_ledgers,
     collect_streams,
-    finish_streams,
     prepare_cameras,
-    stage_cameras,
     wait_briefly,
     wait_exposed,
 )
@@ -32,40 +31,6 @@ from ._sample_use import MoreToCome
 
 _FLUSH_S = 0.25
 _LOOK_S = 0.05
-
-
-def can_end_early(cameras: CameraSet, hold: Hold | None) -> bool:
-    """Whether a pause may end a stream: several cameras would not agree on what is missing."""
-    alone = not cameras.others and cameras.readout == "direct"
-    return hold is not None and alone and hasattr(cameras.first, "stop")
-
-
-def end_piece(cameras: CameraSet) -> MsgGenerator[None]:
-    """Have the camera expose no more before all frames of a piece are taken; say first that more is to come."""
-    yield Msg("null", None, MoreToCome())
-    yield Msg("stop", cameras.first)
-
-
-def stopped_by_others(cameras: CameraSet, count: int, stream: str) -> MsgGenerator[str]:
-    """Say what is wrong when somebody else than its plan stopped a camera, else nothing; before it is unstaged.
-
-    It is asked within the run: outside of one a camera still is as the last scan left it.
-    """
-
-    def stopped() -> str:
-        for camera in cameras.cameras:
-            if _ended_early(camera):
-                taken = getattr(camera, "num_exposed", "not all")
-                return (
-                    f"Camera {camera.name} was stopped after {taken} of {count} frames of {stream}, "
-                    "and not by the plan, which needs them all. Pause a scan with session.pause(), end it with "
-                    "RE.abort(), and leave its camera alone meanwhile."
-                )
-        return ""
-
-    names = names_of(cameras.cameras)
-    told = yield from outcome(AboutTheRun(stopped, f"{names} were asked whether all is exposed"))
-    return told or ""
 
 
 class Taking:
@@ -111,21 +76,33 @@ class Taking:
         self._cameras, self._count, self._stream = cameras, count, stream
         self._on_lost, self._trigger = on_lost, trigger
         self._beam, self._within_s = beam, within_s
-        self._hold = hold if can_end_early(cameras, hold) else None
+        # Several cameras would not agree on what is missing.
+        alone = not cameras.others and cameras.readout == "direct"
+        self._hold = hold if alone and hasattr(cameras.first, "stop") else None
         self._frames = cameras.streams(stream)
         self._others = dict(others or {})
         self._early = False
         self._taken = ""
         self._overdue_s, self._flush_s = math.inf, 0.0
 
-    def open(self) -> MsgGenerator[None]:
-        """Have the cameras make their streams, and describe them."""
-        yield from stage_cameras(self._cameras)
+    def open(self, *axes: Any) -> MsgGenerator[None]:
+        """Have the cameras make their streams, and describe them.
+
+        Parameters
+        ----------
+        *axes : device
+            What is read at each frame of the first camera, whose stream then is one of events that the plan makes.
+        """
+        yield from bps.stage_all(*self._cameras.cameras)
         yield from prepare_cameras(
             self._cameras, self._count, self._stream, self._trigger, self._on_lost
         )
         for name, camera in self._frames.items():
-            yield from bps.declare_stream(camera, name=name)
+            more = axes if camera is self._cameras.first else ()
+            yield from bps.declare_stream(camera, *more, name=name)
+        if axes:
+            del self._frames[self._stream]
+        self._flush_s = time.monotonic() + _FLUSH_S
 
     def light(self) -> MsgGenerator[None]:
         """Switch the beam on, if the frames need it."""
@@ -140,7 +117,7 @@ class Taking:
         """Wait for the exposures that are read out later: those are over before the first frame comes."""
         if self._cameras.readout == "later":
             yield from wait_exposed(self._cameras, self._count, self._within_s)
-            yield from self._switch_off()
+            yield from self.darken()
 
     def complete(self) -> MsgGenerator[None]:
         """Have the cameras give all their frames; who has nothing to do meanwhile leaves it to `flush`."""
@@ -155,13 +132,25 @@ class Taking:
             yield from self.complete()
         done = yield from wait_briefly(self._taken, _LOOK_S)
         if done or _exposed(self._cameras):
-            yield from self._switch_off()
-        if done or time.monotonic() >= self._flush_s:
-            yield from collect_streams({**self._frames, **self._others})
-            self._flush_s = time.monotonic() + _FLUSH_S
+            yield from self.darken()
+        if done:
+            self._flush_s = 0.0
+        yield from self.describe()
         if not (done or self._early):
             self._check_time()
         return not done
+
+    def describe(self) -> MsgGenerator[None]:
+        """Describe what has become safe, if it is time for that."""
+        if time.monotonic() >= self._flush_s:
+            yield from collect_streams({**self._frames, **self._others})
+            self._flush_s = time.monotonic() + _FLUSH_S
+
+    def darken(self) -> MsgGenerator[None]:
+        """Switch the beam off, as soon as nothing is exposed any more."""
+        if self._beam is not None:
+            beam, self._beam = self._beam, None
+            yield from beam_off(beam)
 
     @property
     def held(self) -> bool:
@@ -170,9 +159,11 @@ class Taking:
 
     def end_early(self) -> MsgGenerator[None]:
         """Have the camera expose no more; what it has exposed is still to come."""
-        # When it returns nothing is exposed any more: now the beam spoils no frame when it goes off.
-        yield from end_piece(self._cameras)
-        yield from self._switch_off()
+        # Said first: the request to pause may be taken back at any moment.
+        yield Msg("null", None, MoreToCome())
+        yield Msg("stop", self._cameras.first)
+        # Nothing is exposed any more: now the beam spoils no frame when it goes off.
+        yield from self.darken()
         self._early = True
 
     def finish(self) -> MsgGenerator[bool]:
@@ -185,16 +176,30 @@ class Taking:
         """
         stopped = ""
         if not self._early:
-            stopped = yield from stopped_by_others(self._cameras, self._count, self._stream)
-        yield from finish_streams(self._cameras, self._frames)
+            # Within the run and before it is unstaged: else a camera is as another scan left it.
+            names = names_of(self._cameras.cameras)
+            stopped = yield from outcome(
+                AboutTheRun(self._stopped, f"{names} were asked whether all is exposed")
+            )
+        # Unstaged first: only then is the last frame that anybody stored known.
+        yield from bps.unstage_all(*self._cameras.cameras)
+        yield from collect_streams(self._frames)
+        yield from collect_ledgers(self._cameras)
         if stopped:
             raise CameraError(stopped)
         return not self._early
 
-    def _switch_off(self) -> MsgGenerator[None]:
-        if self._beam is not None:
-            beam, self._beam = self._beam, None
-            yield from beam_off(beam)
+    def _stopped(self) -> str:
+        """Say what is wrong when somebody else than its plan stopped a camera, else nothing."""
+        for camera in self._cameras.cameras:
+            if _ended_early(camera):
+                taken = getattr(camera, "num_exposed", "not all")
+                return (
+                    f"Camera {camera.name} was stopped after {taken} of {self._count} frames of {self._stream}, "
+                    "and not by the plan, which needs them all. Pause a scan with session.pause(), end it with "
+                    "RE.abort(), and leave its camera alone meanwhile."
+                )
+        return ""
 
     def _check_time(self) -> None:
         late = [camera for camera in self._cameras.cameras if not getattr(camera, "exposed", True)]
