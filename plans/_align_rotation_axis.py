@@ -12,13 +12,14 @@ from concertino import DeviceError, ParameterError
 from concertino.reconstruction import AxisTilt, axis_tilt, needle_tip, sphere_centre
 from concertino.units import QuantityLike, convert, convert_count
 
+from ._acquisitions import Acquisitions, imaging_plan, undivided
 from ._axis_views import AxisViews
-from ._cameras import OnLost
+from ._cameras import OnLost, camera_set
 from ._closed_loop import LoopResult, iterate
-from ._figures import Figures
+from ._figures import Figures, number
 from ._find_rotation_axis import ALIGNMENT_ORDER, VIEW_KINDS
 from ._frames import move_together
-from ._imaging import Acquisitions, Imaging, acquisitions_plan, checked_counts, undivided
+from ._imaging import Imaging
 from ._metadata import quantity
 from ._parameters import angular_range_deg, check_limits, check_motor, per_degree, read_number
 from ._pieces import Take
@@ -135,10 +136,10 @@ def align_rotation_axis(
     """
     numbers = {"darks": num_darks, "flats": num_flats, "views": num_views}
     asked = Imaging(
-        camera, beam, sample_stage, radio_position, flat_position,
+        camera_set(camera), beam, sample_stage, radio_position, flat_position,
         numbers, ALIGNMENT_ORDER, on_lost, md,
     )  # fmt: skip
-    counts = checked_counts(asked)
+    counts = asked.checked_counts()
     axis: Any = rotation
     stages: dict[str, Any] = {"axis_roll": axis_roll, "axis_pitch": axis_pitch}
     for parameter, motor in {"rotation": axis, **stages}.items():
@@ -209,7 +210,7 @@ def align_rotation_axis(
         triggers={_stream(1): "software"},
         interruptible=False,
     )
-    uid = yield from acquisitions_plan(asked, frames, acquisitions)
+    uid = yield from imaging_plan(asked, frames, acquisitions)
     last: AxisTilt = ends[0].values[-1]
     roll, pitch = _tilt_deg(last)
     uncertainty = float(np.rad2deg(last.within_rad))
@@ -226,7 +227,9 @@ class _Look:
         self._find = find
         self._angles = angles
         self._count = 0
-        self._figures = Figures("axis_tilt", {"roll": "deg", "pitch": "deg", "uncertainty": "deg"})
+        self._figures = Figures(
+            "axis_tilt", dict.fromkeys(("roll", "pitch", "uncertainty"), number("deg"))
+        )
 
     def measure(self, radio: float) -> MsgGenerator[AxisTilt]:
         self._count += 1

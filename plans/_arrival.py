@@ -6,6 +6,7 @@ import math
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
+from functools import partial
 from numbers import Real
 from typing import Any
 
@@ -15,6 +16,7 @@ from bluesky.utils import MsgGenerator
 from concertino import DeviceError, ParameterError
 from concertino.units import convert
 
+from ._awaited import names_of
 from ._motor_facts import main_key, tolerance, unit_of
 from ._questions import awaited
 from ._readback import fresh_reading
@@ -60,6 +62,14 @@ class Arrival:
             if not await _is_there(motor, target, 0.0):
                 least = max(OF_ITS_WAY * way, await _always(motor))
                 await _must_be(motor, target, await _allowed(motor, least))
+
+
+def arriving(moves: Sequence[tuple[Any, float]], move: MsgGenerator[Any]) -> MsgGenerator[None]:
+    """Pass on the messages that move motors and wait for them, and check that they are where they were sent."""
+    names, arrival = names_of(motor for motor, _ in moves), Arrival(moves)
+    yield from awaited(arrival.set_out, f"{names} were asked where they are before a move")
+    yield from move
+    yield from awaited(arrival.check, f"{names} were asked whether they are where they were sent")
 
 
 class Steps:
@@ -108,16 +118,10 @@ class Steps:
         for index, stamp_s in wrong:
             patience_s = _PATIENCE_S if stamp_s < arrived_s else 0.0
             axis, allowed = self._axes[index], self._allowed[index]
-
-            async def must_be(
-                axis: Any = axis,
-                index: int = index,
-                allowed: float = allowed,
-                s: float = patience_s,
-            ) -> None:
-                await _must_be(axis, point[index], allowed, s)
-
-            yield from awaited(must_be, f"{axis.name} was asked where it is")
+            yield from awaited(
+                partial(_must_be, axis, point[index], allowed, patience_s),
+                f"{axis.name} was asked where it is",
+            )
         yield from self._read(point, stream)
 
     def _read(self, point: Sequence[float], stream: str) -> MsgGenerator[list[tuple[int, float]]]:

@@ -8,8 +8,9 @@ from bluesky.utils import MsgGenerator
 from numpy.typing import NDArray
 
 from ._frame_tap import FrameTap
-from ._frames import move_together, take_darks, take_flats, take_stepped_frames
+from ._frames import move_together
 from ._imaging import Imaging
+from ._pieces import Piece
 
 
 class AxisViews:
@@ -35,27 +36,20 @@ class AxisViews:
         self._asked = asked
         self._rotation = rotation
         self._degree = degree
-        self._tap = FrameTap(asked.camera, "alignment")
+        self._tap = FrameTap(asked.cameras.first, "alignment")
         self._dark: NDArray[np.float64] | None = None
         self._flat: NDArray[np.float64] | None = None
 
     def darks(self) -> MsgGenerator[None]:
         """Take frames without beam."""
-        count, asked = self._asked.numbers["darks"], self._asked
-        yield from self._tap.listening(
-            take_darks(asked.camera, asked.beam, count, on_lost=asked.on_lost)
-        )
-        self._dark = (yield from self._tap.taken(count)).mean(axis=0)
+        piece = Piece.whole("darks", self._asked.numbers["darks"])
+        self._dark = (yield from self._seen(self._asked.darks(piece, None), piece)).mean(axis=0)
 
     def flats(self, position: float) -> MsgGenerator[None]:
         """Take frames without sample."""
-        count, asked = self._asked.numbers["flats"], self._asked
-        yield from self._tap.listening(
-            take_flats(
-                asked.camera, asked.beam, asked.sample_stage, position, count, on_lost=asked.on_lost
-            )
-        )
-        self._flat = (yield from self._tap.taken(count)).mean(axis=0)
+        piece = Piece.whole("flats", self._asked.numbers["flats"])
+        taking = self._asked.frames_at(position, piece, None)
+        self._flat = (yield from self._seen(taking, piece)).mean(axis=0)
 
     def take(
         self, angles_deg: Sequence[float], stream: str, radio: float
@@ -67,17 +61,16 @@ class AxisViews:
         ndarray, shape (n, height, width), float64
             Attenuation.
         """
-        asked = self._asked
         angles = [angle * self._degree for angle in angles_deg]
-        yield from move_together((asked.sample_stage, radio), (self._rotation, angles[0]))
-        yield from self._tap.listening(
-            take_stepped_frames(
-                asked.camera, self._rotation, angles, stream, on_lost=asked.on_lost, beam=asked.beam
-            )
-        )
-        frames = yield from self._tap.taken(len(angles))
+        piece = Piece.whole(stream, len(angles))
+        taking = self._asked.steps([(self._rotation, angles)], radio, piece, None)
+        frames = yield from self._seen(taking, piece)
         yield from move_together((self._rotation, angles[0]))
         return self._attenuation(frames)
+
+    def _seen(self, taking: MsgGenerator[Any], piece: Piece) -> MsgGenerator[NDArray[Any]]:
+        yield from self._tap.listening(taking)
+        return (yield from self._tap.taken(piece.count))
 
     def _attenuation(self, frames: NDArray[Any]) -> NDArray[np.float64]:
         dark = 0.0 if self._dark is None else self._dark

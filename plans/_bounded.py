@@ -10,6 +10,7 @@ from bluesky.utils import FailedStatus, MsgGenerator
 
 from ._deadlines import CameraOverdueError, Deadlines, OverdueError, deadlines
 from ._device_facts import AxisFacts, CameraFacts, axis_facts, camera_facts
+from ._passed_on import passed_on
 from ._questions import asked, number
 from ._refusals import failed, note_what_was_asked, told
 from ._stopping import StopsInTime
@@ -71,30 +72,28 @@ def bounded(plan: MsgGenerator[Any], watched: "Watched | None" = None) -> MsgGen
         If a device does not do within its deadline what it was told.
     """
     watched = watched or Watched()
-    response: Any = None
-    error: BaseException | None = None
-    while True:
-        try:
-            message = plan.send(response) if error is None else plan.throw(error)
-        except StopIteration as stop:
-            return stop.value
-        error = None
+
+    def do(message: Msg) -> MsgGenerator[Any]:
         try:
             if message.command == "wait":
-                response = yield from watched.wait(message)
-            elif message.command == "stop":
-                response = yield message._replace(obj=StopsInTime(message.obj))
-            else:
-                pending = watched.note(message)
-                response = yield message
-                if pending is not None:
-                    pending.status = response
+                return (yield from watched.wait(message))
+            if message.command == "stop":
+                return (yield message._replace(obj=StopsInTime(message.obj)))
+            pending = watched.note(message)
+            response = yield message
+            if pending is not None:
+                pending.status = response
+            return response
         except GeneratorExit:
-            plan.close()
             raise
         except BaseException as thrown:
             note_what_was_asked(thrown, message, _BEGINS)
-            error = watched.named(thrown)
+            better = watched.named(thrown)
+            if better is thrown:
+                raise
+            raise better from better.__cause__
+
+    return (yield from passed_on(plan, do))
 
 
 class Watched:

@@ -33,8 +33,7 @@ class CameraSet:
     """Cameras that expose together, each on streams of its own.
 
     The first one's streams have the plain names (``projections``), another's its name behind them
-    (``projections-camera2``). To plans it is the first camera, as far as that is asked for its name,
-    frame rate and such.
+    (``projections-camera2``).
 
     Parameters
     ----------
@@ -66,11 +65,7 @@ class CameraSet:
         if not self.cameras:
             raise ParameterError("camera: there is none. Give a camera, or several in a list.")
         for camera in self.cameras:
-            if not isinstance(camera, FrameCamera):
-                raise ParameterError(
-                    f"camera: {camera!r} is no camera with a frame stream. Give a device such as "
-                    "SimulatedBeamline().camera or a FileCamera."
-                )
+            check_camera(camera)
             check_device_name(camera.name, "camera", in_files=True)
         names = [camera.name for camera in self.cameras]
         if len(set(names)) < len(names):
@@ -110,26 +105,6 @@ class CameraSet:
         """Size of one frame of the first camera, in bytes."""
         return int(self.first.frame_bytes)
 
-    @property
-    def frame_rate(self) -> Any:
-        """Signal of the first camera, in Hz."""
-        return self.first.frame_rate
-
-    @property
-    def start_time(self) -> Any:
-        """Signal of the first camera, in s."""
-        return self.first.start_time
-
-    @property
-    def account(self) -> Any:
-        """Ledgers of the first camera."""
-        return self.first.account
-
-    @property
-    def pixel_size(self) -> Any:
-        """Signal of the first camera, in um."""
-        return self.first.pixel_size
-
     def stream_of(self, camera: Any, stream: str) -> str:
         """Return the name of a camera's stream."""
         return stream if camera is self.first else camera_stream(stream, camera.name)
@@ -147,6 +122,21 @@ class CameraSet:
             count, segment.base, trigger, on_lost,
             first=segment.first, stream=self.stream_of(camera, stream), readout=self.readout,
         )  # fmt: skip
+
+
+def check_camera(camera: Any) -> None:
+    """Check that a camera is one.
+
+    Raises
+    ------
+    ParameterError
+        If it is not.
+    """
+    if not isinstance(camera, FrameCamera):
+        raise ParameterError(
+            f"camera: {camera!r} is no camera with a frame stream. Give a device such as "
+            "SimulatedBeamline().camera or a FileCamera."
+        )
 
 
 def camera_set(camera: Any, readout: Readout = "direct") -> CameraSet:
@@ -198,11 +188,6 @@ def check_requests_of(
     """
     for camera in cameras.cameras:
         yield from check_request(camera, cameras.request(camera, count, stream, trigger, on_lost))
-
-
-def stage_cameras(cameras: CameraSet) -> MsgGenerator[None]:
-    """Stage all cameras."""
-    yield from bps.stage_all(*cameras.cameras)
 
 
 def prepare_cameras(
@@ -261,7 +246,7 @@ def wait_briefly(group: str, timeout_s: float) -> MsgGenerator[bool]:
 def collect_streams(streams: Mapping[str, Any]) -> MsgGenerator[None]:
     """Describe what is safe of the frames of some streams' cameras."""
     for name, camera in streams.items():
-        yield Msg("collect", camera, name=name)
+        yield Msg("collect", camera, name=name, return_payload=False)
 
 
 def declare_ledgers(cameras: CameraSet) -> MsgGenerator[None]:

@@ -3,16 +3,12 @@
 import asyncio
 from collections import deque
 from collections.abc import Callable
-from functools import wraps
-from typing import Any, ParamSpec, TypeVar
+from typing import Any
 
 from bluesky import Msg
 from bluesky.utils import MsgGenerator
 
-from ._safety import run_safely
-
-P = ParamSpec("P")
-T = TypeVar("T")
+from ._safety import Cleanup
 
 _LATE_FAILURES = 10  # as many as a run may have begun and not waited for
 
@@ -41,29 +37,24 @@ class _Visit:
         return [], ""
 
 
-def checkpoints_afterwards(plan: Callable[P, MsgGenerator[T]]) -> Callable[P, MsgGenerator[T]]:
-    """Have a plan that clears the checkpoint leave the RunEngine as it found it.
+def checkpoints_found() -> MsgGenerator[Cleanup]:
+    """Return what leaves the RunEngine as it is now, for a plan that clears the checkpoint.
 
     ``clear_checkpoint`` says that a pause must end the plan, and bluesky knows no way back: not before
     the whole plan has ended, of which an imaging run may be a part. When the run is closed the reason is
     gone: from then on messages are kept again, and a later ``checkpoint`` is one. Who cleared it before
     finds it cleared.
     """
+    found: list[bool] = []
+    yield Msg(
+        "install_suspender", None, _Visit(lambda engine: found.append(bool(engine.resumable)))
+    )
 
-    @wraps(plan)
-    def restoring(*args: P.args, **kwargs: P.kwargs) -> MsgGenerator[T]:
-        found: list[bool] = []
-        look = _Visit(lambda engine: found.append(bool(engine.resumable)))
-        yield Msg("install_suspender", None, look)
+    def restore() -> MsgGenerator[None]:
+        if any(found):
+            yield Msg("install_suspender", None, _Visit(_allow_checkpoints))
 
-        def restore() -> MsgGenerator[None]:
-            if any(found):
-                yield Msg("install_suspender", None, _Visit(_allow_checkpoints))
-
-        result: T = yield from run_safely(plan(*args, **kwargs), restore)
-        return result
-
-    return restoring
+    return restore
 
 
 def _allow_checkpoints(run_engine: Any) -> None:

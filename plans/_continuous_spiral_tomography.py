@@ -1,6 +1,7 @@
 """Continuous spiral tomography: the sample turns and moves along the axis steadily."""
 
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 from bluesky.protocols import Movable
@@ -8,21 +9,14 @@ from bluesky.utils import MsgGenerator
 
 from concertino.units import QuantityLike
 
-from ._cameras import Cameras, OnLost, Readout, common_frame_rate
+from ._acquisitions import Acquisitions, imaging_plan
+from ._cameras import Cameras, OnLost, Readout, camera_set, common_frame_rate
 from ._formulas import continuous_velocity
-from ._imaging import (
-    DEFAULT_ORDER,
-    Imaging,
-    Projections,
-    checked_counts,
-    imaging_numbers,
-    imaging_plan,
-)
+from ._imaging import DEFAULT_ORDER, Imaging, imaging_numbers
 from ._metadata import quantity
 from ._parameters import limit_of_blur
-from ._pieces import Piece
 from ._spiral import checked_spiral
-from ._sweep import check_sweep, plan_sweeps, restored, sweep_and_take, sweep_angles
+from ._sweep import SteadyScan, check_sweep, plan_sweeps, sweep_and_take, sweep_angles
 
 _RATE = "num_projections and the camera's frame rate"
 
@@ -120,10 +114,10 @@ def continuous_spiral_tomography(
     ...     vertical_shift_per_tomogram="2 mm", sample_height="5 mm", num_projections=90)
     """
     asked = Imaging(
-        camera, beam, sample_stage, radio_position, flat_position,
-        imaging_numbers(num_darks, num_flats, num_projections), order, on_lost, md, readout,
+        camera_set(camera, readout), beam, sample_stage, radio_position, flat_position,
+        imaging_numbers(num_darks, num_flats, num_projections), order, on_lost, md,
     )  # fmt: skip
-    frames = checked_counts(asked)
+    frames = asked.checked_counts()
     spiral = yield from checked_spiral(
         rotation,
         vertical_stage,
@@ -149,7 +143,7 @@ def continuous_spiral_tomography(
         spiral.total / rate,
     )
     turning, lifting = sweeps
-    angles = sweep_angles(asked.camera, turning, spiral.per_degree)
+    angles = sweep_angles(asked.cameras, turning, spiral.per_degree)
     yield from check_sweep(turning, "start_angle", "angular_range", f"angular_range, {_RATE}")
     yield from check_sweep(
         lifting,
@@ -157,18 +151,10 @@ def continuous_spiral_tomography(
         "sample_height",
         f"vertical_shift_per_tomogram, {_RATE}",
     )
-
-    def take(radio: float, piece: Piece) -> MsgGenerator[bool]:
-        return (
-            yield from sweep_and_take(
-                asked.camera, asked.beam, (sample_stage, radio), sweeps, piece, spiral.total,
-                on_lost, angles, asked.hold,
-            )
-        )  # fmt: skip
-
-    projections = Projections(
+    scan = SteadyScan(sweeps, spiral.total, angles)
+    acquisitions = Acquisitions(
         "continuous_spiral_tomography",
-        take,
+        asked.around(partial(sweep_and_take, asked, scan)),
         tomo={
             **spiral.tomo(rotation),
             "acquisition": "continuous",
@@ -183,7 +169,7 @@ def continuous_spiral_tomography(
             "vertical_velocity": quantity(lift, "mm/s"),
             "frame_rate": quantity(rate, "Hz"),
         },
-        restore=restored(sweeps, angles),
+        restore=scan.restored(),
         max_blur_px=blur_px,
     )
-    return (yield from imaging_plan(asked, frames, projections))
+    return (yield from imaging_plan(asked, frames, acquisitions))

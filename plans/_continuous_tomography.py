@@ -1,6 +1,7 @@
 """Continuous tomography: the rotation turns steadily while the camera runs freely."""
 
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 from bluesky.protocols import Movable
@@ -8,22 +9,15 @@ from bluesky.utils import MsgGenerator
 
 from concertino.units import QuantityLike, convert, convert_count
 
+from ._acquisitions import Acquisitions, imaging_plan
 from ._angle_schemes import angle_scheme, passed_angles, scheme_record
-from ._cameras import Cameras, OnLost, Readout, common_frame_rate
+from ._cameras import Cameras, OnLost, Readout, camera_set, common_frame_rate
 from ._formulas import continuous_velocity
 from ._half_acquisition import axis_fields, axis_record, turn_deg
-from ._imaging import (
-    DEFAULT_ORDER,
-    Imaging,
-    Projections,
-    checked_counts,
-    imaging_numbers,
-    imaging_plan,
-)
+from ._imaging import DEFAULT_ORDER, Imaging, imaging_numbers
 from ._metadata import quantity
 from ._parameters import check_motor, limit_of_blur, per_degree
-from ._pieces import Piece
-from ._sweep import check_sweep, plan_sweeps, restored, sweep_and_take, sweep_angles
+from ._sweep import SteadyScan, check_sweep, plan_sweeps, sweep_and_take, sweep_angles
 from ._triggers import sweep_trigger
 
 _SPEED = "angular_range, num_projections and the camera's frame rate"
@@ -137,10 +131,10 @@ def continuous_tomography(
     ...                              num_projections=500, md={"sample": "foam"})
     """
     asked = Imaging(
-        camera, beam, sample_stage, radio_position, flat_position,
-        imaging_numbers(num_darks, num_flats, num_projections), order, on_lost, md, readout,
+        camera_set(camera, readout), beam, sample_stage, radio_position, flat_position,
+        imaging_numbers(num_darks, num_flats, num_projections), order, on_lost, md,
     )  # fmt: skip
-    frames = checked_counts(asked)
+    frames = asked.checked_counts()
     each = frames.get("projections", 1)
     tomograms = convert_count(num_tomograms, parameter="num_tomograms")
     number = each * tomograms
@@ -149,7 +143,7 @@ def continuous_tomography(
     axis: Any = rotation
     check_motor(axis, "rotation", velocity=True)
     sweep = turn_deg(angular_range, half_acquisition)
-    axis_at = axis_fields(asked.camera, rotation_axis, half_acquisition)
+    axis_at = axis_fields(asked.cameras.first, rotation_axis, half_acquisition)
     start = convert(start_angle, "deg", parameter="start_angle")
     blur_px = limit_of_blur(max_blur)
     rate = yield from common_frame_rate(asked.cameras)
@@ -170,19 +164,11 @@ def continuous_tomography(
         rate,
     )
     passed.check(by.by_position)
-    angles = sweep_angles(asked.camera, sweeps[0], degree, by)
-
-    def take(radio: float, piece: Piece) -> MsgGenerator[bool]:
-        return (
-            yield from sweep_and_take(
-                asked.camera, asked.beam, (sample_stage, radio), sweeps, piece, number,
-                on_lost, angles, asked.hold, by, unwind,
-            )
-        )  # fmt: skip
-
-    projections = Projections(
+    angles = sweep_angles(asked.cameras, sweeps[0], degree, by)
+    scan = SteadyScan(sweeps, number, angles, by, unwind)
+    acquisitions = Acquisitions(
         "continuous_tomography",
-        take,
+        asked.around(partial(sweep_and_take, asked, scan)),
         tomo={
             "scheme": passed.scheme,
             "acquisition": "continuous",
@@ -202,15 +188,15 @@ def continuous_tomography(
             "angular_range": quantity(sweep, "deg"),
             "start_angle": quantity(start, "deg"),
             **scheme_record(rule),
-            **axis_record(rotation_axis, half_acquisition),
+            **axis_record(axis_at),
             **({} if blur_px is None else {"max_blur": quantity(blur_px, "px")}),
             **({} if unwind else {"unwind": False}),
             "trigger": trigger if isinstance(trigger, str) else trigger.name,
             "velocity": quantity(velocity, "deg/s"),
             "frame_rate": quantity(rate, "Hz"),
         },
-        restore=restored(sweeps, angles, by),
-        trigger=by.request,
+        restore=scan.restored(),
+        triggers={"projections": by.request},
         max_blur_px=blur_px,
     )
-    return (yield from imaging_plan(asked, frames, projections))
+    return (yield from imaging_plan(asked, frames, acquisitions))

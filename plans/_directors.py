@@ -144,7 +144,6 @@ def xy_scan(
     snake: bool = True,
     overlap: bool = False,
     hold: Hold | None = None,
-    name: str = "xy_scan",
 ) -> MsgGenerator[tuple[str, ...]]:
     """Run an experiment at each position of a grid, row by row, each as a run of its own.
 
@@ -160,8 +159,6 @@ def xy_scan(
         Every other row backwards.
     overlap, hold
         As for `for_each`.
-    name : str
-        Name of the series.
 
     Returns
     -------
@@ -190,7 +187,9 @@ def xy_scan(
         yield from bps.mv(x_stage, point[0], y_stage, point[1])
 
     return (
-        yield from for_each(grid, plan_factory, prepare=move, name=name, overlap=overlap, hold=hold)
+        yield from for_each(
+            grid, plan_factory, prepare=move, name="xy_scan", overlap=overlap, hold=hold
+        )
     )
 
 
@@ -201,7 +200,6 @@ def change_samples(
     *,
     overlap: bool = False,
     hold: Hold | None = None,
-    name: str = "samples",
 ) -> MsgGenerator[tuple[str, ...]]:
     """Run an experiment with each sample of a sample changer, each as a run of its own.
 
@@ -217,8 +215,6 @@ def change_samples(
         Takes a sample's name; returns the plan.
     overlap, hold
         As for `for_each`.
-    name : str
-        Name of the series.
 
     Returns
     -------
@@ -240,7 +236,7 @@ def change_samples(
 
     return (
         yield from for_each(
-            list(samples), experiment, prepare=bring_in, name=name, overlap=overlap, hold=hold
+            list(samples), experiment, prepare=bring_in, name="samples", overlap=overlap, hold=hold
         )
     )
 

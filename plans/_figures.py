@@ -4,51 +4,57 @@ import time
 from collections.abc import Mapping
 from typing import Any
 
+import numpy as np
 from bluesky import Msg
 from bluesky.utils import MsgGenerator
 
 
+def number(unit: str = "") -> dict[str, Any]:
+    """Return how a column of numbers is described."""
+    return {"dtype": "number", **({"units": unit} if unit else {})}
+
+
 class Figures:
-    """Numbers that a plan computed, as a device that can be read.
+    """What a plan has to say in its run, as a device that can be read.
 
     Parameters
     ----------
     name : str
-        Of the device and of the stream.
-    units : mapping of str to str
-        The numbers' names and units; an empty one for a pure number.
+        Of the device.
+    columns : mapping of str to mapping
+        Their names, and what the descriptor says of each: ``dtype``, ``units`` and such.
+    stream : str
+        Name of the stream; that of the device by default.
     """
 
     parent = None
 
-    def __init__(self, name: str, units: Mapping[str, str]) -> None:
+    def __init__(
+        self, name: str, columns: Mapping[str, Mapping[str, Any]], stream: str = ""
+    ) -> None:
         self.name = name
-        self._units = units
-        self._values: Mapping[str, float] = {}
+        self._columns = columns
+        self._stream = stream or name
+        self._values: Mapping[str, Any] = {}
 
     async def describe(self) -> dict[str, Any]:
-        """Describe the numbers."""
+        """Describe the columns."""
         return {
-            f"{self.name}-{key}": {
-                "source": "plan",
-                "dtype": "number",
-                "shape": [],
-                **({"units": unit} if unit else {}),
-            }
-            for key, unit in self._units.items()
+            f"{self.name}-{key}": {"source": "plan", "shape": [], **about}
+            for key, about in self._columns.items()
         }
 
     async def read(self) -> dict[str, Any]:
-        """Return the numbers noted last."""
+        """Return what was noted last."""
         now = time.time()
         return {
-            f"{self.name}-{key}": {"value": value, "timestamp": now}
-            for key, value in self._values.items()
+            f"{self.name}-{key}": {"value": self._values[key], "timestamp": now}
+            for key in self._columns
         }
 
-    def note(self, **values: float) -> MsgGenerator[None]:
-        """Put all numbers into the run as one event."""
-        self._values = {key: float(values[key]) for key in self._units}
-        yield Msg("create", None, name=self.name)
+    def note(self, **values: Any) -> MsgGenerator[None]:
+        """Put a value of each column into the run as one event."""
+        self._values = {k: v.item() if isinstance(v, np.generic) else v for k, v in values.items()}
+        yield Msg("create", None, name=self._stream)
         yield Msg("read", self)
         yield Msg("save")

@@ -10,10 +10,11 @@ from concertino import DeviceError
 from concertino.reconstruction import AxisEstimate, axis_from_opposite
 from concertino.units import QuantityLike, convert
 
+from ._acquisitions import Acquisitions, imaging_plan, undivided
 from ._axis_views import AxisViews
-from ._cameras import OnLost
-from ._figures import Figures
-from ._imaging import Acquisitions, Imaging, acquisitions_plan, checked_counts, undivided
+from ._cameras import OnLost, camera_set
+from ._figures import Figures, number
+from ._imaging import Imaging
 from ._metadata import quantity
 from ._parameters import check_limits, check_motor, per_degree
 from ._pieces import Take
@@ -89,10 +90,10 @@ def find_rotation_axis(
     """
     numbers = {"darks": num_darks, "flats": num_flats, "views": num_views}
     asked = Imaging(
-        camera, beam, sample_stage, radio_position, flat_position,
+        camera_set(camera), beam, sample_stage, radio_position, flat_position,
         numbers, ALIGNMENT_ORDER, on_lost, md,
     )  # fmt: skip
-    frames = checked_counts(asked)
+    frames = asked.checked_counts()
     axis: Any = rotation
     check_motor(axis, "rotation")
     start = convert(start_angle, "deg", parameter="start_angle")
@@ -100,7 +101,7 @@ def find_rotation_axis(
     for angle in (start, start + 180):
         yield from check_limits(axis, angle * degree, "start_angle")
     views = AxisViews(asked, axis, degree)
-    figures = Figures("rotation_axis", {"center": "px", "confidence": ""})
+    figures = Figures("rotation_axis", {"center": number("px"), "confidence": number()})
     found: list[AxisEstimate] = []
     count = frames["views"]
     frames = {**frames, "views": 2 * count}
@@ -111,7 +112,7 @@ def find_rotation_axis(
         estimate = axis_from_opposite(seen[:count].mean(axis=0), seen[count:].mean(axis=0))
         if estimate.confidence < _LEAST_CONFIDENCE:
             raise DeviceError(
-                f"find_rotation_axis: the views of {asked.camera.name} at {start:g} and {start + 180:g} deg "
+                f"find_rotation_axis: the views of {asked.cameras.name} at {start:g} and {start + 180:g} deg "
                 f"do not mirror one another (confidence {estimate.confidence:.2f}). Bring a sample with "
                 "contrast into the view, take more views, or align the axis first."
             )
@@ -140,5 +141,5 @@ def find_rotation_axis(
         triggers={"views": "software"},
         interruptible=False,
     )
-    yield from acquisitions_plan(asked, frames, acquisitions)
+    yield from imaging_plan(asked, frames, acquisitions)
     return found[0]

@@ -1,8 +1,8 @@
 """Find where the camera is in focus."""
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
 from typing import Any
 
 import bluesky.plan_stubs as bps
@@ -15,7 +15,7 @@ from concertino import DeviceError, ParameterError
 from concertino.reconstruction import sharpness
 from concertino.units import QuantityLike, convert, convert_count
 
-from ._figures import Figures
+from ._figures import Figures, number
 from ._frames import move_together
 from ._image_measure import ImageMeasure
 from ._measuring import Measuring
@@ -23,12 +23,12 @@ from ._metadata import check_md, quantity
 from ._parameters import check_motor, motor_position, motor_unit, read_number
 from ._protocols import FrameCamera
 from ._questions import ends_where_only_a_run_can_tell
-from ._steered import Figure, steered
 
 _REPEATS = 2
 _NOISES = 6.0
 _MISFIT = 0.05
-_FINE_STEPS = 15
+_FINE_STEPS = 13
+_GOLDEN = (math.sqrt(5) - 1) / 2
 
 
 @dataclass(frozen=True)
@@ -73,7 +73,7 @@ def focus(
 ) -> MsgGenerator[FocusResult]:
     """Move a stage to where a measure is greatest.
 
-    First coarsely, at equal steps over the range, twice at each; then SciPy's bounded Brent search
+    First coarsely, at equal steps over the range, twice at each; then by golden sections
     between the neighbours of the best; then a peak is fitted to what was measured there. The stage
     ends at the best place; when there is none, or something fails, it goes back to where it was.
 
@@ -130,9 +130,8 @@ def focus(
         fine = convert(tolerance, unit, parameter="tolerance", positive=True)
     yield from measuring.check()
     origin = yield from read_number(stage)
-    figures = Figures(
-        "focus", {"position": unit, "uncertainty": unit, "figure": "", "confidence": ""}
-    )
+    columns = {"position": unit, "uncertainty": unit, "figure": "", "confidence": ""}
+    figures = Figures("focus", {name: number(unit) for name, unit in columns.items()})
     search = _Search(measuring, stage, unit)
     found: dict[str, float] = {}
 
@@ -195,9 +194,7 @@ class _Search:
         top = int(np.argmax(means))
         self._check(places, means, noise, contrast)
         lower, upper = float(places[top - 1]), float(places[top + 1])
-        place: float = yield from steered(
-            partial(_brent, lower=lower, upper=upper, tolerance=fine), self._loss_at
-        )
+        place = yield from self._narrowed(lower, upper, fine)
         place, uncertainty = self._peak(place, lower, upper, noise, fine)
         figure = yield from self.at(place)
         measured = int(np.argmax(self.values))
@@ -242,9 +239,23 @@ class _Search:
                 f"that reaches {'below' if top == 0 else 'above'} it."
             )
 
-    def _loss_at(self, position: float) -> MsgGenerator[float]:
-        value = yield from self.at(position)
-        return -value
+    def _narrowed(self, lower: float, upper: float, fine: float) -> MsgGenerator[float]:
+        """Return where between two places the measure is greatest, by golden sections."""
+        left, right = upper - _GOLDEN * (upper - lower), lower + _GOLDEN * (upper - lower)
+        at_left = yield from self.at(left)
+        at_right = yield from self.at(right)
+        for _ in range(_FINE_STEPS):
+            if upper - lower <= 2 * fine:
+                break
+            if at_left > at_right:
+                upper, right, at_right = right, left, at_left
+                left = upper - _GOLDEN * (upper - lower)
+                at_left = yield from self.at(left)
+            else:
+                lower, left, at_left = left, right, at_right
+                right = lower + _GOLDEN * (upper - lower)
+                at_right = yield from self.at(right)
+        return left if at_left > at_right else right
 
     def _peak(
         self, place: float, lower: float, upper: float, noise: float, fine: float
@@ -283,15 +294,3 @@ def _peak_shape(
 ) -> NDArray[np.float64]:
     shape: NDArray[np.float64] = (1 + ((position - place) / width) ** 2) ** -power
     return floor + height * shape
-
-
-def _brent(loss: Figure, *, lower: float, upper: float, tolerance: float) -> float:
-    from scipy.optimize import minimize_scalar
-
-    found = minimize_scalar(
-        loss,
-        bounds=(lower, upper),
-        method="bounded",
-        options={"xatol": tolerance, "maxiter": _FINE_STEPS},
-    )
-    return float(found.x)

@@ -2,7 +2,7 @@
 
 import itertools
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any, Literal
 
 import bluesky.plan_stubs as bps
@@ -12,28 +12,21 @@ from bluesky.utils import MsgGenerator, short_uid
 from concertino import CameraError
 from concertino.frames import PulseTrain
 
-from ._arrival import Arrival, Steps
+from ._arrival import Steps, arriving
 from ._awaited import names_of
 from ._cameras import (
     CameraSet,
     OnLost,
     camera_set,
-    collect_ledgers,
-    collect_streams,
-    prepare_cameras,
-    stage_cameras,
     wait_briefly,
-    wait_exposed,
 )
 from ._deadlines import deadlines
 from ._hold import Hold
 from ._parameters import read_number
 from ._protocols import Beam, FrameCamera, Rotation, Stage, TriggerDevice
 from ._questions import awaited
-from ._safety import beam_off, beam_on
-from ._taking import Taking, can_end_early, end_piece, stopped_by_others
-
-_FLUSH_S = 0.25
+from ._safety import beam_off
+from ._taking import Taking
 
 
 def take_frames(
@@ -44,14 +37,7 @@ def take_frames(
     on_lost: OnLost = "fail",
     trigger: Literal["internal", "edge"] = "internal",
     beam: Beam | None = None,
-    within_s: float | None = None,
-    arming: Callable[[], MsgGenerator[Any]] | None = None,
-    starting: Callable[[], MsgGenerator[Any]] | None = None,
-    started: Callable[[], MsgGenerator[Any]] | None = None,
-    collected: Callable[[], MsgGenerator[Any]] | None = None,
     hold: Hold | None = None,
-    interrupted: Callable[[], MsgGenerator[Any]] | None = None,
-    exposed: Callable[[], MsgGenerator[Any]] | None = None,
 ) -> MsgGenerator[bool]:
     """Take frames at the cameras' own pace, or at that of pulses at their inputs, all together.
 
@@ -73,21 +59,8 @@ def take_frames(
     beam : Beam, optional
         Switched on when all is prepared and described, and off as soon as nothing is exposed any more:
         before slow subscribers have stored the frames, and before they are read out of a memory.
-    within_s : float, optional
-        How long to wait for all exposures, in s. A camera at its own pace is waited for as long as frames
-        come; see `Deadlines`.
-    arming, starting, started : callable, optional
-        Return messages to be run before the beam comes on, just before the cameras start, and once they
-        expose.
-    collected : callable, optional
-        Returns messages to be run each time that frames have been described.
     hold : Hold, optional
         Ends the stream early when it asks for a pause, if one camera is read out directly.
-    interrupted : callable, optional
-        Returns messages to be run at once then, when the camera exposes no more and the beam is off.
-    exposed : callable, optional
-        Returns messages to be run once all frames are exposed, and safe unless the cameras record them
-        first.
 
     Returns
     -------
@@ -95,35 +68,15 @@ def take_frames(
         False if it was ended early.
     """
     cameras = camera_set(camera)
-    later = cameras.readout == "later"
-    yield from stage_cameras(cameras)
-    yield from prepare_cameras(cameras, count, stream, trigger, on_lost)
-    for name, each_camera in cameras.streams(stream).items():
-        yield from bps.declare_stream(each_camera, name=name)
-    if arming is not None:
-        yield from arming()
-    if beam is not None:
-        yield from beam_on(beam)
-    if starting is not None:
-        yield from starting()
-    yield from bps.kickoff_all(*cameras.cameras)
-    if started is not None:
-        yield from started()
-    if later:
-        yield from wait_exposed(cameras, count, within_s)
-        if beam is not None:
-            yield from beam_off(beam)
-        if exposed is not None:
-            yield from exposed()
-    taking = Taking(cameras, stream, count, within_s, None if later else beam, hold, interrupted)
-    early = yield from taking.describe(collected)
-    stopped = "" if early else (yield from stopped_by_others(cameras, count, stream))
-    yield from finish_streams(cameras, cameras.streams(stream))
-    if stopped:
-        raise CameraError(stopped)
-    if exposed is not None and not later:
-        yield from exposed()
-    return not early
+    taking = Taking(cameras, count, stream, on_lost, trigger, beam, hold)
+    yield from taking.open()
+    yield from taking.light()
+    yield from taking.start()
+    yield from taking.expose()
+    while (yield from taking.flush()):
+        if taking.held:
+            yield from taking.end_early()
+    return (yield from taking.finish())
 
 
 def take_stepped_frames(
@@ -135,7 +88,6 @@ def take_stepped_frames(
     along: Sequence[tuple[Any, Sequence[float]]] = (),
     on_lost: OnLost = "fail",
     hold: Hold | None = None,
-    interrupted: Callable[[], MsgGenerator[Any]] | None = None,
     pulses: TriggerDevice | None = None,
     beam: Beam | None = None,
 ) -> MsgGenerator[bool]:
@@ -158,7 +110,7 @@ def take_stepped_frames(
         Motors that step together with the rotation, and as many positions of each.
     on_lost : {"fail", "flag"}
         What lost frames do.
-    hold, interrupted
+    hold : Hold, optional
         As for `take_frames`; it stops before the next angle.
     pulses : TriggerDevice, optional
         Gives a pulse to the camera's input for each frame, instead of a software trigger.
@@ -171,24 +123,16 @@ def take_stepped_frames(
         False if it was ended early.
     """
     cameras = camera_set(camera)
-    first, can_end = cameras.first, can_end_early(cameras, hold)
     axes = [rotation, *(motor for motor, _ in along)]
     points = list(zip(angles, *(positions for _, positions in along), strict=True))
     trigger: Literal["software", "edge"] = "software" if pulses is None else "edge"
-    early = False
-    yield from stage_cameras(cameras)
-    yield from prepare_cameras(cameras, len(points), stream, trigger, on_lost)
-    others = {cameras.stream_of(other, stream): other for other in cameras.others}
-    yield from bps.declare_stream(first, *axes, name=stream)
-    for name, other in others.items():
-        yield from bps.declare_stream(other, name=name)
-    collected_s = time.monotonic()
+    taking = Taking(cameras, len(points), stream, on_lost, trigger, beam, hold)
+    yield from taking.open(*axes)
     arrived, exposed = short_uid("arrived"), short_uid("exposed")
     if pulses is not None:
         yield from bps.prepare(pulses, PulseTrain(len(points)), wait=True)
-        yield from bps.kickoff_all(*cameras.cameras)
-    if beam is not None:
-        yield from beam_on(beam)
+        yield from taking.start()
+    yield from taking.light()
 
     def move_to(point: Sequence[float]) -> MsgGenerator[None]:
         for axis, position in zip(axes, point, strict=True):
@@ -200,13 +144,8 @@ def take_stepped_frames(
     for point, following in itertools.zip_longest(points, points[1:]):
         yield Msg("wait", None, group=arrived)
         arrived_s = time.time()
-        if hold is not None and can_end and hold.due:
-            early = True
-            yield from end_piece(cameras)
-            for off in () if beam is None else (beam,):
-                yield from beam_off(off)
-            if interrupted is not None:
-                yield from interrupted()
+        if taking.held:
+            yield from taking.end_early()
             break
         for each_camera in cameras.cameras:
             yield Msg("trigger", each_camera, group=exposed)
@@ -215,22 +154,16 @@ def take_stepped_frames(
             yield from _await_pulse(cameras, exposed, stream)
         else:
             yield Msg("wait", None, group=exposed)
-        if following is None and beam is not None:
-            yield from beam_off(beam)
+        if following is None:
+            yield from taking.darken()
         yield from steps.read(point, stream, arrived_s)
         if following is not None:
             yield from move_to(following)
-        yield Msg("read", first)
+        yield Msg("read", cameras.first)
         yield Msg("save")
-        if others and time.monotonic() - collected_s > _FLUSH_S:
-            yield from collect_streams(others)
-            collected_s = time.monotonic()
+        yield from taking.describe()
     yield from bps.complete_all(*cameras.cameras, wait=True)
-    stopped = "" if early else (yield from stopped_by_others(cameras, len(points), stream))
-    yield from finish_streams(cameras, others)
-    if stopped:
-        raise CameraError(stopped)
-    return not early
+    return (yield from taking.finish())
 
 
 def _await_pulse(cameras: CameraSet, exposed: str, stream: str) -> MsgGenerator[None]:
@@ -244,22 +177,6 @@ def _await_pulse(cameras: CameraSet, exposed: str, stream: str) -> MsgGenerator[
             f"Camera {cameras.first.name} was given a pulse for a frame of {stream} and exposed none "
             f"within {within_s:g} s. Check the cable, and that its trigger input is chosen."
         )
-
-
-def finish_streams(cameras: CameraSet, streams: Mapping[str, Any]) -> MsgGenerator[None]:
-    """Stop cameras, describe their frames that are safe, and put the ledgers into the run.
-
-    Parameters
-    ----------
-    cameras : CameraSet
-        The cameras.
-    streams : mapping of str to device
-        The camera of each stream that is not described by events.
-    """
-    # Unstage first: only then is the last frame that anybody stored known.
-    yield from bps.unstage_all(*cameras.cameras)
-    yield from collect_streams(streams)
-    yield from collect_ledgers(cameras)
 
 
 def take_darks(
@@ -308,76 +225,16 @@ def take_flats(
         Whether all were taken.
     """
     yield from move_together((sample_stage, flat_position))
-    return (yield from take_with_beam(camera, beam, count, stream, on_lost=on_lost, hold=hold))
-
-
-def take_with_beam(
-    camera: FrameCamera | Sequence[FrameCamera] | CameraSet,
-    beam: Beam,
-    count: int,
-    stream: str,
-    *,
-    on_lost: OnLost = "fail",
-    hold: Hold | None = None,
-) -> MsgGenerator[bool]:
-    """Take frames with beam at the camera's own pace; without it before and after.
-
-    Parameters
-    ----------
-    camera, beam : device
-        The devices.
-    count, stream, on_lost, hold
-        As for `take_frames`.
-
-    Returns
-    -------
-    bool
-        Whether all were taken.
-    """
-    return (yield from take_frames(camera, count, stream, on_lost=on_lost, hold=hold, beam=beam))
+    return (yield from take_frames(camera, count, stream, on_lost=on_lost, beam=beam, hold=hold))
 
 
 def move_together(*moves: tuple[Any, float]) -> MsgGenerator[None]:
     """Move several axes at once, wait for all, and check that they are where they were sent."""
-    group, arrival = short_uid("together"), Arrival(moves)
-    yield from awaited(
-        arrival.set_out,
-        f"{names_of(axis for axis, _ in moves)} were asked where they are before a move",
-    )
-    for axis, position in moves:
-        yield Msg("set", axis, position, group=group)
-    yield Msg("wait", None, group=group)
-    yield from awaited(
-        arrival.check,
-        f"{names_of(axis for axis, _ in moves)} were asked whether they are where they were sent",
-    )
 
+    def move() -> MsgGenerator[None]:
+        group = short_uid("together")
+        for axis, position in moves:
+            yield Msg("set", axis, position, group=group)
+        yield Msg("wait", None, group=group)
 
-def observed_streams(plan: MsgGenerator[Any], seen: dict[str, Any]) -> MsgGenerator[Any]:
-    """Pass a plan's messages on; `seen` has the device of each fly stream that is declared."""
-    response: Any = None
-    error: BaseException | None = None
-    while True:
-        try:
-            message = plan.send(response) if error is None else plan.throw(error)
-        except StopIteration as stop:
-            return stop.value
-        error = None
-        if message.command == "declare_stream":
-            for name in [name for name, device in seen.items() if device in message.args]:
-                del seen[name]
-            if len(message.args) == 1:
-                seen[message.kwargs["name"]] = message.args[0]
-        try:
-            response = yield message
-        except GeneratorExit:
-            plan.close()
-            raise
-        except BaseException as thrown:
-            error = thrown
-
-
-def each(blocks: Iterable[MsgGenerator[Any]]) -> MsgGenerator[None]:
-    """Run plans one after the other."""
-    for block in blocks:
-        yield from block
+    yield from arriving(moves, move())

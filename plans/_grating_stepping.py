@@ -1,6 +1,7 @@
 """Grating stepping: the fringes of a grating interferometer, without and with the sample."""
 
 from collections.abc import Sequence
+from functools import partial
 from typing import Any, Literal, get_args
 
 from bluesky.protocols import Movable
@@ -15,15 +16,11 @@ from concertino.documents import (
 )
 from concertino.units import QuantityLike, convert, convert_count
 
-from ._cameras import Cameras, OnLost
-from ._frames import move_together, take_stepped_frames
-from ._imaging import (
-    Acquisitions,
-    Imaging,
-    acquisitions_plan,
-    checked_counts,
-    take_piece_of_darks,
-)
+from ._acquisitions import Acquisitions, imaging_plan
+from ._cameras import Cameras, OnLost, camera_set
+from ._frames import move_together
+from ._hold import Hold
+from ._imaging import Imaging
 from ._metadata import quantity
 from ._parameters import check_limits, check_motor, in_motor_unit, motor_position
 from ._pieces import Piece, Take
@@ -121,7 +118,7 @@ def grating_stepping(
         num_steps_per_period, parameter="num_steps_per_period", minimum=3, unit=""
     )
     asked = Imaging(
-        camera, beam, sample_stage, radio_position, flat_position,
+        camera_set(camera), beam, sample_stage, radio_position, flat_position,
         {
             "darks": num_darks,
             REFERENCE_STEPPING: periods * steps,
@@ -129,7 +126,7 @@ def grating_stepping(
         },
         order, on_lost, md,
     )  # fmt: skip
-    frames = checked_counts(asked)
+    frames = asked.checked_counts()
     motor: Any = stepping
     check_motor(motor, "stepping")
     per_um = yield from in_motor_unit(motor, "um", "stepping")
@@ -158,20 +155,16 @@ def grating_stepping(
         analyser_period_um=analyser,
     )
 
-    def step(piece: Piece, sample: float) -> MsgGenerator[bool]:
-        yield from move_together((sample_stage, sample), (motor, positions[piece.first]))
-        complete = yield from take_stepped_frames(
-            asked.camera, motor, positions[piece.first : piece.stop], piece.stream,
-            on_lost=on_lost, hold=asked.hold, beam=asked.beam,
-        )  # fmt: skip
+    def step(sample: float, piece: Piece, hold: Hold | None) -> MsgGenerator[bool]:
+        complete = yield from asked.steps([(motor, positions)], sample, piece, hold)
         yield from move_together((motor, start))
         return complete
 
     def blocks(radio: float, flat: float) -> dict[str, Take]:
         return {
-            "darks": lambda piece: take_piece_of_darks(asked, piece),
-            REFERENCE_STEPPING: lambda piece: step(piece, flat),
-            OBJECT_STEPPING: lambda piece: step(piece, radio),
+            "darks": asked.darks,
+            REFERENCE_STEPPING: partial(step, flat),
+            OBJECT_STEPPING: partial(step, radio),
         }
 
     kinds = {"darks": "dark", REFERENCE_STEPPING: "flat", OBJECT_STEPPING: "projection"}
@@ -200,7 +193,7 @@ def grating_stepping(
         metadata={"grating": block.model_dump(mode="json")},
         whole=[REFERENCE_STEPPING, OBJECT_STEPPING],
     )
-    return (yield from acquisitions_plan(asked, frames, acquisitions))
+    return (yield from imaging_plan(asked, frames, acquisitions))
 
 
 def _check_stepped(grating: str, direction: int, period: float, analyser: float | None) -> None:

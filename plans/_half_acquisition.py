@@ -1,5 +1,6 @@
 """Half acquisition: a full turn with the axis at the edge, for a field twice as wide."""
 
+from collections.abc import Mapping
 from typing import Any
 
 from concertino import ParameterError
@@ -85,11 +86,9 @@ def axis_fields(
     return {**fields, "rotation_axis_px": axis}
 
 
-def axis_record(rotation_axis: QuantityLike | None, half_acquisition: bool) -> dict[str, Any]:
-    """Return the parameters of the rotation axis that were given, for ``plan_args``."""
-    record: dict[str, Any] = {"half_acquisition": True} if half_acquisition else {}
-    if rotation_axis is not None:
-        record["rotation_axis"] = quantity(
-            convert(rotation_axis, "px", parameter="rotation_axis"), "px"
-        )
+def axis_record(fields: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what `axis_fields` gives as the parameters that were given, for ``plan_args``."""
+    record: dict[str, Any] = {"half_acquisition": True} if "half_acquisition" in fields else {}
+    if "rotation_axis_px" in fields:
+        record["rotation_axis"] = quantity(fields["rotation_axis_px"], "px")
     return record

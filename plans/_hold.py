@@ -14,6 +14,8 @@ from bluesky.utils import MsgGenerator
 
 from concertino import SessionError
 
+from ._passed_on import passed_on
+
 LOG = logging.getLogger(__name__)
 
 _LOOK_S = 0.05
@@ -287,28 +289,21 @@ class Hold:
     def follow(self, plan: MsgGenerator[Any]) -> MsgGenerator[Any]:
         """Pass a plan's messages on; requests end with its runs and with itself."""
         runs: dict[Any, str] = {}
-        response: Any = None
-        error: BaseException | None = None
-        self._plans += 1
-        try:
-            while True:
-                try:
-                    message = plan.send(response) if error is None else plan.throw(error)
-                except StopIteration as stop:
-                    return stop.value
-                error = None
-                try:
-                    response = yield message
-                except GeneratorExit:
-                    plan.close()
-                    raise
-                except BaseException as thrown:
-                    error = thrown
-                if message.command == "open_run" and error is None and isinstance(response, str):
+
+        def note(message: Msg) -> MsgGenerator[Any]:
+            try:
+                response = yield message
+                if message.command == "open_run" and isinstance(response, str):
                     runs[message.run] = response
                     self._runs.add(response)
-                elif message.command == "close_run" and message.run in runs:
+                return response
+            finally:
+                if message.command == "close_run" and message.run in runs:
                     self._end_run(runs.pop(message.run))
+
+        self._plans += 1
+        try:
+            return (yield from passed_on(plan, note))
         finally:
             for uid in runs.values():
                 self._end_run(uid)

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from concertino import ParameterError
 from concertino.units import convert_count
 
+from ._cameras import check_camera
 from ._frame_tap import FrameTap
 from ._protocols import FrameCamera
 
@@ -61,11 +62,7 @@ class ImageMeasure:
         frames: int = 1,
         unit: str = "",
     ) -> None:
-        if not isinstance(camera, FrameCamera):
-            raise ParameterError(
-                f"camera: {camera!r} is no camera with a frame stream. Give a device such as "
-                "SimulatedBeamline().camera or a FileCamera."
-            )
+        check_camera(camera)
         if not callable(function):
             raise ParameterError(
                 f"function: {function!r} cannot be called. Give a function of a frame that returns "

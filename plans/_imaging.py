@@ -1,43 +1,34 @@
-"""What every imaging plan has in common: darks, flats, and projections of its own kind."""
+"""What every imaging plan is asked, and how it takes darks, flats, and frames at points."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-from bluesky import Msg
 from bluesky.utils import MsgGenerator
 
 from concertino import ParameterError
-from concertino.documents import IMAGE_KINDS
 from concertino.units import QuantityLike, convert_count
 
-from ._cameras import CameraSet, OnLost, Readout, Trigger, camera_set, check_requests_of
-from ._frames import move_together, take_darks, take_flats
+from ._cameras import CameraSet, OnLost, Trigger, check_requests_of
+from ._frames import move_together, take_darks, take_frames, take_stepped_frames
 from ._hold import Hold
-from ._interruptible import Interruptible
-from ._metadata import check_md, imaging_metadata, quantity
-from ._parameters import check_devices, motor_position, motor_unit
-from ._pieces import Piece, Take, Work
-from ._preflight import checked_run
-from ._roles import check_roles
-from ._run import imaging_run, ordered
-from ._safety import Cleanup, motor_off, run_safely
-from ._sample_use import SampleToTheEnd
-from ._scan_so_far import scan_so_far
+from ._metadata import check_md
+from ._parameters import check_devices
+from ._pieces import Piece, Take
+from ._protocols import TriggerDevice
 
 DEFAULT_ORDER: Sequence[str] = ("darks", "flats", "projections")
 
 
-@dataclass
+@dataclass(frozen=True)
 class Imaging:
     """The part of an imaging plan's parameters that all of them take, as they were given.
 
-    `numbers` has the frames of each stream; the user knows each as ``num_<stream>``. `camera` becomes a
-    `CameraSet` where it is more than one camera that is read out directly.
+    `numbers` has the frames of each stream; the user knows each as ``num_<stream>``.
     """
 
-    camera: Any
+    cameras: CameraSet
     beam: Any
     sample_stage: Any
     radio_position: QuantityLike
@@ -46,13 +37,6 @@ class Imaging:
     order: Sequence[str]
     on_lost: OnLost
     md: Mapping[str, Any] | None
-    readout: Readout = "direct"
-    hold: Hold | None = None
-
-    def __post_init__(self) -> None:
-        self.cameras: CameraSet = camera_set(self.camera, self.readout)
-        one = not self.cameras.others and self.readout == "direct"
-        self.camera = self.cameras.first if one else self.cameras
 
     def check_one_camera(self, why: str) -> None:
         """Check that there is one camera only.
@@ -66,93 +50,114 @@ class Imaging:
             names = ", ".join(camera.name for camera in self.cameras.cameras)
             raise ParameterError(f"camera: {names} were given; {why}. Give one camera.")
 
+    def checked_counts(self) -> dict[str, int]:
+        """Return the number of frames of each stream that is to be taken, in order.
 
-@dataclass
-class Projections:
-    """What distinguishes one imaging plan from another.
+        Raises
+        ------
+        ParameterError
+            If a number is not positive, or something is not a device.
+        """
+        check_md(self.md)
+        check_devices(self.beam, self.sample_stage)
+        counts = {
+            stream: convert_count(number, parameter=f"num_{stream}")
+            for stream, number in self.numbers.items()
+        }
+        if self.on_lost not in ("fail", "flag"):
+            raise ParameterError(
+                f"on_lost: {self.on_lost!r} was given; give 'fail' to fail the run when frames are "
+                "lost, or 'flag' to only note it in the ledger."
+            )
+        return _in_order(counts, self.order)
 
-    Parameters
-    ----------
-    plan_name : str
-        Name of the plan.
-    take : callable
-        Takes the radio position in the sample stage's unit and a piece; returns the messages, which
-        tell whether the whole piece was taken.
-    tomo : dict
-        Fields of the `TomoBlock`.
-    motors : dict
-        What moves besides the sample stage, by its part in the plan.
-    plan_args : dict
-        Its own parameters, JSON-safe.
-    restore : sequence of callable
-        Each returns the messages that bring a setting back.
-    trigger : {"internal", "software", "edge"}
-        Who starts an exposure.
-    interruptible : bool
-        False: it does not pause, and takes no pieces.
-    max_blur_px : float, optional
-        Refuse more motion blur than this, in px; None: more than 1 px is warned about.
-    afterwards : sequence of (device, float)
-        Where axes go when the run is closed, in their unit: its data do not wait for that.
-    """
+    def check_requests(
+        self, frames: Mapping[str, int], triggers: Mapping[str, Trigger]
+    ) -> MsgGenerator[None]:
+        """Ask the camera whether it can deliver the frames of each stream.
 
-    plan_name: str
-    take: Callable[[float, Piece], MsgGenerator[bool]]
-    tomo: dict[str, Any]
-    motors: dict[str, Any] = field(default_factory=dict)
-    plan_args: dict[str, Any] = field(default_factory=dict)
-    restore: Sequence[Cleanup] = ()
-    trigger: Trigger = "internal"
-    interruptible: bool = True
-    max_blur_px: float | None = None
-    afterwards: Sequence[tuple[Any, float]] = ()
+        Parameters
+        ----------
+        frames : mapping
+            From `checked_counts`.
+        triggers : mapping
+            Who starts an exposure, for the streams that are not taken at the camera's own pace.
 
+        Raises
+        ------
+        CameraError
+            If it cannot.
+        """
+        for kind, count in frames.items():
+            by = triggers.get(kind, "internal")
+            yield from check_requests_of(self.cameras, count, kind, by, self.on_lost)
 
-@dataclass
-class Acquisitions:
-    """The acquisitions of a plan, whatever they are.
+    def around(
+        self, take: Callable[[float, Piece, Hold | None], MsgGenerator[bool]]
+    ) -> Callable[[float, float], Mapping[str, Take]]:
+        """Return the acquisitions of a plan that takes darks, flats, and projections of its own kind.
 
-    Parameters
-    ----------
-    plan_name : str
-        Name of the plan.
-    blocks : callable
-        Takes the radio and the flat position in the sample stage's unit; returns for each stream
-        what takes a piece of it.
-    tomo : dict
-        Fields of the `TomoBlock`.
-    motors : dict
-        What moves besides the sample stage, by its part in the plan.
-    plan_args : dict
-        Its own parameters, JSON-safe.
-    restore : sequence of callable
-        Each returns the messages that bring a setting back.
-    triggers : mapping
-        Who starts an exposure, for the streams that are not taken at the camera's own pace.
-    metadata : mapping
-        More for the start document.
-    whole : sequence of str
-        Streams that are taken as a whole or not at all, because their frames belong together.
-    interruptible : bool
-        False: it does not pause, and takes no pieces.
-    max_blur_px : float, optional
-        Refuse more motion blur than this, in px; None: more than 1 px is warned about.
-    afterwards : sequence of (device, float)
-        Where axes go when the run is closed, in their unit: its data do not wait for that.
-    """
+        Parameters
+        ----------
+        take : callable
+            Takes the radio position in the sample stage's unit, a piece, and who asks for pauses; returns the
+            messages, which tell whether the whole piece was taken.
+        """
+        return lambda radio, flat: {
+            "darks": self.darks,
+            "flats": partial(self.frames_at, flat),
+            "projections": partial(take, radio),
+        }
 
-    plan_name: str
-    blocks: Callable[[float, float], Mapping[str, Take]]
-    tomo: dict[str, Any]
-    motors: dict[str, Any] = field(default_factory=dict)
-    plan_args: dict[str, Any] = field(default_factory=dict)
-    restore: Sequence[Cleanup] = ()
-    triggers: Mapping[str, Trigger] = field(default_factory=dict)
-    metadata: Mapping[str, Any] = field(default_factory=dict)
-    whole: Sequence[str] = ()
-    interruptible: bool = True
-    max_blur_px: float | None = None
-    afterwards: Sequence[tuple[Any, float]] = ()
+    def darks(self, piece: Piece, hold: Hold | None) -> MsgGenerator[bool]:
+        """Take darks of a scan."""
+        return take_darks(
+            self.cameras, self.beam, piece.count,
+            on_lost=self.on_lost, stream=piece.stream, hold=hold,
+        )  # fmt: skip
+
+    def frames_at(self, position: float, piece: Piece, hold: Hold | None) -> MsgGenerator[bool]:
+        """Take frames of a scan with beam, flats or radiographs, with the sample stage at a position."""
+        yield from move_together((self.sample_stage, position))
+        return (
+            yield from take_frames(
+                self.cameras, piece.count, piece.stream,
+                on_lost=self.on_lost, beam=self.beam, hold=hold,
+            )
+        )  # fmt: skip
+
+    def steps(
+        self,
+        points: Sequence[tuple[Any, Sequence[float]]],
+        sample: float,
+        piece: Piece,
+        hold: Hold | None,
+        pulses: TriggerDevice | None = None,
+    ) -> MsgGenerator[bool]:
+        """Take one frame at each point of a piece.
+
+        Parameters
+        ----------
+        points : sequence of (device, sequence of float)
+            What steps, and where it is for each frame of the stream, in its unit.
+        sample : float
+            Where the sample stage is, in its unit.
+        piece : Piece
+            The frames.
+        hold : Hold or None
+            Asks for pauses.
+        pulses : TriggerDevice, optional
+            Starts the exposures.
+        """
+        part = [(motor, places[piece.first : piece.stop]) for motor, places in points]
+        yield from move_together((self.sample_stage, sample), *((m, p[0]) for m, p in part))
+        (rotation, angles), *along = part
+        return (
+            yield from take_stepped_frames(
+                self.cameras, rotation, angles, piece.stream, along=along,
+                on_lost=self.on_lost, hold=hold, pulses=pulses, beam=self.beam,
+            )
+        )  # fmt: skip
 
 
 def imaging_numbers(num_darks: int, num_flats: int, num_projections: int) -> dict[str, int]:
@@ -160,238 +165,23 @@ def imaging_numbers(num_darks: int, num_flats: int, num_projections: int) -> dic
     return {"darks": num_darks, "flats": num_flats, "projections": num_projections}
 
 
-def checked_counts(asked: Imaging) -> dict[str, int]:
-    """Return the number of frames of each stream that is to be taken, in order.
+def _in_order(counts: Mapping[str, int], order: Sequence[str]) -> dict[str, int]:
+    """Return the streams in the order asked for.
 
     Raises
     ------
     ParameterError
-        If a number is not positive, or something is not a device.
+        If the order names one that there is not, or one twice, or none.
     """
-    check_md(asked.md)
-    check_devices(asked.beam, asked.sample_stage)
-    counts = {
-        stream: convert_count(number, parameter=f"num_{stream}")
-        for stream, number in asked.numbers.items()
-    }
-    if asked.on_lost not in ("fail", "flag"):
+    if isinstance(order, str):
         raise ParameterError(
-            f"on_lost: {asked.on_lost!r} was given; give 'fail' to fail the run when frames are "
-            "lost, or 'flag' to only note it in the ledger."
+            f"order: {order!r} was given; give a list such as ['darks', 'flats', 'projections']."
         )
-    ordered(dict.fromkeys(counts, _nothing), asked.order)
-    return {name: counts[name] for name in asked.order}
-
-
-def check_requests(
-    asked: Imaging, frames: Mapping[str, int], triggers: Mapping[str, Trigger]
-) -> MsgGenerator[None]:
-    """Ask the camera whether it can deliver the frames of each stream.
-
-    Parameters
-    ----------
-    asked : Imaging
-        Parameters that all imaging plans take.
-    frames : mapping
-        From `checked_counts`.
-    triggers : mapping
-        Who starts an exposure, for the streams that are not taken at the camera's own pace.
-
-    Raises
-    ------
-    CameraError
-        If it cannot.
-    """
-    for kind, count in frames.items():
-        by = triggers.get(kind, "internal")
-        yield from check_requests_of(asked.cameras, count, kind, by, asked.on_lost)
-
-
-def imaging_plan(
-    asked: Imaging, frames: Mapping[str, int], projections: Projections
-) -> MsgGenerator[str]:
-    """Run darks, flats and projections as one run, in the order asked for.
-
-    Parameters
-    ----------
-    asked : Imaging
-        Parameters that all imaging plans take.
-    frames : mapping
-        From `checked_counts`.
-    projections : Projections
-        What this plan does.
-
-    Returns
-    -------
-    str
-        The run's uid.
-    """
-    last = list(frames)[-1] == "projections"
-
-    def take(radio: float, piece: Piece) -> MsgGenerator[bool]:
-        whole = yield from projections.take(radio, piece)
-        if projections.afterwards and not last:  # Flats are of the sample as it stood before.
-            yield from move_together(*projections.afterwards)
-        return whole
-
-    def blocks(radio: float, flat: float) -> dict[str, Take]:
-        return {
-            "darks": lambda piece: take_piece_of_darks(asked, piece),
-            "flats": lambda piece: take_piece_of_flats(asked, flat, piece),
-            "projections": lambda piece: take(radio, piece),
-        }
-
-    acquisitions = Acquisitions(
-        projections.plan_name,
-        blocks,
-        tomo={"num_projections": frames.get("projections", 0), **projections.tomo},
-        motors=projections.motors,
-        plan_args=projections.plan_args,
-        restore=projections.restore,
-        triggers={"projections": projections.trigger},
-        interruptible=projections.interruptible,
-        max_blur_px=projections.max_blur_px,
-        afterwards=projections.afterwards if last else (),
-    )
-    return (yield from acquisitions_plan(asked, frames, acquisitions))
-
-
-def acquisitions_plan(
-    asked: Imaging, frames: Mapping[str, int], acquisitions: Acquisitions
-) -> MsgGenerator[str]:
-    """Run acquisitions as one run, in the order asked for.
-
-    Parameters
-    ----------
-    asked : Imaging
-        Parameters that all imaging plans take.
-    frames : mapping
-        From `checked_counts`.
-    acquisitions : Acquisitions
-        What this plan does.
-
-    Returns
-    -------
-    str
-        The run's uid.
-    """
-    beam, stage = asked.beam, asked.sample_stage
-    motors = {"sample_stage": stage, **acquisitions.motors}
-    yield from check_roles(beam, motors)
-    scan = yield from scan_so_far()
-    if scan.missing is not None:
-        asked.check_one_camera("a scan of several cannot be resumed")
-    why_no_pause = _why_no_pause(asked, acquisitions)
-    asked.hold = None if why_no_pause else scan.hold
-    radio = yield from motor_position(stage, asked.radio_position, "radio_position")
-    flat = yield from motor_position(stage, asked.flat_position, "flat_position")
-    unit = yield from motor_unit(stage)
-    yield from check_requests(asked, frames, acquisitions.triggers)
-
-    def work() -> Work:
-        return Work(
-            frames, scan.missing, scan.names,
-            whole=acquisitions.whole, averaged=averaged(frames, acquisitions.tomo),
-        )  # fmt: skip
-
-    metadata = yield from imaging_metadata(
-        acquisitions.plan_name,
-        asked.cameras,
-        beam,
-        motors,
-        {
-            "radio_position": quantity(radio, unit),
-            "flat_position": quantity(flat, unit),
-            **{f"num_{name}": count for name, count in frames.items()},
-            **acquisitions.plan_args,
-            "order": list(asked.order),
-            "on_lost": asked.on_lost,
-            **({} if asked.readout == "direct" else {"readout": asked.readout}),
-        },
-        frames,
-        tomo=acquisitions.tomo,
-        announced=work().announced(),
-        md={**acquisitions.metadata, **scan.metadata, **(asked.md or {})},
-    )
-    yield from scan.check(metadata)
-    takes, hold = acquisitions.blocks(radio, flat), asked.hold
-
-    def run(md: Mapping[str, Any], rehearsed: bool) -> MsgGenerator[str]:
-        asked.hold = None if rehearsed else hold  # Nobody holds a rehearsal.
-        told = None if rehearsed else scan.hold
-        axes = [*acquisitions.motors.values(), stage]
-        frames_of = Interruptible(asked.cameras.first, takes, work(), asked.hold, told, axes)
-        plan = imaging_run(
-            frames_of.blocks(),
-            camera=asked.cameras,
-            beam=beam,
-            motors=axes,
-            restore=[frames_of.flag_spoiled, *acquisitions.restore],
-            md=md,
+    names = list(order)
+    unknown = [name for name in names if name not in counts]
+    if unknown or len(set(names)) != len(names) or not names:
+        raise ParameterError(
+            f"order: {names} was given; name each of {', '.join(counts)} at most once, "
+            "and at least one."
         )
-        return plan if rehearsed or scan.hold is None else _heard(plan, scan.hold, why_no_pause)
-
-    uid = yield from checked_run(run, metadata, acquisitions.max_blur_px)
-    if acquisitions.afterwards:
-        yield from run_safely(
-            move_together(*acquisitions.afterwards),
-            *(partial(motor_off, axis) for axis, _ in acquisitions.afterwards),
-        )
-    return uid
-
-
-def _why_no_pause(asked: Imaging, acquisitions: Acquisitions) -> str:
-    """Return why a run cannot pause between frames; nothing if it can."""
-    if asked.cameras.others:
-        names = ", ".join(camera.name for camera in asked.cameras.cameras)
-        return f"several cameras ({names}) would not agree on which frames are missing"
-    if asked.readout != "direct":
-        return f"{asked.cameras.first.name} records its frames first and reads them out later"
-    if not acquisitions.interruptible:
-        return f"{acquisitions.plan_name} takes its frames as a whole"
-    return ""
-
-
-def _heard(plan: MsgGenerator[str], hold: Hold, why_no_pause: str) -> MsgGenerator[str]:
-    """Run a plan that hears a switch, or cannot; what was asked before waits for it."""
-    if why_no_pause:
-        yield from hold.wait()
-    with hold.scanning(why_no_pause):
-        return (yield from plan)
-
-
-def undivided(block: Callable[[], MsgGenerator[Any]]) -> Take:
-    """Return what takes a stream that comes in no pieces."""
-
-    def take(piece: Piece) -> MsgGenerator[bool]:
-        yield Msg("null", None, SampleToTheEnd())
-        yield from block()
-        return True
-
-    return take
-
-
-def take_piece_of_darks(asked: Imaging, piece: Piece) -> MsgGenerator[bool]:
-    """Take darks of a scan."""
-    return take_darks(
-        asked.camera, asked.beam, piece.count,
-        on_lost=asked.on_lost, stream=piece.stream, hold=asked.hold,
-    )  # fmt: skip
-
-
-def take_piece_of_flats(asked: Imaging, flat_position: float, piece: Piece) -> MsgGenerator[bool]:
-    """Take flats of a scan."""
-    return take_flats(
-        asked.camera, asked.beam, asked.sample_stage, flat_position, piece.count,
-        on_lost=asked.on_lost, stream=piece.stream, hold=asked.hold,
-    )  # fmt: skip
-
-
-def averaged(frames: Mapping[str, int], tomo: Mapping[str, Any]) -> list[str]:
-    """Return the streams whose frames are averaged: of darks and flats."""
-    kinds = tomo.get("image_kinds", IMAGE_KINDS)
-    return [stream for stream in frames if kinds.get(stream) in ("dark", "flat")]
-
-
-def _nothing() -> MsgGenerator[None]:
-    yield from ()
+    return {name: counts[name] for name in names}

@@ -11,11 +11,11 @@ import bluesky.plan_stubs as bps
 import numpy as np
 from bluesky import Msg
 from bluesky.utils import MsgGenerator
-from event_model import DataKey
 from numpy.typing import NDArray
 
 from concertino._clocks import CameraTimes, ClockRelation, HostTimes
 
+from ._figures import Figures
 from ._hold import Hold
 from ._parameters import read_number
 from ._pieces import Piece, Take, Work
@@ -27,56 +27,18 @@ from ._settings import Settings
 LOG = logging.getLogger(__name__)
 PAUSES = "pauses"
 
-_COLUMNS: Mapping[str, tuple[Any, str]] = {
-    "state": ("string", "<U16"),
-    "reason": ("string", "<U512"),
-    "stream": ("string", "<U64"),
-    "taken": ("integer", "<i8"),
-    "spoiled_since": ("number", "<f8"),
-    "again": ("string", "<U4096"),
+#: What a run says of a pause: ``state`` (``paused``, ``resumed``; ``spoiled`` when frames were found to be spoiled and
+#: the sample had left, so that they stay), ``reason``, ``stream`` and ``taken`` (the stream that was interrupted, and
+#: how many frames of it there are), ``spoiled_since`` (in seconds since the epoch, 0 if nothing is), and ``again``:
+#: what is missing, spoiled or to be taken again, as JSON, ``{"projections": [[57, 100]]}`` for the projections 57 to 99.
+_COLUMNS: Mapping[str, Mapping[str, Any]] = {
+    "state": {"dtype": "string", "dtype_numpy": "<U16"},
+    "reason": {"dtype": "string", "dtype_numpy": "<U512"},
+    "stream": {"dtype": "string", "dtype_numpy": "<U64"},
+    "taken": {"dtype": "integer", "dtype_numpy": "<i8"},
+    "spoiled_since": {"dtype": "number", "dtype_numpy": "<f8"},
+    "again": {"dtype": "string", "dtype_numpy": "<U4096"},
 }
-
-
-class PauseNote:
-    """What a run says of a pause, as a device.
-
-    Its columns: ``state`` (``paused``, ``resumed``; ``spoiled`` when frames were found to be spoiled and the
-    sample had left, so that they stay), ``reason``, ``stream`` and ``taken`` (the stream
-    that was interrupted, and how many frames of it there are), ``spoiled_since`` (in seconds since
-    the epoch, 0 if nothing is), and ``again``: what is missing, spoiled or to be taken again, as JSON,
-    ``{"projections": [[57, 100]]}`` for the projections 57 to 99.
-    """
-
-    name = "pause"
-    parent = None
-
-    def __init__(self) -> None:
-        self.said: dict[str, Any] = {}
-
-    def describe(self) -> dict[str, DataKey]:
-        """Describe the columns."""
-        return {
-            f"{self.name}-{column}": DataKey(
-                source="plan", shape=[], dtype=dtype, dtype_numpy=dtype_numpy
-            )
-            for column, (dtype, dtype_numpy) in _COLUMNS.items()
-        }
-
-    def read(self) -> dict[str, Any]:
-        """Return what is said."""
-        now_s = time.time()
-        return {
-            f"{self.name}-{column}": {"value": self.said[column], "timestamp": now_s}
-            for column in _COLUMNS
-        }
-
-    def describe_configuration(self) -> dict[str, Any]:
-        """Return nothing."""
-        return {}
-
-    def read_configuration(self) -> dict[str, Any]:
-        """Return nothing."""
-        return {}
 
 
 class Interruptible:
@@ -91,9 +53,9 @@ class Interruptible:
     work : Work
         What is to be taken.
     hold : Hold or None
-        Asks for pauses.
-    told : Hold, optional
-        Says that frames are spoiled, also to a run that cannot pause; `hold` by default.
+        Asks for pauses, and says that frames are spoiled.
+    may_pause : bool
+        False: the run hears only that frames are spoiled.
     axes : sequence of device
         What moves: as the camera, it must be set after a pause as it was before.
     """
@@ -104,15 +66,15 @@ class Interruptible:
         takes: Mapping[str, Take],
         work: Work,
         hold: Hold | None,
-        told: Hold | None = None,
-        axes: Sequence[Any] = (),
+        may_pause: bool,
+        axes: Sequence[Any],
     ) -> None:
-        self._told = hold if told is None else told
+        self._told, self._hold = hold, hold if may_pause else None
         self._settings = Settings(camera, axes)
         self._clock = ClockRelation(CameraTimes, getattr(camera, "clock", None))
-        self._camera, self._takes, self._work, self._hold = camera, takes, work, hold
-        self._note = PauseNote()
-        self._sample = SampleUse(hold)
+        self._camera, self._takes, self._work = camera, takes, work
+        self._figures = Figures("pause", _COLUMNS, PAUSES)
+        self._sample = SampleUse(self._hold)
         self._last: Piece | None = None
         self._reached = 0
         self._ended_early = False
@@ -160,7 +122,7 @@ class Interruptible:
         began = HostTimes(time.time_ns())
         if self._told is not None and hasattr(self._camera, "exposures"):
             yield from self._look_at_clock()
-        complete = yield from self._takes[piece.base](piece)
+        complete = yield from self._takes[piece.base](piece, self._hold)
         numbers, ends = np.arange(piece.count if complete else 0), HostTimes([])
         if self._told is not None:
             numbers, ends = yield from self._exposed(numbers)
@@ -225,14 +187,11 @@ class Interruptible:
         return not changed
 
     def _say(self, state: str, reason: str, since_s: float | None) -> MsgGenerator[None]:
-        self._note.said = {
-            "state": state,
-            "reason": reason[:512],
-            "stream": "" if self._last is None else self._last.stream,
-            "taken": self._reached,
-            "spoiled_since": since_s or 0.0,
-            "again": json.dumps(self._work.missing()),
-        }
-        yield Msg("create", None, name=PAUSES)
-        yield Msg("read", self._note)
-        yield Msg("save")
+        yield from self._figures.note(
+            state=state,
+            reason=reason[:512],
+            stream="" if self._last is None else self._last.stream,
+            taken=self._reached,
+            spoiled_since=since_s or 0.0,
+            again=json.dumps(self._work.missing()),
+        )

@@ -1,6 +1,6 @@
 """What stands in the start document of an imaging run."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from functools import partial
 from typing import Any
 
@@ -113,6 +113,3 @@ def check_md(md: Mapping[str, Any] | None) -> None:
 def quantity(value: float, unit: str) -> dict[str, Any]:
     """Return a number with its unit for ``plan_args``."""
     return {"value": value, "unit": unit}
-
-
-DEFAULT_ORDER: Sequence[str] = ("darks", "flats", "projections")

@@ -9,6 +9,7 @@ from typing import Any, ClassVar
 from bluesky import Msg
 from bluesky.utils import MsgGenerator
 
+from ._passed_on import passed_on
 from ._questions import Errand, Question
 
 _MOST_S = 1.0
@@ -105,22 +106,12 @@ class Spans:
 
 def noting(plan: MsgGenerator[Any], spans: Spans) -> MsgGenerator[Any]:
     """Pass a plan's messages on, and note when its streams begin and end."""
-    response: Any = None
-    error: BaseException | None = None
-    while True:
-        try:
-            message = plan.send(response) if error is None else plan.throw(error)
-        except StopIteration as stop:
-            return stop.value
-        error = None
+
+    def note(message: Msg) -> MsgGenerator[Any]:
         spans.note(message)
-        try:
-            response = yield message
-        except GeneratorExit:
-            plan.close()
-            raise
-        except BaseException as thrown:
-            error = thrown
+        return (yield message)
+
+    return (yield from passed_on(plan, note))
 
 
 class _Learnt:

@@ -9,6 +9,7 @@ from bluesky.utils import MsgGenerator
 from concertino import ParameterError
 from concertino.frames import FrameRequest
 
+from ._passed_on import passed_on
 from ._safety import BeamGuard, beam_off
 from ._sample_use import MoreToCome, SampleToTheEnd, SampleUse
 
@@ -41,26 +42,17 @@ def with_overlap(
         If it moves what the plan uses, or does anything but move; if the plan begins another run then.
     """
     run = _Run()
-    response: Any = None
-    error: BaseException | None = None
-    while True:
-        try:
-            message = plan.send(response) if error is None else plan.throw(error)
-        except StopIteration as stop:
-            if not run.begun:
-                yield from _begin(run, prepare, group, moved)
-            return stop.value
-        error = None
-        try:
-            run.note(message)
-            if run.may_begin(message):
-                yield from _begin(run, prepare, group, moved, run.sample_leaves)
-            response = yield message
-        except GeneratorExit:
-            plan.close()
-            raise
-        except BaseException as thrown:
-            error = thrown
+
+    def do(message: Msg) -> MsgGenerator[Any]:
+        run.note(message)
+        if run.may_begin(message):
+            yield from _begin(run, prepare, group, moved, run.sample_leaves)
+        return (yield message)
+
+    result = yield from passed_on(plan, do)
+    if not run.begun:
+        yield from _begin(run, prepare, group, moved)
+    return result
 
 
 class _Run:

@@ -11,6 +11,8 @@ from numpy.typing import NDArray
 from concertino._clocks import HostTimes
 from concertino.documents import free_segment
 
+from ._hold import Hold
+
 
 @dataclass(frozen=True)
 class Piece:
@@ -33,14 +35,19 @@ class Piece:
     count: int
     stream: str
 
+    @classmethod
+    def whole(cls, stream: str, count: int) -> "Piece":
+        """Return all frames of a stream that is no scan's."""
+        return cls(stream, 0, count, stream)
+
     @property
     def stop(self) -> int:
         """Index in the scan of the frame after the last one."""
         return self.first + self.count
 
 
-#: Takes a piece; tells whether all of it was taken, and not a pause came between.
-Take = Callable[[Piece], MsgGenerator[bool]]
+#: Takes a piece, until a switch asks for a pause, if there is one; tells whether all of it was taken.
+Take = Callable[[Piece, Hold | None], MsgGenerator[bool]]
 
 
 @dataclass(frozen=True)

@@ -8,17 +8,9 @@ from bluesky.utils import MsgGenerator
 
 from concertino.units import QuantityLike
 
-from ._cameras import Cameras, OnLost, Readout
-from ._frames import move_together, take_with_beam
-from ._imaging import (
-    DEFAULT_ORDER,
-    Imaging,
-    Projections,
-    checked_counts,
-    imaging_numbers,
-    imaging_plan,
-)
-from ._pieces import Piece
+from ._acquisitions import Acquisitions, imaging_plan
+from ._cameras import Cameras, OnLost, Readout, camera_set
+from ._imaging import DEFAULT_ORDER, Imaging, imaging_numbers
 
 
 def radiography(
@@ -82,21 +74,14 @@ def radiography(
     ...                    radio_position="0 mm", flat_position="1 cm", num_projections=10)
     """
     asked = Imaging(
-        camera, beam, sample_stage, radio_position, flat_position,
-        imaging_numbers(num_darks, num_flats, num_projections), order, on_lost, md, readout,
+        camera_set(camera, readout), beam, sample_stage, radio_position, flat_position,
+        imaging_numbers(num_darks, num_flats, num_projections), order, on_lost, md,
     )  # fmt: skip
-    frames = checked_counts(asked)
+    frames = asked.checked_counts()
 
-    def take(radio: float, piece: Piece) -> MsgGenerator[bool]:
-        yield from move_together((sample_stage, radio))
-        return (
-            yield from take_with_beam(
-                asked.camera, asked.beam, piece.count, piece.stream,
-                on_lost=on_lost, hold=asked.hold,
-            )
-        )  # fmt: skip
-
-    projections = Projections(
-        "radiography", take, tomo={"scheme": "radiography", "acquisition": "single"}
+    acquisitions = Acquisitions(
+        "radiography",
+        asked.around(asked.frames_at),
+        tomo={"scheme": "radiography", "acquisition": "single"},
     )
-    return (yield from imaging_plan(asked, frames, projections))
+    return (yield from imaging_plan(asked, frames, acquisitions))

@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Hashable, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from bluesky import Msg
@@ -29,6 +30,21 @@ from ._safety import BeamGuard
 MOST_S = 20.0
 
 
+@dataclass
+class _AsItWouldBe:
+    """A device by now, as far as the messages have told."""
+
+    device: Any  # It must live: it is known by its id.
+    facts: Any = None
+    value: float | None = None
+    reading: Mapping[str, Any] | None = None
+    motion: Motion | None = None
+    stream: Taken | None = None
+    train: PulseTrain | None = None
+    pulsing: bool = False
+    is_beam: bool = False
+
+
 class Rehearsal:
     """Devices as they would be, and a clock.
 
@@ -54,16 +70,8 @@ class Rehearsal:
         self._most_messages = most_messages
         self._last = "nothing"
         self._open_runs = 0
-        self._facts: dict[int, Any] = {}
-        self._kept: list[Any] = []  # What stands in a table by its id must live.
-        self._values: dict[int, float] = {}
-        self._readings: dict[int, Mapping[str, Any]] = {}
-        self._motions: dict[int, Motion] = {}
+        self._devices: dict[int, _AsItWouldBe] = {}
         self._groups: dict[Hashable, list[tuple[float, str]]] = {}
-        self._streams: dict[int, Taken] = {}
-        self._beams: list[Any] = []
-        self._trains: dict[int, PulseTrain] = {}
-        self._pulsing: set[int] = set()
 
     def go_through(self, plan: MsgGenerator[Any]) -> MsgGenerator[Any]:
         """Rehearse a plan; only questions to devices are passed on.
@@ -131,13 +139,16 @@ class Rehearsal:
         group = message.kwargs.get("group")
         self._groups.setdefault(group, []).append((self.now_s + seconds, part))
 
+    def _by_now(self, device: Any) -> _AsItWouldBe:
+        return self._devices.setdefault(id(device), _AsItWouldBe(device))
+
     def _known(self, device: Any, facts: Any) -> MsgGenerator[Any]:
-        if id(device) not in self._facts:
-            self._facts[id(device)] = yield from asked(
+        known = self._by_now(device)
+        if known.facts is None:
+            known.facts = yield from asked(
                 lambda: facts(device), f"{device.name} was asked for its settings"
             )
-            self._kept.append(device)
-        return self._facts[id(device)]
+        return known.facts
 
     def _do_open_run(self, message: Msg) -> MsgGenerator[str]:
         self.starts.append(message.kwargs)
@@ -156,14 +167,16 @@ class Rehearsal:
             return [_Answer(self)]
         if isinstance(wanted[0], AboutTheRun):
             return [_Answer(None)]  # What devices still hold is of an earlier one.
-        if isinstance(wanted[0], PresentNumber) and id(wanted[0].device) in self._values:
-            return [_Answer(self._values[id(wanted[0].device)])]
+        if isinstance(wanted[0], PresentNumber):
+            value = self._by_now(wanted[0].device).value
+            if value is not None:
+                return [_Answer(value)]
         if all(isinstance(question, Question) for question in wanted):
             tasks: list[Any] = yield message
             return tasks
         if isinstance(wanted[0], UntilExposed):
             for camera in wanted[0].cameras:
-                if stream := self._streams.get(id(camera)):
+                if stream := self._by_now(camera).stream:
                     self._pass(stream.end_s, f"frames of {stream.name}")
             return []
         if isinstance(wanted[0], Errand):
@@ -173,16 +186,13 @@ class Rehearsal:
         return [_Unanswered(self) for _ in wanted]
 
     def _do_read(self, message: Msg) -> MsgGenerator[Mapping[str, Any]]:
-        device = message.obj
-        if id(device) not in self._readings:
-            self._readings[id(device)] = (
-                yield from asked(device.read, f"{device.name} was read")
-            ) or {}
-            self._kept.append(device)
-        reading = self._readings[id(device)]
-        if id(device) in self._values and reading:
+        device, known = message.obj, self._by_now(message.obj)
+        if known.reading is None:
+            known.reading = (yield from asked(device.read, f"{device.name} was read")) or {}
+        reading = known.reading
+        if known.value is not None and reading:
             name = device.name if device.name in reading else next(iter(reading))
-            reading = {**reading, name: {**reading[name], "value": self._values[id(device)]}}
+            reading = {**reading, name: {**reading[name], "value": known.value}}
         return reading
 
     def _do_locate(self, message: Msg) -> MsgGenerator[Any]:
@@ -190,20 +200,20 @@ class Rehearsal:
         found = []
         for device in devices:
             location = yield from asked(device.locate, f"{device.name} was asked where it is")
-            if id(device) in self._values:
-                value = self._values[id(device)]
+            value = self._by_now(device).value
+            if value is not None:
                 location = {"setpoint": value, "readback": value}
             found.append(location)
         return found[0] if len(found) == 1 and message.kwargs.get("squeeze", True) else found
 
     def _do_set(self, message: Msg) -> MsgGenerator[None]:
         device, value = message.obj, message.args[0]
-        if isinstance(device, BeamGuard):
-            self._beams += [device, device.beam]  # So runs say what their beam is.
-        if (train := self._trains.get(id(device))) is not None:
-            by_itself = bool(value) and bool(train.positions or train.period_s)
-            (self._pulsing.add if by_itself else self._pulsing.discard)(id(device))
-        part = "beam" if any(device is beam for beam in self._beams) else "moves"
+        known = self._by_now(device)
+        if isinstance(device, BeamGuard):  # So runs say what their beam is.
+            known.is_beam = self._by_now(device.beam).is_beam = True
+        if known.train is not None:
+            known.pulsing = bool(value) and bool(known.train.positions or known.train.period_s)
+        part = "beam" if known.is_beam else "moves"
         if hasattr(device, "set_duration_s"):
             seconds = yield from asked(
                 lambda: device.set_duration_s(value), f"{device.name} was asked how long it takes"
@@ -219,20 +229,21 @@ class Rehearsal:
                 self.untimed[device.name] = None
             self._promise(message, 0.0, "settings")
         else:
-            speed = self._values.get(id(device.velocity), facts.speed)
-            origin = self._values.get(id(device), facts.position)
+            told = self._by_now(device.velocity).value
+            speed = facts.speed if told is None else told
+            origin = facts.position if known.value is None else known.value
             distance = 0.0 if origin is None else value - origin
             seconds = move_s(distance, speed, facts.ramp_s)
             ends_s = self.now_s + seconds
-            self._motions[id(device)] = Motion(device, facts, abs(speed), self.now_s, ends_s)
+            known.motion = Motion(device, facts, abs(speed), self.now_s, ends_s)
             after = bool(self.starts) and not self._open_runs
             self._promise(message, seconds, "moves after a run" if after else "moves")
-            for stream in self._streams.values() if self._pulsing else ():
+            if any(each.pulsing for each in self._devices.values()):
                 # Pulses at positions start the exposures of cameras that were ready before.
-                if stream.under_way and self.now_s < stream.end_s:
-                    self._note_blur(stream)
-        self._values[id(device)] = float(value)
-        self._kept.append(device)
+                for stream in [each.stream for each in self._devices.values() if each.stream]:
+                    if stream.under_way and self.now_s < stream.end_s:
+                        self._note_blur(stream)
+        known.value = float(value)
 
     def _do_wait(self, message: Msg) -> MsgGenerator[bool]:
         group = message.kwargs.get("group", message.args[0] if message.args else None)
@@ -249,9 +260,8 @@ class Rehearsal:
     def _do_prepare(self, message: Msg) -> MsgGenerator[None]:
         camera, request = message.obj, message.args[0]
         if isinstance(request, PulseTrain):  # What gives the pulses takes no frames.
-            self._trains[id(camera)] = request
-            self._pulsing.discard(id(camera))
-            self._kept.append(camera)
+            box = self._by_now(camera)
+            box.train, box.pulsing = request, False
             self._promise(message, 0.0, "overhead")
             return
         count = getattr(request, "count", getattr(request, "number_of_exposures", None))
@@ -265,11 +275,11 @@ class Rehearsal:
             self.now_s,
             later=getattr(request, "readout", "direct") == "later",
         )
-        self._streams[id(camera)] = stream
+        self._by_now(camera).stream = stream
         self._promise(message, self._overheads.stream_s, "overhead")
 
     def _do_kickoff(self, message: Msg) -> MsgGenerator[None]:
-        stream = self._streams.get(id(message.obj))
+        stream = self._by_now(message.obj).stream
         if stream is None:
             self.untimed[message.obj.name] = None
         else:
@@ -280,7 +290,7 @@ class Rehearsal:
         yield from ()
 
     def _do_trigger(self, message: Msg) -> MsgGenerator[None]:
-        stream = self._streams.get(id(message.obj))
+        stream = self._by_now(message.obj).stream
         if stream is None:
             self._promise(message, 0.0, "overhead")
         else:
@@ -303,10 +313,11 @@ class Rehearsal:
 
     def _note_blur(self, stream: Taken) -> None:
         tomo = self.starts[-1].get("tomo", {}) if self.starts else {}
-        stream.note_blur(self._motions.values(), self.now_s, tomo)
+        motions = [each.motion for each in self._devices.values() if each.motion]
+        stream.note_blur(motions, self.now_s, tomo)
 
     def _do_complete(self, message: Msg) -> MsgGenerator[None]:
-        stream = self._streams.get(id(message.obj))
+        stream = self._by_now(message.obj).stream
         yield from ()
         if stream is None:
             self._promise(message, 0.0, "overhead")

@@ -7,21 +7,29 @@ from typing import Any, Literal
 
 import bluesky.plan_stubs as bps
 from bluesky import Msg
-from bluesky.utils import MsgGenerator, short_uid
-from event_model import DataKey
+from bluesky.utils import MsgGenerator
 
 from concertino import DeviceError
 from concertino.frames import FrameRequest, RecordingTrigger
 
-from ._cameras import camera_set, wait_briefly
-from ._frames import finish_streams
+from ._cameras import camera_set
+from ._figures import Figures, number
 from ._protocols import Beam, FrameCamera
 from ._questions import asked, rehearsing
-from ._safety import beam_off, beam_on
+from ._taking import Taking
 
 RECORDING = "recording"
+#: When the trigger fired and why; the frames from before, from after, and let go; by what it is too late.
+_COLUMNS: Mapping[str, Mapping[str, Any]] = {
+    "time": number("s"),
+    "reason": {"dtype": "string"},
+    "value": number(),
+    "before": {"dtype": "integer"},
+    "after": {"dtype": "integer"},
+    "discarded": {"dtype": "integer"},
+    "late": number("s"),
+}
 
-_FLUSH_S = 0.25
 _LOOK_S = 0.02
 
 
@@ -54,52 +62,6 @@ class WatchedSignal:
         ):
             if beyond:
                 trigger.fire(f"{name} was {value:g}, {word} {limit:g}", value=value)
-
-
-class RecordingNote:
-    """What a run says of a recording: the reading of a trigger, as a device.
-
-    Parameters
-    ----------
-    camera : str
-        Name of the camera.
-    trigger : RecordingTrigger
-        Fired already.
-    """
-
-    parent = None
-    name = RECORDING
-
-    def __init__(self, camera: str, trigger: RecordingTrigger) -> None:
-        event = trigger.event
-        assert event is not None
-        recording = trigger.recordings.get(camera)
-        self._time_s = event.time_ns * 1e-9
-        self._data: dict[str, Any] = {
-            f"{RECORDING}-time": self._time_s,
-            f"{RECORDING}-reason": event.reason,
-            f"{RECORDING}-value": float("nan") if event.value is None else event.value,
-            f"{RECORDING}-before": 0 if recording is None else recording.before,
-            f"{RECORDING}-after": 0 if recording is None else recording.after,
-            f"{RECORDING}-discarded": 0 if recording is None else recording.discarded,
-            f"{RECORDING}-late": 0.0 if recording is None else recording.late_s,
-        }
-
-    def read(self) -> dict[str, Any]:
-        """Return when and why, the frames from before, after, and let go, and by what they are too late."""
-        return {
-            key: {"value": value, "timestamp": self._time_s} for key, value in self._data.items()
-        }
-
-    def describe(self) -> dict[str, DataKey]:
-        """Describe what `read` returns."""
-        kinds: dict[type, Any] = {str: "string", float: "number", int: "integer"}
-        keys = {
-            key: DataKey(source="recording trigger", shape=[], dtype=kinds[type(value)])
-            for key, value in self._data.items()
-        }
-        keys[f"{RECORDING}-time"]["units"] = keys[f"{RECORDING}-late"]["units"] = "s"
-        return keys
 
 
 def take_retrospective_frames(
@@ -141,47 +103,58 @@ def take_retrospective_frames(
     yield from bps.stage(camera, wait=True)
     yield from bps.prepare(camera, request, wait=True)
     yield from bps.declare_stream(camera, name=stream)
-    if beam is not None:
-        yield from beam_on(beam)
+    taking = Taking(camera_set(camera), request.count or 0, stream, request.on_lost, beam=beam)
+    yield from taking.light()
     rehearsal = yield from rehearsing()
     if rehearsal is None:
         trigger.disarm()
         trigger.arm()
-    yield from bps.kickoff(camera, wait=True)
-    group = short_uid("recorded")
+    yield from taking.start()
     # A camera that fails while it waits fails the plan at once.
-    yield from bps.complete(camera, group=group, wait=False)
-    if rehearsal is not None:
+    yield from taking.complete()
+    if rehearsal is None:
+        yield from _until_fired(camera.name, trigger, watched, max_wait_s, on_timeout)
+    else:
         rehearsal.end_here(f"it waits for its trigger, up to {max_wait_s:g} s")
-        yield from bps.wait(group)
-        if beam is not None:
-            yield from beam_off(beam)
-        yield from finish_streams(camera_set(camera), {stream: camera})
-        return
+    while (yield from taking.flush()):
+        pass
+    yield from taking.finish()
+    if rehearsal is None:
+        yield from _note_recording(camera.name, trigger)
+
+
+def _until_fired(
+    camera: str,
+    trigger: RecordingTrigger,
+    watched: WatchedSignal | None,
+    max_wait_s: float,
+    on_timeout: str,
+) -> MsgGenerator[None]:
     deadline_s = time.monotonic() + max_wait_s
     while trigger.event is None:
         if time.monotonic() > deadline_s:
-            _too_late(camera.name, trigger, watched, max_wait_s, on_timeout)
+            _too_late(camera, trigger, watched, max_wait_s, on_timeout)
             break
         if watched is not None:
             yield from watched.look(trigger)
         yield Msg("sleep", None, _LOOK_S)
-    done = False
-    while not done:
-        done = yield from wait_briefly(group, _FLUSH_S if beam is None else _LOOK_S)
-        if beam is not None and (done or getattr(camera, "exposed", False)):
-            yield from beam_off(beam)
-            beam = None
-        yield Msg("collect", camera, name=stream)
-    yield from finish_streams(camera_set(camera), {stream: camera})
-    note = RecordingNote(camera.name, trigger)
-    yield from bps.create(name=RECORDING)
-    yield from bps.read(note)
-    yield from bps.save()
-    recording = trigger.recordings.get(camera.name)
+
+
+def _note_recording(camera: str, trigger: RecordingTrigger) -> MsgGenerator[None]:
+    event, recording = trigger.event, trigger.recordings.get(camera)
+    assert event is not None
+    yield from Figures(RECORDING, _COLUMNS).note(
+        time=event.time_ns * 1e-9,
+        reason=event.reason,
+        value=float("nan") if event.value is None else event.value,
+        before=0 if recording is None else recording.before,
+        after=0 if recording is None else recording.after,
+        discarded=0 if recording is None else recording.discarded,
+        late=0.0 if recording is None else recording.late_s,
+    )
     if recording is not None and recording.late_s:
         raise DeviceError(
-            f"The trigger of camera {camera.name} ({recording.event.reason}) is dated "
+            f"The trigger of camera {camera} ({recording.event.reason}) is dated "
             f"{recording.late_s:.3g} s before the first frame that was still there: what it tells of is "
             "not in the frames, which are stored as they are. Fire it sooner, or give the camera a larger "
             "ring_bytes."

@@ -11,16 +11,11 @@ from concertino import ParameterError
 from concertino.frames import FrameRequest, RecordingTrigger, Retrospective
 from concertino.units import QuantityLike, convert, convert_count
 
-from ._cameras import OnLost
+from ._acquisitions import Acquisitions, imaging_plan
+from ._cameras import OnLost, camera_set
 from ._frames import move_together
-from ._imaging import (
-    DEFAULT_ORDER,
-    Imaging,
-    Projections,
-    checked_counts,
-    imaging_numbers,
-    imaging_plan,
-)
+from ._hold import Hold
+from ._imaging import DEFAULT_ORDER, Imaging, imaging_numbers
 from ._metadata import quantity
 from ._parameters import check_request
 from ._pieces import Piece
@@ -116,10 +111,10 @@ def retrospective_radiography(
     before = convert_count(num_before, parameter="num_before")
     after = convert_count(num_after, parameter="num_after")
     asked = Imaging(
-        camera, beam, sample_stage, radio_position, flat_position,
+        camera_set(camera), beam, sample_stage, radio_position, flat_position,
         imaging_numbers(num_darks, num_flats, before + after), order, on_lost, md,
     )  # fmt: skip
-    frames = checked_counts(asked)
+    frames = asked.checked_counts()
     asked.check_one_camera("frames are kept by the ring of one")
     wait_s = convert(max_wait, "s", parameter="max_wait")
     if not wait_s > 0:
@@ -139,12 +134,12 @@ def retrospective_radiography(
         retrospective=Retrospective(before, after, recording),
     )  # fmt: skip
     if "projections" in frames:
-        yield from check_request(asked.camera, request)
+        yield from check_request(asked.cameras.first, request)
 
-    def take(radio: float, piece: Piece) -> MsgGenerator[bool]:
+    def take(radio: float, piece: Piece, hold: Hold | None) -> MsgGenerator[bool]:
         yield from move_together((sample_stage, radio))
         yield from take_retrospective_frames(
-            asked.camera, request, watched=watched, max_wait_s=wait_s, on_timeout=on_timeout,
+            asked.cameras.first, request, watched=watched, max_wait_s=wait_s, on_timeout=on_timeout,
             beam=asked.beam,
         )  # fmt: skip
         return True
@@ -154,9 +149,9 @@ def retrospective_radiography(
         yield from bps.null()
 
     limits: Mapping[str, Any] = {"trigger_above": trigger_above, "trigger_below": trigger_below}
-    projections = Projections(
+    acquisitions = Acquisitions(
         "retrospective_radiography",
-        take,
+        asked.around(take),
         tomo={"scheme": "radiography", "acquisition": "single"},
         plan_args={
             "num_before": before,
@@ -169,7 +164,7 @@ def retrospective_radiography(
         restore=[disarm],
         interruptible=False,
     )
-    return (yield from imaging_plan(asked, frames, projections))
+    return (yield from imaging_plan(asked, frames, acquisitions))
 
 
 def _watched(trigger: Any, above: Any, below: Any) -> WatchedSignal | None:

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
-from typing import Any, TypeVar
+from typing import Any
 
 import bluesky.plan_stubs as bps
 from bluesky import Msg
@@ -19,45 +19,20 @@ from bluesky.utils import (
 from concertino import DeviceError, ParameterError
 
 from ._cameras import CameraSet, camera_set, collect_ledgers, collect_streams, declare_ledgers
-from ._checkpoints import checkpoints_afterwards, pardoned
-from ._frames import observed_streams
+from ._checkpoints import checkpoints_found, pardoned
+from ._passed_on import passed_on
 from ._protocols import Beam, FrameCamera
-from ._safety import INTERRUPTIONS, BeamGuard, Cleanup, beam_off, motor_off, run_safely
+from ._safety import INTERRUPTIONS, BeamGuard, Cleanup, beam_off, end_safely, motor_off
 
-_ATTEMPTS = 3
 _WITHIN_A_RUN = (
     "An imaging plan is a run of its own and was begun within a run that is still open; nothing has "
     "moved. Close that run first, or let the plan have a run key of its own: "
     "bluesky.preprocessors.set_run_key_wrapper(plan, 'imaging')."
 )
 
-T = TypeVar("T")
 Block = Callable[[], MsgGenerator[Any]]
 
 
-def ordered(blocks: Mapping[str, T], order: Sequence[str]) -> list[T]:
-    """Return the acquisitions in the order asked for.
-
-    Raises
-    ------
-    ParameterError
-        If the order names one that there is not, or one twice, or none.
-    """
-    if isinstance(order, str):
-        raise ParameterError(
-            f"order: {order!r} was given; give a list such as ['darks', 'flats', 'projections']."
-        )
-    names = list(order)
-    unknown = [name for name in names if name not in blocks]
-    if unknown or len(set(names)) != len(names) or not names:
-        raise ParameterError(
-            f"order: {names} was given; name each of {', '.join(blocks)} at most once, "
-            "and at least one."
-        )
-    return [blocks[name] for name in names]
-
-
-@checkpoints_afterwards
 def imaging_run(
     blocks: Iterable[Block],
     *,
@@ -93,82 +68,122 @@ def imaging_run(
     str
         The run's uid.
     """
-    guard = None if beam is None else BeamGuard(beam)
-    cameras = None if camera is None else camera_set(camera)
-    current: dict[str, Any] = {}
-    uid = ""
-    opened = False
-
-    def body() -> MsgGenerator[None]:
-        nonlocal uid, opened
-        if guard is not None:
-            yield from beam_off(guard)
-        for each_camera in () if cameras is None else cameras.cameras:
-            yield from bps.stage(each_camera.account)
-        opened = True
-        try:
-            uid = yield from bps.open_run(md=dict(md))
-        except IllegalMessageSequence as error:
-            opened = False  # What is open is the run of somebody else.
-            raise ParameterError(_WITHIN_A_RUN) from error
-        if cameras is not None or guard is not None:
-            yield from bps.clear_checkpoint()  # A pause would take frames twice: it ends the run.
-        if cameras is not None:
-            yield from declare_ledgers(cameras)
-        for block in blocks:
-            current.clear()
-            yield from block()
-
-    def end_streams() -> MsgGenerator[None]:
-        # Only when all have stopped is the last frame that anybody stored known.
-        if uid and cameras is not None:
-            yield from bps.unstage_all(*cameras.cameras)
-
-    def describe(one: FrameCamera) -> MsgGenerator[None]:
-        if uid:
-            yield from collect_streams({n: c for n, c in current.items() if c is one})
-
-    def account() -> MsgGenerator[None]:
-        if uid and cameras is not None:
-            yield from collect_ledgers(cameras)
-
-    error: BaseException | None = None
+    run = _ImagingRun(blocks, None if camera is None else camera_set(camera), beam, md)
+    cameras = () if run.cameras is None else run.cameras.cameras
+    guards = () if run.guard is None else (run.guard,)
+    ends: list[tuple[str, Cleanup]] = [
+        *(("switching the beam off", guard.begin_off) for guard in guards),
+        *((f"stopping {motor.name}", partial(motor_off, motor)) for motor in motors),
+        *(("waiting for the beam to be off", guard.end_off) for guard in guards),
+        ("ending the streams", run.end_streams),
+        *((f"describing frames of {each.name}", partial(run.describe, each)) for each in cameras),
+        ("collecting the ledgers", run.account),
+        *(("bringing back what was set", each) for each in restore),
+        ("closing the run", run.close),
+        ("allowing checkpoints again", (yield from checkpoints_found())),
+    ]
     try:
-        yield from run_safely(
-            observed_streams(body() if guard is None else guard.watching(body()), current),
-            *(() if guard is None else (guard.begin_off,)),
-            *(partial(motor_off, motor) for motor in motors),
-            *(() if guard is None else (guard.end_off,)),
-            end_streams,
-            *(partial(describe, camera) for camera in (cameras.cameras if cameras else ())),
-            account,
-            *restore,
-        )
+        yield from end_safely(run.go(), ends, run.failed)
     except GeneratorExit:
-        if guard is not None:
+        for guard in guards:
             guard.abandon()  # Nothing may be yielded any more.
         raise
-    except BaseException as caught:
-        error = caught
-        if guard is not None and guard.armed:
-            error.add_note(guard.warning)
-    if error is None:
+    except INTERRUPTIONS as error:
+        if run.lit:
+            # The RunEngine shows nobody what it was interrupted with.
+            said = _reason(error, f"{run.lit} The plan was interrupted.")
+            raise DeviceError(said) from error
+        raise
+    return run.uid
+
+
+class _ImagingRun:
+    """A run from its opening to its closing, and what is known of it when it ends."""
+
+    def __init__(
+        self,
+        blocks: Iterable[Block],
+        cameras: CameraSet | None,
+        beam: Beam | None,
+        md: Mapping[str, Any],
+    ) -> None:
+        self._blocks, self._md = blocks, md
+        self.cameras = cameras
+        self.guard = None if beam is None else BeamGuard(beam)
+        self.uid = ""
+        #: The first error, if there is one; later ones are its notes.
+        self.failed: list[BaseException] = []
+        self._opened = False
+        self._current: dict[str, Any] = {}
+
+    def go(self) -> MsgGenerator[None]:
+        """Open it, and take what is to be taken."""
+        return passed_on(self._go(), self._do)
+
+    def _do(self, message: Msg) -> MsgGenerator[Any]:
+        """Pass a message on; note which streams there are, and what the beam answers."""
+        if message.command == "declare_stream":
+            self._current = {n: c for n, c in self._current.items() if c not in message.args}
+            if len(message.args) == 1:
+                self._current[message.kwargs["name"]] = message.args[0]
+        response = yield message
+        if self.guard is not None:
+            self.guard.hear(message, response)
+        return response
+
+    def _go(self) -> MsgGenerator[None]:
+        if self.guard is not None:
+            yield from beam_off(self.guard)
+        for each_camera in () if self.cameras is None else self.cameras.cameras:
+            yield from bps.stage(each_camera.account)
+        self._opened = True
         try:
-            yield Msg("close_run", **_unstored(cameras))
-        except GeneratorExit:
-            raise
-        except BaseException as caught:
-            error = caught  # Others read devices once more before the run is closed.
-        else:
-            return uid
-    lit = "" if guard is None or not guard.armed else guard.warning
-    if opened:
-        yield from _close(error, lit)
-    yield from pardoned()
-    if lit and isinstance(error, INTERRUPTIONS):
-        # The RunEngine shows nobody what it was interrupted with.
-        raise DeviceError(_reason(error, f"{lit} The plan was interrupted.")) from error
-    raise error
+            self.uid = yield from bps.open_run(md=dict(self._md))
+        except IllegalMessageSequence as error:
+            self._opened = False  # What is open is the run of somebody else.
+            raise ParameterError(_WITHIN_A_RUN) from error
+        if self.cameras is not None or self.guard is not None:
+            yield from bps.clear_checkpoint()  # A pause would take frames twice: it ends the run.
+        if self.cameras is not None:
+            yield from declare_ledgers(self.cameras)
+        for block in self._blocks:
+            self._current.clear()
+            yield from block()
+
+    def end_streams(self) -> MsgGenerator[None]:
+        # Only when all have stopped is the last frame that anybody stored known.
+        if self.uid and self.cameras is not None:
+            yield from bps.unstage_all(*self.cameras.cameras)
+
+    def describe(self, camera: FrameCamera) -> MsgGenerator[None]:
+        if self.uid:
+            yield from collect_streams({n: c for n, c in self._current.items() if c is camera})
+
+    def account(self) -> MsgGenerator[None]:
+        if self.uid and self.cameras is not None:
+            yield from collect_ledgers(self.cameras)
+
+    @property
+    def lit(self) -> str:
+        """What to say of a beam that could not be switched off; nothing if it is."""
+        return self.guard.warning if self.guard is not None and self.guard.armed else ""
+
+    def close(self) -> MsgGenerator[None]:
+        """Close it, as what became of it; nothing that it has begun fails the plan around it later."""
+        if not self.failed:
+            try:
+                yield Msg("close_run", **_unstored(self.cameras))
+                return
+            except GeneratorExit:
+                raise
+            except BaseException as caught:
+                self.failed.append(caught)  # Others read devices once more before it is closed.
+        (error,) = self.failed
+        if self.lit and self.lit not in getattr(error, "__notes__", ()):
+            error.add_note(self.lit)
+        if self._opened:
+            yield from _close(error, self.lit)
+        yield from pardoned()
 
 
 def _close(error: BaseException, lit: str) -> MsgGenerator[None]:
@@ -187,20 +202,13 @@ def _close(error: BaseException, lit: str) -> MsgGenerator[None]:
     else:
         status = "abort" if isinstance(error, INTERRUPTIONS) else "fail"
         reason = _reason(error)
-    for attempt in range(1, _ATTEMPTS + 1):
+    for _ in range(2):
         try:
             yield Msg("close_run", exit_status=status, reason=reason)
-        except GeneratorExit:
-            raise
+            return
         except IllegalMessageSequence:
             if not (yield from _dropped_reading()):
                 return  # It did not come to be opened, or is closed.
-        except BaseException as later:
-            # A move that was stopped may fail only now.
-            if attempt == _ATTEMPTS:
-                error.add_note(f"While closing the run: {type(later).__name__}: {later}")
-        else:
-            return
 
 
 def _unstored(cameras: CameraSet | None) -> dict[str, str]:

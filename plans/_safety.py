@@ -117,30 +117,10 @@ class BeamGuard:
             yield from beam_off(self.beam)
         self.disarm()
 
-    def watching(self, plan: MsgGenerator[Any]) -> MsgGenerator[Any]:
-        """Pass a plan's messages on, and note what the beam answers when it is told to come on."""
-        response: Any = None
-        error: BaseException | None = None
-        while True:
-            try:
-                message = plan.send(response) if error is None else plan.throw(error)
-            except StopIteration as stop:
-                return stop.value
-            error = None
-            try:
-                response = yield message
-            except GeneratorExit:
-                plan.close()
-                raise
-            except BaseException as thrown:
-                error = thrown
-            else:
-                if (
-                    message.command == "set"
-                    and message.obj is self.beam
-                    and message.args[0] is True
-                ):
-                    self._coming = response
+    def hear(self, message: Msg, response: Any) -> None:
+        """Note what the beam answered, if it was told to come on."""
+        if message.command == "set" and message.obj is self.beam and message.args[0] is True:
+            self._coming = response
 
     @property
     def _comes(self) -> bool:
@@ -306,40 +286,52 @@ def run_safely(plan: MsgGenerator[Any], *cleanups: Cleanup) -> MsgGenerator[Any]
     BaseException
         The first error; later ones are added to it as notes.
     """
+    return (yield from end_safely(plan, [("cleaning up", cleanup) for cleanup in cleanups], []))
+
+
+def end_safely(
+    plan: MsgGenerator[Any], ends: Sequence[tuple[str, Cleanup]], failed: list[BaseException]
+) -> MsgGenerator[Any]:
+    """Do as `run_safely` does, with cleanups that have names.
+
+    Parameters
+    ----------
+    plan : generator of messages
+        What to run.
+    ends : sequence of (str, callable)
+        What is done, for notes on the first error, and the cleanup.
+    failed : list of BaseException
+        Gets the first error as soon as there is one, so that cleanups know of it.
+    """
     watched = Watched()
-    return (yield from bounded(_safely(watched.explaining(plan), cleanups), watched))
+    return (yield from bounded(_safely(watched.explaining(plan), ends, failed), watched))
 
 
-def _safely(plan: MsgGenerator[Any], cleanups: Sequence[Cleanup]) -> MsgGenerator[Any]:
-    errors: list[BaseException] = []
+def _safely(
+    plan: MsgGenerator[Any], ends: Sequence[tuple[str, Cleanup]], failed: list[BaseException]
+) -> MsgGenerator[Any]:
     result = None
     try:
         result = yield from plan
     except GeneratorExit:
         raise  # The plan was thrown away: nothing may be yielded any more.
     except BaseException as error:
-        errors.append(error)
-    for cleanup in cleanups:
+        failed.append(error)
+    for what, cleanup in ends:
         for attempt in range(1, _ATTEMPTS + 1):
             try:
                 yield from cleanup()
+                break
             except GeneratorExit:
                 raise
             except BaseException as error:
-                overdue = isinstance(error, OverdueError)
-                last = overdue or attempt == _ATTEMPTS
-                if not errors or (last and not isinstance(error, INTERRUPTIONS)):
-                    errors.append(error)
-                if overdue:
+                last = isinstance(error, OverdueError) or attempt == _ATTEMPTS
+                if not failed:
+                    failed.append(error)
+                elif last and not isinstance(error, INTERRUPTIONS):
+                    failed[0].add_note(f"While {what}: {type(error).__name__}: {error}")
+                if last:
                     break
-            else:
-                break
-    if errors:
-        raise _with_notes(errors[0], errors[1:])
+    if failed:
+        raise failed[0]
     return result
-
-
-def _with_notes(first: BaseException, later: Sequence[BaseException]) -> BaseException:
-    for error in later:
-        first.add_note(f"While cleaning up: {type(error).__name__}: {error}")
-    return first

@@ -8,6 +8,7 @@ from bluesky import Msg
 from bluesky.utils import MsgGenerator
 
 from ._hold import Hold
+from ._passed_on import passed_on
 
 _QUESTION = "which part of a scan?"
 
@@ -61,25 +62,14 @@ def answer_scan_so_far(
     answer : callable
         Is given what those further out answered, and returns the answer.
     """
-    # By hand: bluesky's plan_mutator lets nobody answer.
-    response: Any = None
-    error: BaseException | None = None
-    while True:
-        try:
-            message = plan.send(response) if error is None else plan.throw(error)
-        except StopIteration as stop:
-            return stop.value
-        error = None
-        try:
-            response = yield message
-        except GeneratorExit:
-            plan.close()
-            raise
-        except BaseException as thrown:
-            error = thrown
-        else:
-            if message.command == "null" and message.args == (_QUESTION,):
-                response = answer(ScanSoFar() if response is None else response)
+
+    def do(message: Msg) -> MsgGenerator[Any]:
+        response = yield message
+        if message.command == "null" and message.args == (_QUESTION,):
+            return answer(ScanSoFar() if response is None else response)
+        return response
+
+    return (yield from passed_on(plan, do))
 
 
 def with_hold(plan: MsgGenerator[Any], hold: Hold) -> MsgGenerator[Any]:

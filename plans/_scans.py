@@ -2,7 +2,7 @@
 
 import itertools
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -15,12 +15,11 @@ from bluesky.utils import MsgGenerator
 from concertino import ParameterError
 from concertino.units import QuantityLike, convert, convert_count
 
-from ._arrival import Arrival
-from ._awaited import names_of
+from ._arrival import arriving
 from ._measuring import Measuring
 from ._metadata import check_md
 from ._parameters import check_limits, check_motor, motor_position, motor_unit, read_number
-from ._questions import awaited
+from ._passed_on import passed_on
 from ._safety import Cleanup
 
 _DROPPED = ("stage", "unstage", "close_run")
@@ -194,17 +193,10 @@ def _run(
     points = itertools.count(1)
 
     def per_step(detectors: Any, step: Any, pos_cache: Any) -> MsgGenerator[None]:
-        arrival = Arrival(list(step.items()))
-        yield from awaited(
-            arrival.set_out, f"{names_of(step)} were asked where they are before a move"
-        )
-        yield from bps.move_per_step(step, pos_cache)
-        yield from awaited(
-            arrival.check, f"{names_of(step)} were asked whether they are where they were sent"
-        )
+        yield from arriving(list(step.items()), bps.move_per_step(step, pos_cache))
         yield from measuring.take(last=next(points) == total)
 
-    messages = iter(plan(per_step=per_step))
+    messages = plan(per_step=per_step)
     # What bluesky knows about the scan stands in the message that opens its run; ours opens it.
     while (message := next(messages)).command != "open_run":
         pass
@@ -228,27 +220,14 @@ def _run(
     )
 
 
-def _points(messages: Iterator[Msg], pausable: bool) -> MsgGenerator[None]:
+def _points(messages: MsgGenerator[Any], pausable: bool) -> MsgGenerator[None]:
     """Pass on what a plan of bluesky does at its points; the rest is the business of the run."""
     dropped = _DROPPED if pausable else (*_DROPPED, "checkpoint")
-    response: Any = None
-    error: BaseException | None = None
-    plan: Any = messages
-    while True:
-        try:
-            message = plan.send(response) if error is None else plan.throw(error)
-        except StopIteration:
-            return
-        response, error = None, None
-        if message.command in dropped:
-            continue
-        try:
-            response = yield message
-        except GeneratorExit:
-            plan.close()
-            raise
-        except BaseException as thrown:
-            error = thrown
+
+    def do(message: Msg) -> MsgGenerator[Any]:
+        return None if message.command in dropped else (yield message)
+
+    yield from passed_on(messages, do)
 
 
 def _grouped(args: Sequence[Any], size: int) -> list[tuple[Any, ...]]:

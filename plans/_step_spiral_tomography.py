@@ -1,6 +1,7 @@
 """Stepped spiral tomography: rotation and height rest while a frame is taken."""
 
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 from bluesky.protocols import Movable
@@ -8,17 +9,9 @@ from bluesky.utils import MsgGenerator
 
 from concertino.units import QuantityLike
 
-from ._cameras import Cameras, OnLost
-from ._frames import move_together, take_stepped_frames
-from ._imaging import (
-    DEFAULT_ORDER,
-    Imaging,
-    Projections,
-    checked_counts,
-    imaging_numbers,
-    imaging_plan,
-)
-from ._pieces import Piece
+from ._acquisitions import Acquisitions, imaging_plan
+from ._cameras import Cameras, OnLost, camera_set
+from ._imaging import DEFAULT_ORDER, Imaging, imaging_numbers
 from ._spiral import checked_spiral
 
 
@@ -107,10 +100,10 @@ def step_spiral_tomography(
     ...     vertical_shift_per_tomogram="2 mm", sample_height="5 mm", num_projections=90)
     """
     asked = Imaging(
-        camera, beam, sample_stage, radio_position, flat_position,
+        camera_set(camera), beam, sample_stage, radio_position, flat_position,
         imaging_numbers(num_darks, num_flats, num_projections), order, on_lost, md,
     )  # fmt: skip
-    frames = checked_counts(asked)
+    frames = asked.checked_counts()
     spiral = yield from checked_spiral(
         rotation,
         vertical_stage,
@@ -124,38 +117,18 @@ def step_spiral_tomography(
     )
     if "projections" in frames:
         frames["projections"] = spiral.total
-    angles, heights = spiral.angles(), spiral.heights()
-    axis: Any = rotation
-
-    def at(index: int) -> list[tuple[Any, float]]:
-        return [(rotation, angles[index]), (vertical_stage, heights[index])]
-
-    def take(radio: float, piece: Piece) -> MsgGenerator[bool]:
-        yield from move_together((sample_stage, radio), *at(piece.first))
-        return (
-            yield from take_stepped_frames(
-                asked.camera,
-                axis,
-                angles[piece.first : piece.stop],
-                piece.stream,
-                along=[(vertical_stage, heights[piece.first : piece.stop])],
-                on_lost=on_lost,
-                hold=asked.hold,
-                beam=asked.beam,
-            )
-        )
-
-    projections = Projections(
+    points = [(rotation, spiral.angles()), (vertical_stage, spiral.heights())]
+    acquisitions = Acquisitions(
         "step_spiral_tomography",
-        take,
+        asked.around(partial(asked.steps, points)),
         tomo={
             **spiral.tomo(rotation),
             "acquisition": "stepped",
             "angle_source": "readback",
         },
         motors={"rotation": rotation, "vertical_stage": vertical_stage},
-        afterwards=at(0),
-        trigger="software",
+        afterwards=[(axis, positions[0]) for axis, positions in points],
+        triggers={"projections": "software"},
         plan_args=spiral.plan_args(),
     )
-    return (yield from imaging_plan(asked, frames, projections))
+    return (yield from imaging_plan(asked, frames, acquisitions))

@@ -1,6 +1,7 @@
 """Stepped tomography: the rotation rests while a frame is taken."""
 
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 from bluesky.protocols import Movable
@@ -10,21 +11,13 @@ from concertino import ParameterError
 from concertino.frames import PulseTrain
 from concertino.units import QuantityLike, convert
 
+from ._acquisitions import Acquisitions, imaging_plan
 from ._angle_schemes import angle_scheme, scheme_record
-from ._cameras import Cameras, OnLost
-from ._frames import move_together, take_stepped_frames
+from ._cameras import Cameras, OnLost, camera_set
 from ._half_acquisition import axis_fields, axis_record, turn_deg
-from ._imaging import (
-    DEFAULT_ORDER,
-    Imaging,
-    Projections,
-    checked_counts,
-    imaging_numbers,
-    imaging_plan,
-)
+from ._imaging import DEFAULT_ORDER, Imaging, imaging_numbers
 from ._metadata import quantity
 from ._parameters import check_limits, check_motor, per_degree
-from ._pieces import Piece
 from ._safety import motor_off
 from ._triggers import check_train, check_trigger
 
@@ -116,15 +109,15 @@ def step_tomography(
     ...                        radio_position=0, flat_position=10, num_projections=90)
     """
     asked = Imaging(
-        camera, beam, sample_stage, radio_position, flat_position,
+        camera_set(camera), beam, sample_stage, radio_position, flat_position,
         imaging_numbers(num_darks, num_flats, num_projections), order, on_lost, md,
     )  # fmt: skip
-    frames = checked_counts(asked)
+    frames = asked.checked_counts()
     axis: Any = rotation
     check_motor(axis, "rotation")
     cone = getattr(beam, "source_kind", None) == "tube"
     sweep = turn_deg(angular_range, half_acquisition, cone=cone)
-    axis_at = axis_fields(asked.camera, rotation_axis, half_acquisition)
+    axis_at = axis_fields(asked.cameras.first, rotation_axis, half_acquisition)
     start = convert(start_angle, "deg", parameter="start_angle")
     rule = angle_scheme(scheme)
     who = check_trigger(trigger)
@@ -147,18 +140,9 @@ def step_tomography(
         yield from check_limits(axis, angle * degree, parameter)
     positions = [angle * degree for angle in angles]
 
-    def take(radio: float, piece: Piece) -> MsgGenerator[bool]:
-        yield from move_together((sample_stage, radio), (axis, positions[piece.first]))
-        return (
-            yield from take_stepped_frames(
-                asked.camera, axis, positions[piece.first : piece.stop], piece.stream,
-                pulses=pulses, on_lost=on_lost, hold=asked.hold, beam=asked.beam,
-            )
-        )  # fmt: skip
-
-    projections = Projections(
+    acquisitions = Acquisitions(
         "step_tomography",
-        take,
+        asked.around(partial(asked.steps, [(axis, positions)], pulses=pulses)),
         tomo={
             "scheme": rule.name,
             "acquisition": "stepped",
@@ -171,14 +155,14 @@ def step_tomography(
         },
         motors={"rotation": rotation},
         afterwards=[(axis, positions[0])],
-        trigger="software" if pulses is None else "edge",
+        triggers={"projections": "software" if pulses is None else "edge"},
         restore=[] if pulses is None else [lambda: motor_off(pulses)],
         plan_args={
             "trigger": "software" if pulses is None else pulses.name,
             "angular_range": quantity(sweep, "deg"),
             "start_angle": quantity(start, "deg"),
             **scheme_record(rule),
-            **axis_record(rotation_axis, half_acquisition),
+            **axis_record(axis_at),
         },
     )
-    return (yield from imaging_plan(asked, frames, projections))
+    return (yield from imaging_plan(asked, frames, acquisitions))

@@ -13,19 +13,20 @@ from bluesky.utils import MsgGenerator, short_uid
 from concertino.documents import PROJECTION_ANGLES
 
 from ._awaited import names_of
-from ._cameras import CameraSet, OnLost, camera_set
+from ._cameras import camera_set
 from ._deadlines import deadlines
-from ._frames import move_together, take_frames
+from ._frames import move_together
 from ._hold import Hold
+from ._imaging import Imaging
 from ._motor_facts import ramp_s
 from ._parameters import check_limits, check_velocity, read_number
 from ._pieces import Piece
 from ._projection_angles import SweepAngles, tells_exposures
-from ._protocols import FrameCamera
 from ._questions import asked, awaited
 from ._safety import Cleanup, motor_off
 from ._speed import SETTLE_S, SMOOTH, SpeedWatch
 from ._steady_move import SteadyMove
+from ._taking import Taking
 from ._triggers import CAMERA_PACE, PulseAngles, SweepTrigger
 
 _MARGIN_S = 0.5
@@ -141,18 +142,100 @@ def check_sweep(sweep: Sweep, start: str, way: str, speed: str) -> MsgGenerator[
     yield from check_velocity(sweep.axis, abs(sweep.velocity), speed)
 
 
+@dataclass(frozen=True)
+class SteadyScan:
+    """Projections that are taken while axes move steadily.
+
+    Parameters
+    ----------
+    sweeps : sequence of Sweep
+        From `plan_sweeps`, for all projections.
+    number : int
+        Of all.
+    angles : SweepAngles, optional
+        Collects the angles of the projections; the camera tells its exposures then.
+    trigger : SweepTrigger
+        Who starts the exposures. When positions do, the axes set out when the camera is ready.
+    unwind : bool
+        Bring the axes back while the frames are read out, if that is done later.
+    """
+
+    sweeps: Sequence[Sweep]
+    number: int
+    angles: SweepAngles | None = None
+    trigger: SweepTrigger = CAMERA_PACE
+    unwind: bool = True
+
+    def part(self, piece: Piece) -> "SteadyScan":
+        """Return the same for some of the projections; the axes gain speed before the first."""
+        sweeps = [sweep.part(piece.first, piece.count, self.number) for sweep in self.sweeps]
+        trigger, angles = self.trigger.part(piece.first, piece.count), self.angles
+        if trigger.by_position:
+            start, frames_s = trigger.way(sweeps[0].velocity)
+            sweeps[0] = replace(sweeps[0], start=start, frames_s=frames_s)
+        if angles is not None:
+            angles = angles.of_piece(piece.first, trigger)
+            if not trigger.by_position and trigger.request == "internal":
+                step = sweeps[0].velocity * sweeps[0].frames_s / piece.count
+                angles.expect(step, piece.count, sweeps[0].last)
+        return replace(self, sweeps=sweeps, number=piece.count, angles=angles, trigger=trigger)
+
+    @property
+    def axes(self) -> str:
+        """Names of the axes, for messages."""
+        return names_of(sweep.axis for sweep in self.sweeps)
+
+    def restored(self) -> list[Cleanup]:
+        """Return what brings back the axes' velocities, and ends pulses and the encoder's recording."""
+
+        def end() -> MsgGenerator[None]:
+            if self.angles is not None and self.angles.encoder is not None:
+                yield from awaited(self.angles.end, f"{self.angles.name} was told to end")
+
+        return [*self.trigger.restore(), *(sweep.restore() for sweep in self.sweeps), end]
+
+
+class _Motion:
+    """The move of all axes of a steady scan, begun once."""
+
+    def __init__(self, scan: SteadyScan, may_stop: bool) -> None:
+        self._scan, self._may_stop = scan, may_stop
+        self.speed = SpeedWatch(scan.sweeps)
+        self._moves = [SteadyMove(sweep.axis) for sweep in scan.sweeps]
+        self._group = short_uid("moving")
+
+    def begin(self) -> MsgGenerator[None]:
+        """Set out; wait until all are at speed, unless it is their positions that start the exposures."""
+        scan, set_out_s = self._scan, time.time()
+        for sweep, move in zip(scan.sweeps, self._moves, strict=True):
+            axis = move if self._may_stop else sweep.axis
+            yield Msg("set", axis, sweep.last, group=self._group)
+        if not scan.trigger.by_position:
+            yield from awaited(
+                partial(self.speed.reach, set_out_s),
+                f"{scan.axes} were waited for, which were to reach their speed",
+                scan.sweeps[0].lead_s,
+            )
+
+    def stop(self) -> MsgGenerator[None]:
+        """Stop where they are, and the pulses that follow them."""
+        for move in self._moves:
+            move.pardon()
+            yield from motor_off(move.axis)
+        for end in self._scan.trigger.restore():
+            yield from end()
+
+    def end(self, back: bool) -> MsgGenerator[None]:
+        """Wait until all are at rest, with the velocities that they had; bring them back, if that is wanted."""
+        yield Msg("wait", None, group=self._group)
+        for sweep in self._scan.sweeps:
+            yield from bps.mv(sweep.axis.velocity, sweep.before)
+        if back:
+            yield from move_together(*((sweep.axis, sweep.start) for sweep in self._scan.sweeps))
+
+
 def sweep_and_take(
-    camera: FrameCamera | CameraSet,
-    beam: Any,
-    radio: tuple[Any, float],
-    sweeps: Sequence[Sweep],
-    piece: Piece,
-    number: int,
-    on_lost: OnLost,
-    angles: SweepAngles | None = None,
-    hold: Hold | None = None,
-    trigger: SweepTrigger = CAMERA_PACE,
-    unwind: bool = True,
+    asked: Imaging, whole: SteadyScan, radio: float, piece: Piece, hold: Hold | None
 ) -> MsgGenerator[bool]:
     """Take projections while axes move steadily, and leave the axes where they stop.
 
@@ -162,131 +245,87 @@ def sweep_and_take(
 
     Parameters
     ----------
-    camera, beam : device
-        The devices.
-    radio : (device, float)
-        The sample stage and its radio position.
-    sweeps : sequence of Sweep
-        From `plan_sweeps`, for all projections.
+    asked : Imaging
+        Parameters that all imaging plans take.
+    whole : SteadyScan
+        All projections.
+    radio : float
+        The sample stage's radio position, in its unit.
     piece : Piece
-        Which of them are taken; the axes gain speed before the first.
-    number : int
-        Of all.
-    on_lost : {"fail", "flag"}
-        What lost frames do.
-    angles : SweepAngles, optional
-        Collects the angles of the projections; the camera tells its exposures then.
-    hold : Hold, optional
+        Which of them are taken.
+    hold : Hold or None
         Ends the sweep early when it asks for a pause.
-    trigger : SweepTrigger
-        Who starts the exposures. When positions do, the axes set out when the camera is ready.
-    unwind : bool
-        Bring the axes back while the frames are read out, if that is done later.
 
     Returns
     -------
     bool
         False if it was ended early.
     """
-    sweeps = [sweep.part(piece.first, piece.count, number) for sweep in sweeps]
-    trigger = trigger.part(piece.first, piece.count)
-    if trigger.by_position:
-        start, frames_s = trigger.way(sweeps[0].velocity)
-        sweeps[0] = replace(sweeps[0], start=start, frames_s=frames_s)
-    yield from move_together(radio, *((sweep.axis, sweep.first) for sweep in sweeps))
+    cameras, scan = asked.cameras, whole.part(piece)
+    sweeps, angles, trigger = scan.sweeps, scan.angles, scan.trigger
+    yield from move_together(
+        (asked.sample_stage, radio), *((sweep.axis, sweep.first) for sweep in sweeps)
+    )
     for sweep in sweeps:
         yield from bps.mv(sweep.axis.velocity, abs(sweep.velocity))
-    speed = SpeedWatch(sweeps)
-    moving, moves = short_uid("moving"), [SteadyMove(sweep.axis) for sweep in sweeps]
+    motion = _Motion(scan, may_stop=hold is not None)
     if angles is not None:
-        angles = angles.of_piece(piece.first, trigger)
-        if not trigger.by_position and trigger.request == "internal":
-            step = sweeps[0].velocity * sweeps[0].frames_s / piece.count
-            angles.expect(step, piece.count, sweeps[0].last)
         yield from bps.declare_stream(angles, name=PROJECTION_ANGLES, collect=True)
-    cameras = camera_set(camera)
-    motion = [*(sweep.axis for sweep in sweeps), *(each.start_time for each in cameras.cameras)]
+    places = [*(sweep.axis for sweep in sweeps), *(each.start_time for each in cameras.cameras)]
     # Now, not when the event comes: a callback that takes its time over it must not do so with beam.
-    yield from bps.declare_stream(*motion, name="motion")
-
-    def move_steadily() -> MsgGenerator[None]:
-        set_out_s = time.time()
-        for sweep, move in zip(sweeps, moves, strict=True):
-            yield Msg("set", sweep.axis if hold is None else move, sweep.last, group=moving)
-        if not trigger.by_position:
-            yield from awaited(
-                partial(speed.reach, set_out_s),
-                f"{names_of(sweep.axis for sweep in sweeps)} were waited for, which were to reach their speed",
-                sweeps[0].lead_s,
-            )
-
-    def arm() -> MsgGenerator[None]:
-        if angles is not None:
-            yield from awaited(angles.begin, f"{angles.name} was told to begin")
-        yield from trigger.arm()
-
-    def get_ready() -> MsgGenerator[None]:
-        if not trigger.by_position:
-            yield from move_steadily()
-
-    def note_motion() -> MsgGenerator[None]:
-        yield from trigger.start()
-        if trigger.by_position:
-            yield from move_steadily()
-        yield from awaited(
-            speed.confirm, f"{names_of(sweep.axis for sweep in sweeps)} were asked for their speed"
-        )
-        if angles is not None:
-            yield from awaited(
-                partial(angles.started, speed.anchor),
-                f"{angles.name} was asked for the first angle",
-            )
-        yield Msg("create", None, name="motion")
-        for device in motion:
-            yield Msg("read", device)
-        yield Msg("save")
-
-    def collect_angles() -> MsgGenerator[None]:
-        if angles is not None:
-            yield Msg("collect", angles, name=PROJECTION_ANGLES, return_payload=False)
-
-    def end_sweep() -> MsgGenerator[None]:
-        for move in moves:
-            move.pardon()
-            yield from motor_off(move.axis)
-        for end in trigger.restore():
-            yield from end()
-
-    def settle() -> MsgGenerator[None]:
-        if angles is not None:
-            yield from awaited(angles.end, f"{angles.name} was told to end")
-        yield Msg("wait", None, group=moving)
-        for sweep in sweeps:
-            yield from bps.mv(sweep.axis.velocity, sweep.before)
-        if unwind and cameras.readout == "later":
-            yield from move_together(*((sweep.axis, sweep.start) for sweep in sweeps))
-
-    limits = deadlines()
-    whole = yield from take_frames(
-        camera,
-        piece.count,
-        piece.stream,
-        on_lost=on_lost,
-        trigger=trigger.request,
-        within_s=None if trigger.request == "internal" else 2 * sweeps[0].frames_s + limits.frame_s,
-        beam=beam,
-        arming=arm,
-        starting=get_ready,
-        started=note_motion,
-        collected=collect_angles,
-        hold=hold,
-        interrupted=end_sweep,
-        exposed=settle,
-    )
-    if whole and angles is not None and angles.asked is not None:
+    yield from bps.declare_stream(*places, name="motion")
+    taking = Taking(
+        cameras, piece.count, piece.stream, asked.on_lost, trigger.request, asked.beam, hold,
+        within_s=None if trigger.request == "internal" else 2 * sweeps[0].frames_s + deadlines().frame_s,
+        others={} if angles is None else {PROJECTION_ANGLES: angles},
+    )  # fmt: skip
+    yield from taking.open()
+    if angles is not None:
+        yield from awaited(angles.begin, f"{angles.name} was told to begin")
+    yield from trigger.arm()
+    yield from taking.light()
+    if not trigger.by_position:
+        yield from motion.begin()
+    yield from taking.start()
+    yield from trigger.start()
+    if trigger.by_position:
+        yield from motion.begin()
+    yield from _note_start(scan, motion.speed, places)
+    yield from taking.expose()
+    later = cameras.readout == "later"
+    if later:
+        yield from _end(scan, motion, back=scan.unwind)
+    while (yield from taking.flush()):
+        if taking.held:
+            yield from taking.end_early()
+            yield from motion.stop()
+    complete = yield from taking.finish()
+    if not later:
+        yield from _end(scan, motion, back=False)
+    if complete and angles is not None and angles.asked is not None:
         slowest = str(getattr(cameras.first.account, "slowest", ""))
-        angles.asked.check(cameras.first.name, slowest, fail=on_lost == "fail")
-    return whole
+        angles.asked.check(cameras.first.name, slowest, fail=asked.on_lost == "fail")
+    return complete
+
+
+def _note_start(scan: SteadyScan, speed: SpeedWatch, places: Sequence[Any]) -> MsgGenerator[None]:
+    """Say where all is, now that the cameras expose."""
+    yield from awaited(speed.confirm, f"{scan.axes} were asked for their speed")
+    if scan.angles is not None:
+        yield from awaited(
+            partial(scan.angles.started, speed.anchor),
+            f"{scan.angles.name} was asked for the first angle",
+        )
+    yield Msg("create", None, name="motion")
+    for device in places:
+        yield Msg("read", device)
+    yield Msg("save")
+
+
+def _end(scan: SteadyScan, motion: _Motion, back: bool) -> MsgGenerator[None]:
+    if scan.angles is not None:
+        yield from awaited(scan.angles.end, f"{scan.angles.name} was told to end")
+    yield from motion.end(back)
 
 
 def sweep_angles(
@@ -302,15 +341,3 @@ def sweep_angles(
     if trigger.by_position:
         return PulseAngles(trigger, first, sweep.axis, sweep.velocity, per_degree)
     return SweepAngles(first, sweep.axis, sweep.velocity, per_degree)
-
-
-def restored(
-    sweeps: Sequence[Sweep], angles: SweepAngles | None, trigger: SweepTrigger = CAMERA_PACE
-) -> list[Cleanup]:
-    """Return what brings back the axes' velocities, and ends pulses and the encoder's recording."""
-
-    def end() -> MsgGenerator[None]:
-        if angles is not None and angles.encoder is not None:
-            yield from awaited(angles.end, f"{angles.name} was told to end")
-
-    return [*trigger.restore(), *(sweep.restore() for sweep in sweeps), end]

@@ -26,7 +26,7 @@ _USER = (
 JUSTIFIED: dict[str, str] = {
     "plans/_directors.py::_iterate": _USER,
     "plans/_hold.py::Hold.wait": _USER,
-    "plans/_imaging.py::_heard": _USER,
+    "plans/_acquisitions.py::_heard": _USER,
     "plans/_interruptible.py::Interruptible._wait": _USER,
     "plans/_awaited.py::Awaited._do": _DONE,
     "plans/_stopping.py::StopsInTime.stop": _DONE,
@@ -34,7 +34,6 @@ JUSTIFIED: dict[str, str] = {
     "plans/_questions.py::Question.unasked": _DONE,
     "plans/_questions.py::outcome": _BOUNDED,
     "plans/_questions.py::in_some_loop": _BOUNDED,
-    "plans/_steered.py::steered.figure": "the plan answers, with None at the latest when it ends",
     "devices/_file_source.py::FileSource._due": "`stop` releases it",
     "devices/_simulated_source.py::SimulatedSource._next_exposure": "`stop` releases it",
     "callbacks/_child_main.py::_Host._take": _WORKER,

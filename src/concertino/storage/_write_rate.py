@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import DTypeLike
 
 from ._image_formats import open_sink
 from ._space import check_directory, storage_error
@@ -46,29 +45,19 @@ class WriteRate:
         return f"measured on {self.measured} with a short write"
 
 
-def measured_write_rate(
-    directory: str | os.PathLike[str],
-    shape: tuple[int, int],
-    dtype: DTypeLike = np.uint16,
-    *,
-    bytes_per_file: int = 0,
-    again: bool = False,
-) -> WriteRate:
+def measured_write_rate(directory: str | os.PathLike[str], shape: tuple[int, int]) -> WriteRate:
     """Return how fast a directory takes frames.
 
-    The first time, frames are really written to it for about half a second, synced and removed. The
-    result is kept in the directory, for each kind of frame, in ``.write_rates.json``.
+    The first time, frames of 16 bits are really written to it for about half a second, synced and removed.
+    The result is kept in the directory, for each shape, in ``.write_rates.json``; without that file it is
+    measured anew.
 
     Parameters
     ----------
     directory
         The data directory; made when it is not there.
-    shape, dtype
+    shape
         Of a frame.
-    bytes_per_file
-        As for `open_sink`.
-    again
-        Measure even when there is a result.
 
     Raises
     ------
@@ -83,22 +72,20 @@ def measured_write_rate(
     True
     """
     root = check_directory(directory)
-    kind = f"{shape[0]}x{shape[1]} {np.dtype(dtype).name}, {bytes_per_file} bytes a file"
+    kind = f"{shape[0]}x{shape[1]}"
     known = _known(root)
-    if kind not in known or again:
-        known[kind] = asdict(_measure(root, shape, dtype, bytes_per_file))
+    if kind not in known:
+        known[kind] = asdict(_measure(root, shape))
         _keep(root, known)
     return WriteRate(**known[kind])
 
 
-def _measure(
-    root: Path, shape: tuple[int, int], dtype: DTypeLike, bytes_per_file: int
-) -> WriteRate:
+def _measure(root: Path, shape: tuple[int, int]) -> WriteRate:
     folder = Path(tempfile.mkdtemp(prefix=".write_rate_", dir=root))
     try:
-        frame = np.arange(shape[0] * shape[1]).astype(dtype).reshape(1, *shape)
-        few, _, end_s = _write(folder / "few", frame, bytes_per_file, frame.nbytes * _FEW)
-        size, writing_s, syncing_s = _write(folder / "many", frame, bytes_per_file, _MOST_BYTES)
+        frame = np.arange(shape[0] * shape[1]).astype(np.uint16).reshape(1, *shape)
+        few, _, end_s = _write(folder / "few", frame, frame.nbytes * _FEW)
+        size, writing_s, syncing_s = _write(folder / "many", frame, _MOST_BYTES)
         size, seconds = size - few, writing_s + syncing_s - end_s
         rate = size / max(seconds, writing_s, 1e-6)
         return WriteRate(rate, end_s, time.strftime("%Y-%m-%d %H:%M"))
@@ -106,13 +93,9 @@ def _measure(
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def _write(
-    folder: Path, frame: np.ndarray[Any, Any], bytes_per_file: int, most: int
-) -> tuple[int, float, float]:
+def _write(folder: Path, frame: np.ndarray[Any, Any], most: int) -> tuple[int, float, float]:
     """Write frames, and return their bytes and the times of writing and syncing in seconds."""
-    sink = open_sink(
-        folder, shape=frame.shape[1:], dtype=frame.dtype, bytes_per_file=bytes_per_file
-    )
+    sink = open_sink(folder, shape=frame.shape[1:], dtype=frame.dtype, bytes_per_file=0)
     try:
         size, began_s = 0, time.perf_counter()
         while size < most and time.perf_counter() - began_s < _MOST_S:
