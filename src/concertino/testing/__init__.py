@@ -1,6 +1,7 @@
 """Contract suites to inherit: what an implementation of a Concertino interface must do."""
 
 from ._endless_waits import EndlessWait, check_end_in_time, endless_waits, run_with_endless_wait
+from ._every_end import check_every_end
 from ._frame_source import BufferedFrameSourceContract, FrameSourceContract
 from ._image_format import ImageFormatContract
 from ._plan_faults import (
@@ -25,6 +26,7 @@ __all__ = [
     "PlanFault",
     "PlanOutcome",
     "check_end_in_time",
+    "check_every_end",
     "check_safe_end",
     "describe_message",
     "endless_waits",
