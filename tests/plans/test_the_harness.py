@@ -128,7 +128,7 @@ def test_what_is_wrong_is_found(
 def test_every_end_is_tried_until_one_is_not_safe(tmp_path: Path) -> None:
     workshop = Workshop(tmp_path)
     ends: list[str] = []
-    with pytest.raises(AssertionError, match="The beam is on after: raise before at message [23]"):
+    with pytest.raises(AssertionError, match=r"The beam is on after: raise before at message [23]"):
         check_every_end(
             workshop.bench(workshop.beam_left_on),
             ready=lambda: workshop.RE(bps.mv(workshop.beamline.shutter, False)),
