@@ -25,7 +25,9 @@ def gone(guard: psutil.Process) -> None:
 
 
 @pytest.mark.parametrize("kind", ["file", "tango", "ca"])
-def test_a_session_that_is_killed_in_mid_scan(bench: Bench, kind: str) -> None:
+def test_a_session_that_is_killed_in_mid_scan(
+    bench: Bench, kind: str, capsys: pytest.CaptureFixture[str]
+) -> None:
     if kind == "ca":
         pytest.importorskip("caproto")
         pytest.importorskip("aioca")
@@ -37,9 +39,10 @@ def test_a_session_that_is_killed_in_mid_scan(bench: Bench, kind: str) -> None:
     assert journal.wait(False) - killed_s < WITHIN_S
     gone(guard)
 
-    # The next start says what happened, once; the run's record says it for good.
+    # The next start says what happened, aloud and once; the run's record says it for good.
     with open_session(subject.directory, catalog=False, progress=False) as session:
         (report,) = session.guard.reports
+    assert "Its guard: beam was switched off by " in capsys.readouterr().err
     assert report.beams[0].off
     assert 0 <= report.time - killed_s < WITHIN_S
     said = report.sentence()
@@ -54,17 +57,6 @@ def test_a_session_that_is_killed_in_mid_scan(bench: Bench, kind: str) -> None:
         "there is no stop document: the process that recorded this run died; its guard: beam was "
         "switched off by "
     )
-
-
-def test_the_next_start_says_it_aloud(bench: Bench, capsys: pytest.CaptureFixture[str]) -> None:
-    subject = bench.subject(bench.beam("file"), only_beam=True, wait=True)
-    guard = subject.meet_guard()
-    subject.signal(signal.SIGKILL)
-    bench.journal().wait(False)
-    gone(guard)
-    with open_session(subject.directory, catalog=False, progress=False):
-        pass
-    assert "Its guard: beam was switched off by file_beam:switch_off" in capsys.readouterr().err
 
 
 def test_a_beam_that_cannot_be_switched_off(bench: Bench) -> None:

@@ -21,8 +21,8 @@ from concertino.testing import (
     InjectedFaultError,
     PlanFault,
     PlanOutcome,
+    check_every_end,
     check_safe_end,
-    fault_positions,
     plan_messages,
     run_with_fault,
 )
@@ -52,28 +52,16 @@ def laboratories() -> Iterator[dict[str, Laboratory]]:
             laboratory.close()
 
 
-@pytest.mark.parametrize("kind", PlanFault.KINDS)
 @pytest.mark.parametrize(
     ("name", "source", "order", "every"), SWEEPS, ids=[f"{s[0]}-{s[1]}" for s in SWEEPS]
 )
 def test_every_end_is_safe(
-    laboratories: dict[str, Laboratory],
-    name: str,
-    source: str,
-    order: tuple[str, ...],
-    every: int,
-    kind: Any,
+    laboratories: dict[str, Laboratory], name: str, source: str, order: tuple[str, ...], every: int
 ) -> None:
     laboratory = laboratories[source]
     bench = laboratory.bench(lambda: laboratory.plan(name, order=order))
-    positions = fault_positions(plan_messages(bench), every=False)
-    every *= EVERY[kind]
-    # Another offset for each kind, so that together they strike everywhere.
-    for position in positions[PlanFault.KINDS.index(kind) % every :: every]:
-        outcome = run_with_fault(bench, PlanFault(position, kind))
-        check_safe_end(outcome)
-        check_stored(outcome)
-    plan_messages(bench)  # The next run works.
+    steps = {kind: every * step for kind, step in EVERY.items()}
+    check_every_end(bench, every=steps, then=check_stored)
 
 
 def check_stored(outcome: PlanOutcome) -> None:
@@ -206,8 +194,7 @@ def test_a_move_that_fails_late_does_not_disturb_the_end(
         laboratory.RE(bps.mv(stage, 0))
 
 
-@pytest.mark.parametrize("kind", PlanFault.KINDS)
-def test_every_end_is_safe_in_a_session(tmp_path: Path, kind: Any) -> None:
+def test_every_end_is_safe_in_a_session(tmp_path: Path) -> None:
     # A session's preprocessors stand between the RunEngine and the plan, and add a baseline.
     laboratory = Laboratory(tmp_path)
     b = laboratory.beamline
@@ -223,10 +210,5 @@ def test_every_end_is_safe_in_a_session(tmp_path: Path, kind: Any) -> None:
                 angular_range="3 deg", **POSITIONS, **COUNTS,
             )  # fmt: skip
 
-        bench = laboratory.bench(plan)
-        positions = fault_positions(plan_messages(bench), every=False)
-        for position in positions[PlanFault.KINDS.index(kind) :: 9]:
-            outcome = run_with_fault(bench, PlanFault(position, kind))
-            check_safe_end(outcome)
-            check_stored(outcome)
+        check_every_end(laboratory.bench(plan), every=9, then=check_stored)
     laboratory.close()

@@ -19,13 +19,7 @@ from concertino.plans import retrospective_radiography
 from concertino.session import Session, open_session
 from concertino.simulation import Faults
 from concertino.storage import open_run, replay
-from concertino.testing import (
-    PlanFault,
-    check_safe_end,
-    fault_positions,
-    plan_messages,
-    run_with_fault,
-)
+from concertino.testing import PlanFault, check_every_end
 
 from .laboratory import Laboratory
 
@@ -323,15 +317,8 @@ def test_every_end_is_safe(tmp_path: Path) -> None:
             max_wait="0.05 s", on_timeout="keep", md=laboratory.directories.new().metadata(),
         )  # fmt: skip
 
-    bench = laboratory.bench(plan)
-    messages = plan_messages(bench)
-    positions = fault_positions(messages, every=False)
-    for kind in PlanFault.KINDS:
-        step = 2 if kind.startswith("raise") else 7
-        for position in positions[PlanFault.KINDS.index(kind) % step :: step]:
-            outcome = run_with_fault(bench, PlanFault(position, kind))
-            check_safe_end(outcome)
-    plan_messages(bench)
+    every: dict[str, int] = {kind: 2 if kind.startswith("raise") else 7 for kind in PlanFault.KINDS}
+    check_every_end(laboratory.bench(plan), every=every)
     laboratory.close()
 
 

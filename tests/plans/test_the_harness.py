@@ -11,6 +11,7 @@ from bluesky.utils import MsgGenerator
 
 from concertino.testing import (
     PlanFault,
+    check_every_end,
     check_safe_end,
     describe_message,
     fault_positions,
@@ -121,6 +122,19 @@ def test_what_is_wrong_is_found(
     workshop.RE(
         bps.mv(workshop.beamline.shutter, False, workshop.beamline.rotation.velocity, 360.0)
     )
+    workshop.close()
+
+
+def test_every_end_is_tried_until_one_is_not_safe(tmp_path: Path) -> None:
+    workshop = Workshop(tmp_path)
+    ends: list[str] = []
+    with pytest.raises(AssertionError, match=r"The beam is on after: raise before at message [23]"):
+        check_every_end(
+            workshop.bench(workshop.beam_left_on),
+            ready=lambda: workshop.RE(bps.mv(workshop.beamline.shutter, False)),
+            then=lambda outcome: ends.append(outcome.where),
+        )
+    assert ends
     workshop.close()
 
 

@@ -28,13 +28,7 @@ from concertino.plans import (
 )
 from concertino.reconstruction import ReconstructionSettings
 from concertino.storage import open_run, run_angles
-from concertino.testing import (
-    PlanFault,
-    check_safe_end,
-    fault_positions,
-    plan_messages,
-    run_with_fault,
-)
+from concertino.testing import check_every_end
 
 from .laboratory import POSITIONS, Laboratory, patience
 
@@ -221,15 +215,9 @@ def test_the_box_refuses_what_it_cannot_do(laboratory: Laboratory) -> None:
     assert "armed for 0 more" in str(caught.value.__cause__)
 
 
-@pytest.mark.parametrize("name", ["continuous_tomography", "step_tomography"])
-@pytest.mark.parametrize("kind", PlanFault.KINDS)
-def test_every_end_with_a_trigger_device_is_safe(
-    laboratory: Laboratory, name: str, kind: Any
-) -> None:
+@pytest.mark.parametrize("plan", [continuous_tomography, step_tomography])
+def test_every_end_with_a_trigger_device_is_safe(laboratory: Laboratory, plan: Any) -> None:
     b = laboratory.beamline
-    plan = {"continuous_tomography": continuous_tomography, "step_tomography": step_tomography}[
-        name
-    ]
     bench = laboratory.bench(
         lambda: plan(
             b.camera, b.rotation, b.beam, b.sample_stage, **POSITIONS,
@@ -237,11 +225,7 @@ def test_every_end_with_a_trigger_device_is_safe(
             trigger=b.trigger_box, md=laboratory.directories.new().metadata(),
         )
     )  # fmt: skip
-    positions = fault_positions(plan_messages(bench), every=False)
-    for position in positions[PlanFault.KINDS.index(kind) :: len(PlanFault.KINDS)]:
-        outcome = run_with_fault(bench, PlanFault(position, kind))
-        check_safe_end(outcome)
-    plan_messages(bench)
+    check_every_end(bench, every=6)
 
 
 def test_the_frames_of_pulses_are_counted_once(laboratory: Laboratory) -> None:

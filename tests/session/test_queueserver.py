@@ -2,20 +2,17 @@
 
 import json
 import os
-import shutil
 import subprocess
 import sys
-import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-import zmq
-from ophyd_async.testing import find_free_port
 
 from concertino.storage import StoredScan, open_run
+from tests.queue_servers import Requests, free_port, redis
 
 pytest.importorskip("bluesky_queueserver")
 
@@ -36,26 +33,12 @@ SCAN = {
 }
 
 
-class Manager:
+class Manager(Requests):
     """A start-re-manager process and the requests to it."""
 
-    def __init__(self, port: int, data: Path) -> None:
-        self.data = data
-        self._context = zmq.Context()
-        self._address = f"tcp://127.0.0.1:{port}"
-
-    def ask(self, method: str, timeout_s: float = 30.0, **params: Any) -> dict[str, Any]:
-        with self._context.socket(zmq.REQ) as socket:
-            socket.linger = 0
-            socket.connect(self._address)
-            socket.send_json({"method": method, "params": params})
-            if not socket.poll(round(timeout_s * 1000)):
-                raise TimeoutError(f"the queue server did not answer {method}")
-            reply: Any = socket.recv_json()
-            return dict(reply)
-
-    def close(self) -> None:
-        self._context.term()
+    def __init__(self, port: int, directory: Path) -> None:
+        super().__init__(port, (directory / "manager.log").read_text)
+        self.data = directory / "data"
 
     def until(self, condition: Callable[[], Any], what: str) -> None:
         deadline = time.monotonic() + WAIT_S
@@ -72,72 +55,33 @@ class Manager:
 
 
 @pytest.fixture(scope="module")
-def redis(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    port = find_free_port()
-    if (program := shutil.which("redis-server")) is not None:
-        from redis import Redis
-        from redis.backoff import ConstantBackoff
-        from redis.retry import Retry
-
-        directory = tmp_path_factory.mktemp("redis")
-        server = subprocess.Popen(
-            [program, "--port", str(port), "--bind", "127.0.0.1", "--save", "", "--dir", str(directory)],
-            stdout=subprocess.DEVNULL,
+def manager(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Manager]:
+    directory = tmp_path_factory.mktemp("queue")
+    control, info = free_port(), free_port()
+    with redis() as address, (directory / "manager.log").open("w") as log:
+        process = subprocess.Popen(
+            [
+                str(Path(sys.executable).with_name("concertino")), "queueserver",
+                "--directory", str(directory / "data"), "--redis", address,
+                "--control-port", str(control), "--info-port", str(info),
+            ],
+            cwd=directory, stdout=log, stderr=subprocess.STDOUT,
+            env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
         )  # fmt: skip
         try:
-            patience = Retry(ConstantBackoff(0.05), int(20 * WAIT_S))
-            assert Redis(port=port, retry=patience).ping()  # Once it listens.
-            yield f"127.0.0.1:{port}"
+            with Manager(control, directory) as served:
+                served.until(lambda: served.ask("status", quietly=True), "it answers")
+                assert served.ask("environment_open")["success"]
+                served.wait_for("worker_environment_exists", True)
+                served.wait_for("manager_state", "idle")
+                yield served
+                served.ask("environment_close")
+                served.wait_for("worker_environment_exists", False)
+                served.ask("manager_stop")
+                process.wait(WAIT_S)
         finally:
-            server.terminate()
-            server.wait(WAIT_S)
-        return
-    fakeredis = pytest.importorskip("fakeredis")
-    fake = fakeredis.TcpFakeServer(("127.0.0.1", port), server_type="redis")
-    threading.Thread(target=fake.serve_forever, daemon=True).start()
-    yield f"127.0.0.1:{port}"
-    fake.shutdown()
-    fake.server_close()
-
-
-@pytest.fixture(scope="module")
-def manager(redis: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Manager]:
-    directory = tmp_path_factory.mktemp("queue")
-    control, info = find_free_port(), find_free_port()
-    log = (directory / "manager.log").open("w")
-    process = subprocess.Popen(
-        [
-            str(Path(sys.executable).with_name("concertino")), "queueserver",
-            "--directory", str(directory / "data"), "--redis", redis,
-            "--control-port", str(control), "--info-port", str(info),
-        ],
-        cwd=directory, stdout=log, stderr=subprocess.STDOUT,
-        env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
-    )  # fmt: skip
-    served = Manager(control, directory / "data")
-    try:
-        deadline = time.monotonic() + WAIT_S
-        while True:
-            try:
-                served.ask("status", timeout_s=1.0)
-                break
-            except TimeoutError:
-                pass
-            assert process.poll() is None, (directory / "manager.log").read_text()
-            assert time.monotonic() < deadline
-        assert served.ask("environment_open")["success"]
-        served.wait_for("worker_environment_exists", True)
-        served.wait_for("manager_state", "idle")
-        yield served
-        served.ask("environment_close")
-        served.wait_for("worker_environment_exists", False)
-        served.ask("manager_stop")
-        process.wait(WAIT_S)
-    finally:
-        served.close()
-        process.kill()
-        process.wait()
-        log.close()
+            process.kill()
+            process.wait()
 
 
 def test_a_plan_runs_and_lands_in_the_data_directory(manager: Manager) -> None:

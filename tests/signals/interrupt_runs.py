@@ -12,15 +12,10 @@ import tempfile
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-if __package__:
-    from .matrix import PHASES
-    from .presses import press_ctrl_c
-    from .programs import Programs
-else:
-    sys.path.insert(0, str(Path(__file__).parents[1]))
-    from signals.matrix import PHASES  # type: ignore[no-redef,import-not-found]
-    from signals.presses import press_ctrl_c  # type: ignore[no-redef,import-not-found]
-    from signals.programs import Programs  # type: ignore[no-redef,import-not-found]
+sys.path.insert(0, str(Path(__file__).parents[2]))
+from tests.signals.matrix import PHASES
+from tests.signals.presses import press_ctrl_c
+from tests.signals.programs import Programs
 
 
 def main() -> None:

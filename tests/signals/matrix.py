@@ -1,22 +1,16 @@
 """Each signal in each phase of a scan to each program that may run one: the cases, and what is right of each."""
 
 import os
-import shutil
 import signal
-import socket
-import subprocess
-import threading
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import zmq
-
 from concertino.storage import open_run
+from tests.queue_servers import Requests, free_port, redis
 
-from .programs import WAIT_S, Case, Programs
+from .programs import Case, Programs
 
 #: What a program says when it has heard a signal, and how long that is waited for, in seconds.
 HEARD = ("Interrupted: the beam goes off", "the beam goes off, then the run ends")
@@ -138,7 +132,8 @@ def _in_process(case: Case, cell: Cell) -> None:
 
 def _in_queue(case: Case, cell: Cell) -> None:
     control, info = free_port(), free_port()
-    with redis() as address, Requests(control, case) as ask:
+    with redis() as address, Requests(control, lambda: case.tail) as requests:
+        ask = requests.ask
         server = case.start("queue", redis=address, control=control, info=info)
         case.until(lambda: ask("status", quietly=True), "queue server")
         assert ask("environment_open")["success"]
@@ -223,78 +218,6 @@ def _in_tango(case: Case, cell: Cell) -> None:
     if cell.phase != "clean-up":
         assert there.stop["exit_status"] != "success"
         assert there.stop["reason"] == reason
-
-
-class Requests:
-    """Requests to a queue server."""
-
-    def __init__(self, port: int, case: Case) -> None:
-        self._address, self._case = f"tcp://127.0.0.1:{port}", case
-        self._context = zmq.Context()
-
-    def __call__(self, method: str, *, quietly: bool = False, **params: Any) -> dict[str, Any]:
-        with self._context.socket(zmq.REQ) as asking:
-            asking.linger = 0
-            asking.connect(self._address)
-            asking.send_json({"method": method, "params": params})
-            if asking.poll(500 if quietly else 60_000):
-                answer: Any = asking.recv_json()
-                return dict(answer)
-        assert quietly, f"no answer to {method}: {self._case.tail}"
-        return {}
-
-    def __enter__(self) -> "Requests":
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        self._context.term()
-
-
-@contextmanager
-def redis() -> Iterator[str]:
-    """Serve a database for a queue server."""
-    port = free_port()
-    if (program := shutil.which("redis-server")) is not None:
-        server = subprocess.Popen(
-            [program, "--port", str(port), "--bind", "127.0.0.1", "--save", ""],
-            stdout=subprocess.DEVNULL,
-        )
-        try:
-            until_listening(port)
-            yield f"127.0.0.1:{port}"
-        finally:
-            server.terminate()
-            server.wait(WAIT_S)
-        return
-    import fakeredis
-
-    fake = fakeredis.TcpFakeServer(("127.0.0.1", port), server_type="redis")
-    threading.Thread(target=fake.serve_forever, daemon=True).start()
-    try:
-        yield f"127.0.0.1:{port}"
-    finally:
-        fake.shutdown()
-        fake.server_close()
-
-
-def until_listening(port: int) -> None:
-    """Wait until a process that was just started takes connections."""
-    until_s = time.monotonic() + WAIT_S
-    while True:
-        try:
-            socket.create_connection(("127.0.0.1", port), WAIT_S).close()
-            return
-        except ConnectionRefusedError:
-            if time.monotonic() > until_s:
-                raise
-            time.sleep(0.02)
-
-
-def free_port() -> int:
-    """Return a port that nobody listens on."""
-    with socket.socket() as taken:
-        taken.bind(("127.0.0.1", 0))
-        return int(taken.getsockname()[1])
 
 
 def lives(pid: int) -> bool:

@@ -12,18 +12,9 @@ import traceback
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-if __package__:
-    from .matrix import Cell, all_cells, pairwise_cells, run_cell
-    from .programs import Programs
-else:
-    sys.path.insert(0, str(Path(__file__).parents[1]))
-    from signals.matrix import (  # type: ignore[no-redef,import-not-found]
-        Cell,
-        all_cells,
-        pairwise_cells,
-        run_cell,
-    )
-    from signals.programs import Programs  # type: ignore[no-redef,import-not-found]
+sys.path.insert(0, str(Path(__file__).parents[2]))
+from tests.signals.matrix import Cell, all_cells, pairwise_cells, run_cell
+from tests.signals.programs import Programs
 
 
 def main() -> None:

@@ -4,6 +4,7 @@ from concertino._extras import extra
 
 with extra("test", "concertino.testing"):
     from ._endless_waits import EndlessWait, check_end_in_time, endless_waits, run_with_endless_wait
+    from ._every_end import check_every_end
     from ._frame_source import BufferedFrameSourceContract, FrameSourceContract
     from ._image_format import ImageFormatContract
     from ._plan_faults import (
@@ -28,6 +29,7 @@ __all__ = [
     "PlanFault",
     "PlanOutcome",
     "check_end_in_time",
+    "check_every_end",
     "check_safe_end",
     "describe_message",
     "endless_waits",
