@@ -100,8 +100,8 @@ def reconstruct_run(
 ) -> BatchReconstruction:
     """Reconstruct a stored run into a processing run of its own.
 
-    What does not fit into the memory that the settings allow is done in parts of some slices each, with
-    a pass over the stored frames for every part. The limit is for the whole process: what it holds when the
+    What does not fit into the memory that the settings allow is done in parts of some slices each, which
+    read their rows of the stored frames; the first reads frames whole and verifies them. The limit is for the whole process: what it holds when the
     reconstruction begins, with code and libraries, counts for up to three quarters of it. Settings and
     frames being the same, so are the slices that were reconstructed live, bit for bit; also those from
     parts and from a cluster.
