@@ -11,9 +11,10 @@ PYTHON ?= $(shell for python in python3.11 python3.12 python3.13 python3; do \
 WHEEL_DIR := build/wheel
 
 # Most tests wait for devices, processes and disks: several run at a time, those of a file in one process.
+# tests/conftest.py orders the files.
 JOBS ?= 4
 # One that a busy machine disturbs is run again, and its first failure is listed; so are the slowest.
-PYTEST := -m pytest -n $(JOBS) --dist loadfile --reruns 2 --durations 25
+PYTEST := -m pytest -n $(JOBS) --dist loadfile --no-loadscope-reorder --reruns 2 --durations 25
 
 .DEFAULT_GOAL := help
 .PHONY: help setup demo test lint format docs bench wheel-test clean

@@ -1,6 +1,7 @@
 """What holds for all tests."""
 
 import signal
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -17,6 +18,25 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:
     signal.signal(signal.SIGHUP, signal.SIG_DFL)
+
+
+#: Files whose tests wait for processes and deadlines: begun first, so that none is left alone at the end.
+LONG = (
+    "plans/test_plan_faults.py", "signals/test_signals.py", "guard/test_guard_process.py",
+    "plans/test_endless_waits.py", "servers/test_remote_session.py", "session/test_queueserver.py",
+    "servers/test_remote_consumers.py", "session/test_cli.py", "session/test_batch_cluster.py",
+    "plans/test_process_faults.py", "callbacks/test_what_only_looks.py", "guard/test_guard_elsewhere.py",
+    "servers/test_network.py", "plans/test_triggers.py", "plans/test_several_cameras.py",
+    "session/test_pause_belongs.py", "plans/test_retrospective.py", "plans/test_spiral_tomography.py",
+    "plans/test_readout_later.py", "plans/test_grating_stepping.py",
+)  # fmt: skip
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Order files by how long they take: the long ones, then those of many tests."""
+    ranks = {Path(__file__).parent / name: rank for rank, name in enumerate(LONG)}
+    counts = Counter(item.path for item in items)
+    items.sort(key=lambda item: (ranks.get(item.path, len(LONG)), -counts[item.path]))
 
 
 def _data_directories() -> set[Path]:

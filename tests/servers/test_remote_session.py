@@ -72,7 +72,7 @@ def stop_of(directory: Path) -> dict[str, Any]:
     return dict(document)
 
 
-def until(condition: Callable[[], bool], timeout_s: float = 40.0) -> None:
+def until(condition: Callable[[], bool], timeout_s: float = 90.0) -> None:
     deadline_s = time.monotonic() + timeout_s
     while not condition():
         assert time.monotonic() < deadline_s
@@ -317,8 +317,10 @@ def test_the_death_of_the_session_returns_the_servers_to_standby(
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
     folder = tmp_path / "writer" / "scan_0001" / "projections"
     with subprocess.Popen(command, env=environment) as session:
-        until(lambda: folder.exists() and len(list(folder.glob("*.tif"))) > 200)
-        session.kill()
+        try:
+            until(lambda: folder.exists() and len(list(folder.glob("*.tif"))) > 200)
+        finally:
+            session.kill()  # Whose end is waited for.
     from concertino._tango_client import TangoClient
 
     for server in (camera, writer):
