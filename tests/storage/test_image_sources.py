@@ -1,4 +1,5 @@
 import os
+import shutil
 import threading
 from pathlib import Path
 from typing import Any
@@ -12,9 +13,8 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from concertino import ParameterError, StorageError
-from concertino.storage import open_images, open_scan, sample_path
+from concertino.storage import open_images, open_scan, open_sink, sample_path
 from concertino.storage._image_sources import find_tiffs, natural_sort
-from concertino.storage._tiff_index import index_plain_tiff
 
 STACK = np.random.default_rng(1).integers(0, 60_000, (23, 7, 11)).astype(np.uint16)
 
@@ -178,14 +178,30 @@ def test_threads_read_at_the_same_time(source: str) -> None:
     assert not wrong
 
 
-def test_plain_files_do_not_need_a_tiff_library(tmp_path: Path) -> None:
-    for make in (make_pages, make_big_endian, make_page_by_page):
-        index = index_plain_tiff(Path(make(tmp_path)))
-        assert index is not None
-        assert len(index.offsets) == 23
-        assert index.shape == (7, 11)
-    for make in (make_compressed, make_tiled, make_one_directory_entry_for_all):
-        assert index_plain_tiff(Path(make(tmp_path))) is None
+def test_files_that_begin_alike_are_looked_at_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, dtype in (("d", "<u2"), ("signed", "<i2")):
+        sink = open_sink(tmp_path / name, shape=STACK.shape[1:], dtype=dtype)
+        sink.write((STACK % 200).astype(dtype), 0)
+        sink.close()
+    whole = tifffile.TiffFile
+    asked: list[Path] = []
+
+    def noting(path: Path) -> tifffile.TiffFile:
+        asked.append(path)
+        return whole(path)
+
+    monkeypatch.setattr(tifffile, "TiffFile", noting)
+    np.testing.assert_array_equal(open_images(tmp_path / "d").read(), STACK % 200)
+    assert [path.name for path in asked] == ["frame_000000.tif"]
+    # Of the same size, and other pixels: one bit of the header differs.
+    shutil.copy(tmp_path / "signed" / "frame_000012.tif", tmp_path / "d" / "frame_000012.tif")
+    with pytest.raises(StorageError, match=r"alike: .*frame_000012\.tif has 7x11 px of int16"):
+        open_images(tmp_path / "d")
+    (tmp_path / "d" / "frame_000012.tif").write_bytes(b"II*\0")
+    with pytest.raises(StorageError, match=r"frame_000012\.tif cannot be read as TIFF"):
+        open_images(tmp_path / "d")
 
 
 @pytest.mark.parametrize("dtype", ["u1", "i2", "u4", "i8", "f2", "f4", "f8"])
@@ -420,6 +436,13 @@ def test_errors_for_images_that_are_not_alike(tmp_path: Path) -> None:
         StorageError, match=r"not alike: the first is 7x11 px of uint16, page 1 has shape \(3, 11\)"
     ):
         open_images(tmp_path / "mixed.tif")
+    # One page of many, whose bytes are as many: a key frame would take it for the same.
+    with tifffile.TiffWriter(tmp_path / "odd.tif") as writer:
+        for number in range(23):
+            image = STACK[number].T if number == 11 else STACK[number]
+            writer.write(image.view(np.int16) if number == 17 else image, contiguous=False)
+    with pytest.raises(StorageError, match=r"page 11 has shape \(11, 7\)"):
+        open_images(tmp_path / "odd.tif")
 
 
 def test_errors_for_regions_and_ranges(tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 
 from ._hdf5_images import open_dataset, open_hdf5
 from ._raw_frames import FrameReader
-from ._tiff_images import open_tiffs
+from ._tiff_images import TiffOpener
 from ._zarr_images import open_zarr
 
 _OPEN_FILES = 4
@@ -100,9 +100,10 @@ def zarr_array(place: Path, parameters: Mapping[str, Any]) -> FrameFiles:
 
 
 def _tiffs(folder: Path, template: str, frames_per_file: int) -> FrameFiles:
+    opener = TiffOpener()
     return FrameFiles(
         lambda number: folder / template.format(number),
-        lambda path: open_tiffs([path]),
+        lambda path: opener.open([path]),
         frames_per_file=frames_per_file,
         directory=folder,
     )

@@ -16,7 +16,7 @@ from ._hdf5_images import HDF5_SUFFIXES, image_datasets, open_dataset, open_hdf5
 from ._raw_frames import FrameReader, Region
 from ._scan_layouts import find_layout
 from ._stored_frames import Segment, StoredFrames
-from ._tiff_images import open_tiffs
+from ._tiff_images import TiffOpener
 
 _TIFF_SUFFIXES = frozenset({".tif", ".tiff"})
 
@@ -81,7 +81,7 @@ def open_images(
             name = f"{path}:{dataset}"
         reader = open_dataset(file, dataset)
     else:
-        reader = open_tiffs(find_tiffs(source))
+        reader = TiffOpener().open(find_tiffs(source))
     return sequence_of(reader, name, indices=indices, start=start, count=count, roi=roi)
 
 
