@@ -62,6 +62,7 @@ class CameraPreparation(CameraDocuments):
 
     async def _acquire(self, request: FrameRequest, wake: Callable[[], None]) -> Acquisition:
         """Make the frame stream and what will carry frames to it."""
+        settings = await self._settings(request)
         stream = FrameStream(
             self._stream_address,
             shape=self.source.shape,
@@ -69,6 +70,7 @@ class CameraPreparation(CameraDocuments):
             name=f"{self.name}/{request.kind}",
             ring_bytes=self._ring_bytes,
             timeout_s=self._subscriber_timeout_s,
+            patience_s=settings.patience_s(request),
             ring=self._last.ring if self._last is not None else None,
         )
         self._last = stream
@@ -76,7 +78,6 @@ class CameraPreparation(CameraDocuments):
         if request.retrospective is not None:
             preview = Preview(self._stream_address, stream, request.retrospective.preview_hz)
             self._set_preview(preview.address)
-        settings = await self._settings(request)
         return Acquisition(
             self.name, self.source, stream, request, wake, preview,
             expected_s=settings.expected_s(request.trigger), patience_s=self._frame_timeout_s,

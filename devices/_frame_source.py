@@ -8,6 +8,8 @@ from numpy.typing import NDArray
 
 from concertino.frames import FrameRequest
 
+_SHAKE_S = 0.1
+
 
 @dataclass(frozen=True)
 class CameraSettings:
@@ -28,6 +30,15 @@ class CameraSettings:
         """Return the time from frame to frame, or from a software trigger to its frame, in seconds."""
         own_pace = trigger == "internal" and self.frame_rate_hz > 0
         return max(self.exposure_s, 1 / self.frame_rate_hz) if own_pace else self.exposure_s
+
+    def patience_s(self, request: FrameRequest) -> float | None:
+        """Return how long in all those who only look may hold the camera up, in seconds; None if that costs time only.
+
+        While something moves it costs angles: a frame may come half a step late, or by what a busy computer shakes.
+        """
+        if not request.moving or request.readout == "later":
+            return None
+        return max(_SHAKE_S, self.expected_s(request.trigger) / 2)
 
 
 @dataclass(frozen=True)

@@ -114,13 +114,15 @@ class CameraSet:
         return {self.stream_of(camera, stream): camera for camera in self.cameras}
 
     def request(
-        self, camera: Any, count: int, stream: str, trigger: Trigger, on_lost: OnLost
-    ) -> FrameRequest:
+        self, camera: Any, count: int, stream: str, trigger: Trigger, on_lost: OnLost,
+        *, moving: bool = False,
+    ) -> FrameRequest:  # fmt: skip
         """Return what is asked of one of the cameras."""
         segment = StreamSegment.of(stream)
         return FrameRequest(
             count, segment.base, trigger, on_lost,
             first=segment.first, stream=self.stream_of(camera, stream), readout=self.readout,
+            moving=moving,
         )  # fmt: skip
 
 
@@ -191,12 +193,13 @@ def check_requests_of(
 
 
 def prepare_cameras(
-    cameras: CameraSet, count: int, stream: str, trigger: Trigger, on_lost: OnLost
-) -> MsgGenerator[None]:
+    cameras: CameraSet, count: int, stream: str, trigger: Trigger, on_lost: OnLost,
+    *, moving: bool = False,
+) -> MsgGenerator[None]:  # fmt: skip
     """Have all cameras make their frame streams."""
     group = short_uid("prepared")
     for camera in cameras.cameras:
-        request = cameras.request(camera, count, stream, trigger, on_lost)
+        request = cameras.request(camera, count, stream, trigger, on_lost, moving=moving)
         yield from bps.prepare(camera, request, group=group)
     yield from bps.wait(group)
 

@@ -278,6 +278,7 @@ def sweep_and_take(
         cameras, piece.count, piece.stream, asked.on_lost, trigger.request, asked.beam, hold,
         within_s=None if trigger.request == "internal" else 2 * sweeps[0].frames_s + deadlines().frame_s,
         others={} if angles is None else {PROJECTION_ANGLES: angles},
+        moving=True,
     )  # fmt: skip
     yield from taking.open()
     if angles is not None:

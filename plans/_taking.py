@@ -59,6 +59,8 @@ class Taking:
         How long to wait for all exposures, in s; by default as long as frames come.
     others : mapping of str to device
         What is described together with the frames, by stream.
+    moving : bool
+        Whether something moves while the camera exposes at its own pace.
     """
 
     def __init__(
@@ -72,7 +74,9 @@ class Taking:
         hold: Hold | None = None,
         within_s: float | None = None,
         others: Mapping[str, Any] | None = None,
+        moving: bool = False,
     ) -> None:
+        self._moving = moving
         self._cameras, self._count, self._stream = cameras, count, stream
         self._on_lost, self._trigger = on_lost, trigger
         self._beam, self._within_s = beam, within_s
@@ -95,8 +99,9 @@ class Taking:
         """
         yield from bps.stage_all(*self._cameras.cameras)
         yield from prepare_cameras(
-            self._cameras, self._count, self._stream, self._trigger, self._on_lost
-        )
+            self._cameras, self._count, self._stream, self._trigger, self._on_lost,
+            moving=self._moving,
+        )  # fmt: skip
         for name, camera in self._frames.items():
             more = axes if camera is self._cameras.first else ()
             yield from bps.declare_stream(camera, *more, name=name)

@@ -34,7 +34,7 @@ from concertino.callbacks import (
     ScanAlarms,
     remote,
 )
-from concertino.devices import SimulatedBeamline
+from concertino.devices import Camera, SimulatedBeamline
 from concertino.frames import RecordingTrigger
 from concertino.plans import continuous_tomography, grating_stepping
 from concertino.reconstruction import ReconstructionSettings
@@ -344,3 +344,27 @@ def test_a_grating_scan_is_not_touched_by_its_contrasts(hang: bool, tmp_path: Pa
     assert contrasts.error is not None
     with pytest.raises(ReconstructionError, match="cannot be reconstructed live"):
         contrasts.wait(60)
+
+
+def test_who_is_slow_but_steady_turns_no_projection_away(tmp_path: Path) -> None:
+    """A looker that takes five times as long as a frame, and a stage that turns on."""
+    b = SimulatedBeamline(shape=(32, 32), exposure=0.001)
+    camera = Camera(b.camera.source, exposure=0.001, frame_rate=100.0, ring_bytes=8 * 32 * 32 * 2)
+    looker = FrameConsumer(lambda *_: time.sleep(0.05), name="looker")
+    with open_session(tmp_path, progress=False, catalog=False) as session:
+        session.subscribe(ImageWriter())
+        session.subscribe(looker)
+        session.RE(
+            continuous_tomography(
+                camera, b.rotation, b.beam, b.sample_stage, radio_position=0, flat_position=1,
+                num_darks=2, num_flats=2, num_projections=300,
+            )
+        )  # fmt: skip
+        run = open_run(1, tmp_path)
+    assert run.exit_status == "success"
+    assert "looker" in str(looker.error)
+    assert "held up the camera for 0.1 s in all" in str(looker.error)
+    angles = np.array([event["data"]["angle"] for event in run["projection_angles"].events])
+    asked = 0.6 * np.arange(300)  # 180 deg in 300 steps; where the first is is the stage's affair.
+    astray = np.abs((angles - asked) - np.median(angles - asked)) > 0.3 + 60 * 0.2  # 60 deg/s.
+    assert not astray.any()

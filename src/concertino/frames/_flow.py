@@ -19,8 +19,6 @@ LOG = logging.getLogger(__name__)
 
 #: A watch that looks less often than this does not look.
 _UNWATCHED_S = 1.0
-#: Share of its time-out for which who is not necessary may hold up the publisher, in all.
-_HOLD_UP = 1 / 3
 #: A wait that seems longer than this was this process's own, which stood still.
 _LONGEST_WAIT_S = 1.0
 
@@ -118,11 +116,14 @@ class Flow:
         Frames that the ring holds.
     timeout_s : float
         How long a subscriber that has frames to handle may be silent, in seconds.
+    patience_s : float
+        How long in all one that is not necessary may hold up the publisher, in seconds.
     """
 
     label: str
     capacity: int
     timeout_s: float
+    patience_s: float
     published: int = 0
     reserved: int = 0
     wants_credit: bool = False
@@ -305,16 +306,17 @@ class Flow:
         """
         for party in blocking:
             party.held_up_s += waited_s
-        still = [p for p in blocking if p.paces and self._needs_all(p)]
-        if any(p.necessary for p in still):
+        necessary, now_s = [p for p in blocking if p.necessary], time.monotonic()
+        if any(p.paces and self._needs_all(p) for p in necessary):
             return
-        limit_s = self.timeout_s * _HOLD_UP
-        for party in still:
-            party.patience_used_s += min(waited_s, _LONGEST_WAIT_S)
-            if party.patience_used_s > limit_s:
+        # From when those who are necessary had made room, it waited for the others alone.
+        alone_s = min([waited_s, _LONGEST_WAIT_S, *(now_s - p.last_sign_s for p in necessary)])
+        for party in [p for p in blocking if not p.necessary]:
+            party.patience_used_s += alone_s
+            if party.patience_used_s > self.patience_s and party.paces:
                 self.fail_party(
                     party,
-                    f"it held up the camera for {limit_s:.3g} s in all, being a whole ring of "
+                    f"it held up the camera for {self.patience_s:.3g} s in all, being a whole ring of "
                     f"{self.capacity} frames behind; give it less to do, give the camera a larger "
                     "ring_bytes, or make it necessary=True",
                 )

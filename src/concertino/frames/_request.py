@@ -33,6 +33,8 @@ class FrameRequest:
     readout : {"direct", "later"}
         Whether frames go to the stream as they are taken, or are recorded into the camera's own memory
         first and read out when all are there.
+    moving : bool
+        Whether something moves meanwhile, so that what a frame shows depends on when it is exposed.
     """
 
     count: int | None
@@ -43,6 +45,7 @@ class FrameRequest:
     first: int = 0
     stream: str = ""
     readout: Readout = "direct"
+    moving: bool = False
 
     @property
     def stream_name(self) -> str:

@@ -45,6 +45,9 @@ class FrameStream:
         Memory for frames in bytes. At least two frames are held.
     timeout_s : float
         How long a subscriber that has frames to handle may give no sign of life, in seconds.
+    patience_s : float, optional
+        How long in all a subscriber that is not necessary may hold up the publisher before it is detached, in seconds;
+        a third of `timeout_s` by default.
     ring : Ring, optional
         A ring to use again, of a stream that is closed, if it fits. Of a `Ring` nothing is lent to other
         processes: the pixels travel to all of them.
@@ -71,6 +74,7 @@ class FrameStream:
         name: str = "",
         ring_bytes: int = 256 * 2**20,
         timeout_s: float = 30.0,
+        patience_s: float | None = None,
         ring: Ring | None = None,
     ) -> None:
         self.ring = ring_for(shape, dtype, ring_bytes, ring)
@@ -79,7 +83,8 @@ class FrameStream:
         self.triggered = 0
         self.discarded = 0
         self.recorded = 0
-        self.flow = Flow(self.name, self.ring.capacity, timeout_s)
+        patience_s = timeout_s / 3 if patience_s is None else patience_s
+        self.flow = Flow(self.name, self.ring.capacity, timeout_s, patience_s)
         self.changed = threading.Condition()
         self._dropped: list[int] = []
         self._digest = 0

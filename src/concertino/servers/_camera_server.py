@@ -183,6 +183,7 @@ class CameraServer(Served):
             name=f"{asked['name']}/{request.kind}",
             ring_bytes=self.ring_bytes,
             timeout_s=asked["subscriber_timeout_s"],
+            patience_s=settings.patience_s(request),
             ring=self._ring,
         )
         self._ring = stream.ring

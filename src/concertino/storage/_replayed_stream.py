@@ -1,5 +1,6 @@
 """Stored frames on a frame stream."""
 
+import math
 from collections.abc import Iterator
 
 from concertino.frames import Claim, FrameStream, Ledger
@@ -38,6 +39,7 @@ class ReplayedStream:
             dtype=frames.dtype,
             name=f"replay-{key}",
             ring_bytes=_RING_BYTES,
+            patience_s=math.inf,  # A replay loses nothing by waiting.
         )
         frame_bytes = max(1, height * width * frames.dtype.itemsize)
         self._at_once = max(1, min(_BATCH_BYTES // frame_bytes, self._stream.capacity // 4))

@@ -4,6 +4,7 @@ import logging
 import threading
 import time
 from collections.abc import Callable
+from contextlib import nullcontext, suppress
 
 import numpy as np
 import pytest
@@ -63,6 +64,34 @@ class NecessityContract:
         row = next(row for row in ledger.subscribers if row.name == "looker")
         assert row.state == "silent"
         looker.close()
+
+    @pytest.mark.parametrize("alone", [True, False])
+    def test_a_looker_that_is_slow_but_steady_is_detached_too(
+        self, make: Make, alone: bool
+    ) -> None:
+        stream = make(capacity=4, timeout_s=3)
+        with nullcontext() if alone else Reader(stream.address):
+            looker = subscribe(stream.address, name="looker", necessary=False)
+
+            def look() -> None:
+                with suppress(FrameStreamError):
+                    while (batch := looker.read(max_frames=1)) is not None:
+                        time.sleep(0.02)
+                        looker.acknowledge(batch.stop)
+
+            looking = threading.Thread(target=look)
+            looking.start()
+            begin_s = time.monotonic()
+            while (row := stream.ledger().subscribers[-1]).state == "open":
+                stream.publish(numbered_frames(stream.published, 1))
+                assert time.monotonic() < begin_s + 60
+            stream.end().check()
+            looking.join()
+            looker.close()
+        assert row.state == "failed"
+        assert (
+            "it held up the camera for 1" in row.reason
+        )  # A third of the time-out, in waits of 20 ms.
 
     def test_a_looker_holds_up_the_publisher_for_a_while_only(self, make: Make) -> None:
         stream = make(capacity=2, timeout_s=1.5)
