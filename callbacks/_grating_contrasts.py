@@ -89,7 +89,7 @@ class GratingContrasts(RunJobs[SteppingJob, Contrasts]):
     >>> contrasts = GratingContrasts()
     """
 
-    RUNS = "grating stepping"
+    _RUNS = "grating stepping"
 
     def __init__(
         self,

@@ -77,7 +77,7 @@ class OnlineReconstruction(RunJobs[ReconstructionJob, ReconstructionResult]):
     >>> reconstruction = OnlineReconstruction(ReconstructionSettings(slices=(100, 200)), planes=True)
     """
 
-    RUNS = "tomography"
+    _RUNS = "tomography"
 
     def __init__(
         self,

@@ -115,7 +115,7 @@ class RunJobs(FrameCallback, Generic[Job, Result]):
     """
 
     #: What kind of runs, for who waits without one.
-    RUNS: ClassVar[str]
+    _RUNS: ClassVar[str]
 
     def __init__(
         self,
@@ -179,7 +179,7 @@ class RunJobs(FrameCallback, Generic[Job, Result]):
             ) from self.error
         if job is None:
             raise ReconstructionError(
-                f"There is nothing to wait for: no {self.RUNS} run has started since "
+                f"There is nothing to wait for: no {self._RUNS} run has started since "
                 f"{type(self).__name__} was subscribed."
             )
         if wait([job.result], timeout_s).not_done:

@@ -28,7 +28,7 @@ class Total(RunJob[int]):
 class Sum(RunJobs[Total, int]):
     """Adds up all frames."""
 
-    RUNS = "summed"
+    _RUNS = "summed"
 
     def __init__(self) -> None:
         super().__init__("sum", None, (), necessary=False)
