@@ -50,7 +50,6 @@ JUSTIFIED: dict[str, str] = {
     "callbacks/_series_job.py::SeriesJob.finish": _COMPUTES,
     "callbacks/remote.py::RemoteCallback._send": _WORKER,
     "src/concertino/_dask_parts.py::Cluster._result": _DONE,
-    "src/concertino/_dask_parts.py::_fetched.fetch": _WORKER,
     "src/concertino/_demo.py::run_demo": _COMPUTES,
     "src/concertino/_relay_command.py::relay_streams": _USER,
     "src/concertino/_run_gate.py::RunGate._wait_and": _USER,
