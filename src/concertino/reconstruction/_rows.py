@@ -155,8 +155,8 @@ class ProjectionRows:
     ) -> None:
         """Copy the wanted rows of frames (frame, row, column), the first with index `start`.
 
-        Frames that are cut begin with the detector row `first_row`. Those that take the place of earlier ones count in `replaced`; they must not unless `replace`
-        says so.
+        Frames that are cut begin with the detector row `first_row`. Those that take the place of earlier
+        ones count in `replaced`; they must not unless `replace` says so.
         """
         stop = start + len(frames)
         if self.data is None:

@@ -119,7 +119,8 @@ class ScanInput:
             Shape, dtype or indices do not fit the scan, or a projection was given before and
             `replace` was not.
         """
-        height = None if first_row is None else np.shape(frames)[-2]
+        cut = first_row is not None and np.ndim(frames) > 1
+        height = np.shape(frames)[-2] if cut else None
         self._add(
             frames,
             start,
