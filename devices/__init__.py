@@ -15,6 +15,7 @@ from ._frame_source import (
 )
 from ._motor import SimulatedMotor
 from ._panda_trigger import PandaAxis, PandaTrigger
+from ._remote_acquisition import AcquisitionProgress
 from ._simulated_beamline import SimulatedBeamline, foam_twin
 from ._simulated_source import SimulatedSource
 from ._suspender_signal import SuspenderSignal
@@ -23,6 +24,7 @@ from ._trigger_box import SimulatedTriggerBox
 
 __all__ = [
     "Acquisition",
+    "AcquisitionProgress",
     "BeamSwitch",
     "BufferedFrameSource",
     "Camera",

@@ -11,6 +11,7 @@ from concertino.documents import check_device_name
 from concertino.frames import ledger_records
 
 from ._acquisition import Acquisition
+from ._remote_acquisition import RemoteAcquisition
 
 _SUFFIX = "-ledger"
 _COLUMNS: dict[str, tuple[Any, str]] = {
@@ -38,7 +39,7 @@ class StreamAccount(Collectable, Stageable):
 
     def __init__(self, name: str) -> None:
         self.set_name(name)
-        self._pending: list[Acquisition] = []
+        self._pending: list[Acquisition | RemoteAcquisition] = []
         self._unstored: dict[str, None] = {}
         self._stored = False
         self._slowest = ""
@@ -76,7 +77,7 @@ class StreamAccount(Collectable, Stageable):
             check_device_name(name.removesuffix(_SUFFIX), "camera", in_files=True)
         self._name = name
 
-    def watch(self, acquisition: Acquisition) -> None:
+    def watch(self, acquisition: Acquisition | RemoteAcquisition) -> None:
         """Have an acquisition stand in the next account."""
         self._pending.append(acquisition)
 
@@ -105,7 +106,7 @@ class StreamAccount(Collectable, Stageable):
         pending, self._pending = self._pending, []
         now_s = time.time()
         for acquisition in pending:
-            if not acquisition.started.is_set():
+            if not acquisition.started:
                 continue
             ledger = acquisition.ledger or acquisition.stream.ledger()
             self._slowest = ledger.slowest

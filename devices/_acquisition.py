@@ -10,9 +10,10 @@ from numpy.typing import NDArray
 
 from concertino import CameraError
 from concertino._clocks import CameraTimes, HostTimes
-from concertino.frames import FrameRequest, FrameStream, Ledger
+from concertino.frames import FrameRequest, FrameStream
 
 from ._acquisition_failures import failure, hanging, silent, started_twice
+from ._exposing import Exposing
 from ._exposures import Exposures
 from ._frame_source import FrameSource
 from ._hold_back import Preview, hold_until_fired
@@ -24,8 +25,8 @@ PATIENCE_S = 15.0
 _SLICE_S = 0.25
 
 
-class Acquisition:
-    """Publishes the frames of one request; the RunEngine's loop only sees counters.
+class Acquisition(Exposing):
+    """Publishes the frames of one request, in a thread of its own.
 
     Parameters
     ----------
@@ -46,12 +47,9 @@ class Acquisition:
     patience_s : float
         How much later than twice that a frame may come, and how long the source may take to stop,
         in seconds.
-
-    Attributes
-    ----------
-    wanted : int or None
-        Frames to be taken; None as long as that is not known.
     """
+
+    stream: FrameStream
 
     def __init__(
         self,
@@ -68,11 +66,8 @@ class Acquisition:
         self.request = request
         self.wanted = None if request.retrospective else request.count
         self.stream = stream
-        self.error: BaseException | None = None
-        self.ledger: Ledger | None = None
-        self.start_s = 0.0
-        self.started = threading.Event()
-        self.done = threading.Event()
+        self._started = threading.Event()
+        self._done = threading.Event()
         self._camera = camera
         self._source = source
         self._watch = SourceWatch(source, request, expected_s)
@@ -81,7 +76,6 @@ class Acquisition:
         self._exposures = Exposures()
         self._preview = preview
         self._stopping = threading.Event()
-        self._ending = threading.Event()
         self._idle = threading.Event()
         self._thread: threading.Thread | None = None
         self._given_up = False
@@ -89,20 +83,18 @@ class Acquisition:
         stream.triggered = self.wanted or 0
 
     @property
+    def started(self) -> bool:
+        """Whether it exposes, or did."""
+        return self._started.is_set()
+
+    @property
+    def done(self) -> bool:
+        """Whether it has ended, and its subscribers are done with the stream."""
+        return self._done.is_set()
+
+    @property
     def running(self) -> bool:
-        """Whether the thread has been started and has not ended."""
-        return self._thread is not None and not self.done.is_set()
-
-    @property
-    def exposed(self) -> int:
-        """Frames that the camera has exposed and kept, be they on the stream already or not."""
-        stream = self.stream
-        return max(stream.published + len(stream.dropped), stream.recorded)
-
-    @property
-    def ended_early(self) -> bool:
-        """Whether it was ended before all frames of its request were exposed."""
-        return self._ending.is_set() and self.exposed < (self.request.count or 0)
+        return self._thread is not None and not self.done
 
     def exposures(self, since: int = 0) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         """Return the camera's numbers of the frames published, and the middles of their exposures.
@@ -133,13 +125,13 @@ class Acquisition:
         if self.request.retrospective is not None:
             self.request_stop()  # Nothing is kept yet, or what is to be kept is not whole.
             return
-        self._ending.set()
+        self._ending = True
         later = self.request.readout == "later" and self._thread is not None
         if later and self.request.trigger != "edge":
             return  # What is recorded is still to be read out; a source that was stopped gives no more.
         if later:
             self._stopping.set()  # It may wait for a pulse for ever.
-        if self._thread is None and not self.done.is_set():
+        if self._thread is None and not self.done:
             self.start()  # It exposes nothing, and ends the stream in good order.
         self._watch.stop()
 
@@ -161,12 +153,10 @@ class Acquisition:
 
     @property
     def hangs(self) -> bool:
-        """Whether the source was given up, and still has not come back."""
         return self._given_up and self._thread is not None and self._thread.is_alive()
 
     @property
     def hanging(self) -> str:
-        """What to say of a source that does not come back."""
         return hanging(self._camera, self.request, self.exposed, self.wanted, self._patience_s)
 
     def note_trigger(self) -> None:
@@ -177,7 +167,7 @@ class Acquisition:
         """Fail the acquisition if a frame was due long ago and the source gave none."""
         watch = self._watch
         silent_s = watch.silent_s
-        if silent_s <= 2 * watch.expected_s + self._patience_s or self.done.is_set():
+        if silent_s <= 2 * watch.expected_s + self._patience_s or self.done:
             return
         if self.error is None:
             sentence = silent(
@@ -209,7 +199,7 @@ class Acquisition:
         if self._thread is None:
             self._end_preview()
             self.stream.close()
-            self.done.set()
+            self._done.set()
 
     async def stop(self) -> None:
         """Stop exposing, end the stream and wait until the subscribers are done with it.
@@ -220,7 +210,7 @@ class Acquisition:
         if self._thread is None or not await self._let_go():
             return
         # Subscribers that do nothing for longer than their time-out fail the stream, which ends this.
-        while not await happened(self.done, _SLICE_S):
+        while not await happened(self._done, _SLICE_S):
             self._wake()
 
     async def _let_go(self) -> bool:
@@ -242,14 +232,14 @@ class Acquisition:
         self.stream.fail(self.error)
         self._end_preview()
         self.stream.close()
-        self.started.set()
-        self.done.set()
+        self._started.set()
+        self._done.set()
         self._wake()
 
     def _run(self) -> None:
         try:
             try:
-                if self._ending.is_set():
+                if self._ending:
                     self.stream.triggered = 0
                 else:
                     self._begin()
@@ -271,14 +261,14 @@ class Acquisition:
             self._end_preview()
             self._idle.set()
             self.stream.close()
-            self.started.set()
-            self.done.set()
+            self._started.set()
+            self._done.set()
             self._wake()
 
     def _begin(self) -> None:
         self._watch.start()
         self.start_s = time.time()
-        self.started.set()
+        self._started.set()
         self._wake()
         if self.request.readout == "later":
             self._record()
@@ -286,12 +276,10 @@ class Acquisition:
     def _record(self) -> None:
         """Have all frames exposed into the camera's memory."""
         wanted = self.request.count or 0
-        while self.stream.recorded < wanted and not (
-            self._stopping.is_set() or self._ending.is_set()
-        ):
+        while self.stream.recorded < wanted and not (self._stopping.is_set() or self._ending):
             self.stream.recorded = self._watch.record(self.stream.recorded)
             self._wake()
-        if self._ending.is_set():
+        if self._ending:
             self.wanted = self.stream.recorded
 
     def _carry(self) -> None:
@@ -319,7 +307,7 @@ class Acquisition:
                 self._exposures.add(grab.numbers, CameraTimes(grab.timestamps))
             exposed += len(grab.numbers) + len(grab.dropped)
             self._wake()
-        if self._ending.is_set() and not self._stopping.is_set():
+        if self._ending and not self._stopping.is_set():
             stream.triggered = exposed
             return
         if wanted is not None and exposed < wanted:
@@ -334,7 +322,7 @@ class Acquisition:
 
     def _done_exposing(self) -> bool:
         # What was recorded before the end is read out after it.
-        ended = self._ending.is_set() and self.request.readout != "later"
+        ended = self._ending and self.request.readout != "later"
         return self._stopping.is_set() or ended
 
     def _fail(self, error: BaseException) -> None:
@@ -343,14 +331,6 @@ class Acquisition:
             error, self._camera, self.request, recorded=stream.recorded, published=stream.published
         )
         stream.fail(self.error)
-
-    def check(self) -> None:
-        """Raise what went wrong: the camera's failure, a subscriber's, or lost frames."""
-        error = self.error or self.stream.error
-        if error is not None:
-            raise error
-        if self.ledger is not None and self.request.on_lost == "fail":
-            self.ledger.check()
 
 
 async def happened(event: threading.Event, within_s: float) -> bool:

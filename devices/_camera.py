@@ -30,8 +30,9 @@ from concertino.documents import UNKNOWN_NUMBER
 from concertino.frames import FrameRequest, FrameStream, StreamAssets
 
 from ._account import StreamAccount
-from ._acquisition import PATIENCE_S, Acquisition
+from ._acquisition import PATIENCE_S
 from ._camera_checks import check_memory, check_retrospective, check_software_trigger
+from ._camera_documents import AnyAcquisition
 from ._camera_preparation import CameraPreparation
 from ._frame_source import FrameSource, TriggeredFrameSource
 
@@ -85,7 +86,7 @@ class Camera(CameraPreparation, Triggerable, Preparable, Flyable, Stageable, Sto
         self._ring_bytes = ring_bytes
         self._subscriber_timeout_s = subscriber_timeout_s
         self._frame_timeout_s = frame_timeout_s
-        self._hung: Acquisition | None = None
+        self._hung: AnyAcquisition | None = None
         self._acquisition = self._assets = None
         self._last: FrameStream | None = None
         self._preparing = asyncio.Lock()
@@ -159,9 +160,7 @@ class Camera(CameraPreparation, Triggerable, Preparable, Flyable, Stageable, Sto
             If the camera was not prepared, failed, or was stopped before that.
         """
         acquisition = self._prepared("wait for its exposures")
-        await self._until(
-            lambda: self.exposed or acquisition.error is not None or acquisition.done.is_set()
-        )
+        await self._until(lambda: self.exposed or acquisition.error is not None or acquisition.done)
         if acquisition.error is not None:
             raise acquisition.error
 
@@ -208,11 +207,8 @@ class Camera(CameraPreparation, Triggerable, Preparable, Flyable, Stageable, Sto
             If the camera cannot do what is asked, or is busy.
         """
         request = await self._as_request(value)
-        if self._acquisition is not None and self._acquisition.running:
-            raise CameraError(
-                f"Camera {self.name} was asked to prepare {request.kind} while it still takes "
-                f"{self._acquisition.request.kind}; wait for it, or stop it."
-            )
+        if self._acquisition is not None:
+            self._acquisition.check_free(self.name, request)
         await self._stop()
         await self.check_request(request)
         self._changed = asyncio.Event()
@@ -285,7 +281,7 @@ class Camera(CameraPreparation, Triggerable, Preparable, Flyable, Stageable, Sto
         acquisition = self._prepared("kickoff")
         await self.warn_unless_stored()
         await self._start(acquisition)
-        await self._until(acquisition.started.is_set)
+        await self._until(lambda: acquisition.started)
         if acquisition.error is not None and not acquisition.start_s:
             raise acquisition.error  # What goes wrong later fails `complete`.
         self._set_start_time(acquisition.start_s)
@@ -318,7 +314,7 @@ class Camera(CameraPreparation, Triggerable, Preparable, Flyable, Stageable, Sto
                 unit="frame",
                 precision=0,
             )
-            if acquisition.done.is_set() or acquisition.error is not None:
+            if acquisition.done or acquisition.error is not None:
                 break
             await asyncio.sleep(_PROGRESS_S)
             await self._wait_for_change()
@@ -342,22 +338,20 @@ class Camera(CameraPreparation, Triggerable, Preparable, Flyable, Stageable, Sto
                 f"Camera {self.name} was triggered but prepared for {acquisition.request.trigger} "
                 "triggers; prepare it with FrameRequest(…, trigger='software')."
             )
-        if not acquisition.running and not acquisition.done.is_set():
+        if not acquisition.running and not acquisition.done:
             # Of a stream without end, as in plans of bluesky, who stores it may hear after the first frame.
             self._unasked = acquisition.request.count is None
             if not self._unasked:
                 await self.warn_unless_stored()
             await self._start(acquisition)
-            await self._until(acquisition.started.is_set)
+            await self._until(lambda: acquisition.started)
         before = acquisition.exposed
         if acquisition.request.trigger == "software":
             acquisition.note_trigger()
             await self._fire()
         await self._until(
             lambda: (
-                acquisition.exposed > before
-                or acquisition.error is not None
-                or acquisition.done.is_set()
+                acquisition.exposed > before or acquisition.error is not None or acquisition.done
             )
         )
         if acquisition.error is not None:
@@ -368,7 +362,7 @@ class Camera(CameraPreparation, Triggerable, Preparable, Flyable, Stageable, Sto
                 f"{acquisition.request.kind} or was stopped; prepare it again for more."
             )
 
-    async def _start(self, acquisition: Acquisition) -> None:
+    async def _start(self, acquisition: AnyAcquisition) -> None:
         """Have the frames begin to come; short, as the RunEngine's loop does it."""
         acquisition.start()
 

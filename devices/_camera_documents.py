@@ -21,8 +21,11 @@ from concertino import CameraError
 from concertino.frames import StreamAssets
 
 from ._acquisition import Acquisition
+from ._remote_acquisition import RemoteAcquisition
 
 LOG = logging.getLogger(__name__)
+
+AnyAcquisition = Acquisition | RemoteAcquisition
 
 _LOOK_S = 0.5
 
@@ -72,7 +75,7 @@ class CameraDocuments(Device, Readable[Any], Collectable, WritesStreamAssets):
     preview: SignalR[str]
     pixel_size: SignalR[float]
     first_number: SignalR[int]
-    _acquisition: Acquisition | None
+    _acquisition: AnyAcquisition | None
     _assets: StreamAssets | None
     _changed: asyncio.Event
     _stepping = False
@@ -160,7 +163,7 @@ class CameraDocuments(Device, Readable[Any], Collectable, WritesStreamAssets):
                 lambda: (
                     acquisition.stream.acknowledged == acquisition.stream.published
                     or acquisition.stream.error is not None
-                    or acquisition.done.is_set()
+                    or acquisition.done
                 )
             )
             if acquisition.error or acquisition.stream.error:
@@ -175,7 +178,7 @@ class CameraDocuments(Device, Readable[Any], Collectable, WritesStreamAssets):
         preview = (self.preview,) if retrospective else ()
         return (*own, self.first_number, *preview)
 
-    def _prepared(self, what: str) -> Acquisition:
+    def _prepared(self, what: str) -> AnyAcquisition:
         if self._acquisition is None:
             raise CameraError(
                 f"Camera {self.name} was asked to {what} before it was prepared; yield "

@@ -10,7 +10,7 @@ from concertino.frames import FrameRequest, FrameStream
 
 from ._acquisition import Acquisition
 from ._camera_checks import check_timing, trigger_of
-from ._camera_documents import CameraDocuments
+from ._camera_documents import AnyAcquisition, CameraDocuments
 from ._frame_source import CameraSettings, FrameSource
 from ._hold_back import Preview
 from ._source_watch import called
@@ -60,7 +60,7 @@ class CameraPreparation(CameraDocuments):
                 "frame_timeout_s."
             ) from error
 
-    async def _acquire(self, request: FrameRequest, wake: Callable[[], None]) -> Acquisition:
+    async def _acquire(self, request: FrameRequest, wake: Callable[[], None]) -> AnyAcquisition:
         """Make the frame stream and what will carry frames to it."""
         settings = await self._settings(request)
         stream = FrameStream(

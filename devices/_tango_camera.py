@@ -1,28 +1,22 @@
 """A camera that a Tango server runs elsewhere: the session steers, the frames go past it."""
 
 import asyncio
-import threading
-import time
 from collections.abc import Callable
 from dataclasses import asdict
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 from bluesky.protocols import Reading
 from numpy.typing import NDArray
 
 from concertino import CameraError, ConcertinoError
-from concertino._tango_client import TangoClient, error_of
-from concertino.frames import Claim, FrameRequest, FrameStream, Ledger, SubscriberLedger
+from concertino._tango_client import TangoClient
+from concertino.frames import FrameRequest
 
-from ._acquisition import Acquisition, happened
-from ._acquisition_failures import started_twice
 from ._camera import Camera
+from ._camera_documents import AnyAcquisition
 from ._frame_source import CameraSettings, Grab
-
-_LOOK_S = 0.02
-_LOOK_TRIGGERED_S = 0.003
-_GONE_S = 6.0
+from ._remote_acquisition import RemoteAcquisition
 
 
 class TangoCamera(Camera):
@@ -49,6 +43,8 @@ class TangoCamera(Camera):
         If PyTango is not installed.
     """
 
+    source: "TangoSource"
+
     def __init__(
         self,
         address: str,
@@ -70,7 +66,7 @@ class TangoCamera(Camera):
     async def read_settings(self) -> dict[str, Reading[Any]]:
         """Return what the frames depend on; pixel size and shape are asked of the server."""
         described = await asyncio.to_thread(self._client.call, "Describe")
-        cast(TangoSource, self.source).take_over(described)
+        self.source.take_over(described)
         return await super().read_settings()
 
     async def check_request(self, request: FrameRequest) -> None:
@@ -88,7 +84,7 @@ class TangoCamera(Camera):
             )
         await super().check_request(request)
 
-    async def _acquire(self, request: FrameRequest, wake: Callable[[], None]) -> Acquisition:
+    async def _acquire(self, request: FrameRequest, wake: Callable[[], None]) -> RemoteAcquisition:
         settings = await self._settings(request)
         made = await asyncio.to_thread(
             self._client.ask,
@@ -98,9 +94,8 @@ class TangoCamera(Camera):
             settings=asdict(settings),
             subscriber_timeout_s=self._subscriber_timeout_s,
         )
-        cast(TangoSource, self.source).take_over(made)
-        # The same to the plan; the thread that carries the frames is elsewhere.
-        return cast(Acquisition, RemoteAcquisition(self._client, self.name, request, made, wake))
+        self.source.take_over(made)
+        return RemoteAcquisition(self._client, self.name, request, made, wake)
 
     async def stored_by(self) -> int:
         """Return how many subscribers store the frames of the present stream; asks the server."""
@@ -108,19 +103,16 @@ class TangoCamera(Camera):
         said = await asyncio.to_thread(self._client.call, "Progress")
         return len(said["claims"])
 
-    async def _start(self, acquisition: Acquisition) -> None:
+    async def _start(self, acquisition: AnyAcquisition) -> None:
         # Not in the RunEngine's loop: a server that is gone answers late.
         await asyncio.to_thread(acquisition.start)
 
     async def _fire(self) -> None:
-        await asyncio.to_thread(cast(TangoSource, self.source).trigger)
+        await asyncio.to_thread(self.source.trigger)
 
     async def exposures(self, since: int = 0) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         """Return when the frames of the present stream were exposed; as `Camera.exposures`."""
-        self._prepared("tell its exposures")
-        told = await asyncio.to_thread(self._client.call, "Exposures", since=since)
-        numbers, times_ns = (np.array(told[key], np.int64) for key in ("numbers", "times_ns"))
-        return numbers, times_ns
+        return await asyncio.to_thread(self._prepared("tell its exposures").exposures, since)
 
     async def clock(self) -> float:
         """Return what the clock of the server's time stamps shows now, in s since the epoch."""
@@ -186,192 +178,3 @@ class TangoSource:
         raise CameraError(
             f"The frames of camera {self._name} go from its server to the subscribers."
         )
-
-
-class RemoteStream:
-    """The counters of a frame stream that is published elsewhere; as those of a `FrameStream`."""
-
-    def __init__(self, name: str, made: dict[str, Any]) -> None:
-        height, width = made["shape"]
-        self.name = name
-        self.address: str = made["address"]
-        self.shape: tuple[int, int] = (height, width)
-        self.dtype: np.dtype[Any] = np.dtype(made["dtype"])
-        self.recorded = 0
-        self.published = 0
-        self.acknowledged = 0
-        self.dropped: tuple[int, ...] = ()
-        self.claims: tuple[Claim, ...] = ()
-        self.error: BaseException | None = None
-
-    def ledger(self) -> Ledger:
-        """Return what is known when the server gave no account."""
-        reason = "" if self.error is None else str(self.error)
-        exposed = max(self.published + len(self.dropped), self.recorded)
-        return Ledger(
-            self.address, self.name, 0, exposed, self.published, self.dropped, "", (), reason,
-            recorded=self.recorded,
-        )  # fmt: skip
-
-
-class RemoteAcquisition:
-    """An acquisition at the server, followed from here; as an `Acquisition` to the camera.
-
-    Parameters
-    ----------
-    client : TangoClient
-        The server.
-    camera : str
-        Name of the camera in messages.
-    request : FrameRequest
-        What was asked.
-    made : dict
-        The server's answer to ``Prepare``.
-    wake : callable
-        Called in any thread whenever a counter changed.
-    """
-
-    def __init__(
-        self,
-        client: TangoClient,
-        camera: str,
-        request: FrameRequest,
-        made: dict[str, Any],
-        wake: Callable[[], None],
-    ) -> None:
-        self.request = request
-        self.wanted = request.count
-        self._remote = RemoteStream(f"{camera}/{request.kind}", made)
-        self.stream = cast(FrameStream, self._remote)
-        self.error: BaseException | None = None
-        self.ledger: Ledger | None = None
-        self.start_s = 0.0
-        self.started = threading.Event()
-        self.done = threading.Event()
-        self._client = client
-        self._camera = camera
-        self._wake = wake
-        self._asked_to_start = False
-        self._ending = threading.Event()
-        self._stopping = threading.Event()
-        self._idle = threading.Event()
-        threading.Thread(target=self._follow, name=f"{camera} progress", daemon=True).start()
-
-    @property
-    def running(self) -> bool:
-        """Whether it has been started and has not ended."""
-        return self._asked_to_start and not self.done.is_set()
-
-    @property
-    def exposed(self) -> int:
-        """Frames that the camera has exposed, be they on the stream already or not."""
-        return max(self._remote.published + len(self._remote.dropped), self._remote.recorded)
-
-    @property
-    def ended_early(self) -> bool:
-        """Whether it was ended before all frames of its request were exposed."""
-        return self._ending.is_set() and self.exposed < (self.request.count or 0)
-
-    def start(self) -> None:
-        """Start exposing."""
-        if self._asked_to_start:
-            raise CameraError(started_twice(self._camera, self.request))
-        self._asked_to_start = True
-        self._client.call("Start")
-
-    def request_stop(self) -> None:
-        """Stop exposing; the stream ends soon."""
-        if not self._stopping.is_set() and not self.done.is_set():
-            self._stopping.set()
-            # Not in the RunEngine's loop: a server that is gone answers late.
-            threading.Thread(target=self._stop_server, name=f"{self._camera} stop").start()
-
-    async def stop(self) -> None:
-        """Stop exposing, and wait until the subscribers are done with the stream."""
-        self.request_stop()
-        # The server gives up a source that hangs, and `_follow` a server that does.
-        while not await happened(self.done, _GONE_S):
-            self._wake()
-
-    #: Its server knows of sources that hang.
-    hangs = False
-    hanging = ""
-
-    def note_trigger(self) -> None:
-        """Do nothing: the server watches its source."""
-
-    def check_silence(self) -> None:
-        """Do nothing: the server's `Progress` tells."""
-
-    def end(self) -> None:
-        """Expose no more frames: those until now are all that the request is for."""
-        self._ending.set()
-        threading.Thread(target=self._end_at_server, name=f"{self._camera} end").start()
-
-    async def ended(self) -> None:
-        """Wait until nothing is exposed any more; frames may still become safe."""
-        while not (self._idle.is_set() or self.done.is_set()):
-            await asyncio.sleep(_LOOK_S)
-
-    def check(self) -> None:
-        """Raise what went wrong: the camera's failure, a subscriber's, or lost frames."""
-        if self.error is not None:
-            raise self.error
-        if self.ledger is not None and self.request.on_lost == "fail":
-            self.ledger.check()
-
-    def _stop_server(self) -> None:
-        try:
-            self._client.call("Stop")
-        except ConcertinoError as error:
-            self.error = self.error or error
-
-    def _end_at_server(self) -> None:
-        try:
-            self._client.call("End")
-        except ConcertinoError as error:
-            self.error = self.error or error
-            self.request_stop()
-
-    def _follow(self) -> None:
-        heard_s = time.monotonic()
-        pause_s = _LOOK_TRIGGERED_S if self.request.trigger == "software" else _LOOK_S
-        while not self.done.is_set():
-            try:
-                self._note(self._client.call("Progress"))
-                heard_s = time.monotonic()
-            except ConcertinoError as error:
-                gone = time.monotonic() - heard_s > _GONE_S
-                if gone or "is not prepared for this session" in str(error):
-                    self._lost(error)
-            self._wake()
-            self.done.wait(pause_s)
-
-    def _lost(self, error: ConcertinoError) -> None:
-        published = self._remote.published
-        self.error = self._remote.error = CameraError(
-            f"Camera {self._camera} was lost after {published} frames of {self.request.kind}, "
-            f"{self._remote.acknowledged} of them safe: {error}"
-        )
-        self.started.set()
-        self.done.set()
-
-    def _note(self, said: dict[str, Any]) -> None:
-        stream = self._remote
-        stream.claims = tuple(Claim(**claim) for claim in said["claims"])
-        stream.published, stream.acknowledged = said["published"], said["acknowledged"]
-        stream.recorded = said["recorded"]
-        stream.dropped = tuple(said["dropped"])
-        if said["error"] is not None:
-            self.error = stream.error = error_of(*said["error"])
-        if said["ledger"] is not None:
-            parties = tuple(SubscriberLedger(**party) for party in said["ledger"]["subscribers"])
-            dropped = tuple(said["ledger"]["dropped"])
-            self.ledger = Ledger(**{**said["ledger"], "subscribers": parties, "dropped": dropped})
-        self.start_s = said["start_s"]
-        if said["idle"]:
-            self._idle.set()
-        if said["started"]:
-            self.started.set()
-        if said["done"]:
-            self.done.set()

@@ -3,13 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from ._batch import Claim
-from ._stream import FrameStream
 
 if TYPE_CHECKING:
     from event_model import ComposeStreamResourceBundle
+
+
+class Stored(Protocol):
+    """What is to be known of a stream, as of a `FrameStream`."""
+
+    @property
+    def acknowledged(self) -> int:
+        """Frames that are safe."""
+
+    @property
+    def claims(self) -> tuple[Claim, ...]:
+        """Where they are stored."""
 
 
 class StreamAssets:
@@ -23,7 +34,7 @@ class StreamAssets:
         Its first claim says where the run's frames are stored.
     """
 
-    def __init__(self, data_key: str, stream: FrameStream) -> None:
+    def __init__(self, data_key: str, stream: Stored) -> None:
         self._data_key = data_key
         self._stream = stream
         self._bundle: ComposeStreamResourceBundle | None = None

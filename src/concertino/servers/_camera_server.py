@@ -1,25 +1,24 @@
 """A Tango server that publishes a camera's frames where it is."""
 
 import asyncio
-import json
 import time
 from collections.abc import Callable
-from dataclasses import asdict
 from typing import Any, ClassVar, cast
 
 import numpy as np
 from tango import AttrWriteType, DevState
 from tango.server import attribute, device_property
 
-from concertino import CameraError, SessionError
+from concertino import SessionError
 from concertino.devices import (
     Acquisition,
+    AcquisitionProgress,
     CameraSettings,
     FrameSource,
     TriggeredFrameSource,
     check_software_trigger,
 )
-from concertino.frames import FrameRequest, FrameStream, Ledger
+from concertino.frames import FrameRequest, FrameStream
 
 from ._served import Served, json_command
 
@@ -128,24 +127,10 @@ class CameraServer(Served):
         """Return the counters of the stream; the session shows with it that it lives."""
         acquisition = self._mine(asked)
         acquisition.check_silence()
-        stream = acquisition.stream
-        error = acquisition.error or stream.error
-        done = acquisition.done.is_set()
-        if done and self.get_state() == DevState.RUNNING:
+        progress = AcquisitionProgress.of(acquisition)
+        if progress.done and self.get_state() == DevState.RUNNING:
             self.set_state(DevState.STANDBY)
-        return {
-            "started": acquisition.started.is_set(),
-            "start_s": acquisition.start_s,
-            "done": done,
-            "idle": acquisition.idle,
-            "recorded": stream.recorded,
-            "published": stream.published,
-            "acknowledged": stream.acknowledged,
-            "dropped": list(stream.dropped),
-            "claims": [asdict(claim) for claim in stream.claims],
-            "error": None if error is None else [type(error).__name__, str(error)],
-            "ledger": _ledger_json(acquisition.ledger),
-        }
+        return progress.to_json()
 
     def session_lost(self, session: str) -> None:
         """Stop exposing and fail the stream."""
@@ -154,7 +139,7 @@ class CameraServer(Served):
     def ended(self, reason: str) -> None:
         """Stop exposing and fail the stream."""
         acquisition = self._acquisition
-        if acquisition is not None and not acquisition.done.is_set():
+        if acquisition is not None and not acquisition.done:
             acquisition.stream.fail(SessionError(reason))
             asyncio.run(acquisition.stop())
         self.set_state(DevState.STANDBY)
@@ -167,13 +152,7 @@ class CameraServer(Served):
     def _prepare(self, asked: dict[str, Any]) -> dict[str, Any]:
         request, settings = _request_of(asked)
         if self._acquisition is not None:
-            if self._acquisition.running:
-                raise CameraError(
-                    f"Camera {asked['name']} was asked to prepare {request.kind} while it still takes "
-                    f"{self._acquisition.request.kind}; wait for it, or stop it."
-                )
-            if self._acquisition.hangs:
-                raise CameraError(self._acquisition.hanging)
+            self._acquisition.check_free(asked["name"], request)
             asyncio.run(self._acquisition.stop())
         self._prepare_source(asked)
         stream = FrameStream(
@@ -215,10 +194,3 @@ class CameraServer(Served):
 
 def _request_of(asked: dict[str, Any]) -> tuple[FrameRequest, CameraSettings]:
     return FrameRequest(**asked["request"]), CameraSettings(**asked["settings"])
-
-
-def _ledger_json(ledger: Ledger | None) -> dict[str, Any] | None:
-    found: dict[str, Any] | None = (
-        None if ledger is None else json.loads(json.dumps(asdict(ledger)))
-    )
-    return found

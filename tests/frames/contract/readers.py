@@ -11,7 +11,8 @@ from typing import Any, Literal, Self
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
-from concertino.frames import FrameBatch, FrameStream, Ring, Subscription, _direct, subscribe
+from concertino import frames as concertino_frames
+from concertino.frames import FrameBatch, FrameStream, Ring, Subscription, subscribe
 
 SHAPE = (8, 16)
 Way = Literal["direct", "memory", "wire"]
@@ -31,7 +32,7 @@ def make_stream(way: Way, address: str = "tcp://127.0.0.1:0", **options: Any) ->
         options["ring"] = Ring(options["shape"], options["dtype"], options["ring_bytes"])
     stream = FrameStream(address, **options)
     if way != "direct":
-        _direct.hide(stream)
+        concertino_frames._direct.hide(stream)
     return stream
 
 
