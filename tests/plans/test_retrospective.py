@@ -403,6 +403,4 @@ def test_a_ring_that_is_large_enough_takes_what_was_refused(tmp_path: Path) -> N
 def test_wrong_settings_of_a_change_trigger() -> None:
     with pytest.raises(ParameterError) as caught:
         ChangeTrigger(RecordingTrigger(), above=0)
-    assert str(caught.value) == (
-        "above: 0 was given; give the change that fires, more than 0."
-    )
+    assert str(caught.value) == ("above: 0 was given; give the change that fires, more than 0.")
