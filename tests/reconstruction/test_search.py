@@ -74,7 +74,7 @@ def test_slices_that_share_grids_are_those_that_are_made_alone(
     np.testing.assert_array_equal(strips[1], strips[0])
     np.testing.assert_array_equal(strips[2], strips[0])
     for value, image in zip(values, strips[0], strict=True):
-        alone = job.rereconstruct(settings.updated(**{parameter: value})).volume[0]
+        alone = job.with_settings(settings.updated(**{parameter: value})).finish().volume[0]
         np.testing.assert_allclose(image, alone, rtol=0, atol=1e-5 * np.abs(alone).max())
 
 
@@ -236,13 +236,13 @@ def test_again_with_other_settings(lines: NDArray[np.float32]) -> None:
     job.add_projections(lines, 0)
     job.finish()
     other = first.updated(filter="hann", slices=(2,), overall_angle=0.3)
-    again = job.rereconstruct(other)
+    again = job.with_settings(other).finish()
     expected = reconstruct(lines, ANGLES, settings=other)
     np.testing.assert_array_equal(again.volume, expected)
     with pytest.raises(ReconstructionError, match="row 1 is needed, but only 2 rows were kept"):
-        job.rereconstruct(first.updated(slices=(1,)))
+        job.with_settings(first.updated(slices=(1,)))
     with pytest.raises(ReconstructionError, match="darks and flats were combined by average"):
-        job.rereconstruct(first.updated(flats="median"))
+        job.with_settings(first.updated(flats="median"))
 
 
 def test_what_cannot_be_swept() -> None:

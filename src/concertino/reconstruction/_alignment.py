@@ -70,11 +70,7 @@ def sharpness(image: NDArray[np.generic]) -> float:
     """
     import scipy.ndimage
 
-    values = np.asarray(image, dtype=np.float64)
-    if values.ndim != 2:
-        raise ParameterError(
-            f"image: an array of shape {values.shape} was given; give one image (row, column)."
-        )
+    values = _one_image(image)
     mean = float(values.mean())
     if mean == 0:
         return 0.0
@@ -263,17 +259,22 @@ def axis_tilt(
     return AxisTilt(float(roll), pitch, variance**0.5 / radius, radius, center, within)
 
 
+def _one_image(image: NDArray[np.generic]) -> NDArray[np.float64]:
+    values = np.asarray(image, np.float64)
+    if values.ndim != 2:
+        raise ParameterError(
+            f"image: an array of shape {values.shape} was given; give one image (row, column)."
+        )
+    return values
+
+
 def _object(
     image: NDArray[np.floating], what: str
 ) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
     """Return the image without its background, and where its strongest object is."""
     import scipy.ndimage
 
-    values = np.asarray(image, np.float64)
-    if values.ndim != 2:
-        raise ParameterError(
-            f"image: an array of shape {values.shape} was given; give one image (row, column)."
-        )
+    values = _one_image(image)
     smooth = scipy.ndimage.gaussian_filter(values, 1.0, mode="nearest")
     background = float(np.median(smooth))
     noise = 1.4826 * float(np.median(np.abs(smooth - background)))

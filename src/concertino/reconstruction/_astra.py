@@ -16,10 +16,10 @@ from numpy.typing import NDArray
 from concertino._errors import ParameterError
 from concertino._extras import extra
 
-from ._back_projector import SliceGeometry
 from ._filters import factor, filter_response
-from ._gridding import aligned_zeros, filter_width
+from ._gridding import aligned_zeros
 from ._settings import ReconstructionSettings
+from ._slice_geometry import SliceGeometry
 
 _AT_ONCE = 512  # projections
 
@@ -74,7 +74,7 @@ class AstraBackProjector:
     ) -> None:
         self._geometry, self._on_gpu = geometry, on_gpu
         x, y = geometry.x, geometry.y
-        self.width = filter_width(geometry.columns, geometry.center, x, y)
+        self.width = geometry.filter_width
         self.projections = min(projections, _AT_ONCE)
         self.image_shape = (y.count, x.count)
         response = filter_response(settings, self.width) * factor(settings.filter)

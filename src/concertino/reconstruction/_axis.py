@@ -22,8 +22,9 @@ import scipy.fft
 import scipy.ndimage
 from numpy.typing import NDArray
 
-from ._axis_match import match_full_turn, match_joint, vertex
+from ._axis_match import match_full_turn, match_joint
 from ._result import AxisEstimate
+from ._search import vertex
 
 _LOWEST_FREQUENCY = 2  # below, a drift of the beam outweighs the sample
 _MARGIN = 2  # harmonics that leak over the border because the turn is sampled

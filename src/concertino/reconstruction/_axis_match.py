@@ -13,6 +13,7 @@ import scipy.ndimage
 from numpy.typing import NDArray
 
 from ._result import AxisEstimate
+from ._search import vertex
 
 _KERNEL = np.array([1.0, 4.0, 6.0, 4.0, 1.0], dtype=np.float32) / 16
 _ALIKE = 3.0  # neighbouring elements that the kernel makes one
@@ -132,10 +133,3 @@ def match_joint(views: NDArray[np.float32]) -> AxisEstimate:
     last = np.tensordot(weights, views[::-1][:count], 1)[None].astype(np.float32)
     found = match_views(first, last, 1.0, "first view against the last of half a turn")
     return replace(found, confidence=found.confidence * min(1.0, _COARSE_PX / step_px))
-
-
-def vertex(values: NDArray[np.floating]) -> float:
-    """Offset of a parabola's lowest point through three values."""
-    left, middle, right = (float(value) for value in values)
-    curve = left - 2.0 * middle + right
-    return 0.0 if curve <= 0 else float(np.clip(0.5 * (left - right) / curve, -0.5, 0.5))

@@ -1,52 +1,13 @@
 """What a back end beside the processor's own engine has to offer: filtering and back projection."""
 
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ._gridding import Lattice
 from ._settings import ReconstructionSettings
-
-
-@dataclass(frozen=True, eq=False)
-class SliceGeometry:
-    """Where detector, rotation axis and slices are, in an upright parallel beam.
-
-    Attributes
-    ----------
-    columns
-        Width of the detector in px.
-    center
-        Column of the rotation axis in px.
-    x, y
-        Positions of the slices' columns (to the right) and rows (downwards), px from the axis.
-    """
-
-    columns: int
-    center: float
-    x: Lattice
-    y: Lattice
-
-    def places(self, angles: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Detector columns of the slices' pixels, as sums.
-
-        Parameters
-        ----------
-        angles
-            float64, (projection,), radians.
-
-        Returns
-        -------
-        ndarray
-            float64, (projection, 3): the first pixel's column, and what the next pixel to the right and
-            the next one below add to it.
-        """
-        cosines, sines = np.cos(angles), np.sin(angles)
-        first = self.center + self.x.start * cosines - self.y.start * sines
-        return np.stack([first, self.x.step * cosines, -self.y.step * sines], axis=1)
+from ._slice_geometry import SliceGeometry
 
 
 class BackProjector(Protocol):

@@ -8,8 +8,9 @@ import scipy.fft
 from numpy.typing import NDArray
 
 from ._filters import factor, filter_response
-from ._gridding import Lattice, aligned_zeros, filter_width
+from ._gridding import aligned_zeros
 from ._settings import ReconstructionSettings
+from ._slice_geometry import SliceGeometry
 
 
 class BackprojectionPlan:
@@ -17,26 +18,16 @@ class BackprojectionPlan:
 
     Parameters
     ----------
-    columns
-        Width of the detector in px.
-    center
-        Column of the rotation axis in px.
-    x, y
-        Positions of the image's columns (to the right) and rows (downwards), px from the axis.
+    geometry
+        Where detector, rotation axis and slices are.
     settings
         Filter and padding.
     """
 
-    def __init__(
-        self,
-        columns: int,
-        center: float,
-        x: Lattice,
-        y: Lattice,
-        settings: ReconstructionSettings,
-    ) -> None:
-        self.columns, self.center, self.x, self.y = columns, center, x, y
-        self.width = filter_width(columns, center, x, y)
+    def __init__(self, geometry: SliceGeometry, settings: ReconstructionSettings) -> None:
+        self.columns, self.center = geometry.columns, geometry.center
+        self.x, self.y = x, y = geometry.x, geometry.y
+        self.width = geometry.filter_width
         self.grid_shape = (y.count, x.count)
         response = filter_response(settings, self.width) * factor(settings.filter)
         self.response = response.astype(np.complex64)

@@ -70,7 +70,7 @@ class CollectingEngine:
         weights = (np.concatenate([some for _, some in parts]) * scale).astype(np.float32)
         wanted = np.arange(self._shape[0]) if only is None else only
         volume = np.empty((len(wanted), *self._shape[1:]), np.float32)
-        together = slices_together(self._projector, volume.shape)
+        together = slices_together(self._projector, len(wanted))
         work = work or Work()
         share = work.left / len(wanted)
         for first in range(0, len(wanted), together):
@@ -96,23 +96,26 @@ class CollectingEngine:
 
         def one(place: int) -> None:
             row = slice(int(group[place]), int(group[place]) + 1)
-            gains = self._flat_field.gains(indices, len(self._angles), row)
-            raw = self._rows.part(indices, row)
             target = rows[place, : len(indices)]
-            fill_padded(raw, self._flat_field, gains, row, self._settings, target[:, :, None])
+            fill_padded(
+                self._rows, indices, row, self._flat_field, self._settings, target[:, :, None]
+            )
             target *= weights[:, None]
 
         for _ in self._pool.map(one, range(len(group))):
             pass
 
 
-def slices_together(projector: BackProjector, shape: tuple[int, int, int]) -> int:
-    """Return how many slices of a volume (slice, y, x) a workspace has room for."""
-    one = (projector.projections * projector.width + shape[1] * shape[2]) * 4
-    return min(shape[0], max(1, WORKSPACE_BYTES // one))
+def slices_together(projector: BackProjector, slices: int) -> int:
+    """Return how many of some slices a workspace has room for."""
+    return min(slices, max(1, WORKSPACE_BYTES // _slice_bytes(projector)))
 
 
-def workspace_bytes(projector: BackProjector, shape: tuple[int, int, int]) -> int:
+def workspace_bytes(projector: BackProjector, slices: int) -> int:
     """Return the memory of a workspace."""
-    one = (projector.projections * projector.width + shape[1] * shape[2]) * 4
-    return slices_together(projector, shape) * one
+    return slices_together(projector, slices) * _slice_bytes(projector)
+
+
+def _slice_bytes(projector: BackProjector) -> int:
+    height, width = projector.image_shape
+    return (projector.projections * projector.width + height * width) * 4

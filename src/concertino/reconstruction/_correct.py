@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from ._rows import Rows
 from ._settings import ReconstructionSettings
 
 _PADDING = {"zero": 0, "edge": 1, "mirror": 2}
@@ -46,20 +47,20 @@ class FlatField:
 
 
 def fill_padded(
-    raw: NDArray[np.generic],
+    rows: Rows,
+    indices: NDArray[np.int64],
+    chosen: slice,
     flat_field: FlatField,
-    gains: NDArray[np.float32],
-    rows: slice,
     settings: ReconstructionSettings,
     padded: NDArray[np.float32],
 ) -> None:
-    """Write attenuation of raw rows (projection, row, column) into (projection, width, lane)."""
+    """Write attenuation of some rows of some projections into (projection, width, lane)."""
     from ._prepare import prepare
 
     prepare(
-        np.require(raw, requirements=["C", "W"]),
-        np.ascontiguousarray(flat_field.offset[None, rows]),
-        gains,
+        np.require(rows.part(indices, chosen), requirements=["C", "W"]),
+        np.ascontiguousarray(flat_field.offset[None, chosen]),
+        flat_field.gains(indices, len(rows.present), chosen),
         flat_field.logarithm,
         np.float32(settings.minimum_transmission),
         np.float32(settings.zinger_threshold or 0.0),

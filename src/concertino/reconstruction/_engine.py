@@ -213,7 +213,5 @@ class Engine:
         rows = self._groups[group]
         padded = self._scratch("padded", (self._settings.projections_per_block, self.plan.width))
         padded = padded[: len(indices)]
-        raw = self._rows.part(indices, rows)
-        gains = self.flat_field.gains(indices, len(self._angles), rows)
-        fill_padded(raw, self.flat_field, gains, rows, self._settings, padded)
+        fill_padded(self._rows, indices, rows, self.flat_field, self._settings, padded)
         self.plan.add(grid, padded, self._angles[indices], weights, pool, self._threads)

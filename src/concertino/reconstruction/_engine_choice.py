@@ -1,4 +1,4 @@
-"""Which engine makes the slices: gridding, back projection, a whole volume, or another back end's."""
+"""Which engine makes the slices: gridding, a whole volume, or another back end's."""
 
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
@@ -12,7 +12,6 @@ from ._layout import Layout
 from ._settings import ReconstructionSettings
 
 if TYPE_CHECKING:  # heavy: loaded with the first projections
-    from ._back_projector import BackProjector
     from ._collecting import CollectingEngine
     from ._engine import Engine
     from ._rows import Rows
@@ -57,40 +56,22 @@ def chosen_engine(
     """
     from ._condition import conditioned
     from ._engine import Engine
-    from ._gridding import GridPlan, lattice
+    from ._gridding import GridPlan
     from ._memory import live_groups, scratch_of_blocks
     from ._volume import VolumeEngine
 
-    x, y = lattice(layout.x), lattice(layout.y)
+    geometry = layout.geometry(rows.columns, center)
     if layout.conditioned:
         rows, flat_field = conditioned(rows, flat_field, settings, layout.sliced, center, threads)
-    projector = other_projector(backend, layout, settings, rows.columns, len(angles), center)
-    if projector is not None:
+    if backend._make is not None:
         from ._collecting import CollectingEngine
 
+        projector = backend._make(geometry, settings, len(angles))
         return CollectingEngine(projector, rows, flat_field, angles, settings, pool)
     common = (rows, flat_field, angles, weights)
     if layout.heights is not None:
-        return VolumeEngine(*common, center, x, y, layout.heights, settings, pool, threads)
-    plan = GridPlan(rows.columns, center, x, y, settings)
+        return VolumeEngine(*common, geometry, layout.heights, settings, pool, threads)
+    plan = GridPlan(geometry, settings)
     scratch = scratch_of_blocks(plan, layout.slices, (len(angles), rows.columns), settings, threads)
     live = live_groups(plan, layout.slices, threads, spare_bytes - scratch)
     return Engine(plan, *common, settings, pool, threads, live)
-
-
-def other_projector(
-    backend: Backend,
-    layout: Layout,
-    settings: ReconstructionSettings,
-    columns: int,
-    projections: int,
-    center: float,
-) -> "BackProjector | None":
-    """Return what computes slices in the place of this package's engines, if anything does."""
-    if backend._make is None:
-        return None
-    from ._back_projector import SliceGeometry
-    from ._gridding import lattice
-
-    geometry = SliceGeometry(columns, center, lattice(layout.x), lattice(layout.y))
-    return backend._make(geometry, settings, projections)

@@ -17,14 +17,14 @@ import contextlib
 import mmap
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 
 import numpy as np
 import scipy.fft
 from numpy.typing import NDArray
 
 from ._filters import factor, filter_response
-from ._settings import Interval, ReconstructionSettings, positions
+from ._settings import ReconstructionSettings
+from ._slice_geometry import SliceGeometry
 from ._work import Work
 
 OVERSAMPLING = 1.25  # of a whole slice: what lies at its very edge is outside of the view anyway
@@ -59,51 +59,22 @@ def aligned_zeros(shape: tuple[int, ...]) -> NDArray[np.float32]:
     return raw[offset : offset + size].view(np.float32).reshape(shape)
 
 
-@dataclass(frozen=True)
-class Lattice:
-    """Equally spaced image positions along one axis, in px from the rotation axis."""
-
-    start: float
-    step: float
-    count: int
-
-    @property
-    def reach(self) -> float:
-        """Largest distance from the axis."""
-        return max(abs(self.start), abs(self.start + (self.count - 1) * self.step))
-
-
-def lattice(interval: Interval) -> Lattice:
-    """Positions of a (from, to, step) interval, `to` excluded."""
-    return Lattice(interval[0], interval[2], len(positions(interval)))
-
-
 class GridPlan:
     """All that is known before the first projection: sizes, tables, filter.
 
     Parameters
     ----------
-    columns
-        Width of the detector in px.
-    center
-        Column of the rotation axis in px.
-    x, y
-        Positions of the image's columns (to the right) and rows (downwards), px from the axis.
+    geometry
+        Where detector, rotation axis and slices are.
     settings
         Filter and padding.
     """
 
-    def __init__(
-        self,
-        columns: int,
-        center: float,
-        x: Lattice,
-        y: Lattice,
-        settings: ReconstructionSettings,
-    ) -> None:
-        self.columns, self.center, self.x, self.y = columns, center, x, y
-        self.width = filter_width(columns, center, x, y)
-        whole = min(x.reach, y.reach) >= columns / 2 - 1
+    def __init__(self, geometry: SliceGeometry, settings: ReconstructionSettings) -> None:
+        self.columns, self.center = geometry.columns, geometry.center
+        self.x, self.y = x, y = geometry.x, geometry.y
+        self.width = geometry.filter_width
+        whole = min(x.reach, y.reach) >= self.columns / 2 - 1
         oversampling = OVERSAMPLING if whole else WINDOW_OVERSAMPLING
         cells_y, cells_x = _grid_size(y.count, oversampling), _grid_size(x.count, oversampling)
         self.grid_shape = (cells_y + 2 * MARGIN, cells_x + 2 * MARGIN)
@@ -286,17 +257,6 @@ class GridPlan:
 def _lines_at_once(line_bytes: int, least: int) -> int:
     """Return how many lines are transformed together: what stays in the cache, but at least so many."""
     return max(least, _CACHED // line_bytes // _TOGETHER * _TOGETHER)
-
-
-def filter_width(columns: int, center: float, x: Lattice, y: Lattice) -> int:
-    """Length of the filter's transform.
-
-    The filter must not reach round the end from any detector pixel to any image pixel inside of the
-    circle of view, wherever the axis is.
-    """
-    reach = max(center, columns - 1 - center) + 0.5
-    inside = min(float(np.hypot(x.reach, y.reach)), max(x.reach, y.reach, columns / 2))
-    return 2 * int(scipy.fft.next_fast_len(int(np.ceil(max(columns, reach + inside)))))
 
 
 def run_on(

@@ -14,25 +14,37 @@ import numpy as np
 import scipy.fft
 from numpy.typing import NDArray
 
+from ._backends import chosen_backend
 from ._blocks import Corrections
 from ._correct import FlatField, fill_padded
-from ._gridding import GridPlan, Lattice, aligned_zeros, filter_width
+from ._gridding import GridPlan, aligned_zeros
+from ._layout import Layout
 from ._rows import Rows
 from ._settings import ReconstructionSettings
+from ._slice_geometry import SliceGeometry
 
 _IN_FACTORS = frozenset({"center", "cutoff"})
 
 Images = list[NDArray[np.float32]]
 
 
-def fit_in_lanes(changes: Sequence[Mapping[str, Any]]) -> bool:
-    """Return whether changes of settings differ only in what a factor of each frequency does."""
+def fit_in_lanes(
+    changes: Sequence[Mapping[str, Any]], changed: Sequence[ReconstructionSettings]
+) -> bool:
+    """Return whether changes of settings differ only in what a factor of each frequency does.
+
+    And whether slices with the changed settings are made on a grid, of rows that are the same for all axes.
+    """
+    if len(changes) < 2:
+        return False
+    if changed[0].general or changed[0].half_acquisition or chosen_backend(changed[0])._make:
+        return False
     others = [
         {name: value for name, value in change.items() if name not in _IN_FACTORS}
         for change in changes
     ]
     same = all(change.keys() == changes[0].keys() for change in changes)
-    return len(changes) > 1 and same and all(other == others[0] for other in others)
+    return same and all(other == others[0] for other in others)
 
 
 class LaneSlices:
@@ -48,8 +60,8 @@ class LaneSlices:
         float64, (projection,), radians.
     parts, scale
         Frame indices with what they count for, block by block, and the factor of all; see `corrections`.
-    x, y
-        Positions of the images' columns and rows.
+    layout
+        Which has the positions of the images' columns and rows.
     pool, threads
         Where to compute.
     spare_bytes
@@ -63,14 +75,13 @@ class LaneSlices:
         angles: NDArray[np.float64],
         parts: Corrections,
         scale: float,
-        x: Lattice,
-        y: Lattice,
+        layout: Layout,
         pool: ThreadPoolExecutor,
         threads: int,
         spare_bytes: int,
     ) -> None:
         self._rows, self._flat_field, self._angles = rows, flat_field, angles
-        self._parts, self._scale, self._x, self._y = parts, scale, x, y
+        self._parts, self._scale, self._layout = parts, scale, layout
         self._pool, self._threads, self._spare = pool, threads, spare_bytes
         self._plans: dict[int, GridPlan] = {}
         self._most = 8
@@ -100,7 +111,7 @@ class LaneSlices:
         """Return neighbours whose filters are equally long, for a grid each; and grids at once."""
         for one in settings:
             if (width := self._width(one)) not in self._plans:
-                self._plans[width] = self._plan(one)
+                self._plans[width] = GridPlan(self._geometry(one), one)
         longest = self._plans[max(self._plans)]
         self._most = longest.lanes(len(settings))
         while self._most > 2 and self._bytes(longest, settings[0]) > self._spare:
@@ -114,12 +125,11 @@ class LaneSlices:
         return groups, max(1, min(self._threads, fitting))
 
     def _width(self, settings: ReconstructionSettings) -> int:
-        assert settings.center is not None
-        return filter_width(self._rows.columns, settings.center, self._x, self._y)
+        return self._geometry(settings).filter_width
 
-    def _plan(self, settings: ReconstructionSettings) -> GridPlan:
+    def _geometry(self, settings: ReconstructionSettings) -> SliceGeometry:
         assert settings.center is not None
-        return GridPlan(self._rows.columns, settings.center, self._x, self._y, settings)
+        return self._layout.geometry(self._rows.columns, settings.center)
 
     def _bytes(self, plan: GridPlan, settings: ReconstructionSettings) -> int:
         """Memory of a grid, its slices and the spectra of a block."""
@@ -160,11 +170,8 @@ class LaneSlices:
         self, indices: NDArray[np.int64], width: int, settings: ReconstructionSettings
     ) -> NDArray[np.complex64]:
         """Spectrum of the row in some projections, (projection, frequency)."""
-        row = slice(0, 1)
         padded = np.empty((len(indices), width, 1), np.float32)
-        gains = self._flat_field.gains(indices, len(self._angles), row)
-        raw = self._rows.part(indices, row)
-        fill_padded(raw, self._flat_field, gains, row, settings, padded)
+        fill_padded(self._rows, indices, slice(0, 1), self._flat_field, settings, padded)
         half = scipy.fft.rfft(padded[:, :, 0], axis=1)
         # the highest frequency stands at both ends: a shift turns them in opposite directions
         return np.concatenate([half, half[:, :0:-1].conj()], axis=1)

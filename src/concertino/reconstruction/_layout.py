@@ -12,6 +12,7 @@ from ._checks import (
     rows_of_sweep,
 )
 from ._settings import Interval, ReconstructionSettings, positions
+from ._slice_geometry import SliceGeometry, lattice
 
 
 @dataclass(frozen=True, eq=False)
@@ -45,7 +46,11 @@ class Layout:
         """Number of slices."""
         return len(self.sliced) if self.heights is None else len(self.heights)
 
-    def bytes(self, projections: int, columns: int, itemsize: int = 2) -> int:
+    def geometry(self, columns: int, center: float) -> SliceGeometry:
+        """Where the slices are, with the axis in a column of a detector so wide."""
+        return SliceGeometry(columns, center, lattice(self.x), lattice(self.y))
+
+    def bytes(self, projections: int, columns: int, itemsize: int) -> int:
         """Memory for the kept rows, of so many bytes a pixel, the conditioned ones and the result."""
         pixels = len(positions(self.x)) * len(positions(self.y))
         rows = len(self.kept) * itemsize + (len(self.sliced) * 4 if self.conditioned else 0)

@@ -3,9 +3,8 @@
 from ._backends import Backend
 from ._collecting import workspace_bytes
 from ._condition import conditioning_bytes
-from ._engine_choice import other_projector
-from ._gridding import GridPlan, Lattice, lattice
-from ._layout import Layout
+from ._gridding import GridPlan
+from ._layout import layout_of
 from ._settings import ReconstructionSettings
 from ._volume import scratch_bytes
 
@@ -15,7 +14,6 @@ _GRID_BYTES = 3 * 2**29  # for grids that are filled while projections arrive
 
 def job_bytes(
     backend: Backend,
-    layout: Layout,
     settings: ReconstructionSettings,
     frames: tuple[int, int, int],
     threads: int,
@@ -29,7 +27,7 @@ def job_bytes(
     ----------
     backend
         Who computes.
-    layout, settings
+    settings
         Which slices, and how.
     frames
         Projections, rows and columns.
@@ -42,18 +40,26 @@ def job_bytes(
     live
         Whether slices have grids of their own.
     """
-    projections, _height, columns = frames
-    region = (lattice(layout.x), lattice(layout.y))
+    projections, height, columns = frames
+    layout = layout_of(settings, (height, columns))
     center = (columns - 1) / 2 if settings.center is None else settings.center
-    projector = other_projector(backend, layout, settings, columns, projections, center)
-    if projector is not None:
-        shape = (layout.slices, region[1].count, region[0].count)
-        return held + _SMALL_BYTES + workspace_bytes(projector, shape)
-    plan = None if settings.general else GridPlan(columns, center, *region, settings)
+    geometry = layout.geometry(columns, center)
+    if backend._make is not None:
+        projector = backend._make(geometry, settings, projections)
+        return held + _SMALL_BYTES + workspace_bytes(projector, layout.slices)
+    if settings.general:
+        scratch = scratch_bytes(layout.slices, geometry, height, settings)
+        return held + _SMALL_BYTES + scratch
+    plan = GridPlan(geometry, settings)
+    lanes = plan.lanes(layout.slices)
+    groups = -(-layout.slices // lanes)
+    scratch = scratch_of_blocks(plan, layout.slices, (projections, columns), settings, threads)
     spare = budget - held if live else 0
-    return (
-        held + _SMALL_BYTES + _engine_bytes(layout, plan, region, frames, settings, threads, spare)
-    )
+    own = live_groups(plan, layout.slices, threads, spare - scratch)
+    turns = 0 if own == groups else _taking_turns(groups, threads)
+    treated = conditioning_bytes((height, columns), settings) if layout.conditioned else 0
+    # projections are treated before there are grids
+    return held + _SMALL_BYTES + max(treated, plan.grid_bytes(lanes) * (own + turns) + scratch)
 
 
 def scratch_of_blocks(
@@ -109,26 +115,3 @@ def live_groups(plan: GridPlan, slices: int, threads: int, spare: int) -> int:
 
 def _taking_turns(groups: int, threads: int) -> int:
     return threads if groups >= threads else 1
-
-
-def _engine_bytes(
-    layout: Layout,
-    plan: GridPlan | None,
-    region: tuple[Lattice, Lattice],
-    frames: tuple[int, int, int],
-    settings: ReconstructionSettings,
-    threads: int,
-    spare: int,
-) -> int:
-    """Return the bytes that a job takes beside what is held; no plan: in a general geometry."""
-    projections, height, columns = frames
-    if plan is None:
-        return scratch_bytes(layout.slices, region, (height, columns), settings)
-    lanes = plan.lanes(layout.slices)
-    groups = -(-layout.slices // lanes)
-    scratch = scratch_of_blocks(plan, layout.slices, (projections, columns), settings, threads)
-    live = live_groups(plan, layout.slices, threads, spare - scratch)
-    turns = 0 if live == groups else _taking_turns(groups, threads)
-    treated = conditioning_bytes((height, columns), settings) if layout.conditioned else 0
-    # projections are treated before there are grids
-    return max(treated, plan.grid_bytes(lanes) * (live + turns) + scratch)

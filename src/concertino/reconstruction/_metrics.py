@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from functools import lru_cache
-from typing import Literal
+from typing import Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,20 +14,7 @@ Metric = Literal[
     "negativity",
 ]  # fmt: skip
 
-LARGEST_IS_BEST: dict[Metric, bool] = {
-    "min": True,
-    "max": True,
-    "sum": True,
-    "mean": True,
-    "var": True,
-    "std": True,
-    "skew": True,
-    "kurtosis": True,
-    "sag": False,
-    "entropy": False,
-    "tenengrad": True,
-    "negativity": False,
-}
+_SMALLEST_IS_BEST = ("sag", "entropy", "negativity")
 _BINS = 256
 
 
@@ -39,11 +26,10 @@ def largest_is_best(metric: Metric) -> bool:
     ParameterError
         If there is no such metric.
     """
-    if metric not in LARGEST_IS_BEST:
-        raise ParameterError(
-            f"metric: {metric!r} is unknown. Give one of {', '.join(LARGEST_IS_BEST)}."
-        )
-    return LARGEST_IS_BEST[metric]
+    known = get_args(Metric)
+    if metric not in known:
+        raise ParameterError(f"metric: {metric!r} is unknown. Give one of {', '.join(known)}.")
+    return metric not in _SMALLEST_IS_BEST
 
 
 def slice_metric(image: NDArray[np.floating], metric: Metric) -> float:

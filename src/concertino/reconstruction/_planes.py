@@ -11,11 +11,12 @@ from concertino._errors import ParameterError
 from ._backprojection import BackprojectionPlan
 from ._condition import half_acquisition_weights
 from ._correct import FlatField, fill_padded
-from ._gridding import GridPlan, Lattice, aligned_zeros
+from ._gridding import GridPlan, aligned_zeros
 from ._layout import slice_width
 from ._result import OrthogonalPlanes
-from ._rows import ProjectionRows, rows_of_planes
+from ._rows import ChosenRows, ProjectionRows, rows_of_planes
 from ._settings import ReconstructionSettings
+from ._slice_geometry import Lattice, SliceGeometry
 
 
 class PlanesKeeper:
@@ -72,15 +73,15 @@ class PlanesKeeper:
         whole = Lattice(-(size - 1) / 2, 1.0, size)
         # image rows count downwards, from plus to minus y
         at_x, at_y = Lattice(place[0] / step, 1.0, 1), Lattice(-place[1] / step, 1.0, 1)
-        plans: list[GridPlan | BackprojectionPlan] = [
-            GridPlan(self._columns, coarse, whole, whole, settings),
-            BackprojectionPlan(self._columns, coarse, whole, at_y, settings),
-            BackprojectionPlan(self._columns, coarse, at_x, whole, settings),
-        ]
+        slice_, *lines = (
+            SliceGeometry(self._columns, coarse, x, y)
+            for x, y in ((whole, whole), (whole, at_y), (at_x, whole))
+        )
+        upright = [BackprojectionPlan(line, settings) for line in lines]
         lanes = BackprojectionPlan.lanes(len(across))
         groups = [across[i : i + lanes] for i in range(0, len(across), lanes)]
-        self._parts = [_Part(plans[:1], np.array([place[2]]), 2)]
-        self._parts += [_Part(plans[1:], group, lanes) for group in groups]
+        self._parts = [_Part([GridPlan(slice_, settings)], np.array([place[2]]), 2)]
+        self._parts += [_Part(upright, group, lanes) for group in groups]
 
     def catch_up(self, *, all_of_them: bool) -> None:
         """Add the projections that have come since; only whole blocks, or all of them."""
@@ -104,10 +105,9 @@ class PlanesKeeper:
 
     def _add(self, part: "_Part", indices: NDArray[np.int64]) -> None:
         field, rows = self._flat_field.rows(part.rows), slice(0, len(part.rows))
-        gains = field.gains(indices, len(self._angles), rows)
         fine = aligned_zeros((len(indices), self._rows.columns, part.lanes))
-        raw = self._rows.picked(indices, part.rows)
-        fill_padded(raw, field, gains, rows, self._settings, fine)
+        chosen = ChosenRows(self._rows, part.rows)
+        fill_padded(chosen, indices, rows, field, self._settings, fine)
         if self._sides is not None:
             fine *= self._sides
         end = self._columns * self.step
@@ -151,9 +151,10 @@ def load_code(rows: int) -> None:
     """
     settings, line, point = ReconstructionSettings(), Lattice(-7.5, 1.0, 16), Lattice(0.0, 1.0, 1)
     lanes = BackprojectionPlan.lanes(rows)
+    row, slice_ = np.zeros(1, np.int64), SliceGeometry(16, 7.5, line, line)
     parts = [
-        _Part([GridPlan(16, 7.5, line, line, settings)], np.zeros(1, np.int64), 2),
-        _Part([BackprojectionPlan(16, 7.5, line, point, settings)], np.zeros(1, np.int64), lanes),
+        _Part([GridPlan(slice_, settings)], row, 2),
+        _Part([BackprojectionPlan(SliceGeometry(16, 7.5, line, point), settings)], row, lanes),
     ]
     for part in parts:
         for plan, grid in part.sums:

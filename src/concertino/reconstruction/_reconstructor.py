@@ -1,26 +1,28 @@
 """Frames in, in any batches; slices out, at any time, and again with other settings."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from concertino._errors import ReconstructionError
-
-from ._backends import chosen_backend
-from ._checks import check_memory
+from ._blocks import corrections
 from ._layout import layout_of
 from ._metrics import Metric
-from ._one_row import OneRow
 from ._resolution import Resolution, fourier_correlation
-from ._result import ReconstructionResult, value_unit
+from ._result import value_unit
+from ._rows import Rows
 from ._search import ParameterEstimate, optimise, search
 from ._settings import Interval, ReconstructionSettings, positions
+from ._slicing import Slicing
+
+if TYPE_CHECKING:  # heavy: loaded with the first projections
+    from ._lanes import LaneSlices
 
 
-class Reconstructor(OneRow):
+class Reconstructor(Slicing):
     """Reconstructs slices while darks, flats and projections arrive.
 
     Frames are copied as far as they are needed; the caller may reuse its buffers. Projections are
@@ -41,7 +43,7 @@ class Reconstructor(OneRow):
         differs by more than a tenth.
     keep_rows
         Detector rows to keep of each frame beside those that the settings need, for planes, `update`
-        and `rereconstruct`: numbers, ``"all"``, or ``"planes"`` for those that `planes` shows.
+        and `with_settings`: numbers, ``"all"``, or ``"planes"`` for those that `planes` shows.
     live
         False for frames that are all there already: slices are begun when they are asked for, one group after
         the other, which takes less memory and time than to have grids of all of them meanwhile.
@@ -65,34 +67,8 @@ class Reconstructor(OneRow):
     (1, 64, 64)
     """
 
-    def update(self, **changes: Any) -> ReconstructionSettings:
-        """Change settings while projections arrive; slices and the result are made with them.
-
-        Parameters
-        ----------
-        changes
-            As for `ReconstructionSettings.updated`.
-
-        Returns
-        -------
-        ReconstructionSettings
-            All settings from now on.
-
-        Raises
-        ------
-        ParameterError
-            A setting is unknown, its value cannot work, or it does not fit the frames.
-        ReconstructionError
-            It cannot change any more: rows are needed that are not kept, darks and flats were
-            combined already, or there is not enough memory. Nothing has changed then.
-        """
-        with self._lock:
-            settings = self.settings.updated(**changes)
-            self._apply(settings)
-            return settings
-
     def with_settings(self, settings: ReconstructionSettings) -> "Reconstructor":
-        """Return another reconstructor that has the rows of this one that the settings need.
+        """Return another reconstructor that has the rows of this one that the settings need, to be finished.
 
         Raises
         ------
@@ -101,17 +77,6 @@ class Reconstructor(OneRow):
         """
         with self._lock:
             return self._like_this(settings)
-
-    def rereconstruct(self, settings: ReconstructionSettings) -> ReconstructionResult:
-        """Reconstruct again with other settings, from the rows that are kept.
-
-        Raises
-        ------
-        ReconstructionError
-            The settings need rows that were not kept, or combine darks or flats in another way.
-        """
-        with self._lock:
-            return self._like_this(settings).finish()
 
     def resolution(self, *, one_slice: bool = False) -> Resolution:
         """Compare the slices of the odd and of the even projections.
@@ -289,7 +254,7 @@ class Reconstructor(OneRow):
             base = base.updated(x_region=self._layout.x, y_region=self._layout.y)
         changed = [base.updated(**change) for change in changes]
         # the changes may tell the geometry, too: what they leave decides
-        if fit_in_lanes(changes) and self._has_lanes(changed[0]):
+        if fit_in_lanes(changes, changed):
             yield from self._in_lanes(changed, every)
             return
         at_once = self._slices_at_once(changed[0]) if len(changes) > 1 else 1
@@ -299,6 +264,16 @@ class Reconstructor(OneRow):
             others = [self._like_this(one.updated(threads=threads), every) for one in together]
             yield from self._pool.map(_first_slice, others)
 
+    def _slices_at_once(self, settings: ReconstructionSettings) -> int:
+        """How many jobs of one slice go side by side: one for each thread, if there is memory."""
+        each = self._job_bytes(settings, 1, self._own_bytes(settings))
+        return max(1, min(self._threads, (self._budget - self._held) // each))
+
+    def _own_bytes(self, settings: ReconstructionSettings) -> int:
+        """Memory for treated rows and the result with other settings; raw rows are shared."""
+        layout = layout_of(settings, self.frame_shape)
+        return layout.bytes(self.num_projections, self.frame_shape[1], 0)
+
     def _in_lanes(
         self, settings: Sequence[ReconstructionSettings], every: tuple[int, int]
     ) -> Iterator[NDArray[np.float32]]:
@@ -307,6 +282,36 @@ class Reconstructor(OneRow):
         shared = self._like_this(settings[0], every)
         spare = self._budget - self._held - self._own_bytes(settings[0])
         yield from shared._lane_slices(self._pool, spare).slices(settings)
+
+    def _lane_slices(self, pool: ThreadPoolExecutor, spare_bytes: int) -> "LaneSlices":
+        """Return what makes a slice of the first row with each of several axes or cut-offs."""
+        from ._condition import conditioned
+        from ._lanes import LaneSlices
+
+        self._check_ready(1)
+        rows: Rows = self._needed_rows()
+        field, layout, settings = self._field(), self._layout, self.settings
+        if layout.conditioned:
+            rows, field = conditioned(
+                rows, field, settings, layout.sliced, self.axis().center_px, self._threads
+            )
+        present, weights = np.flatnonzero(self._rows.present), self._scan_angles.weights
+        scale, parts = corrections(
+            present, [], settings.projections_per_block, weights,
+            self._scan_angles.weights_of(present),
+        )  # fmt: skip
+        return LaneSlices(
+            rows, field, self.angles, parts, scale, layout, pool,
+            self._threads, spare_bytes,
+        )  # fmt: skip
+
+    def _first_row(self) -> tuple[int]:
+        chosen = self.settings.slices
+        if chosen is not None:
+            return (chosen[0],)
+        by_region = self.settings.region is not None and self.settings.z_parameter is None
+        rows = [int(row) for row in self.slice_rows] if by_region else list(self.rows)
+        return (rows[len(rows) // 2],)
 
     def _like_this(
         self, settings: ReconstructionSettings, every: tuple[int, int] = (0, 1)
@@ -321,56 +326,13 @@ class Reconstructor(OneRow):
             live=self._live,
         )
         self._check_possible(settings, other.rows)
-        kept = {row: place for place, row in enumerate(self.rows)}
-        places = np.array([kept[row] for row in other.rows])
+        places = self._places(other.rows)
         other._scan_angles = self._scan_angles.like(settings.overall_angle, settings.angular_period)
         other._rows = self._rows.subset(places)
         other._rows.arrived &= np.arange(self.num_projections) % every[1] == every[0]
         other._rows.settle()
         other._flats.take(self._flats, places)
         return other
-
-    def _check_possible(self, settings: ReconstructionSettings, rows: Iterable[int]) -> None:
-        """Refuse settings that the kept frames cannot serve any more."""
-        kept = set(self.rows)
-        lost = [row for row in rows if row not in kept]
-        if lost:
-            raise ReconstructionError(
-                f"row {lost[0]} is needed, but only {len(kept)} rows were kept ({min(kept)} to "
-                f"{max(kept)}); ask for all rows when the scan begins"
-            )
-        if (settings.darks, settings.flats) != (self.settings.darks, self.settings.flats):
-            raise ReconstructionError(
-                f"darks and flats were combined by {self.settings.darks} and {self.settings.flats} "
-                "as they came; that cannot change afterwards"
-            )
-
-    def _apply(self, settings: ReconstructionSettings) -> None:
-        """Go on with other settings."""
-        layout = layout_of(settings, self.frame_shape)
-        self._check_possible(settings, (int(row) for row in layout.kept))
-        fixed = ("memory_gib", "threads", "backend")
-        changed = [
-            name for name in fixed if getattr(settings, name) != getattr(self.settings, name)
-        ]
-        if changed:
-            raise ReconstructionError(
-                f"{changed[0]} is {getattr(self.settings, changed[0])!r} since this reconstruction "
-                "began, and cannot change while it runs; reconstruct again afterwards"
-            )
-        chosen_backend(settings)  # it may lack what is asked for now
-        before = self._layout
-        self._layout = layout
-        held = self._bytes_held()
-        try:
-            check_memory(held, self._budget, layout.slices, self.num_projections)
-        except ReconstructionError:
-            self._layout = before
-            raise
-        self.settings, self._held = settings, held
-        self._scan_angles.turn_by(settings.overall_angle, settings.angular_period)
-        self._engine = self._planes = None
-        self._axis.forget()
 
 
 class _Again(Reconstructor):

@@ -110,10 +110,8 @@ class ProjectionRows:
     """
 
     def __init__(self, count: int, rows: NDArray[np.int64], columns: int) -> None:
-        self._rows, self.columns = rows, columns
-        self._wanted: slice | NDArray[np.int64] = rows
-        if len(rows) == 1 or bool(np.all(np.diff(rows) == 1)):
-            self._wanted = slice(int(rows[0]), int(rows[-1]) + 1)
+        self.rows, self.columns = rows, columns
+        self._wanted = _together(rows)
         self.arrived = np.zeros(count, dtype=bool)
         self.present = np.zeros(count, dtype=bool)
         self.data: NDArray[np.generic] | None = None
@@ -123,14 +121,9 @@ class ProjectionRows:
         self._lent = False  # the data is somebody else's
 
     @property
-    def rows(self) -> NDArray[np.int64]:
-        """The detector rows that are kept."""
-        return self._rows
-
-    @property
     def row_count(self) -> int:
         """Number of rows that are kept of each frame."""
-        return len(self._rows)
+        return len(self.rows)
 
     def expect(self, dtype: np.dtype[np.generic]) -> None:
         """Know the type of the frames that are about to come."""
@@ -140,10 +133,6 @@ class ProjectionRows:
     def counts(self) -> bool:
         """Whether the frames hold integers."""
         return self.frame_dtype is not None and self.frame_dtype.kind in "ui"
-
-    def bytes(self, itemsize: int = 4) -> int:
-        """Memory that the rows of the whole scan take."""
-        return len(self.present) * len(self._rows) * self.columns * itemsize
 
     def add(
         self,
@@ -161,7 +150,7 @@ class ProjectionRows:
         stop = start + len(frames)
         if self.data is None:
             self.frame_dtype = frames.dtype
-            shape = (len(self.present), len(self._rows), self.columns)
+            shape = (len(self.present), len(self.rows), self.columns)
             self.data = np.zeros(shape, kept_dtype(frames.dtype))
         elif frames.dtype != self.frame_dtype:
             raise ReconstructionError(
@@ -184,7 +173,7 @@ class ProjectionRows:
 
     def _among(self, first_row: int, count: int) -> slice | NDArray[np.int64]:
         """Return where the wanted rows are in frames that are cut."""
-        least, most = int(self._rows.min()), int(self._rows.max())
+        least, most = int(self.rows.min()), int(self.rows.max())
         if not first_row <= least <= most < first_row + count:
             raise ReconstructionError(
                 f"projections were given cut to the rows {first_row} to {first_row + count - 1}, the rows "
@@ -207,35 +196,27 @@ class ProjectionRows:
         else:
             self.add(frames, 0)
 
-    def part(self, indices: NDArray[np.int64], rows: slice) -> NDArray[np.generic]:
-        """Copy of some rows of some projections (projection, row, column)."""
+    def part(
+        self, indices: NDArray[np.int64], rows: slice | NDArray[np.int64]
+    ) -> NDArray[np.generic]:
+        """Copy of some of the kept rows of some projections (projection, row, column)."""
         if self.data is None:
             raise ReconstructionError("no projections have come yet")
+        if not isinstance(rows, slice):
+            return np.ascontiguousarray(self.data[indices[:, None], rows])
         if indices[-1] - indices[0] + 1 == len(indices):
             return self.data[indices[0] : indices[-1] + 1, rows].copy()
         return self.data[indices, rows]
 
-    def picked(self, indices: NDArray[np.int64], places: NDArray[np.int64]) -> NDArray[np.generic]:
-        """Copy of rows by their places among those kept, (projection, row, column)."""
-        if len(places) and int(places[-1]) - int(places[0]) + 1 == len(places):
-            steps = np.diff(places)
-            if (steps == 1).all():
-                return self.part(indices, slice(int(places[0]), int(places[-1]) + 1))
-        if self.data is None:
-            raise ReconstructionError("no projections have come yet")
-        return np.ascontiguousarray(self.data[indices[:, None], places])
-
     def subset(self, rows: NDArray[np.int64]) -> "ProjectionRows":
         """Some of the rows, given by their places among those kept; shares memory if it can."""
-        other = ProjectionRows(len(self.present), self._rows[rows], self.columns)
+        other = ProjectionRows(len(self.present), self.rows[rows], self.columns)
         other.arrived = self.present.copy()
         other.present = self.present.copy()
         other.frame_dtype = self.frame_dtype
         if self.data is not None:
-            whole = slice(int(rows[0]), int(rows[-1]) + 1)
-            together = bool(np.all(np.diff(rows) == 1))
-            other.data = self.data[:, whole] if together else self.data[:, rows]
-            other._lent = together
+            chosen = _together(rows)
+            other.data, other._lent = self.data[:, chosen], isinstance(chosen, slice)
         return other
 
 
@@ -252,9 +233,6 @@ class ChosenRows:
 
     def __init__(self, rows: ProjectionRows, places: NDArray[np.int64]) -> None:
         self._rows, self._places = rows, places
-        self._whole = len(places) == rows.row_count and bool(
-            np.all(places == np.arange(rows.row_count))
-        )
         self.columns = rows.columns
 
     @property
@@ -269,6 +247,11 @@ class ChosenRows:
 
     def part(self, indices: NDArray[np.int64], rows: slice) -> NDArray[np.generic]:
         """Copy of some of the chosen rows of some projections (projection, row, column)."""
-        if self._whole:
-            return self._rows.part(indices, rows)
-        return self._rows.picked(indices, self._places[rows])
+        return self._rows.part(indices, _together(self._places[rows]))
+
+
+def _together(places: NDArray[np.int64]) -> slice | NDArray[np.int64]:
+    """Places as a slice if they follow one another: rows that lie side by side are not copied one by one."""
+    if (np.diff(places) == 1).all():
+        return slice(int(places[0]), int(places[-1]) + 1)
+    return places

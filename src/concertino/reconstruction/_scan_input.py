@@ -1,49 +1,81 @@
-"""Frames and angles of a scan, as they come in from any thread."""
+"""Frames and angles of a scan, as they come in from any thread, and what slices are made of."""
 
+import logging
 import threading
 import time
 from abc import abstractmethod
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from typing import Literal
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from concertino._errors import ReconstructionError
 
+from ._axis_keeper import AxisKeeper
+from ._backends import chosen_backend
 from ._beside import Beside
-from ._checks import checked_frames
+from ._checks import (
+    check_memory,
+    checked_frame_shape,
+    checked_frames,
+    tell_other_units,
+    usable_cores,
+)
+from ._correct import FlatField
 from ._flatfield import FlatFrames
-from ._rows import ProjectionRows
+from ._layout import Layout, layout_of
+from ._result import AxisEstimate
+from ._rows import ChosenRows, ProjectionRows, stored_rows
 from ._scan_angles import ScanAngles
+from ._settings import ReconstructionSettings
+from ._short_scan import check_arc, tell_wedge
+
+LOG = logging.getLogger("concertino.reconstruction")
 
 
 class ScanInput:
-    """The part of `Reconstructor` that takes frames.
+    """The part of `Reconstructor` that takes frames and says what there is to make slices of.
 
     Parameters
     ----------
-    frame_shape
-        (rows, columns) of a frame.
-    angles
-        Of all projections.
-    rows
-        Takes the projections' rows that are kept.
-    flats
-        Takes darks and flats.
+    settings, num_projections, frame_shape, angles, keep_rows, live
+        As for `Reconstructor`.
     """
 
     def __init__(
         self,
+        settings: ReconstructionSettings,
+        *,
+        num_projections: int,
         frame_shape: tuple[int, int],
-        angles: ScanAngles,
-        rows: ProjectionRows,
-        flats: FlatFrames,
+        angles: ArrayLike | None = None,
+        keep_rows: Sequence[int] | Literal["needed", "planes", "all"] = "needed",
+        live: bool = True,
     ) -> None:
-        self.frame_shape = frame_shape
-        self.num_projections = len(angles.scan)
+        self.settings = settings
+        self.backend = chosen_backend(settings)
+        LOG.info("backend %s: %s", self.backend.name, self.backend.reason)
+        self.frame_shape = checked_frame_shape(frame_shape)
+        self.num_projections = int(num_projections)
         self.timings: dict[str, float] = {}
-        self._scan_angles, self._rows, self._flats = angles, rows, flats
+        self._layout = layout_of(settings, self.frame_shape)
+        columns = self.frame_shape[1]
+        kept = stored_rows(self._layout.kept, keep_rows, self.frame_shape)
+        self._scan_angles = ScanAngles(
+            angles, self.num_projections, settings.overall_angle, settings.angular_period
+        )
+        self._rows = ProjectionRows(self.num_projections, kept, columns)
+        self._flats = FlatFrames(kept, settings)
+        check_arc(settings, self._scan_angles.scan, columns)
+        self._tell_odd_angles()
+        self._axis = AxisKeeper()
+        self._budget = settings.memory_limit_bytes
+        self._held = self._checked_bytes(self._layout)
+        self._threads = settings.threads or usable_cores()
+        self._live = live
+        self._planes_due = keep_rows in ("planes", "all")
         self._lock = threading.RLock()
         self._storing = threading.Lock()
         self._replaced = 0
@@ -190,9 +222,24 @@ class ScanInput:
         else:
             self._beside.call(self._catch_up_if_idle)
 
-    @abstractmethod
     def expect(self, dtype: np.dtype[np.generic]) -> None:
-        """Refuse frames whose rows take more memory than is allowed; they may be wider than counts."""
+        """Know the type of the frames that are going to come; they may be wider than counts.
+
+        Raises
+        ------
+        ReconstructionError
+            Their rows take more memory than is allowed.
+        """
+        self._rows.expect(dtype)
+        self._held = self._checked_bytes(self._layout)
+
+    def _checked_bytes(self, layout: Layout) -> int:
+        """Memory for kept rows, treated ones and the result of a layout; refuses more than is allowed."""
+        count, columns, itemsize = self.num_projections, self.frame_shape[1], self._rows.itemsize
+        more = self._rows.row_count - len(layout.kept)
+        held = layout.bytes(count, columns, itemsize) + itemsize * more * count * columns
+        check_memory(held, self._budget, layout.slices, count)
+        return held
 
     @abstractmethod
     def _catch_up_if_idle(self) -> None:
@@ -212,3 +259,87 @@ class ScanInput:
             yield
         finally:
             self.timings[what] = self.timings.get(what, 0.0) + time.perf_counter() - begin
+
+    def _tell_odd_angles(self) -> None:
+        """Say what is odd about the planned angles, though it can be reconstructed."""
+        tell_other_units(self._scan_angles.scan)
+        tell_wedge(self.settings, self._scan_angles.scan)
+
+    def axis(self) -> AxisEstimate:
+        """Return the rotation axis: as given, or as found from the projections that are there."""
+        if self.settings.center is not None:
+            return AxisEstimate(self.settings.center, 1.0, "given")
+        with self._lock:
+            self._check_ready(2)
+            return self._axis.exact(self._found_axis, self._axis_key)
+
+    def glimpsed_axis(self) -> AxisEstimate:
+        """Return the axis as it was found lately: good enough for a look, and cheap."""
+        if self.settings.center is not None:
+            return self.axis()
+        with self._lock:
+            self._check_ready(2)
+            received = int(self._rows.present.sum())
+            return self._axis.lately(
+                self._found_axis, self._axis_key, received, self.num_projections
+            )
+
+    def tilted_axis(self) -> AxisEstimate:
+        """Find the rotation axis and its roll about the beam, from many of the kept rows."""
+        with self._lock:
+            self._check_ready(2)
+            return self._found_axis(tilt=True)
+
+    @property
+    def _axis_key(self) -> tuple[object, ...]:
+        received = int(self._rows.present.sum())
+        return (received, self._scan_angles.times_told, *self._flats.key)
+
+    def _found_axis(self, *, tilt: bool = False) -> AxisEstimate:
+        from ._sinogram import axis_of_rows
+
+        with self._timed("finding the axis"):
+            return axis_of_rows(
+                self._needed_rows(), self._field(), self._layout.kept, self.angles,
+                self.frame_shape[0], self.settings, tilt=tilt,
+            )  # fmt: skip
+
+    def _check_ready(self, at_least: int) -> None:
+        """Take note of all that has come; refuse to go on when it is not enough."""
+        self._settle()
+        received = int(self._rows.present.sum())
+        if received < at_least:
+            raise ReconstructionError(
+                f"{received} of {self.num_projections} projections have come, "
+                f"at least {at_least} are needed"
+            )
+        if self._flats.flats == 0 and (why := self._flats_needed()):
+            raise ReconstructionError(
+                f"no flats were given but {why} and attenuation is wanted; add flats, "
+                "or set absorptivity=False to reconstruct the values as they are"
+            )
+
+    def _flats_needed(self) -> str | None:
+        """Why there must be flats, or None."""
+        counts = self._rows.data is not None and self._rows.counts
+        if self.settings.absorptivity is False or not counts:
+            return None
+        return f"the projections are counts ({self._rows.frame_dtype})"
+
+    def _places(self, rows: Iterable[int]) -> NDArray[np.int64]:
+        """Places among the kept rows of some detector rows."""
+        kept = {row: place for place, row in enumerate(self.rows)}
+        return np.array([kept[int(row)] for row in rows])
+
+    def _needed_rows(self) -> ChosenRows:
+        return ChosenRows(self._rows, self._places(self._layout.kept))
+
+    @property
+    def _stored_shape(self) -> tuple[int, int]:
+        return (self._rows.row_count, self.frame_shape[1])
+
+    def _field(self) -> FlatField:
+        whole = self._flats.field(self.settings, self._stored_shape)
+        places = self._places(self._layout.kept)
+        alike = np.array_equal(places, np.arange(self._rows.row_count))
+        return whole if alike else whole.rows(places)

@@ -108,10 +108,7 @@ def search(
         step /= 4.0
         around = [best + step * i for i in range(-4, 5)]
         best = around[int(np.argmin(sign * tried(around)))]
-    three = sign * tried([best - step, best, best + step])
-    bend = three[0] - 2 * three[1] + three[2]
-    if bend > 0:
-        best += step * float(np.clip(0.5 * (three[0] - three[2]) / bend, -0.5, 0.5))
+    best += step * vertex(sign * tried([best - step, best, best + step]))
     order = sorted(known)
     return ParameterEstimate(
         parameter, best, confidence, np.array(order), np.array([known[value] for value in order])
@@ -119,7 +116,7 @@ def search(
 
 
 def optimise(
-    slice_at: SliceAt, start: Mapping[str, Interval], metric: Metric, *, iterations: int = 50
+    slice_at: SliceAt, start: Mapping[str, Interval], metric: Metric, *, iterations: int
 ) -> dict[str, float]:
     """Find several settings together by SciPy's Nelder-Mead, from the middle of their regions.
 
@@ -155,6 +152,13 @@ def optimise(
         options={"maxiter": iterations, "initial_simplex": simplex},
     )
     return dict(zip(names, (float(value) for value in found.x), strict=True))
+
+
+def vertex(values: NDArray[np.floating]) -> float:
+    """Offset of a parabola's lowest point through three values."""
+    left, middle, right = (float(value) for value in values)
+    curve = left - 2.0 * middle + right
+    return 0.0 if curve <= 0 else float(np.clip(0.5 * (left - right) / curve, -0.5, 0.5))
 
 
 def _smoothed(curve: NDArray[np.float64], places: int) -> NDArray[np.float64]:

@@ -28,8 +28,7 @@ def attenuation_rows(
     for place, row in enumerate(chosen):
         one = slice(int(row), int(row) + 1)
         padded = np.empty((len(indices), columns, 1), np.float32)
-        gains = flat_field.gains(indices, len(rows.present), one)
-        fill_padded(rows.part(indices, one), flat_field, gains, one, settings, padded)
+        fill_padded(rows, indices, one, flat_field, settings, padded)
         out[:, place] = padded[:, :, 0]
     return out
 

@@ -1,28 +1,23 @@
 """Slices of what has come of a scan, at any time."""
 
-import logging
 from abc import abstractmethod
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 
-from concertino._errors import ParameterError
+from concertino._errors import ParameterError, ReconstructionError
 
-from ._axis_finding import AxisFinding
 from ._backends import chosen_backend
 from ._blocks import complete_blocks, corrections, goes_on, next_blocks
-from ._checks import (
-    check_memory,
-    look_at,
-    usable_cores,
-)
+from ._checks import look_at
 from ._engine_choice import chosen_engine
-from ._layout import slice_width
+from ._layout import layout_of, slice_width
 from ._result import OrthogonalPlanes, ReconstructionResult, value_unit
 from ._rows import places_among
+from ._scan_input import ScanInput
 from ._settings import ReconstructionSettings, positions
 from ._work import Work
 
@@ -30,48 +25,15 @@ if TYPE_CHECKING:  # heavy: loaded with the first projections
     from ._engine_choice import AnyEngine
     from ._planes import PlanesKeeper
 
-LOG = logging.getLogger("concertino.reconstruction")
 
+class Slicing(ScanInput):
+    """The part of `Reconstructor` that makes slices of what has come, as the settings say by then."""
 
-class Slicing(AxisFinding):
-    """The part of `Reconstructor` that makes slices of what has come.
-
-    Parameters
-    ----------
-    settings, num_projections, frame_shape, angles, keep_rows, live
-        As for `Reconstructor`.
-    """
-
-    def __init__(
-        self,
-        settings: ReconstructionSettings,
-        *,
-        num_projections: int,
-        frame_shape: tuple[int, int],
-        angles: ArrayLike | None = None,
-        keep_rows: Sequence[int] | Literal["needed", "planes", "all"] = "needed",
-        live: bool = True,
-    ) -> None:
-        self.backend = chosen_backend(settings)
-        LOG.info("backend %s: %s", self.backend.name, self.backend.reason)
-        super().__init__(
-            settings,
-            num_projections=num_projections,
-            frame_shape=frame_shape,
-            angles=angles,
-            keep_rows=keep_rows,
-        )
-        self._budget = settings.memory_limit_bytes
-        self._live = live
-        self._held = self._bytes_held()
-        check_memory(self._held, self._budget, self._layout.slices, self.num_projections)
-        self._threads = settings.threads or usable_cores()
-        self._executor: ThreadPoolExecutor | None = None
-        self._engine: AnyEngine | None = None
-        self._engine_key: tuple[object, ...] = ()
-        self._planes: PlanesKeeper | None = None
-        self._planes_key: tuple[object, ...] = ()
-        self._planes_due = keep_rows in ("planes", "all")
+    _engine: "AnyEngine | None" = None
+    _engine_key: tuple[object, ...] = ()
+    _planes: "PlanesKeeper | None" = None
+    _planes_key: tuple[object, ...] = ()
+    _executor: ThreadPoolExecutor | None = None
 
     @property
     def slice_rows(self) -> tuple[float, ...]:
@@ -119,12 +81,14 @@ class Slicing(AxisFinding):
     @property
     def memory_bytes(self) -> int:
         """Memory that the job has at its peak, in bytes, beside the darks and flats."""
+        return self._job_bytes(self.settings, self._threads, self._held)
+
+    def _job_bytes(self, settings: ReconstructionSettings, threads: int, held: int) -> int:
+        """The same with other settings and threads, that holds so many bytes all the time."""
         from ._memory import job_bytes
 
-        return job_bytes(
-            self.backend, self._layout, self.settings, (self.num_projections, *self.frame_shape),
-            self._threads, self._budget, self._held, self._live,
-        )  # fmt: skip
+        frames = (self.num_projections, *self.frame_shape)
+        return job_bytes(self.backend, settings, frames, threads, self._budget, held, self._live)
 
     def _catch_up_if_idle(self) -> None:
         """Grid what has come; while others compute, the next ones, or they, find it there."""
@@ -212,6 +176,32 @@ class Slicing(AxisFinding):
             with self._timed("planes"):
                 return self._planes.planes()
 
+    def update(self, **changes: Any) -> ReconstructionSettings:
+        """Change settings while projections arrive; slices and the result are made with them.
+
+        Parameters
+        ----------
+        changes
+            As for `ReconstructionSettings.updated`.
+
+        Returns
+        -------
+        ReconstructionSettings
+            All settings from now on.
+
+        Raises
+        ------
+        ParameterError
+            A setting is unknown, its value cannot work, or it does not fit the frames.
+        ReconstructionError
+            It cannot change any more: rows are needed that are not kept, darks and flats were
+            combined already, or there is not enough memory. Nothing has changed then.
+        """
+        with self._lock:
+            settings = self.settings.updated(**changes)
+            self._apply(settings)
+            return settings
+
     def finish(self, progress: Callable[[float], Any] | None = None) -> ReconstructionResult:
         """Reconstruct with all that has come; what is missing is said, not waited for.
 
@@ -265,27 +255,6 @@ class Slicing(AxisFinding):
         if self._executor is not None:
             self._executor.shutdown(wait=False)
             self._executor = None
-
-    def _bytes_held(self) -> int:
-        """Memory for kept rows, treated ones and the result."""
-        columns, itemsize = self.frame_shape[1], self._rows.itemsize
-        more = self._rows.row_count - len(self._layout.kept)
-        return self._layout.bytes(self.num_projections, columns, itemsize) + (
-            itemsize * more * self.num_projections * columns
-        )
-
-    def expect(self, dtype: np.dtype[np.generic]) -> None:
-        """Know the type of the frames that are going to come; they may be wider than counts.
-
-        Raises
-        ------
-        ReconstructionError
-            Their rows take more memory than is allowed.
-        """
-        self._rows.expect(dtype)
-        held = self._bytes_held()
-        check_memory(held, self._budget, self._layout.slices, self.num_projections)
-        self._held = held
 
     @abstractmethod
     def sweep(self, parameter: str, values: Iterable[float]) -> NDArray[np.float32]:
@@ -363,3 +332,38 @@ class Slicing(AxisFinding):
             self._engine = self._planes = None
             self._axis.forget()
         return out_of_date
+
+    def _check_possible(self, settings: ReconstructionSettings, rows: Iterable[int]) -> None:
+        """Refuse settings that the kept frames cannot serve any more."""
+        kept = set(self.rows)
+        lost = [row for row in rows if row not in kept]
+        if lost:
+            raise ReconstructionError(
+                f"row {lost[0]} is needed, but only {len(kept)} rows were kept ({min(kept)} to "
+                f"{max(kept)}); ask for all rows when the scan begins"
+            )
+        if (settings.darks, settings.flats) != (self.settings.darks, self.settings.flats):
+            raise ReconstructionError(
+                f"darks and flats were combined by {self.settings.darks} and {self.settings.flats} "
+                "as they came; that cannot change afterwards"
+            )
+
+    def _apply(self, settings: ReconstructionSettings) -> None:
+        """Go on with other settings."""
+        layout = layout_of(settings, self.frame_shape)
+        self._check_possible(settings, (int(row) for row in layout.kept))
+        fixed = ("memory_gib", "threads", "backend")
+        changed = [
+            name for name in fixed if getattr(settings, name) != getattr(self.settings, name)
+        ]
+        if changed:
+            raise ReconstructionError(
+                f"{changed[0]} is {getattr(self.settings, changed[0])!r} since this reconstruction "
+                "began, and cannot change while it runs; reconstruct again afterwards"
+            )
+        chosen_backend(settings)  # it may lack what is asked for now
+        self._held = self._checked_bytes(layout)
+        self.settings, self._layout = settings, layout
+        self._scan_angles.turn_by(settings.overall_angle, settings.angular_period)
+        self._engine = self._planes = None
+        self._axis.forget()

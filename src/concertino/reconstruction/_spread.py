@@ -21,8 +21,7 @@ from ._emit import FLOAT, Emitter
 
 keep_compiled_code(__file__)
 
-PHASE_BLOCK = 64
-_SHIFT, _MASK = np.uintp(6), np.uintp(63)
+_SHIFT, _MASK = np.uintp(6), np.uintp(63)  # of the 64 frequencies of `_gridding.PHASE_BLOCK`
 _FREQUENCY_BLOCK = 128
 _STRIDE = 8
 

@@ -12,10 +12,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ._announce import announce_ufo
-from ._back_projector import SliceGeometry
 from ._filters import factor, filter_response
-from ._gridding import filter_width
 from ._settings import ReconstructionSettings
+from ._slice_geometry import SliceGeometry
 from ._ufo_graph import SharedArrays, graph, half_pixel_response, widened
 from ._ufo_process import SharedMemory, UfoProcess
 
@@ -47,7 +46,7 @@ class UfoBackProjector:
         projections: int,
     ) -> None:
         self._process, self._geometry = process, geometry
-        least = filter_width(geometry.columns, geometry.center, geometry.x, geometry.y)
+        least = geometry.filter_width
         self.width = 2 ** (least - 1).bit_length()  # all that UFO's transform takes
         self.projections = min(projections, _AT_ONCE)
         self.image_shape = (geometry.y.count, geometry.x.count)

@@ -22,11 +22,12 @@ from ._correct import FlatField, fill_padded
 from ._coverage import level_helix
 from ._filters import factor, filter_response, is_odd
 from ._geometry import projection_matrices
-from ._gridding import Lattice, aligned_zeros, filter_width
+from ._gridding import aligned_zeros
 from ._helix import row_shares
 from ._rows import Rows
 from ._settings import ReconstructionSettings
 from ._short_scan import fan_angles, short_scan
+from ._slice_geometry import SliceGeometry
 from ._work import Work
 
 _PIECE_BYTES = 2**27  # of filtered projections that are held at a time
@@ -45,10 +46,8 @@ class VolumeEngine:
         What turns them into attenuation.
     angles, weights
         float64, (projection,), radians.
-    center
-        Column where the rotation axis is seen.
-    x, y
-        Positions of the slices' columns and rows.
+    geometry
+        Where the rotation axis is seen, and the slices' columns and rows are.
     z
         float64, (slice,): heights of the slices above the beam's axis, equally spaced.
     settings
@@ -63,9 +62,7 @@ class VolumeEngine:
         flat_field: FlatField,
         angles: NDArray[np.float64],
         weights: NDArray[np.float64],
-        center: float,
-        x: Lattice,
-        y: Lattice,
+        geometry: SliceGeometry,
         z: NDArray[np.float64],
         settings: ReconstructionSettings,
         pool: ThreadPoolExecutor,
@@ -74,13 +71,14 @@ class VolumeEngine:
         self._rows, self._flat_field, self._settings = rows, flat_field, settings
         self._weights, self._pool, self._threads = weights, pool, threads
         self._angles = angles
+        center, x, y = geometry.center, geometry.x, geometry.y
         self._short = short_scan(settings, angles, rows.columns, center)
         self._helical = settings.helical
         self._shares = (
             row_shares(settings, angles, center, rows.row_count) if self._helical else None
         )
         self._columns, self._center = rows.columns, center
-        self._width = filter_width(rows.columns, center, x, y)
+        self._width = geometry.filter_width
         step = float(z[1] - z[0]) if len(z) > 1 else 1.0
         to_world = np.array(
             [
@@ -215,9 +213,7 @@ class VolumeEngine:
         rows = slice(0, height)
         lanes = height + height % 2
         padded = aligned_zeros((len(indices), self._width, lanes))
-        gains = self._flat_field.gains(indices, len(self._weights), rows)
-        raw = self._rows.part(indices, rows)
-        fill_padded(raw, self._flat_field, gains, rows, self._settings, padded)
+        fill_padded(self._rows, indices, rows, self._flat_field, self._settings, padded)
         obliquity = self._obliquity()
         if obliquity is not None:
             padded[:, :columns, :height] *= obliquity
@@ -265,19 +261,14 @@ class VolumeEngine:
 
 
 def scratch_bytes(
-    slices: int,
-    region: tuple[Lattice, Lattice],
-    shape: tuple[int, int],
-    settings: ReconstructionSettings,
+    slices: int, geometry: SliceGeometry, height: int, settings: ReconstructionSettings
 ) -> int:
     """Memory of a piece of projections, or of a slab that is turned upright, which comes later."""
-    height, columns = shape
-    center = (columns - 1) / 2 if settings.center is None else settings.center
-    width = filter_width(columns, center, *region)
+    columns, width = geometry.columns, geometry.filter_width
     piece = min(settings.projections_per_block, max(1, _PIECE_BYTES // (width * (height + 1) * 8)))
     projections = piece * (height * (width * 8 + columns * 2) + (columns + 2) * (height + 16) * 4)
     planes = -(-slices // -(-slices // _TALL_TILE[2])) if slices >= _TALL else 0
-    return max(projections, planes * region[0].count * region[1].count * 4)
+    return max(projections, planes * geometry.x.count * geometry.y.count * 4)
 
 
 @dataclass(frozen=True, eq=False)
