@@ -24,6 +24,8 @@ _GENERATION = 0
 _PUBLISHED = 64
 _OFFSET = 128
 _RESERVED = 192
+#: A page that is new costs about 2 µs: with frames of this size that would be felt on the first lap of the ring.
+_LARGE_FRAME_BYTES = 2**14
 
 
 def this_computer() -> str:
@@ -65,17 +67,21 @@ class SharedRing(Ring):
         try:
             self._descriptor = os.memfd_create("concertino-frames", os.MFD_CLOEXEC)
             weakref.finalize(self, os.close, self._descriptor)
-            os.ftruncate(self._descriptor, size)
         except OSError:
             self._descriptor = -1  # This system gives no such memory: pixels will have to travel.
+        self._is_whole = self.frame_bytes >= _LARGE_FRAME_BYTES
+        flags = mmap.MAP_SHARED | (mmap.MAP_POPULATE if self._is_whole else 0)
         try:
-            memory = mmap.mmap(self._descriptor, size, flags=mmap.MAP_SHARED)
+            if self._descriptor >= 0 and self._is_whole:
+                os.posix_fallocate(self._descriptor, 0, size)
+            elif self._descriptor >= 0:
+                os.ftruncate(self._descriptor, size)
+            memory = mmap.mmap(self._descriptor, size, flags=flags)
         except OSError as error:
             raise FrameStreamError(
                 f"{size / 2**20:.0f} MiB of shared memory for a ring of {self.capacity} frames "
                 f"cannot be had: {error.strerror}. Give a smaller ring_bytes."
             ) from error
-        self._is_whole = False
         self._generation = np.frombuffer(memory, np.int64, 1, _GENERATION)
         self._published = np.frombuffer(memory, np.int64, 1, _PUBLISHED)
         self._first_slot = np.frombuffer(memory, np.int64, 1, _OFFSET)
@@ -102,9 +108,11 @@ class SharedRing(Ring):
     def lend(self) -> Memory | None:
         """Return what lies where, for other processes to map; None if nothing can be lent.
 
-        Memory is taken as frames come, and all of it when it is first lent: what is missing later would kill
-        who looks into it.
+        The memory of small frames is taken as they come, and all of it when it is first lent: what is missing
+        later would kill who looks into it.
         """
+        if self._descriptor < 0:
+            return None
         if not self._is_whole:
             try:
                 os.posix_fallocate(self._descriptor, 0, self._places.bytes)
