@@ -7,6 +7,7 @@ row's spectra are computed once for a grid, and each lane gets them times a fact
 from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import replace
 from itertools import groupby
 from typing import Any
 
@@ -81,7 +82,10 @@ class LaneSlices:
         spare_bytes: int,
     ) -> None:
         self._rows, self._flat_field, self._angles = rows, flat_field, angles
-        self._parts, self._scale, self._layout = parts, scale, layout
+        self._parts, self._scale = parts, scale
+        self._where = layout.geometry(
+            rows.columns, 0.0
+        )  # but for the axis, which each setting tells
         self._pool, self._threads, self._spare = pool, threads, spare_bytes
         self._plans: dict[int, GridPlan] = {}
         self._most = 8
@@ -129,7 +133,7 @@ class LaneSlices:
 
     def _geometry(self, settings: ReconstructionSettings) -> SliceGeometry:
         assert settings.center is not None
-        return self._layout.geometry(self._rows.columns, settings.center)
+        return replace(self._where, center=settings.center)
 
     def _bytes(self, plan: GridPlan, settings: ReconstructionSettings) -> int:
         """Memory of a grid, its slices and the spectra of a block."""
