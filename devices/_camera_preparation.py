@@ -63,7 +63,9 @@ class CameraPreparation(CameraDocuments):
     async def _acquire(self, request: FrameRequest, wake: Callable[[], None]) -> AnyAcquisition:
         """Make the frame stream and what will carry frames to it."""
         settings = await self._settings(request)
-        stream = FrameStream(
+        # Its memory takes a while; the RunEngine's loop has other things to do.
+        stream = await asyncio.to_thread(
+            FrameStream,
             self._stream_address,
             shape=self.source.shape,
             dtype=self.source.dtype,

@@ -67,21 +67,24 @@ class SharedRing(Ring):
         try:
             self._descriptor = os.memfd_create("concertino-frames", os.MFD_CLOEXEC)
             weakref.finalize(self, os.close, self._descriptor)
-        except OSError:
+        except (AttributeError, OSError):
             self._descriptor = -1  # This system gives no such memory: pixels will have to travel.
         self._is_whole = self.frame_bytes >= _LARGE_FRAME_BYTES
-        flags = mmap.MAP_SHARED | (mmap.MAP_POPULATE if self._is_whole else 0)
         try:
             if self._descriptor >= 0 and self._is_whole:
                 os.posix_fallocate(self._descriptor, 0, size)
             elif self._descriptor >= 0:
                 os.ftruncate(self._descriptor, size)
-            memory = mmap.mmap(self._descriptor, size, flags=flags)
+            memory = mmap.mmap(self._descriptor, size)
         except OSError as error:
             raise FrameStreamError(
                 f"{size / 2**20:.0f} MiB of shared memory for a ring of {self.capacity} frames "
                 f"cannot be had: {error.strerror}. Give a smaller ring_bytes."
             ) from error
+        if (
+            self._is_whole
+        ):  # Pages that are looked up now cost no frame; other threads go on meanwhile.
+            np.frombuffer(memory, np.uint8)[::_PAGE] = 0
         self._generation = np.frombuffer(memory, np.int64, 1, _GENERATION)
         self._published = np.frombuffer(memory, np.int64, 1, _PUBLISHED)
         self._first_slot = np.frombuffer(memory, np.int64, 1, _OFFSET)
