@@ -90,6 +90,7 @@ class Camera(CameraPreparation, Triggerable, Preparable, Flyable, Stageable, Sto
         self._acquisition = self._assets = None
         self._last: FrameStream | None = None
         self._preparing = asyncio.Lock()
+        self._wanted: object = None  # what was asked last, until it is given up
         self.exposure = soft_signal_rw(float, exposure, units="s")
         self.frame_rate = soft_signal_rw(float, frame_rate, units="Hz")
         self.frames, self._set_frames = soft_signal_r_and_setter(str, "")
@@ -167,6 +168,7 @@ class Camera(CameraPreparation, Triggerable, Preparable, Flyable, Stageable, Sto
     @AsyncStatus.wrap
     async def stage(self) -> None:
         """Make the camera idle, and forget what it was prepared for."""
+        self._wanted = None
         await self._stop()
         self._acquisition = self._assets = None
         self._set_frames("")
@@ -193,6 +195,7 @@ class Camera(CameraPreparation, Triggerable, Preparable, Flyable, Stageable, Sto
     def unstage(self) -> AsyncStatus[None]:
         """Stop exposing, end the frame stream and wait until its subscribers are done."""
         # At once: after a halt the RunEngine calls this and does not wait for it.
+        self._wanted = None
         if self._acquisition is not None:
             self._acquisition.request_stop()
         return AsyncStatus(self._stop())
@@ -209,14 +212,19 @@ class Camera(CameraPreparation, Triggerable, Preparable, Flyable, Stageable, Sto
         request = await self._as_request(value)
         if self._acquisition is not None:
             self._acquisition.check_free(self.name, request)
+        self._wanted = wanted = object()
         await self._stop()
         await self.check_request(request)
         self._changed = asyncio.Event()
         self._stepping = False
         loop = asyncio.get_running_loop()
         event = self._changed
-        self._acquisition = await self._acquire(request, lambda: _set_soon(loop, event))
-        stream = self._acquisition.stream
+        acquisition = await self._acquire(request, lambda: _set_soon(loop, event))
+        if self._wanted is not wanted:  # Whoever asked has left meanwhile: nobody would end it.
+            acquisition.request_stop()
+            return
+        self._acquisition = acquisition
+        stream = acquisition.stream
         self._assets = StreamAssets(self.name, stream)
         self.account.watch(self._acquisition)
         self._set_frames(stream.address)
