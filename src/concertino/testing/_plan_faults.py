@@ -365,4 +365,7 @@ def _left_behind(before: Iterable[threading.Thread]) -> tuple[str, ...]:
         new = [t for t in threading.enumerate() if t not in known and not t.name.startswith(_POOLS)]
         if not new or time.monotonic() > deadline:
             return tuple(sorted(thread.name for thread in new))
-        new[0].join(0.1)
+        if new[0].is_alive():
+            new[0].join(0.1)
+        else:  # It is about to start.
+            time.sleep(0.01)
