@@ -231,7 +231,7 @@ class _Gaps(Idle):
             )  # fmt: skip
 
     def document(self, name: str, document: Mapping[str, Any]) -> Iterator[Alarm]:
-        if name == "descriptor" and document.get("name") == "ledger":
+        if name == "descriptor" and str(document.get("name")).partition("-")[0] == "ledger":
             for key in document["data_keys"]:
                 if key.endswith("-dropped"):
                     self._ledgers[document["uid"]] = key.removesuffix("-dropped")

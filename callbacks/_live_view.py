@@ -61,8 +61,10 @@ class LiveView(Consumer):
     ------
     ParameterError
         If a setting cannot work.
+    MissingExtraError
+        If Bokeh is not installed.
     SessionError
-        If Bokeh is not installed, or the port is in use.
+        If the port is in use.
 
     Examples
     --------

@@ -55,10 +55,10 @@ def test_calls_that_come_meanwhile_make_one_more() -> None:
         running.set()
         assert go_on.wait(PATIENCE_S)
 
-    beside.call(work)
+    beside.call(lambda _: work())
     assert running.wait(PATIENCE_S)
     for _ in range(20):
-        beside.call(work)
+        beside.call(lambda _: work())
     go_on.set()
     until_s = time.monotonic() + PATIENCE_S
     while len(calls) < 2 and time.monotonic() < until_s:
@@ -76,16 +76,16 @@ def test_what_fails_beside_is_told_to_the_next_who_calls() -> None:
         failed.set()
         raise ReconstructionError("no room for the grids")
 
-    beside.call(fail)
+    beside.call(lambda _: fail())
     assert failed.wait(PATIENCE_S)
 
     def call_on() -> None:
         for _ in range(1000):
-            beside.call(lambda: None)
+            beside.call(lambda _: None)
             time.sleep(0.01)
 
     with pytest.raises(ReconstructionError, match="no room for the grids"):
         call_on()
     beside.end()
-    beside.call(failed.clear)  # and may be used again
+    beside.call(lambda _: failed.clear())  # and may be used again
     beside.end()

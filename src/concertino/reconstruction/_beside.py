@@ -11,7 +11,8 @@ from typing import Any
 class Beside:
     """Has a function called in a thread of its own each time that there is more for it to do.
 
-    While it runs, any number of calls make one more: the function takes all that is there.
+    While it runs, any number of calls make one more: the function takes all that is there. It is given a function that
+    says whether it is to go on, for what it does in steps.
 
     Parameters
     ----------
@@ -25,8 +26,9 @@ class Beside:
         self._executor: ThreadPoolExecutor | None = None
         self._last: Future[None] | None = None
         self._error: BaseException | None = None
+        self._ends = 0
 
-    def call(self, function: Callable[[], Any]) -> None:
+    def call(self, function: Callable[[Callable[[], bool]], Any]) -> None:
         """Have `function` called soon.
 
         Raises
@@ -42,17 +44,20 @@ class Beside:
                 return  # it will see what is new
             if self._executor is None:
                 self._executor = ThreadPoolExecutor(1, thread_name_prefix=self._name)
-            self._last = self._executor.submit(self._run, function)
+            self._last = self._executor.submit(self._run, function, self._ends)
 
     def end(self) -> None:
         """Call it no more for what was told until now; a call that runs is not waited for."""
         with self._lock:
             if self._executor is not None:
                 self._executor.shutdown(wait=False, cancel_futures=True)
-            self._executor = self._last = None
+            self._executor = self._last = self._error = None
+            self._ends += 1
 
-    def _run(self, function: Callable[[], Any]) -> None:
+    def _run(self, function: Callable[[Callable[[], bool]], Any], ends: int) -> None:
         try:
-            function()
+            function(lambda: self._ends == ends)
         except BaseException as error:  # told to the next who calls
-            self._error = error
+            with self._lock:
+                if self._ends == ends:
+                    self._error = error

@@ -329,6 +329,7 @@ class Reconstructor(Slicing):
         places = self._places(other.rows)
         other._scan_angles = self._scan_angles.like(settings.overall_angle, settings.angular_period)
         other._rows = self._rows.subset(places)
+        other._held = other._checked_bytes(other._layout)
         other._rows.arrived &= np.arange(self.num_projections) % every[1] == every[0]
         other._rows.settle()
         other._flats.take(self._flats, places)

@@ -213,7 +213,7 @@ class ProjectionRows:
         other = ProjectionRows(len(self.present), self.rows[rows], self.columns)
         other.arrived = self.present.copy()
         other.present = self.present.copy()
-        other.frame_dtype = self.frame_dtype
+        other.frame_dtype, other.itemsize = self.frame_dtype, self.itemsize
         if self.data is not None:
             chosen = _together(rows)
             other.data, other._lent = self.data[:, chosen], isinstance(chosen, slice)

@@ -34,6 +34,8 @@ from ._short_scan import check_arc, tell_wedge
 
 LOG = logging.getLogger("concertino.reconstruction")
 
+_GAP_S = 0.001  # in which whoever waits for the lock gets it
+
 
 class ScanInput:
     """The part of `Reconstructor` that takes frames and says what there is to make slices of.
@@ -220,7 +222,12 @@ class ScanInput:
         if self._beside is None:
             self._catch_up_if_idle()
         else:
-            self._beside.call(self._catch_up_if_idle)
+            self._beside.call(self._catch_up_in_steps)
+
+    def _catch_up_in_steps(self, go_on: Callable[[], bool]) -> None:
+        """Catch up block by block: who has darks or flats, or looks, waits for one at most."""
+        while go_on() and self._catch_up_if_idle(most=1):
+            time.sleep(_GAP_S)
 
     def expect(self, dtype: np.dtype[np.generic]) -> None:
         """Know the type of the frames that are going to come; they may be wider than counts.
@@ -242,8 +249,8 @@ class ScanInput:
         return held
 
     @abstractmethod
-    def _catch_up_if_idle(self) -> None:
-        """Compute with what has come, if nobody does."""
+    def _catch_up_if_idle(self, most: int | None = None) -> bool:
+        """Compute with what has come, if nobody does, so many blocks at most; tell whether there may be more."""
 
     def _settle(self) -> bool:
         """Take note of what has come and was told; tell whether what was computed is out of date."""

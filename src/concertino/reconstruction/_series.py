@@ -216,7 +216,10 @@ class TomogramSeries:
         if one is None:
             raise ReconstructionError(f"tomogram {number} has no projections, or is finished")
         if one.settings.center is None and axis is not None:
-            one = one._like_this(one.settings.updated(center=axis.center_px))
+            if one._beside is not None:
+                one._beside.end()
+            with one._lock:
+                one = one._like_this(one.settings.updated(center=axis.center_px))
         result = one.finish()
         with self._lock:
             if axis is None:

@@ -90,14 +90,15 @@ class Slicing(ScanInput):
         frames = (self.num_projections, *self.frame_shape)
         return job_bytes(self.backend, settings, frames, threads, self._budget, held, self._live)
 
-    def _catch_up_if_idle(self) -> None:
+    def _catch_up_if_idle(self, most: int | None = None) -> bool:
         """Grid what has come; while others compute, the next ones, or they, find it there."""
+        more = False
         if self._lock.acquire(blocking=False):
             try:
                 if self._settle() or self._rows.data is None:
-                    return  # it is all made anew when slices are asked for
+                    return False  # it is all made anew when slices are asked for
                 if self._may_begin():
-                    self._catch_up(self.axis().center_px, final=False)
+                    more = self._catch_up(self.axis().center_px, final=False, most=most)[1]
                 if self._planes is not None:
                     self._planes.catch_up(all_of_them=False)
                 elif self._planes_due and self._layout.heights is None:
@@ -107,6 +108,7 @@ class Slicing(ScanInput):
                     self._pool.submit(load_code, self.plane_shapes()["xz"][0])
             finally:
                 self._lock.release()
+        return more
 
     def slices(self, rows: Sequence[float] | None = None) -> NDArray[np.float32]:
         """Reconstruct what is there now, float32, (slice, y, x), on the scale of the whole.
@@ -273,7 +275,7 @@ class Slicing(ScanInput):
             strip = self.sweep(name, positions(region))
             return strip if only is None else strip[only]
         work = work or Work()
-        engine = self._catch_up(center, final=True, work=work)
+        engine, _ = self._catch_up(center, final=True, work=work)
         with self._timed("slices"):
             present = np.flatnonzero(self._rows.present)
             weights, true = self._scan_angles.weights, self._scan_angles.weights_of(present)
@@ -284,8 +286,10 @@ class Slicing(ScanInput):
                 self._engine = None
             return volume
 
-    def _catch_up(self, center: float, *, final: bool, work: Work | None = None) -> "AnyEngine":
-        """Spread the complete blocks that are there, in their order."""
+    def _catch_up(
+        self, center: float, *, final: bool, work: Work | None = None, most: int | None = None
+    ) -> "tuple[AnyEngine, bool]":
+        """Spread the complete blocks that are there, in their order; tell whether more could be spread now."""
         engine = self._engine_for(center)
         with self._timed("gridding"):
             size = self.settings.projections_per_block
@@ -293,12 +297,13 @@ class Slicing(ScanInput):
             if not goes_on(engine.spread_blocks, ready):
                 self._engine = None
                 engine = self._engine_for(center)
-            blocks = next_blocks(engine.spread_blocks, ready, final=final)
+            due = next_blocks(engine.spread_blocks, ready, final=final)
+            blocks = due[:most]
             for block in blocks:
                 engine.spread(block)
                 if work is not None:
                     work.add(0.5 * engine.early / len(blocks))
-        return engine
+        return engine, len(blocks) < len(due)
 
     def _engine_for(self, center: float) -> "AnyEngine":
         # what is conditioned as a whole is done again with more, a general geometry with other angles

@@ -94,7 +94,8 @@ class RawFrames:
 
     def close(self) -> None:
         """Close the file that was read last."""
-        self._open.close()
+        with self._open.lock:
+            self._open.close()
 
     def _run_length(self, first: int, most: int) -> int:
         """Return how many frames from `first` on lie in one file at equal distances."""

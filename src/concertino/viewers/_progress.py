@@ -257,12 +257,13 @@ def _reached(stream: str, name: str, doc: Mapping[str, Any]) -> Iterator[tuple[s
     What nobody stores has no documents of its own: angles tell of projections, and a ledger of all that is over.
     """
     yield stream, _count(name, doc)
-    if stream not in (LEDGER, PROJECTION_ANGLES):
+    ledger = stream == LEDGER or stream.startswith(f"{LEDGER}-")  # one a camera
+    if not ledger and stream != PROJECTION_ANGLES:
         return
     rows = {key: value if name == "event_page" else [value] for key, value in doc["data"].items()}
     if stream == PROJECTION_ANGLES:
         yield "projections", int(max(rows["projection"], default=-1)) + 1
-    elif stream == LEDGER:
+    else:
         for key in [key for key in rows if key.endswith("-role")]:
             columns = [
                 rows[key.removesuffix("role") + name] for name in ("stream", "role", "frames")
