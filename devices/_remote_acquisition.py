@@ -256,6 +256,12 @@ class RemoteAcquisition(Exposing):
                 gone = time.monotonic() - heard_s > _GONE_S
                 if gone or "is not prepared for this session" in str(error):
                     self._note(self._lost(error))
+            except (
+                Exception
+            ) as error:  # What it says cannot be read; nobody else would end the wait.
+                self._note(
+                    self._lost(CameraError(f"its server said what cannot be read: {error!r}"))
+                )
             self._wake()
             self._wait(lambda progress: progress.done, pause_s)
 

@@ -44,6 +44,7 @@ class SimulatedTriggerBox(Movable[bool], Preparable, Stoppable, Triggerable):
     """
 
     parent = None
+    resolution = _RESOLUTION  # of the positions that it compares and captures
 
     def __init__(
         self,

@@ -132,8 +132,9 @@ def imaging_plan(
     )
     yield from scan.check(metadata)
     takes, afterwards = dict(acquisitions.blocks(radio, flat)), acquisitions.afterwards
-    if "projections" in frames and list(frames)[-1] != "projections":
-        takes["projections"] = partial(_and_back, takes["projections"], afterwards)
+    if list(frames)[-1] != "projections":  # A run without projections moves nothing back.
+        if "projections" in frames:
+            takes["projections"] = partial(_and_back, takes["projections"], afterwards)
         afterwards = ()
     axes = [*acquisitions.motors.values(), stage]
 

@@ -20,7 +20,7 @@ LOG = logging.getLogger(__name__)
 #: A watch that looks less often than this does not look.
 _UNWATCHED_S = 1.0
 #: A wait that seems longer than this was this process's own, which stood still.
-_LONGEST_WAIT_S = 1.0
+_LONGEST_WAIT_S = 0.2
 
 
 def check_acknowledgement(
@@ -132,6 +132,7 @@ class Flow:
     parties: list[Party] = field(default_factory=list)
     claims: list[tuple[str, Claim]] = field(default_factory=list)
     looked_s: float = field(default_factory=time.monotonic)
+    _alone_since_s: float = 0.0
 
     @property
     def oldest(self) -> int:
@@ -243,6 +244,7 @@ class Flow:
         self.reserved = 0
         if not self.ended:
             self.ended = True
+            self._alone_since_s = time.monotonic()
             for party in self.parties:
                 if self._waits(party):
                     # For the others time runs already: they have frames to handle.
@@ -319,6 +321,18 @@ class Flow:
                     f"it held up the camera for {self.patience_s:.3g} s in all, being a whole ring of "
                     f"{self.capacity} frames behind; give it less to do, give the camera a larger "
                     "ring_bytes, or make it necessary=True",
+                )
+
+    def leave_lookers(self) -> None:
+        """Detach who is not necessary, and not done for long after those who are; once all is published."""
+        waiting, now_s = [p for p in self.parties if p.paces], time.monotonic()
+        if any(p.necessary for p in waiting):
+            self._alone_since_s = now_s
+        limit_s = max(self.patience_s, self.timeout_s / 3)
+        if now_s - self._alone_since_s > limit_s:
+            for party in waiting:
+                self.fail_party(
+                    party, f"it was not done {limit_s:.3g} s after all frames were safe"
                 )
 
     def _waits(self, party: Party) -> bool:

@@ -336,6 +336,7 @@ class FrameStream:
         with self.changed:
             while any(p.paces for p in flow.parties):
                 flow.check_silence()
+                flow.leave_lookers()
                 if deadline is not None and time.monotonic() >= deadline:
                     for party in flow.parties:
                         if party.paces:

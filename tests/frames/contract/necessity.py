@@ -93,6 +93,28 @@ class NecessityContract:
             "it held up the camera for 1" in row.reason
         )  # A third of the time-out, in waits of 20 ms.
 
+    def test_a_looker_holds_up_the_end_for_a_while_only(self, make: Make) -> None:
+        stream = make(capacity=64, timeout_s=1.5)
+        stop = threading.Event()
+        with Reader(stream.address):
+            looker = subscribe(stream.address, name="looker", necessary=False)
+
+            def look() -> None:  # slow, and alive
+                while not stop.wait(0.05):
+                    looker.alive()
+
+            looking = threading.Thread(target=look)
+            looking.start()
+            stream.publish(numbered_frames(0, 40))
+            ledger = stream.end(timeout_s=30)
+            stop.set()
+            looking.join()
+        ledger.check()
+        row = next(row for row in ledger.subscribers if row.name == "looker")
+        assert row.state == "failed"
+        assert "it was not done 0.5 s after all frames were safe" in row.reason
+        looker.close()
+
     def test_a_looker_holds_up_the_publisher_for_a_while_only(self, make: Make) -> None:
         stream = make(capacity=2, timeout_s=1.5)
         with Reader(stream.address):
