@@ -303,7 +303,10 @@ def test_a_frame_that_is_lost_at_a_step_is_missing_at_its_angle(tmp_path: Path) 
 
 @pytest.mark.parametrize("name", PLANS)
 def test_darks_alone(laboratory: Laboratory, name: str) -> None:
+    rotation = laboratory.beamline.rotation
+    laboratory.RE(bps.mv(rotation, 50))
     documents = laboratory.run(name, order=["darks"])
+    assert rotation.position_at(time.time()) == 50  # nothing of it needs another
     validate_run(documents)
     assert documents[0][1]["frames"] == {"darks": 2}
     assert documents[0][1]["tomo"]["num_projections"] == 0
