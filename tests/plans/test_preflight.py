@@ -151,13 +151,14 @@ def test_the_estimate_is_near_the_truth(tmp_path: Path, name: str) -> None:
     asked: dict[str, Any] = {"num_projections": 60, "angular_range": "90 deg"}
     if name == "radiography":
         del asked["angular_range"]
-    lab.run(name, **asked)  # Compiles, and teaches the overheads.
+    # The first compiles, and teaches the overheads: on a busy machine those of a slower run than the next.
+    runs = [lab.run(name, **asked)]
     expected = preflight(lab.plan(name, **asked))
-    documents = lab.run(name, **asked)
+    runs.append(lab.run(name, **asked))
     lab.close()
-    true_s = documents[-1][1]["time"] - documents[0][1]["time"]
+    true_s = sorted(run[-1][1]["time"] - run[0][1]["time"] for run in runs)
     expected_s = expected.duration_s - expected.parts.get("moves after a run", 0.0)
-    assert 0.4 < expected_s / true_s < 1.6
+    assert 0.4 * true_s[0] < expected_s < 1.6 * true_s[1]
     assert "learnt from" in expected.overheads.source
 
 

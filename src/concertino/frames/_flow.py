@@ -328,7 +328,7 @@ class Flow:
         waiting, now_s = [p for p in self.parties if p.paces], time.monotonic()
         if any(p.necessary for p in waiting):
             self._alone_since_s = now_s
-        limit_s = max(self.patience_s, self.timeout_s / 3)
+        limit_s = max(self.patience_s, self.timeout_s)
         if now_s - self._alone_since_s > limit_s:
             for party in waiting:
                 self.fail_party(

@@ -112,7 +112,7 @@ class NecessityContract:
         ledger.check()
         row = next(row for row in ledger.subscribers if row.name == "looker")
         assert row.state == "failed"
-        assert "it was not done 0.5 s after all frames were safe" in row.reason
+        assert "it was not done 1.5 s after all frames were safe" in row.reason
         looker.close()
 
     def test_a_looker_holds_up_the_publisher_for_a_while_only(self, make: Make) -> None:
