@@ -9,8 +9,6 @@ from numpy.typing import NDArray
 
 from concertino import DeviceError
 
-_MEMORY = 2**22  # readings; a recording that is longer fails
-
 
 class SimulatedEncoder:
     """Records (time, position) of an axis at a rate, by a clock that is off and drifts.
@@ -34,6 +32,8 @@ class SimulatedEncoder:
     >>> stage.encoder is encoder
     True
     """
+
+    memory = 2**22  # readings; a recording that is longer fails
 
     def __init__(
         self,
@@ -104,10 +104,10 @@ class SimulatedEncoder:
         now = math.floor(self.clock() * self.rate_hz)
         stop = now if self._until_tick is None else min(now, self._until_tick - 1)
         for tick in range(self._first_tick + len(self._positions), stop + 1):
-            if len(self._positions) >= _MEMORY:
+            if len(self._positions) >= self.memory:
                 raise DeviceError(
-                    f"The encoder's memory of {_MEMORY} readings is full after "
-                    f"{_MEMORY / self.rate_hz:g} s; lower its rate of {self.rate_hz:g} Hz."
+                    f"The encoder's memory of {self.memory} readings is full after "
+                    f"{self.memory / self.rate_hz:g} s; lower its rate of {self.rate_hz:g} Hz."
                 )
             position = self._position_at(self._host(tick / self.rate_hz))
             self._positions.append(round(position / self.resolution) * self.resolution)

@@ -202,10 +202,10 @@ class Tired(SimulatedMotor):
         return super().position_at(last.start_s + since / 2)
 
 
-def test_an_encoder_that_fails_fails_the_scan_safely(
-    laboratory: Laboratory, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("concertino.devices._encoder._MEMORY", 100)
+def test_an_encoder_that_fails_fails_the_scan_safely(laboratory: Laboratory) -> None:
+    encoder = laboratory.beamline.rotation.encoder
+    assert encoder is not None
+    encoder.memory = 100
     with pytest.raises((DeviceError, FailedStatus)) as caught:
         scanned(laboratory)
     assert "The encoder's memory of 100 readings is full after 0.1 s" in str(caught.value)

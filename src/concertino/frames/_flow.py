@@ -323,9 +323,9 @@ class Flow:
                     "ring_bytes, or make it necessary=True",
                 )
 
-    def leave_lookers(self) -> None:
+    def _leave_lookers(self, now_s: float) -> None:
         """Detach who is not necessary, and not done for long after those who are; once all is published."""
-        waiting, now_s = [p for p in self.parties if p.paces], time.monotonic()
+        waiting = [p for p in self.parties if p.paces]
         if any(p.necessary for p in waiting):
             self._alone_since_s = now_s
         limit_s = max(self.patience_s, self.timeout_s)
@@ -355,6 +355,7 @@ class Flow:
         if unwatched_s > max(_UNWATCHED_S, self.timeout_s / 2):
             for party in self.parties:
                 party.last_sign_s = min(now, party.last_sign_s + unwatched_s)
+            self._alone_since_s += unwatched_s
             return
         for party in self.parties:
             if not self.ended and self._waits(party):
@@ -366,3 +367,5 @@ class Flow:
                     f"(its time-out is {self.timeout_s:g} s)",
                     state="silent",
                 )
+        if self.ended:
+            self._leave_lookers(now)

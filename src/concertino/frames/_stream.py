@@ -5,7 +5,6 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Sequence
-from types import TracebackType
 from typing import Any, Self
 
 import numpy as np
@@ -336,7 +335,6 @@ class FrameStream:
         with self.changed:
             while any(p.paces for p in flow.parties):
                 flow.check_silence()
-                flow.leave_lookers()
                 if deadline is not None and time.monotonic() >= deadline:
                     for party in flow.parties:
                         if party.paces:
@@ -378,12 +376,7 @@ class FrameStream:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, _kind: object, error: BaseException | None, _trace: object) -> None:
         if error is not None:
             self.fail(error)
         self.close()
