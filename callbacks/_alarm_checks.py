@@ -9,7 +9,7 @@ from typing import Any, Protocol, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from concertino.documents import ImageKind, TomoBlock
+from concertino.documents import ImageKind, TomoBlock, is_ledger
 
 from ._alarm import Alarm, Level, check_level, check_positive
 
@@ -231,7 +231,7 @@ class _Gaps(Idle):
             )  # fmt: skip
 
     def document(self, name: str, document: Mapping[str, Any]) -> Iterator[Alarm]:
-        if name == "descriptor" and str(document.get("name")).partition("-")[0] == "ledger":
+        if name == "descriptor" and is_ledger(document["name"]):
             for key in document["data_keys"]:
                 if key.endswith("-dropped"):
                     self._ledgers[document["uid"]] = key.removesuffix("-dropped")

@@ -27,8 +27,8 @@ class FrameConsumer(FrameCallback):
         Streams to take; all by default.
     delivery : {"every", "latest"}
         ``every``: each frame, in order, and a slow function slows the scan: for as long as it takes if
-        this is `necessary`, else for a third of the camera's `subscriber_timeout_s` in all, or for a tenth
-        of a second while something moves. ``latest``: the newest one whenever the function has returned, at
+        this is `necessary`, else for a third of the camera's `subscriber_timeout_s` in all, or for half a
+        frame's time, at least a tenth of a second, while something moves. ``latest``: the newest one whenever the function has returned, at
         most `refresh_hz` a second.
     name : str
         Name as a subscriber; the function's by default.

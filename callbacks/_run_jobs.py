@@ -90,7 +90,7 @@ class RunJob(Generic[Result]):
         if self.failure is not None:
             raise ReconstructionError(
                 f"Run {self.start['uid']} cannot be reconstructed live: {told(self.failure)}. If its "
-                "frames are stored, they can be reconstructed now; see `concertino reconstruct`."
+                "frames are stored, replay the run to this callback."
             ) from self.failure
 
 

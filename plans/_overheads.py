@@ -9,6 +9,8 @@ from typing import Any, ClassVar
 from bluesky import Msg
 from bluesky.utils import MsgGenerator
 
+from concertino.documents import LEDGER
+
 from ._passed_on import passed_on
 from ._questions import Errand, Question
 
@@ -86,7 +88,7 @@ class Spans:
         elif command == "trigger":
             for span in self._open:
                 span.points += span.camera is message.obj
-        elif command == "collect" and message.kwargs.get("name") == "ledger":
+        elif command == "collect" and message.kwargs.get("name") == LEDGER:
             for span in self._open:
                 span.end_s = now_s
             self.closed += self._open

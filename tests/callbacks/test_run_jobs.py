@@ -1,6 +1,7 @@
 """What is made of a run: once all its frames have come, again when some are taken again, or not at all."""
 
 import threading
+import time
 from collections.abc import Iterator
 from typing import Any
 
@@ -22,7 +23,11 @@ TOMO: dict[str, Any] = {
 class Total(RunJob[int]):
     """The sum of the frames of a run."""
 
-    total = 0
+    def __init__(self, start: Any, tomo: TomoBlock) -> None:
+        super().__init__(start, tomo)
+        self.values: list[
+            int
+        ] = []  # goes on to the job that does it again, as a reconstructor does
 
 
 class Sum(RunJobs[Total, int]):
@@ -40,14 +45,14 @@ class Sum(RunJobs[Total, int]):
 
     def add(self, job: Total, stream: Any, subscription: Any) -> None:
         for batch in subscription:
-            job.total += int(batch.frames.sum())
+            job.values += [int(frame.sum()) for frame in batch.frames]
             job.due.came(stream.name, batch.start, batch.stop)
             subscription.acknowledge(batch.stop)
 
     def make(self, job: Total) -> int:
         assert self.may_finish.wait(60)
         job.check()
-        return job.total
+        return sum(job.values)
 
 
 class Run:
@@ -98,10 +103,17 @@ def test_it_is_made_when_all_has_come_and_anew_when_frames_are_taken_again(summe
     with pytest.raises(ReconstructionError, match=r"sum of run .* did not finish within 0.1 s"):
         summed.wait(0.1)
     # The first result is still being made when the second frame is taken again.
+    first = summed._job
+    assert first is not None
     again = threading.Thread(target=run.stream, args=("darks_from_00001_2", 5))
     again.start()
+    until_s = time.monotonic() + 60
+    while summed._job is first:
+        assert time.monotonic() < until_s
+        time.sleep(0.01)
     summed.may_finish.set()
     again.join()
+    assert first.result.result(30) == 7  # of what had come by then
     assert summed.wait(30) == 12
     run.stop()
     assert summed.wait(30) == 12

@@ -26,6 +26,7 @@ from ._streams import (
     find_image_kind,
     frames_key,
     image_kind,
+    is_ledger,
 )
 from ._tomo import TomoBlock
 from ._user_metadata import (
@@ -78,6 +79,7 @@ __all__ = [
     "free_segment",
     "image_kind",
     "index_ranges",
+    "is_ledger",
     "validate",
     "validate_run",
 ]

@@ -22,6 +22,11 @@ IMAGE_KINDS: Mapping[str, ImageKind] = {
 }
 
 
+def is_ledger(stream: str) -> bool:
+    """Return whether a stream holds ledgers: those of the first camera, or ``ledger-NAME`` of another."""
+    return stream == LEDGER or stream.startswith(f"{LEDGER}-")
+
+
 def image_kind(stream: str, image_kinds: Mapping[str, ImageKind] = IMAGE_KINDS) -> ImageKind:
     """Return what the images of a stream are.
 

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from concertino._errors import StorageError
+from concertino.documents import is_ledger
 from concertino.guard import report_of_run
 
 from ._document_file import DOCUMENTS, DocumentFile
@@ -24,8 +25,6 @@ from ._run_index import (
 )
 from ._stored_frames import StoredFrames
 from ._uris import current_uri
-
-_LEDGER = "ledger"
 
 
 class StoredStream:
@@ -256,8 +255,7 @@ class Run:
         With keys ``stream``, ``party``, ``frames``, ``acknowledged``, ``dropped``, ``digest``, ``state``,
         ``reason`` and more (``recorded`` not in runs of old); empty when the run has none.
         """
-        # One stream for each camera: the first one's, and those with the names of the others.
-        streams = [s for s in self.streams if s == _LEDGER or s.startswith(f"{_LEDGER}-")]
+        streams = [stream for stream in self.streams if is_ledger(stream)]
         return [
             {str(key).rpartition("-")[2]: value for key, value in event["data"].items()}
             for stream in streams

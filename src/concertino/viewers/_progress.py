@@ -7,11 +7,11 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from concertino.documents import LEDGER, PROJECTION_ANGLES, StreamSegment, device_configuration
+from concertino.documents import PROJECTION_ANGLES, StreamSegment, device_configuration, is_ledger
 
 RunState = Literal["waiting", "running", "finished", "aborted", "failed"]
 
-_SIDE_STREAMS = frozenset({"baseline", LEDGER, "pauses"})
+_SIDE_STREAMS = frozenset({"baseline", "pauses"})
 _EXIT_STATES: dict[str, RunState] = {"success": "finished", "abort": "aborted"}
 _MAX_RUNS = 8
 _FINDINGS = frozenset({"axis", "resolution"})
@@ -101,7 +101,8 @@ class RunProgress:
             return False
         # Beside announced streams of images only other images count: not a log of motions.
         images = any("external" in key for key in descriptor.get("data_keys", {}).values())
-        return images or not (self.announced or descriptor["name"] in _SIDE_STREAMS)
+        beside = descriptor["name"] in _SIDE_STREAMS or is_ledger(descriptor["name"])
+        return images or not (self.announced or beside)
 
     def base(self, stream: str) -> str:
         """Return the stream of images that a stream is a segment of."""
@@ -257,8 +258,7 @@ def _reached(stream: str, name: str, doc: Mapping[str, Any]) -> Iterator[tuple[s
     What nobody stores has no documents of its own: angles tell of projections, and a ledger of all that is over.
     """
     yield stream, _count(name, doc)
-    ledger = stream == LEDGER or stream.startswith(f"{LEDGER}-")  # one a camera
-    if not ledger and stream != PROJECTION_ANGLES:
+    if not is_ledger(stream) and stream != PROJECTION_ANGLES:
         return
     rows = {key: value if name == "event_page" else [value] for key, value in doc["data"].items()}
     if stream == PROJECTION_ANGLES:
