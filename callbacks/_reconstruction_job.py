@@ -247,6 +247,8 @@ class ReconstructionJob(RunJob[ReconstructionResult]):
             return store_slices(self, reconstructor, resolution, result, self._changes)
         except BaseException as caught:
             error = caught
+            if self.reconstructor is not None:
+                self.reconstructor.compute_no_more()
             raise
         finally:
             if self.series is not None:

@@ -10,8 +10,7 @@ from event_model import DataKey, PartialEvent
 from concertino.documents import check_device_name
 from concertino.frames import ledger_records
 
-from ._acquisition import Acquisition
-from ._remote_acquisition import RemoteAcquisition
+from ._remote_acquisition import AnyAcquisition
 
 _SUFFIX = "-ledger"
 _COLUMNS: dict[str, tuple[Any, str]] = {
@@ -39,7 +38,7 @@ class StreamAccount(Collectable, Stageable):
 
     def __init__(self, name: str) -> None:
         self.set_name(name)
-        self._pending: list[Acquisition | RemoteAcquisition] = []
+        self._pending: list[AnyAcquisition] = []
         self._unstored: dict[str, None] = {}
         self._stored = False
         self._slowest = ""
@@ -77,7 +76,7 @@ class StreamAccount(Collectable, Stageable):
             check_device_name(name.removesuffix(_SUFFIX), "camera", in_files=True)
         self._name = name
 
-    def watch(self, acquisition: Acquisition | RemoteAcquisition) -> None:
+    def watch(self, acquisition: AnyAcquisition) -> None:
         """Have an acquisition stand in the next account."""
         self._pending.append(acquisition)
 

@@ -83,6 +83,11 @@ class Acquisition(Exposing):
         stream.triggered = self.wanted or 0
 
     @property
+    def preview(self) -> str:
+        """Where the newest frame is shown until a trigger comes; empty where none is waited for."""
+        return "" if self._preview is None else self._preview.address
+
+    @property
     def started(self) -> bool:
         """Whether it exposes, or did."""
         return self._started.is_set()

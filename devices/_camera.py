@@ -32,9 +32,9 @@ from concertino.frames import FrameRequest, FrameStream, StreamAssets
 from ._account import StreamAccount
 from ._acquisition import PATIENCE_S
 from ._camera_checks import check_memory, check_retrospective, check_software_trigger
-from ._camera_documents import AnyAcquisition
 from ._camera_preparation import CameraPreparation
 from ._frame_source import FrameSource, TriggeredFrameSource
+from ._remote_acquisition import AnyAcquisition
 
 _PROGRESS_S = 0.02
 
@@ -209,25 +209,32 @@ class Camera(CameraPreparation, Triggerable, Preparable, Flyable, Stageable, Sto
         CameraError
             If the camera cannot do what is asked, or is busy.
         """
-        request = await self._as_request(value)
+        self._wanted = wanted = object()
+        async with self._preparing:  # One whose asker has left may still be under way.
+            await self._prepare(await self._as_request(value), wanted)
+
+    async def _prepare(self, request: FrameRequest, wanted: object) -> None:
         if self._acquisition is not None:
             self._acquisition.check_free(self.name, request)
-        self._wanted = wanted = object()
         await self._stop()
         await self.check_request(request)
+        if self._wanted is not wanted:  # Whoever asked has left meanwhile.
+            return
         self._changed = asyncio.Event()
         self._stepping = False
         loop = asyncio.get_running_loop()
         event = self._changed
         acquisition = await self._acquire(request, lambda: _set_soon(loop, event))
-        if self._wanted is not wanted:  # Whoever asked has left meanwhile: nobody would end it.
-            acquisition.request_stop()
+        if self._wanted is not wanted:  # Nobody else would end it.
+            await acquisition.stop()
+            await self._stop()
             return
         self._acquisition = acquisition
         stream = acquisition.stream
         self._assets = StreamAssets(self.name, stream)
         self.account.watch(self._acquisition)
         self._set_frames(stream.address)
+        self._set_preview(acquisition.preview)
         self._set_pixel_size(self.source.pixel_size_um)
         declared = getattr(self.source, "first_number", None)
         self._set_first_number(UNKNOWN_NUMBER if declared is None else declared)
@@ -383,7 +390,9 @@ class Camera(CameraPreparation, Triggerable, Preparable, Flyable, Stageable, Sto
         """Prepare an endless stream of software triggers when nothing is, for plans of bluesky."""
         async with self._preparing:
             if self._acquisition is None:
-                await self.prepare(FrameRequest(None, kind="primary", trigger="software"))
+                self._wanted = wanted = object()
+                request = FrameRequest(None, kind="primary", trigger="software")
+                await self._prepare(request, wanted)
 
     async def _stop(self) -> None:
         if self._acquisition is not None:

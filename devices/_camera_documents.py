@@ -20,12 +20,9 @@ from ophyd_async.core import Device, SignalR, SignalRW, merge_gathered_dicts
 from concertino import CameraError
 from concertino.frames import StreamAssets
 
-from ._acquisition import Acquisition
-from ._remote_acquisition import RemoteAcquisition
+from ._remote_acquisition import AnyAcquisition
 
 LOG = logging.getLogger(__name__)
-
-AnyAcquisition = Acquisition | RemoteAcquisition
 
 _LOOK_S = 0.5
 

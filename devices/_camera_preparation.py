@@ -10,9 +10,10 @@ from concertino.frames import FrameRequest, FrameStream
 
 from ._acquisition import Acquisition
 from ._camera_checks import check_timing, trigger_of
-from ._camera_documents import AnyAcquisition, CameraDocuments
+from ._camera_documents import CameraDocuments
 from ._frame_source import CameraSettings, FrameSource
 from ._hold_back import Preview
+from ._remote_acquisition import AnyAcquisition
 from ._source_watch import called
 
 #: A camera may take so many times its time-out to prepare: it may have to cool, or to compile.
@@ -78,8 +79,9 @@ class CameraPreparation(CameraDocuments):
         self._last = stream
         preview = None
         if request.retrospective is not None:
-            preview = Preview(self._stream_address, stream, request.retrospective.preview_hz)
-            self._set_preview(preview.address)
+            preview = await asyncio.to_thread(
+                Preview, self._stream_address, stream, request.retrospective.preview_hz
+            )
         return Acquisition(
             self.name, self.source, stream, request, wake, preview,
             expected_s=settings.expected_s(request.trigger), patience_s=self._frame_timeout_s,

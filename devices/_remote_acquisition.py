@@ -149,6 +149,8 @@ class RemoteAcquisition(Exposing):
     #: Its server knows of sources that hang.
     hangs = False
     hanging = ""
+    #: It waits for no trigger.
+    preview = ""
 
     def __init__(
         self,
@@ -282,3 +284,6 @@ class RemoteAcquisition(Exposing):
         with self._changed:
             self._progress = progress
             self._changed.notify_all()
+
+
+AnyAcquisition = Acquisition | RemoteAcquisition

@@ -14,9 +14,8 @@ from concertino._tango_client import TangoClient
 from concertino.frames import FrameRequest
 
 from ._camera import Camera
-from ._camera_documents import AnyAcquisition
 from ._frame_source import CameraSettings, Grab
-from ._remote_acquisition import RemoteAcquisition
+from ._remote_acquisition import AnyAcquisition, RemoteAcquisition
 
 
 class TangoCamera(Camera):

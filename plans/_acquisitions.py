@@ -136,6 +136,8 @@ def imaging_plan(
         if "projections" in frames:
             takes["projections"] = partial(_and_back, takes["projections"], afterwards)
         afterwards = ()
+    elif scan.missing is not None and not scan.missing.get("projections"):
+        afterwards = ()  # Nor does the rest of a scan that has them all.
     axes = [*acquisitions.motors.values(), stage]
 
     def run(md: Mapping[str, Any], rehearsed: bool) -> MsgGenerator[str]:

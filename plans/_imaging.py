@@ -11,7 +11,7 @@ from concertino import ParameterError
 from concertino.units import QuantityLike, convert_count
 
 from ._cameras import CameraSet, OnLost, Trigger, check_requests_of
-from ._frames import move_together, take_darks, take_frames, take_stepped_frames
+from ._frames import move_together, take_darks, take_flats, take_stepped_frames
 from ._hold import Hold
 from ._metadata import check_md
 from ._parameters import check_devices
@@ -118,12 +118,9 @@ class Imaging:
 
     def frames_at(self, position: float, piece: Piece, hold: Hold | None) -> MsgGenerator[bool]:
         """Take frames of a scan with beam, flats or radiographs, with the sample stage at a position."""
-        yield from move_together((self.sample_stage, position))
-        return (
-            yield from take_frames(
-                self.cameras, piece.count, piece.stream,
-                on_lost=self.on_lost, beam=self.beam, hold=hold,
-            )
+        return take_flats(
+            self.cameras, self.beam, self.sample_stage, position, piece.count,
+            on_lost=self.on_lost, stream=piece.stream, hold=hold,
         )  # fmt: skip
 
     def steps(

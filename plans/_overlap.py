@@ -9,6 +9,7 @@ from bluesky.utils import MsgGenerator
 from concertino import ParameterError
 from concertino.frames import FrameRequest
 
+from ._optional import optional
 from ._passed_on import passed_on
 from ._safety import BeamGuard, beam_off
 from ._sample_use import MoreToCome, SampleToTheEnd, SampleUse
@@ -101,7 +102,7 @@ class _Run:
             and self._sample is not None
             and self._sample.may_leave
             and bool(self._cameras)
-            and all(getattr(camera, "exposed", False) for camera in self._cameras)
+            and all(optional(camera, "exposed", False) for camera in self._cameras)
         )
 
     def sample_leaves(self) -> MsgGenerator[None]:

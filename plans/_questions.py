@@ -15,6 +15,7 @@ from concertino import DeviceError
 from ._answered import answered
 from ._awaited import Awaited, OnlyARunCanTellError, names_of
 from ._deadlines import CameraOverdueError, deadlines
+from ._optional import optional
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -155,7 +156,7 @@ class UntilExposed(Errand):
 
     def overdue(self, limit_s: float) -> Exception:
         """Return what to raise when a camera has not exposed its frames in time."""
-        late = [camera for camera in self.cameras if not getattr(camera, "exposed", False)]
+        late = [camera for camera in self.cameras if not optional(camera, "exposed", False)]
         return frames_overdue(late or self.cameras, self._count, limit_s)
 
     async def _wait(self) -> None:

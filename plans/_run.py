@@ -20,6 +20,7 @@ from concertino import DeviceError, ParameterError
 
 from ._cameras import CameraSet, camera_set, collect_ledgers, collect_streams, declare_ledgers
 from ._checkpoints import checkpoints_found, pardoned
+from ._optional import optional
 from ._passed_on import passed_on
 from ._protocols import Beam, FrameCamera
 from ._safety import INTERRUPTIONS, BeamGuard, Cleanup, beam_off, end_safely, motor_off
@@ -214,7 +215,7 @@ def _close(error: BaseException, lit: str) -> MsgGenerator[None]:
 def _unstored(cameras: CameraSet | None) -> dict[str, str]:
     """Return what the stop document says when all went well and frames were stored nowhere."""
     accounts = [camera.account for camera in (cameras.cameras if cameras is not None else ())]
-    lost = [f"{stream}" for account in accounts for stream in getattr(account, "unstored", ())]
+    lost = [f"{stream}" for account in accounts for stream in optional(account, "unstored", ())]
     if not lost:
         return {}
     shown = ", ".join(dict.fromkeys(lost))

@@ -1,6 +1,5 @@
 """Frames on their way: their documents, their time, and the beam that they need."""
 
-import inspect
 import math
 import time
 from collections.abc import Mapping
@@ -24,6 +23,7 @@ from ._cameras import (
     wait_exposed,
 )
 from ._hold import Hold
+from ._optional import optional
 from ._protocols import Beam
 from ._questions import AboutTheRun, frames_overdue, outcome
 from ._safety import beam_off, beam_on
@@ -197,8 +197,8 @@ class Taking:
     def _stopped(self) -> str:
         """Say what is wrong when somebody else than its plan stopped a camera, else nothing."""
         for camera in self._cameras.cameras:
-            if _ended_early(camera):
-                taken = getattr(camera, "num_exposed", "not all")
+            if optional(camera, "ended_early", False):
+                taken = optional(camera, "num_exposed", "not all")
                 return (
                     f"Camera {camera.name} was stopped after {taken} of {self._count} frames of {self._stream}, "
                     "and not by the plan, which needs them all. Pause a scan with session.pause(), end it with "
@@ -207,18 +207,11 @@ class Taking:
         return ""
 
     def _check_time(self) -> None:
-        late = [camera for camera in self._cameras.cameras if not getattr(camera, "exposed", True)]
+        late = [camera for camera in self._cameras.cameras if not optional(camera, "exposed", True)]
         if late and time.monotonic() >= self._overdue_s:
             raise frames_overdue(late, self._count, self._within_s or 0.0)
 
 
 def _exposed(cameras: CameraSet) -> bool:
     """Whether all cameras tell that they have exposed all that they were asked for."""
-    return all(getattr(camera, "exposed", False) for camera in cameras.cameras)
-
-
-def _ended_early(camera: Any) -> bool:
-    """Whether a camera says so; it need not know, but an error in its answer is not taken for a no."""
-    return inspect.getattr_static(camera, "ended_early", None) is not None and bool(
-        camera.ended_early
-    )
+    return all(optional(camera, "exposed", False) for camera in cameras.cameras)

@@ -44,9 +44,8 @@ LOG = logging.getLogger("concertino.batch")
 # What a worker does that is started for the reconstruction, before it is ready.
 _MAKE_READY = "from concertino._batch_parts import make_ready; make_ready({!r})"
 _PARTS_EACH = 4  # of a worker
-_LEAST_PIXELS = (
-    2**25
-)  # of the projections' rows in one of these, about half a second: each begins with a tenth
+# Of the projections' rows in one of these, about half a second: each begins with a tenth.
+_LEAST_PIXELS = 2**25
 _WORKER_MEMORY = 0.5  # of a worker's limit; from 0.6 on dask moves its results to disk
 
 
@@ -101,9 +100,10 @@ def reconstruct_run(
     """Reconstruct a stored run into a processing run of its own.
 
     What does not fit into the memory that the settings allow is done in parts of some slices each, which
-    read their rows of the stored frames; the first reads frames whole and verifies them. The limit is for the whole process: what it holds when the
-    reconstruction begins, with code and libraries, counts for up to three quarters of it. Settings and
-    frames being the same, so are the slices that were reconstructed live, bit for bit; also those from
+    read their rows of the stored frames; each frame is read whole and verified once: by the search for the
+    axis, by the first part, or by the first of each worker. The limit is for the whole process: what it
+    holds when the reconstruction begins, with code and libraries, counts for up to three quarters of it.
+    Settings and frames being the same, so are the slices that were reconstructed live, bit for bit; also those from
     parts and from a cluster.
 
     Parameters

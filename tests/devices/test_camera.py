@@ -20,7 +20,7 @@ from concertino import (
     SubscriberFailedError,
     SubscriberSilentError,
 )
-from concertino.devices import Camera
+from concertino.devices import Camera, CameraSettings
 from concertino.documents import validate_run
 from concertino.frames import FrameRequest, Subscription
 from concertino.simulation import Faults
@@ -427,3 +427,50 @@ def test_a_stream_that_ends_before_its_first_frame_is_a_whole_one_of_none(
     (stop,) = scans.find("stop")
     assert stop["exit_status"] == "success"
     assert scans.find("stream_datum") == []
+
+
+def test_one_that_is_unstaged_while_it_prepares_leaves_nothing(
+    scans: Scans, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    camera = make_camera()
+    prepare, prepares, may_go = camera.source.prepare, threading.Event(), threading.Event()
+
+    def slowly(*asked: Any) -> None:
+        prepares.set()
+        assert may_go.wait(60)
+        prepare(*asked)
+
+    monkeypatch.setattr(camera.source, "prepare", slowly)
+
+    def leave() -> MsgGenerator[None]:
+        yield from bps.stage(camera)
+        yield from bps.prepare(camera, FrameRequest(5, "left"), group="left")
+        yield Msg("wait_for", None, [lambda: asyncio.to_thread(prepares.wait, 60)])
+        yield from bps.unstage(camera, wait=True)
+        may_go.set()
+        yield from bps.wait("left")
+
+    scans.RE(leave())
+    address = asyncio.run_coroutine_threadsafe(camera.frames.get_value(), scans.RE.loop).result(10)
+    assert address == ""
+    assert not [t.name for t in threading.enumerate() if t.name.startswith("frames camera")]
+    # And the next one does not find what was left.
+    scans.RE.subscribe(Reader(read_all))
+    scans.RE(fly(camera, FrameRequest(3, "frames")))
+    assert scans.described() == [0, 1, 2]
+
+
+@pytest.mark.parametrize(
+    ("settings", "how", "patience_s"),
+    [
+        ((0.5, 0.0), {"moving": True}, 0.25),  # half a frame's time
+        ((0.5, 0.5), {"moving": True}, 1.0),
+        ((0.001, 100.0), {"moving": True}, 0.1),
+        ((0.5, 0.0), {"moving": True, "readout": "later"}, None),
+        ((0.5, 0.0), {}, None),
+    ],
+)
+def test_how_long_who_only_looks_may_hold_it_up(
+    settings: tuple[float, float], how: dict[str, Any], patience_s: float | None
+) -> None:
+    assert CameraSettings(*settings).patience_s(FrameRequest(1, **how)) == patience_s

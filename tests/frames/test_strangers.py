@@ -25,7 +25,7 @@ MIB = 2**20
 
 SERVE = """
 import sys
-from concertino.frames import FrameStream, Ring, _direct
+from concertino.frames import FrameStream
 stream = FrameStream("tcp://", shape=(16, 32), dtype="u2", ring_bytes=2**18, timeout_s=5)
 print(stream.address, flush=True)
 sys.stdin.read()

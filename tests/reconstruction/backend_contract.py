@@ -189,9 +189,8 @@ class BackendContract:
             counts, ANGLES, darks=np.full((3, 1, SIZE), 100, np.uint16), flats=flats,
             settings=self.settings(),
         )  # fmt: skip
-        assert (
-            difference(volume[0], blobs_image(SIZE) * 0.02, 0.85) < 0.02
-        )  # counts are whole numbers
+        # Counts are whole numbers.
+        assert difference(volume[0], blobs_image(SIZE) * 0.02, 0.85) < 0.02
 
     @pytest.mark.parametrize("turn", ["full", "shuffled", "backwards"])
     def test_any_set_of_angles(self, turn: str) -> None:

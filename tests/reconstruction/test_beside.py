@@ -2,6 +2,7 @@
 
 import threading
 import time
+from collections.abc import Callable
 
 import numpy as np
 import pytest
@@ -89,3 +90,44 @@ def test_what_fails_beside_is_told_to_the_next_who_calls() -> None:
     beside.end()
     beside.call(lambda _: failed.clear())  # and may be used again
     beside.end()
+
+
+def test_who_has_flats_waits_for_a_block_and_not_for_all_that_is_there() -> None:
+    frames = a_scan()
+    here_s, _, _ = added(frames, beside=False)
+    made = Reconstructor(
+        ReconstructionSettings(center=127.5), num_projections=COUNT, frame_shape=(ROWS, COLUMNS)
+    )
+    made.compute_beside()
+    made.add_flats(np.full((1, ROWS, COLUMNS), 4095, np.uint16))
+    made.add_projections(frames, 0)
+    until_s = time.monotonic() + PATIENCE_S
+    while "gridding" not in made.timings:
+        assert time.monotonic() < until_s
+        time.sleep(0.001)
+    began_s = time.monotonic()
+    made.add_flats(np.full((1, ROWS, COLUMNS), 4095, np.uint16))
+    assert time.monotonic() - began_s < 0.25 * here_s
+    made.compute_no_more()
+
+
+def test_what_is_under_way_is_told_that_nobody_wants_the_rest() -> None:
+    beside, steps = Beside("test"), list[bool]()
+    running, ended = threading.Event(), threading.Event()
+
+    def work(go_on: Callable[[], bool]) -> None:
+        steps.append(go_on())
+        running.set()
+        assert ended.wait(PATIENCE_S)
+        steps.append(go_on())
+        running.clear()
+
+    beside.call(work)
+    assert running.wait(PATIENCE_S)
+    beside.end()
+    ended.set()
+    until_s = time.monotonic() + PATIENCE_S
+    while running.is_set():
+        assert time.monotonic() < until_s
+        time.sleep(0.01)
+    assert steps == [True, False]

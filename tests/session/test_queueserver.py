@@ -43,7 +43,7 @@ class Manager(Requests):
     def until(self, condition: Callable[[], Any], what: str) -> None:
         deadline = time.monotonic() + WAIT_S
         while not condition():
-            assert time.monotonic() < deadline, f"{what} within {WAIT_S:g} s"
+            assert time.monotonic() < deadline, f"{what} within {WAIT_S:g} s: {self._log()}"
             time.sleep(0.1)
 
     def wait_for(self, key: str, value: Any) -> dict[str, Any]:
@@ -70,7 +70,11 @@ def manager(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Manager]:
         )  # fmt: skip
         try:
             with Manager(control, directory) as served:
-                served.until(lambda: served.ask("status", quietly=True), "it answers")
+                served.until(
+                    lambda: process.poll() is not None or served.ask("status", quietly=True),
+                    "it answers",
+                )
+                assert process.poll() is None, (directory / "manager.log").read_text()
                 assert served.ask("environment_open")["success"]
                 served.wait_for("worker_environment_exists", True)
                 served.wait_for("manager_state", "idle")

@@ -70,6 +70,23 @@ def test_what_nobody_stores_is_counted_too(tmp_path: Path, name: str) -> None:
     assert name == "radiography" or len(set(highest)) > 3
 
 
+def test_each_camera_is_counted_by_its_own_ledger(tmp_path: Path) -> None:
+    tracker = RunTracker()
+    b = SimulatedBeamline(shape=(16, 16), exposure=0.001, frame_rate=50.0)
+    cameras = [b.camera, b.add_camera("detail", shape=(12, 20))]
+    with open_session(tmp_path, progress=False, catalog=False) as session:
+        plan = plans.radiography(
+            cameras, b.beam, b.sample_stage, radio_position=0, flat_position=1,
+            num_darks=2, num_flats=3, num_projections=5,
+        )  # fmt: skip
+        session.RE(plan, tracker)
+    counted = {name: acquired for name, acquired, _ in progress(tracker)}
+    assert {name: counted[f"{name}-detail"] for name in ("darks", "flats", "projections")} == {
+        "darks": 2, "flats": 3, "projections": 5,
+    }  # fmt: skip
+    assert "ledger-detail" not in counted
+
+
 def test_a_tomography() -> None:
     tracker = RunTracker()
     assert tracker.run.summary()["state"] == "waiting"

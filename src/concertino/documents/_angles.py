@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from concertino._errors import ParameterError
 from concertino.units import convert, meant_unit
 
+from ._device_configuration import device_configuration
 from ._segments import index_ranges
 from ._tomo import TomoBlock
 
@@ -128,7 +129,7 @@ class AngleRecord:
             self._tables[descriptor["uid"]] = _degrees_per(keys[ANGLE].get("units"), ANGLE) or 1.0
         if self.tomo.kind(stream) != "projection":
             return np.empty(0, np.int64)
-        stored = _camera_data(descriptor, self.tomo.camera, STORED_ANGLES)
+        stored = device_configuration(descriptor, self.tomo.camera).get(STORED_ANGLES)
         if stored is not None and len(stored):
             return self._take_stored(np.asarray(stored, np.float64))
         key = keys.get(self.tomo.rotation or "")
@@ -199,14 +200,8 @@ def first_number(descriptor: Mapping[str, Any], camera: str) -> int:
     int
         `UNKNOWN_NUMBER` if the descriptor does not say.
     """
-    number = _camera_data(descriptor, camera, "first_number")
+    number = device_configuration(descriptor, camera).get("first_number")
     return UNKNOWN_NUMBER if number is None else int(number)
-
-
-def _camera_data(descriptor: Mapping[str, Any], camera: str, name: str) -> Any:
-    """Return what a camera's configuration says of one thing; None if nothing."""
-    data = descriptor.get("configuration", {}).get(camera, {}).get("data", {})
-    return data.get(f"{camera}-{name}")
 
 
 def _degrees_per(unit: str | None, device: str) -> float | None:

@@ -19,8 +19,16 @@ if TYPE_CHECKING:
 
 _COPY_ATTEMPTS = 3
 _streams: dict[str, FrameStream] = {}
-# What a forked child has of its parent's streams are copies that nobody publishes on.
-os.register_at_fork(after_in_child=_streams.clear)
+
+
+def _forget() -> None:
+    """Leave the streams of the parent to it: a forked child has copies that nobody publishes on."""
+    for stream in _streams.values():
+        atexit.unregister(stream.close)
+    _streams.clear()
+
+
+os.register_at_fork(after_in_child=_forget)
 
 
 def show(stream: FrameStream) -> None:

@@ -355,7 +355,7 @@ class Flow:
         if unwatched_s > max(_UNWATCHED_S, self.timeout_s / 2):
             for party in self.parties:
                 party.last_sign_s = min(now, party.last_sign_s + unwatched_s)
-            self._alone_since_s += unwatched_s
+            self._alone_since_s = min(now, self._alone_since_s + unwatched_s)
             return
         for party in self.parties:
             if not self.ended and self._waits(party):

@@ -150,7 +150,7 @@ class MappedRing:
     Parameters
     ----------
     places : Memory
-        What lies where: `SharedRing.memory`.
+        What lies where: from `SharedRing.lend`.
     capacity : int
         Frames that the ring holds.
     shape : tuple of int

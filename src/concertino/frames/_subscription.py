@@ -262,8 +262,9 @@ def subscribe(
     necessary : bool
         Whether the stream must fail when this subscriber fails or falls silent. One that is not
         necessary is detached instead: a warning and the stream's ledger say why, and publisher and
-        others go on. It also is when it is a whole ring behind and has held up the publisher for a third
-        of the stream's time-out in all (or the stream's `patience_s`).
+        others go on. It also is when it is a whole ring behind and has held up the publisher for the
+        stream's `patience_s` in all: a third of its time-out, or half a frame's time (at least 0.1 s) while
+        something moves; and when it is not done a time-out after all frames were safe.
     refresh_hz : float, optional
         For ``latest``: so many frames a second are fetched at most, and fewer, but about two, when fetching them takes
         more than a fortieth of the time, so that who looks lives on what is left by those who take every frame. None:

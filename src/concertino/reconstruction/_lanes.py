@@ -83,9 +83,8 @@ class LaneSlices:
     ) -> None:
         self._rows, self._flat_field, self._angles = rows, flat_field, angles
         self._parts, self._scale = parts, scale
-        self._where = layout.geometry(
-            rows.columns, 0.0
-        )  # but for the axis, which each setting tells
+        # But for the axis, which each setting tells.
+        self._where = layout.geometry(rows.columns, 0.0)
         self._pool, self._threads, self._spare = pool, threads, spare_bytes
         self._plans: dict[int, GridPlan] = {}
         self._most = 8

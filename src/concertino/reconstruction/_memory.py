@@ -19,7 +19,7 @@ def job_bytes(
     threads: int,
     budget: int,
     held: int,
-    live: bool = True,
+    live: bool,
 ) -> int:
     """Return the bytes that a job has at its peak, beside those of another back end.
 

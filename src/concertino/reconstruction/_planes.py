@@ -83,15 +83,21 @@ class PlanesKeeper:
         self._parts = [_Part([GridPlan(slice_, settings)], np.array([place[2]]), 2)]
         self._parts += [_Part(upright, group, lanes) for group in groups]
 
-    def catch_up(self, *, all_of_them: bool) -> None:
-        """Add the projections that have come since; only whole blocks, or all of them."""
+    def catch_up(self, *, all_of_them: bool, most: int | None = None) -> bool:
+        """Add the projections that have come since; only whole blocks, or all of them.
+
+        So many blocks at most; return whether there are more.
+        """
         block = self._settings.projections_per_block
+        least = 1 if all_of_them else block
         waiting = np.flatnonzero(self._rows.present & ~self._given)
-        while len(waiting) >= (1 if all_of_them else block):
+        while len(waiting) >= least and most != 0:
+            most = None if most is None else most - 1
             indices, waiting = waiting[:block], waiting[block:]
             for _ in self._pool.map(lambda part, i=indices: self._add(part, i), self._parts):
                 pass
             self._given[indices] = True
+        return len(waiting) >= least
 
     def planes(self) -> OrthogonalPlanes:
         """Return the planes of what has come, on the scale of the whole."""

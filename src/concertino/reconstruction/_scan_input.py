@@ -218,6 +218,11 @@ class ScanInput:
         """
         self._beside = Beside("reconstruction beside")
 
+    def compute_no_more(self) -> None:
+        """Begin nothing beside any more with what came until now; what is under way ends with its block."""
+        if self._beside is not None:
+            self._beside.end()
+
     def _catch_up_soon(self) -> None:
         if self._beside is None:
             self._catch_up_if_idle()

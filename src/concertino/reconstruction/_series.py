@@ -158,6 +158,13 @@ class TomogramSeries:
         """Compute in threads of their own while frames come; as `Reconstructor.compute_beside`."""
         self._beside = True
 
+    def compute_no_more(self) -> None:
+        """Begin nothing beside any more; as `Reconstructor.compute_no_more`."""
+        with self._lock:
+            made = list(self._made.values())
+        for one in made:
+            one.compute_no_more()
+
     def set_angles(self, angles: ArrayLike, known: ArrayLike) -> None:
         """Tell measured angles of the whole series; as `Reconstructor.set_angles`."""
         values = checked_angles(angles, len(self._planned))
@@ -216,8 +223,7 @@ class TomogramSeries:
         if one is None:
             raise ReconstructionError(f"tomogram {number} has no projections, or is finished")
         if one.settings.center is None and axis is not None:
-            if one._beside is not None:
-                one._beside.end()
+            one.compute_no_more()
             with one._lock:
                 one = one._like_this(one.settings.updated(center=axis.center_px))
         result = one.finish()

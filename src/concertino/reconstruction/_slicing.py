@@ -100,7 +100,7 @@ class Slicing(ScanInput):
                 if self._may_begin():
                     more = self._catch_up(self.axis().center_px, final=False, most=most)[1]
                 if self._planes is not None:
-                    self._planes.catch_up(all_of_them=False)
+                    more |= self._planes.catch_up(all_of_them=False, most=most)
                 elif self._planes_due and self._layout.heights is None:
                     from ._planes import load_code
 
@@ -218,8 +218,7 @@ class Slicing(ScanInput):
         ReconstructionError
             Fewer than two projections came, or flats are needed and missing.
         """
-        if self._beside is not None:
-            self._beside.end()
+        self.compute_no_more()
         with self._lock:
             self._check_ready(2)
             self._forget_if(self._scan_angles.close())

@@ -95,7 +95,7 @@ def _measure(root: Path, shape: tuple[int, int]) -> WriteRate:
 
 def _write(folder: Path, frame: np.ndarray[Any, Any], most: int) -> tuple[int, float, float]:
     """Write frames, and return their bytes and the times of writing and syncing in seconds."""
-    sink = open_sink(folder, shape=frame.shape[1:], dtype=frame.dtype, bytes_per_file=0)
+    sink = open_sink(folder, shape=frame.shape[1:], dtype=frame.dtype)
     try:
         size, began_s = 0, time.perf_counter()
         while size < most and time.perf_counter() - began_s < _MOST_S:
