@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import signal
+import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import wait
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
+from multiprocessing.resource_tracker import ensure_running
+from types import FrameType
 from typing import Any
 from uuid import uuid4
 
@@ -22,8 +26,6 @@ _WAITING_PER_WORKER = 2
 _LOOK_S = 0.2
 _TELL_S = 0.5
 _CONNECT_S = 10.0
-# A terminal interrupts all its processes; the one that started the workers ends them.
-_LEAVE_CTRL_C = "import signal; signal.signal(signal.SIGINT, signal.SIG_IGN)"
 
 
 class Cluster:
@@ -260,16 +262,18 @@ def cluster(scheduler: Any, patience_s: float = 30.0, *, preload: str = "") -> I
             )
         yield _ready(scheduler, patience_s)
     elif scheduler == "local":
-        with (
-            distributed.LocalCluster(
-                threads_per_worker=1,
-                host="127.0.0.1",
-                dashboard_address="127.0.0.1:0",
-                silence_logs=logging.CRITICAL,
-                preload=[_LEAVE_CTRL_C, *filter(None, [preload])],
-            ) as here,
-            distributed.Client(here) as client,
-        ):
+        with ExitStack() as ends:
+            with _ctrl_c_waits():
+                here = ends.enter_context(
+                    distributed.LocalCluster(
+                        threads_per_worker=1,
+                        host="127.0.0.1",
+                        dashboard_address="127.0.0.1:0",
+                        silence_logs=logging.CRITICAL,
+                        preload=preload or None,
+                    )
+                )
+                client = ends.enter_context(distributed.Client(here))
             yield _ready(client, patience_s)
     elif isinstance(scheduler, str):
         with _connected(distributed, scheduler) as client:
@@ -279,6 +283,36 @@ def cluster(scheduler: Any, patience_s: float = 30.0, *, preload: str = "") -> I
             f"scheduler: {scheduler!r} was given; give 'local', the address of a dask scheduler, or a "
             "distributed.Client."
         )
+
+
+@contextmanager
+def _ctrl_c_waits() -> Iterator[None]:
+    """Start processes that Ctrl+C leaves alone; one in the meantime comes after the block.
+
+    A terminal interrupts all its processes, and the one that started the workers ends them. Threads
+    and processes have the signal mask of the thread that started them, from their first instruction.
+    """
+    held: list[int] = []
+    at_once = signal.getsignal(signal.SIGINT)
+
+    def hold(number: int, frame: FrameType | None) -> None:
+        held.append(number)
+        if len(held) > 1 and callable(at_once):  # who asks twice waits no longer
+            at_once(number, frame)
+
+    ensure_running()  # the tracker of resources unblocks the signal where it is started
+    handles = threading.current_thread() is threading.main_thread() and callable(at_once)
+    mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    if handles:  # the system may give the signal to a thread of a library, Python handles it here
+        signal.signal(signal.SIGINT, hold)
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+        if handles:
+            signal.signal(signal.SIGINT, at_once)
+    if held:
+        signal.raise_signal(signal.SIGINT)
 
 
 def _ready(client: Any, patience_s: float) -> Cluster:

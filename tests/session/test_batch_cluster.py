@@ -300,7 +300,8 @@ def wait_for(seconds: float, step: Callable[[int], Any]) -> None:
 
 
 @pytest.mark.slow
-def test_ctrl_c_ends_the_workers(run: Run, tmp_path: Path) -> None:
+@pytest.mark.parametrize("used_s", [0.0, 2.0], ids=["as they start", "at work"])
+def test_ctrl_c_ends_the_workers(run: Run, tmp_path: Path, used_s: float) -> None:
     command = subprocess.Popen(
         [sys.executable, "-c", "import concertino.cli; concertino.cli.main()", "reconstruct",
          str(run.directory), "--scheduler", "local", "--output", str(tmp_path), "--quiet",
@@ -311,7 +312,11 @@ def test_ctrl_c_ends_the_workers(run: Run, tmp_path: Path) -> None:
     )  # fmt: skip
     me = psutil.Process(command.pid)
     until = time.monotonic() + 120
-    while not [c for c in me.children(recursive=True) if c.cpu_times().user > 2]:
+    while not [
+        child
+        for child in me.children(recursive=True)
+        if "spawn_main" in str(child.cmdline()) and child.cpu_times().user >= used_s
+    ]:
         assert time.monotonic() < until
         assert command.poll() is None, command.communicate()
         time.sleep(0.05)
