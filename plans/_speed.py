@@ -4,7 +4,6 @@ import asyncio
 import math
 import time
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -13,9 +12,7 @@ from concertino import DeviceError
 from ._answered import answered
 from ._projection_angles import encoder_of
 from ._readback import Place, Readback
-
-if TYPE_CHECKING:
-    from ._sweep import Sweep
+from ._sweep_move import Sweep
 
 _WINDOW_S = 0.02
 _LOOK_S = 0.002
@@ -53,7 +50,7 @@ class SpeedWatch:
         Moves that are about to begin.
     """
 
-    def __init__(self, sweeps: Sequence["Sweep"]) -> None:
+    def __init__(self, sweeps: Sequence[Sweep]) -> None:
         self._axes = [_Axis(sweep) for sweep in sweeps]
         self._unseen: list[_Axis] = []
 
@@ -114,7 +111,7 @@ class SpeedWatch:
 class _Axis:
     """One axis that gains speed."""
 
-    def __init__(self, sweep: "Sweep") -> None:
+    def __init__(self, sweep: Sweep) -> None:
         self.sweep = sweep
         self.set_out_s = 0.0
         self.jumped = False  # It was at its end at the first look.

@@ -7,8 +7,9 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 from numpy.typing import NDArray
 
+from ._aligned import aligned_zeros
 from ._correct import FlatField, fill_padded
-from ._gridding import GridPlan, aligned_zeros
+from ._gridding import GridPlan
 from ._rows import Rows
 from ._settings import ReconstructionSettings
 from ._work import Work
