@@ -71,6 +71,20 @@ class AbortOnInterrupt:
             pass
 
 
+class PauseOnInterrupt(SigintHandler):
+    """At a prompt, Ctrl-C pauses the plan; when another signal ends the process, it hurries nothing."""
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if ended():
+            self._original_handler = signal.getsignal(signal.SIGINT)
+        super().__exit__(kind, error, trace)
+
+
 def interactive() -> bool:
     """Whether somebody sits at a prompt, who can resume what is paused."""
     if hasattr(sys, "ps1") or sys.flags.interactive:
@@ -86,8 +100,7 @@ def session_context_managers(known: list[Any]) -> list[Any]:
     """
     if threading.current_thread() is not threading.main_thread():
         kept = [manager for manager in known if manager is not SigintHandler]
-    elif interactive():
-        kept = list(known)
     else:
-        kept = [AbortOnInterrupt if one is SigintHandler else one for one in known]
+        ours = PauseOnInterrupt if interactive() else AbortOnInterrupt
+        kept = [ours if one is SigintHandler else one for one in known]
     return [*kept, LeaveWhenEnded]

@@ -37,8 +37,11 @@ def _imports_kept() -> Iterator[None]:
     """Keep Python from looking through all that was ever imported for garbage.
 
     It does so again and again, and for 100 ms nothing else in the process goes on: neither the loop nor the
-    camera's frames.
+    camera's frames. A program that keeps its imports itself, as one that forks does, goes on to.
     """
+    if gc.get_freeze_count():
+        yield
+        return
     gc.freeze()
     try:
         yield
