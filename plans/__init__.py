@@ -16,6 +16,7 @@ from ._grating_stepping import grating_stepping
 from ._hold import Hold, HoldRequest
 from ._image_measure import ImageMeasure
 from ._overheads import Overheads
+from ._passed_on import passed_on
 from ._preflight import preflight
 from ._preflight_value import AxisFigures, Preflight, StreamFigures
 from ._protocols import Beam, FrameCamera, PositionEncoder, Rotation, TriggerDevice
@@ -70,6 +71,7 @@ __all__ = [
     "imaging_run",
     "maximum_velocity",
     "outcome_of",
+    "passed_on",
     "preflight",
     "projections_needed",
     "radiography",

@@ -5,11 +5,11 @@ from collections.abc import Callable
 from types import SimpleNamespace
 from typing import Any
 
-import bluesky.preprocessors as bpp
 from bluesky import Msg
 from bluesky.utils import MsgGenerator
 
 from concertino import SessionError
+from concertino.plans import passed_on
 
 
 class _Gatekeeper:
@@ -88,12 +88,12 @@ class RunGate:
     def __call__(self, plan: MsgGenerator[Any]) -> MsgGenerator[Any]:
         """Pass a plan's messages on; before a run is opened, wait."""
 
-        def hold(message: Msg) -> tuple[MsgGenerator[Any] | None, None]:
+        def hold(message: Msg) -> MsgGenerator[Any] | None:
             if message.command != "open_run" or not self._suspenders:
-                return None, None
-            return self._wait_and(message), None
+                return None
+            return self._wait_and(message)
 
-        return (yield from bpp.plan_mutator(plan, hold))
+        return passed_on(plan, hold)
 
     def _wait_and(self, message: Msg) -> MsgGenerator[Any]:
         for suspender in self._suspenders:

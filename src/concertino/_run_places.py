@@ -5,13 +5,12 @@ from collections.abc import Mapping
 from functools import partial
 from typing import Any
 
-import bluesky.preprocessors as bpp
 from bluesky import Msg
 from bluesky.utils import MsgGenerator
 
 from concertino import ParameterError
 from concertino.documents import check_control_fields, check_metadata
-from concertino.plans import outcome_of
+from concertino.plans import outcome_of, passed_on
 from concertino.storage import Recorder, RunDirectories, encode_document
 
 _encoded = partial(encode_document, "start")
@@ -42,12 +41,12 @@ class RunPlaces:
     def __call__(self, plan: MsgGenerator[Any]) -> MsgGenerator[Any]:
         """Make a directory for each run that a plan opens."""
 
-        def give_directory(message: Msg) -> tuple[MsgGenerator[Any] | None, None]:
+        def give_directory(message: Msg) -> MsgGenerator[Any] | None:
             if message.command != "open_run" or "run_directory" in message.kwargs:
-                return None, None
-            return self._open_in_new_directory(message), None
+                return None
+            return self._open_in_new_directory(message)
 
-        return (yield from bpp.plan_mutator(plan, give_directory))
+        return passed_on(plan, give_directory)
 
     def _open_in_new_directory(self, message: Msg) -> MsgGenerator[Any]:
         # What cannot be recorded leaves no directory behind.

@@ -12,7 +12,6 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-import bluesky.preprocessors as bpp
 from bluesky import Msg
 from bluesky.utils import MsgGenerator, RunEngineInterrupted
 
@@ -32,6 +31,7 @@ from concertino.guard import (
     switch_off_of,
     untold_reports,
 )
+from concertino.plans import passed_on
 
 LOG = logging.getLogger("concertino.guard")
 _CONNECT_S = 10.0
@@ -190,7 +190,7 @@ class SessionGuard:
     def __call__(self, plan: MsgGenerator[Any]) -> MsgGenerator[Any]:
         """Pass a plan's messages on; before a run, and before a beam's first on, be guarded."""
 
-        def guard(message: Msg) -> tuple[MsgGenerator[Any] | None, None]:
+        def guard(message: Msg) -> MsgGenerator[Any] | None:
             beam = getattr(message.obj, "beam", None)
             # A plan's guard of its beam: `concertino.plans` knows when it may be on.
             used = beam is not None and hasattr(message.obj, "armed")
@@ -198,10 +198,10 @@ class SessionGuard:
                 self._add_beam(beam)
             waits = message.command == "open_run" or (used and message.command == "set")
             if not waits or self._known <= self._waited_for or not self._processes:
-                return None, None
-            return self._wait_and(message), None
+                return None
+            return self._wait_and(message)
 
-        return (yield from bpp.plan_mutator(plan, guard))
+        return passed_on(plan, guard)
 
     def _wait_and(self, message: Msg) -> MsgGenerator[Any]:
         yield Msg("wait_for", None, [lambda: asyncio.to_thread(self.wait)])

@@ -4,13 +4,12 @@ import logging
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-import bluesky.preprocessors as bpp
 from bluesky import Msg
 from bluesky.utils import MsgGenerator
 
 from concertino import SessionError
 from concertino.callbacks import stores_frames
-from concertino.plans import outcome_of
+from concertino.plans import outcome_of, passed_on
 
 LOG = logging.getLogger(__name__)
 
@@ -47,7 +46,7 @@ class StorageGate:
         seen: set[str] = set()
         described: set[Any] = set()
 
-        def look(message: Msg) -> tuple[MsgGenerator[Any] | None, None]:
+        def look(message: Msg) -> MsgGenerator[Any] | None:
             if message.command == "open_run":
                 seen.clear()
                 described.clear()
@@ -55,10 +54,10 @@ class StorageGate:
             elif message.command == "declare_stream":
                 described.update(message.args)
             elif message.command in _EXPOSES and hasattr(message.obj, "stored_by"):
-                return self._expose_if_stored(message, seen, message.obj in described), None
-            return None, None
+                return self._expose_if_stored(message, seen, message.obj in described)
+            return None
 
-        return (yield from bpp.plan_mutator(plan, look))
+        return passed_on(plan, look)
 
     def _look_at_callbacks(self, start: Mapping[str, Any]) -> None:
         frames = start.get("frames") or {}

@@ -4,9 +4,9 @@ import inspect
 from collections.abc import Mapping
 from typing import Any
 
-from bluesky.utils import Msg, MsgGenerator, ensure_generator
+from bluesky.utils import Msg, MsgGenerator
 
-from concertino.plans import outcome_of
+from concertino.plans import outcome_of, passed_on
 from concertino.units import to_device_unit
 
 _NUMBERS = ("number", "integer")
@@ -48,29 +48,16 @@ class UnitGuard:
         msg : bluesky.Msg
             The plan's messages, and one ``wait_for`` before each converted one.
         """
-        # Not bluesky's plan_mutator: it keeps every message of the plan until the end, and lets a
-        # message that is yielded a second time pass unseen.
-        plan = ensure_generator(plan)
-        response: Any = None
-        error: Exception | None = None
-        while True:
-            try:
-                msg = plan.send(response) if error is None else plan.throw(error)
-            except StopIteration as stop:
-                return stop.value
-            response, error = None, None
-            try:
-                response = yield from _converted(msg)
-            except GeneratorExit:
-                plan.close()
-                raise
-            except Exception as raised:
-                error = raised
+        return passed_on(plan, _converted)
 
 
-def _converted(msg: Msg) -> MsgGenerator[Any]:
+def _converted(msg: Msg) -> MsgGenerator[Any] | None:
     if msg.command != "set" or not msg.args or not _may_be_quantity(msg.args[0]):
-        return (yield msg)
+        return None
+    return _in_device_unit(msg)
+
+
+def _in_device_unit(msg: Msg) -> MsgGenerator[Any]:
     value = msg.args[0]
     data_key = yield from outcome_of(_data_key, msg.obj)
     if data_key is None:  # Somebody only looks at the messages.
