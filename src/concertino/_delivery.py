@@ -3,6 +3,8 @@
 from collections.abc import Mapping
 from typing import Any
 
+from ._bluesky_private import forget_proxy, proxies_of
+
 
 class Delivery:
     """Has a RunEngine give each document to everybody before an error of one of them is raised.
@@ -27,13 +29,12 @@ class Delivery:
         if self._dispatcher.ignore_exceptions:
             self._original(name, document)
             return
-        registry = self._dispatcher.cb_registry
         errors: list[Exception] = []
-        for callback in list(registry.callbacks.get(name, {}).values()):
+        for callback in proxies_of(self._dispatcher, name):
             try:
                 callback(name.name, document)
             except ReferenceError:
-                registry._remove_proxy(callback)  # a method whose object is gone
+                forget_proxy(self._dispatcher, callback)  # a method whose object is gone
             except Exception as error:
                 errors.append(error)
         if errors:

@@ -44,22 +44,18 @@ def end_plan(run_engine: Any, reason: str) -> bool:
 
 def in_own_thread(run_engine: Any) -> bool:
     """Whether this is the thread in which a RunEngine runs plans and calls callbacks."""
-    return threading.current_thread() is getattr(run_engine, "_th", None)
+    from ._bluesky_private import thread_of
+
+    return threading.current_thread() is thread_of(run_engine)
 
 
 async def _abort(run_engine: Any, reason: str) -> None:
     import asyncio
 
-    from bluesky.utils import RequestAbort
+    from ._bluesky_private import abort_for_certain
 
     state = str(run_engine.state)
     if state in ("running", "paused"):
-        # Nothing happens between these two in the RunEngine's loop: it cannot come to pause.
-        await run_engine._abort_coro(reason)
-        with run_engine._state_lock:
-            # Its cancellation gets lost in an await that ends at that moment (asyncio.wait_for does so
-            # before Python 3.12), and the plan would go on: the next message gets it for certain.
-            run_engine._exception = run_engine._exception or RequestAbort()
-        run_engine._run_permit.set()
+        await abort_for_certain(run_engine, reason)
     elif state not in _ENDING:
         await asyncio.sleep(_LOOK_S)  # It is about to pause, or to be idle.

@@ -9,6 +9,7 @@ from bluesky import Msg
 from bluesky.utils import MsgGenerator
 
 from concertino import SessionError
+from concertino._bluesky_private import signal_name_of
 from concertino.plans import passed_on
 
 
@@ -74,7 +75,7 @@ class RunGate:
             if begun.done():
                 raise  # Its own.
             begun.cancel()
-            signal = getattr(getattr(suspender, "_sig", None), "name", "")
+            signal = signal_name_of(suspender)
             raise SessionError(
                 f"{type(suspender).__name__} of {signal or 'its signal'} was to be {what}, and that did not end within "
                 f"{self._within_s:g} s. Check that its device answers, and that no callback holds up the RunEngine."

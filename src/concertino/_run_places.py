@@ -9,6 +9,7 @@ from bluesky import Msg
 from bluesky.utils import MsgGenerator
 
 from concertino import ParameterError
+from concertino._bluesky_private import metadata_of_call
 from concertino.documents import check_control_fields, check_metadata
 from concertino.plans import outcome_of, passed_on
 from concertino.storage import Recorder, RunDirectories, encode_document
@@ -50,7 +51,7 @@ class RunPlaces:
 
     def _open_in_new_directory(self, message: Msg) -> MsgGenerator[Any]:
         # What cannot be recorded leaves no directory behind.
-        per_call = getattr(self._run_engine, "_metadata_per_call", {})
+        per_call = metadata_of_call(self._run_engine)
         given = ChainMap(dict(per_call), message.kwargs, dict(self._run_engine.md))
         check_metadata(given, _encoded)
         check_control_fields({**self._run_engine.md, **per_call}, "RE")

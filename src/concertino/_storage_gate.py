@@ -1,13 +1,14 @@
 """Tells before a scan that nothing will store its frames, and refuses it when that is not wanted."""
 
 import logging
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 from bluesky import Msg
 from bluesky.utils import MsgGenerator
 
 from concertino import SessionError
+from concertino._bluesky_private import callbacks_of
 from concertino.callbacks import stores_frames
 from concertino.plans import outcome_of, passed_on
 
@@ -87,10 +88,6 @@ class StorageGate:
                 seen.add(where)
         return (yield message)
 
-    def _callbacks(self) -> Iterator[Any]:
-        """Yield what is subscribed to the documents that announce frames."""
-        registry = self._run_engine.dispatcher.cb_registry
-        for kind, subscribed in registry.callbacks.items():
-            if getattr(kind, "name", kind) == "descriptor":
-                for proxy in list(subscribed.values()):
-                    yield proxy.func if proxy.inst is None else proxy.inst()
+    def _callbacks(self) -> list[Any]:
+        """Return what is subscribed to the documents that announce frames."""
+        return callbacks_of(self._run_engine.dispatcher, "descriptor")
