@@ -7,7 +7,7 @@ import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 from concertino import AlarmError
 from concertino.documents import ImageKind, StreamSegment, TomoBlock
@@ -16,6 +16,7 @@ from concertino.frames import FrameBatch
 from ._alarm import Alarm
 from ._alarm_checks import Examiner, Later, LostFrames, SeenFrame
 from ._beam_current import BeamDips
+from ._capabilities import PauseTicket
 from ._processing_run import ProcessingRun
 
 if TYPE_CHECKING:
@@ -24,13 +25,6 @@ if TYPE_CHECKING:
 LOG = logging.getLogger("concertino.alarms")
 
 _SEVERITY = {"note": logging.INFO, "warn": logging.WARNING}
-
-
-class PauseTicket(Protocol):
-    """A request to pause, which whoever made it may take back."""
-
-    def release(self) -> None:
-        """Let the scan go on, as far as this request is concerned."""
 
 
 class WatchedRun:
