@@ -19,7 +19,7 @@ from ._overheads import Overheads
 from ._passed_on import passed_on
 from ._preflight import preflight
 from ._preflight_value import AxisFigures, Preflight, StreamFigures
-from ._protocols import Beam, FrameCamera, PositionEncoder, Rotation, TriggerDevice
+from ._protocols import Beam, ClaimedCamera, FrameCamera, PositionEncoder, Rotation, TriggerDevice
 from ._radiography import radiography
 from ._resume import resume
 from ._retrospective_radiography import retrospective_radiography
@@ -37,6 +37,7 @@ __all__ = [
     "AxisFigures",
     "Beam",
     "CameraSet",
+    "ClaimedCamera",
     "Deadlines",
     "Equidistant",
     "FocusResult",

@@ -6,7 +6,7 @@ from bluesky import Msg
 from bluesky.utils import MsgGenerator, short_uid
 
 from concertino.frames import FrameRequest
-from concertino.plans import outcome_of, passed_on
+from concertino.plans import ClaimedCamera, outcome_of, passed_on
 
 #: A camera says itself, and earlier, that it has not prepared in time.
 _PREPARED_S = 600.0
@@ -26,7 +26,7 @@ def declare_cameras(plan: MsgGenerator[Any]) -> MsgGenerator[Any]:
 
     def look(message: Msg) -> MsgGenerator[Any] | None:
         nonlocal stream, held
-        camera = message.obj if hasattr(message.obj, "stored_by") else None
+        camera = message.obj if isinstance(message.obj, ClaimedCamera) else None
         if message.command == "open_run":
             declared.clear()
         elif message.command == "declare_stream":

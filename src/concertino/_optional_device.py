@@ -6,12 +6,23 @@ import logging
 import math
 import time
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
+
+from bluesky.protocols import Readable
 
 LOG = logging.getLogger(__name__)
 
 _PATIENCE_S = 5.0
 _NOTHING: Mapping[str, Any] = {"number": math.nan, "integer": -1, "string": "", "boolean": False}
+
+
+@runtime_checkable
+class HasSettingsReadout(Protocol):
+    """A device, such as a camera, of which a baseline reads the settings, and not what it measures."""
+
+    @property
+    def settings_readout(self) -> Readable[Any]:
+        """What reads them."""
 
 
 class OptionalDevice:
@@ -82,4 +93,4 @@ class OptionalDevice:
 
 def readable(device: Any) -> Any:
     """Return what a baseline reads of a device: of a camera its settings, and no frames."""
-    return getattr(device, "settings_readout", device)
+    return device.settings_readout if isinstance(device, HasSettingsReadout) else device

@@ -88,7 +88,7 @@ class Session(AbstractContextManager["Session"]):
         try:
             self._baseline = bpp.SupplementalData()
             self.add_baseline(*baseline)
-            self.hold: Hold = getattr(self.RE, "hold", None) or Hold()
+            self.hold = self.RE.hold if isinstance(self.RE, SessionRunEngine) else Hold()
             self.recorder = Recorder(directories)
             self.guard = SessionGuard(
                 self.RE, self.directory, silence_s=guard_silence_s, loop_silence_s=guard_loop_silence_s,

@@ -7,8 +7,10 @@ from functools import partial
 from typing import Any
 
 from bluesky import RunEngine
+from bluesky.protocols import HasName, Readable
 
 from concertino import ParameterError, ParameterTypeError, SessionError
+from concertino._optional_device import HasSettingsReadout
 from concertino._session_guard import check_guard
 from concertino.documents import check_user_metadata
 from concertino.storage import encode_document
@@ -85,8 +87,8 @@ def check_readable(device: Any) -> None:
     ParameterTypeError
         If it is no device with a name.
     """
-    reads = hasattr(device, "read") or hasattr(device, "settings_readout")
-    if not reads or not isinstance(getattr(device, "name", None), str):
+    named = isinstance(device, HasName) and isinstance(device.name, str)
+    if not named or not isinstance(device, Readable | HasSettingsReadout):
         raise ParameterTypeError(
             f"baseline: {device!r} cannot be read; give devices with a name, read() and describe()."
         )

@@ -10,9 +10,10 @@ import time
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 from bluesky import Msg
+from bluesky.protocols import HasName, Movable
 from bluesky.utils import MsgGenerator, RunEngineInterrupted
 
 from concertino import ParameterTypeError
@@ -37,6 +38,17 @@ LOG = logging.getLogger("concertino.guard")
 _CONNECT_S = 10.0
 _KINDS = (CommandSwitch, EpicsSwitch, FunctionSwitch, TangoSwitch)
 _HOW = "docs/how-to/guard-the-beam.md tells what to give"
+
+
+@runtime_checkable
+class _GuardsBeam(Protocol):
+    """A plan's guard of its beam: `concertino.plans` knows when it may be on."""
+
+    beam: Any
+
+    @property
+    def armed(self) -> bool:
+        """Whether it may be on."""
 
 
 class SessionGuard:
@@ -125,7 +137,7 @@ class SessionGuard:
             self._add(*named_switch(what))
         elif isinstance(what, _KINDS):
             self._add(str(what), what)
-        elif isinstance(what, Iterable) and not hasattr(what, "set"):
+        elif isinstance(what, Iterable) and not isinstance(what, Movable):
             for one in what:
                 self.add(one)
         else:
@@ -191,11 +203,9 @@ class SessionGuard:
         """Pass a plan's messages on; before a run, and before a beam's first on, be guarded."""
 
         def guard(message: Msg) -> MsgGenerator[Any] | None:
-            beam = getattr(message.obj, "beam", None)
-            # A plan's guard of its beam: `concertino.plans` knows when it may be on.
-            used = beam is not None and hasattr(message.obj, "armed")
+            used = isinstance(message.obj, _GuardsBeam) and message.obj.beam is not None
             if used and self._automatic:
-                self._add_beam(beam)
+                self._add_beam(message.obj.beam)
             waits = message.command == "open_run" or (used and message.command == "set")
             if not waits or self._known <= self._waited_for or not self._processes:
                 return None
@@ -284,7 +294,9 @@ def check_guard(what: Any) -> None:
     elif isinstance(what, list | tuple | set | frozenset):
         for one in what:
             check_guard(one)
-    elif not hasattr(what, "set") or not isinstance(getattr(what, "name", None), str):
+    elif not (
+        isinstance(what, Movable) and isinstance(what, HasName) and isinstance(what.name, str)
+    ):
         raise ParameterTypeError(
             f"guard: {what!r} was given; give True, False, a beam, or a description such as "
             f'{{"pv": "BL:SHUTTER", "off": 0}} ({_HOW}).'

@@ -10,7 +10,7 @@ from bluesky.utils import MsgGenerator
 from concertino import SessionError
 from concertino._bluesky_private import callbacks_of
 from concertino.callbacks import stores_frames
-from concertino.plans import outcome_of, passed_on
+from concertino.plans import ClaimedCamera, outcome_of, passed_on
 
 LOG = logging.getLogger(__name__)
 
@@ -54,7 +54,7 @@ class StorageGate:
                 self._look_at_callbacks(message.kwargs)
             elif message.command == "declare_stream":
                 described.update(message.args)
-            elif message.command in _EXPOSES and hasattr(message.obj, "stored_by"):
+            elif message.command in _EXPOSES and isinstance(message.obj, ClaimedCamera):
                 return self._expose_if_stored(message, seen, message.obj in described)
             return None
 
@@ -73,7 +73,7 @@ class StorageGate:
     def _expose_if_stored(self, message: Msg, seen: set[str], described: bool) -> MsgGenerator[Any]:
         camera: Any = message.obj
         # A camera that has its frames stored by itself says so.
-        if self.required and not getattr(camera, "stores_frames", False):
+        if self.required and not stores_frames(camera):
             where = yield from outcome_of(camera.frames.get_value)
             if where not in seen:
                 # A plan of bluesky itself describes a camera's frames after the first was taken.

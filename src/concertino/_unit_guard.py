@@ -2,14 +2,31 @@
 
 import inspect
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
+from bluesky.protocols import HasHints
 from bluesky.utils import Msg, MsgGenerator
 
 from concertino.plans import outcome_of, passed_on
-from concertino.units import to_device_unit
+from concertino.units import is_quantity, to_device_unit
 
 _NUMBERS = ("number", "integer")
+
+
+@runtime_checkable
+class _HasEgu(Protocol):
+    """A motor of ophyd, which tells its unit beside its description."""
+
+    egu: str
+
+
+@runtime_checkable
+class _Describes(Protocol):
+    """A device that describes what it is set to."""
+
+    name: str
+
+    def describe(self) -> Any: ...
 
 
 class UnitGuard:
@@ -62,7 +79,7 @@ def _in_device_unit(msg: Msg) -> MsgGenerator[Any]:
     data_key = yield from outcome_of(_data_key, msg.obj)
     if data_key is None:  # Somebody only looks at the messages.
         return (yield msg)
-    unit = data_key.get("units") or getattr(msg.obj, "egu", None) or ""
+    unit = data_key.get("units") or (isinstance(msg.obj, _HasEgu) and msg.obj.egu) or ""
     if isinstance(value, str) and not (unit and data_key.get("dtype", "number") in _NUMBERS):
         return (yield msg)
     number = to_device_unit(value, unit, device=msg.obj.name)
@@ -74,17 +91,17 @@ def _may_be_quantity(value: Any) -> bool:
         return True
     if isinstance(value, Mapping):
         return set(value) == {"value", "unit"}
-    return hasattr(value, "magnitude") and hasattr(value, "units")
+    return is_quantity(value)
 
 
 async def _data_key(device: Any) -> dict[str, Any]:
     """Return the description of what a device is set to, empty if it has none."""
-    if not hasattr(device, "describe"):
+    if not isinstance(device, _Describes):
         return {}
     description: Any = device.describe()
     if inspect.isawaitable(description):
         description = await description
-    fields = getattr(device, "hints", {}).get("fields", [])
+    fields = device.hints.get("fields", []) if isinstance(device, HasHints) else []
     for key in (device.name, *(fields if len(fields) == 1 else ())):
         if key in description:
             return dict(description[key])
