@@ -1,6 +1,6 @@
 """The contract of a callback: a function of a name and a document, and what it may offer besides."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any, Protocol, runtime_checkable
 
 from concertino.documents import DocumentCallback
@@ -81,6 +81,14 @@ class Reconstructs(Protocol):
 
 
 @runtime_checkable
+class TakesChanges(Protocol):
+    """Has settings that can be changed while it works."""
+
+    def update(self, changes: Mapping[str, Any], /) -> object:
+        """Change some of them, by name; raise if one cannot change any more."""
+
+
+@runtime_checkable
 class WorksOn(Protocol):
     """Works on after a run is over: a session waits for it before it closes."""
 
@@ -118,7 +126,7 @@ class AbandonsStreams(Protocol):
 
 #: What a callback may offer.
 CAPABILITIES: tuple[type, ...] = (
-    SaysIfNecessary, StoresFrames, EmitsDocuments, WantsMonitors, PausesScans, Reconstructs, WorksOn, Closes,
+    SaysIfNecessary, StoresFrames, EmitsDocuments, WantsMonitors, PausesScans, Reconstructs, TakesChanges, WorksOn, Closes,
     SettlesStreams, AbandonsStreams,
 )  # fmt: skip
 

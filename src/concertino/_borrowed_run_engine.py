@@ -1,13 +1,17 @@
 """A RunEngine that a session changes, and gives back as it was."""
 
 from collections.abc import Callable, Mapping
-from typing import Any, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 from concertino import SessionError
 from concertino.documents import check_documents_quickly
 
 from ._delivery import Delivery
 from ._ending import open_sessions
+
+if TYPE_CHECKING:
+    from bluesky import RunEngine
+
 
 _ABSENT = object()
 _KEPT = ("scan_id_source", "md_validator", "waiting_hook", "context_managers")
@@ -38,7 +42,7 @@ class BorrowedRunEngine:
         If an open session has this RunEngine.
     """
 
-    def __init__(self, run_engine: Any, md: Mapping[str, Any]) -> None:
+    def __init__(self, run_engine: "RunEngine", md: Mapping[str, Any]) -> None:
         for other in open_sessions():
             if other.RE is run_engine:
                 raise SessionError(

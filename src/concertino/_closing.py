@@ -18,6 +18,8 @@ from ._ending import closing, ended, leave, say
 from ._plan_end import PLAN_END_S, end_plan
 
 if TYPE_CHECKING:
+    from bluesky import RunEngine
+
     from concertino.storage import Catalog, CatalogWriter
 
 _LOOK_S = 0.05
@@ -144,7 +146,7 @@ def uninterrupted(close: Closing) -> Iterator[None]:
             signal.signal(signal.SIGINT, previous)
 
 
-def close_plan(close: Closing, run_engine: Any, directory: Path) -> None:
+def close_plan(close: Closing, run_engine: "RunEngine", directory: Path) -> None:
     """Abort what a RunEngine runs or has paused, beam off first."""
     state = str(run_engine.state)
     if state == "idle":

@@ -39,7 +39,7 @@ class OptionalDevice:
 
     parent = None
 
-    def __init__(self, device: Any) -> None:
+    def __init__(self, device: Readable[Any]) -> None:
         self.device = device
         self.name = str(device.name)
         self._keys: Mapping[str, Any] = {}
@@ -91,6 +91,6 @@ class OptionalDevice:
             return {}
 
 
-def readable(device: Any) -> Any:
+def readable(device: Readable[Any] | HasSettingsReadout) -> Readable[Any]:
     """Return what a baseline reads of a device: of a camera its settings, and no frames."""
     return device.settings_readout if isinstance(device, HasSettingsReadout) else device

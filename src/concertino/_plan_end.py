@@ -2,7 +2,11 @@
 
 import threading
 import time
-from typing import Any
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from bluesky import RunEngine
+
 
 #: How long a plan may take to clean up before it is said that it does not, in seconds.
 PLAN_END_S = 120.0
@@ -10,7 +14,7 @@ _LOOK_S = 0.02
 _ENDING = ("aborting", "stopping", "halting")
 
 
-def end_plan(run_engine: Any, reason: str) -> bool:
+def end_plan(run_engine: "RunEngine", reason: str) -> bool:
     """Abort what runs or is paused, and wait until it has cleaned up: beam off first.
 
     A plan that is ending already is left to it: another abort would break off the clean-up's waits.
@@ -42,14 +46,14 @@ def end_plan(run_engine: Any, reason: str) -> bool:
     return True
 
 
-def in_own_thread(run_engine: Any) -> bool:
+def in_own_thread(run_engine: "RunEngine") -> bool:
     """Whether this is the thread in which a RunEngine runs plans and calls callbacks."""
     from ._bluesky_private import thread_of
 
     return threading.current_thread() is thread_of(run_engine)
 
 
-async def _abort(run_engine: Any, reason: str) -> None:
+async def _abort(run_engine: "RunEngine", reason: str) -> None:
     import asyncio
 
     from ._bluesky_private import abort_for_certain

@@ -2,7 +2,7 @@
 
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from functools import partial
 from typing import Any, Protocol, runtime_checkable
@@ -45,7 +45,7 @@ class ProgressBars:
         """Whether something is shown that still goes on."""
         return bool(self._meters)
 
-    def __call__(self, statuses: Any) -> None:
+    def __call__(self, statuses: Iterable[Any] | None) -> None:
         """Show what is waited for; None when a wait is over."""
         with self._lock:
             self._drop(lambda status: bool(status.done))

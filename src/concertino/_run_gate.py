@@ -6,6 +6,7 @@ from types import SimpleNamespace
 from typing import Any
 
 from bluesky import Msg
+from bluesky.suspenders import SuspenderBase
 from bluesky.utils import MsgGenerator
 
 from concertino import SessionError
@@ -42,9 +43,9 @@ class RunGate:
     def __init__(self, loop: asyncio.AbstractEventLoop, within_s: float = 20.0) -> None:
         self._keeper = _Gatekeeper(loop)
         self._within_s = within_s
-        self._suspenders: list[Any] = []
+        self._suspenders: list[SuspenderBase] = []
 
-    def add(self, suspender: Any) -> None:
+    def add(self, suspender: SuspenderBase) -> None:
         """Have a suspender of bluesky's watched from now on.
 
         Raises
@@ -56,7 +57,7 @@ class RunGate:
         self._in_loop(lambda: suspender.install(self._keeper), suspender, "watched")
         self._suspenders.append(suspender)
 
-    def remove(self, suspender: Any) -> None:
+    def remove(self, suspender: SuspenderBase) -> None:
         """Watch a suspender no more.
 
         Raises
@@ -67,7 +68,7 @@ class RunGate:
         self._suspenders.remove(suspender)
         self._in_loop(suspender.remove, suspender, "watched no more")
 
-    def _in_loop(self, work: Callable[[], object], suspender: Any, what: str) -> None:
+    def _in_loop(self, work: Callable[[], object], suspender: SuspenderBase, what: str) -> None:
         begun = asyncio.run_coroutine_threadsafe(_call(work), self._keeper.loop)
         try:
             begun.result(self._within_s)

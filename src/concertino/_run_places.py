@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from functools import partial
 from typing import Any
 
-from bluesky import Msg
+from bluesky import Msg, RunEngine
 from bluesky.utils import MsgGenerator
 
 from concertino import ParameterError
@@ -30,7 +30,9 @@ class RunPlaces:
         Records the runs.
     """
 
-    def __init__(self, run_engine: Any, directories: RunDirectories, recorder: Recorder) -> None:
+    def __init__(
+        self, run_engine: RunEngine, directories: RunDirectories, recorder: Recorder
+    ) -> None:
         self._run_engine = run_engine
         self._directories = directories
         self._recorder = recorder
@@ -70,7 +72,7 @@ class RunPlaces:
     def _check(self, metadata: dict[str, Any]) -> None:
         """Refuse a run whose metadata cannot be kept, or that would go elsewhere than to its directory."""
         try:
-            self._validated(metadata)
+            self._validated(metadata)  # type: ignore[no-untyped-call]
             check_metadata(metadata, _encoded)
             for key in ("run_directory", "scan_name"):
                 named, made = metadata.get(key), self._next.get(key)

@@ -4,6 +4,7 @@ import math
 import os
 from collections.abc import Iterable, Mapping
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 from bluesky import RunEngine
@@ -55,7 +56,7 @@ def check_arguments(**given: Any) -> None:
         )
 
 
-def check_seconds(name: str, value: Any) -> None:
+def check_seconds(name: str, value: object) -> None:
     """Refuse what is no time.
 
     Raises
@@ -79,7 +80,7 @@ def _check_baseline(devices: Any) -> None:
         check_readable(device)
 
 
-def check_readable(device: Any) -> None:
+def check_readable(device: object) -> None:
     """Refuse what a baseline cannot read.
 
     Raises
@@ -94,7 +95,7 @@ def check_readable(device: Any) -> None:
         )
 
 
-def check_open(is_open: bool, what: str, directory: Any) -> None:
+def check_open(is_open: bool, what: str, directory: Path) -> None:
     """Refuse what a closed session cannot do any more.
 
     Raises

@@ -10,9 +10,9 @@ import time
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from pathlib import Path
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, Protocol, TypeAlias, runtime_checkable
 
-from bluesky import Msg
+from bluesky import Msg, RunEngine
 from bluesky.protocols import HasName, Movable
 from bluesky.utils import MsgGenerator, RunEngineInterrupted
 
@@ -36,6 +36,10 @@ from concertino.plans import passed_on
 
 LOG = logging.getLogger("concertino.guard")
 _CONNECT_S = 10.0
+#: What can be given to be guarded: beams, descriptions of them, a file with some; True, False and None are no beam.
+Guarded: TypeAlias = (
+    bool | str | Path | SwitchOff | Mapping[str, Any] | Movable[Any] | Iterable[Any] | None
+)
 _KINDS = (CommandSwitch, EpicsSwitch, FunctionSwitch, TangoSwitch)
 _HOW = "docs/how-to/guard-the-beam.md tells what to give"
 
@@ -77,7 +81,7 @@ class SessionGuard:
 
     def __init__(
         self,
-        run_engine: Any,
+        run_engine: RunEngine,
         directory: Path,
         *,
         silence_s: float,
@@ -119,7 +123,7 @@ class SessionGuard:
         """Number of the guard process; None when there is none."""
         return None if self._process is None else self._process.pid
 
-    def add(self, what: Any) -> None:
+    def add(self, what: Guarded) -> None:
         """Guard a beam, or several: devices, descriptions, or a JSON file with one; of True and False none.
 
         Raises
@@ -277,7 +281,7 @@ class SessionGuard:
             self._run_engine.abort(reason)
 
 
-def check_guard(what: Any) -> None:
+def check_guard(what: object) -> None:
     """Refuse what says of no beam how it is switched off, before anything of it is guarded.
 
     Raises

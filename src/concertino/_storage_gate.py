@@ -4,7 +4,7 @@ import logging
 from collections.abc import Mapping
 from typing import Any
 
-from bluesky import Msg
+from bluesky import Msg, RunEngine
 from bluesky.utils import MsgGenerator
 
 from concertino import SessionError
@@ -38,7 +38,7 @@ class StorageGate:
         Refuse runs whose frames nobody stores, instead of a warning.
     """
 
-    def __init__(self, run_engine: Any) -> None:
+    def __init__(self, run_engine: RunEngine) -> None:
         self.required = False
         self._run_engine = run_engine
 
