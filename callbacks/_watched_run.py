@@ -16,18 +16,12 @@ from concertino.frames import FrameBatch
 from ._alarm import Alarm
 from ._alarm_checks import Check, Examiner, Later, LostFrames, SeenFrame
 from ._beam_current import BeamDips
+from ._capabilities import PauseTicket
 from ._processing_run import ProcessingRun
 
 LOG = logging.getLogger("concertino.alarms")
 
 _SEVERITY = {"note": logging.INFO, "warn": logging.WARNING}
-
-
-class PauseTicket(Protocol):
-    """A request to pause, which whoever made it may take back."""
-
-    def release(self) -> None:
-        """Let the scan go on, as far as this request is concerned."""
 
 
 class RunKeeper(Protocol):

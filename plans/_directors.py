@@ -13,6 +13,7 @@ from bluesky.utils import MsgGenerator, short_uid
 from concertino import ParameterError
 from concertino.units import QuantityLike
 
+from ._asides import said
 from ._hold import Hold
 from ._overlap import with_overlap
 from ._parameters import check_motor, motor_position
@@ -87,7 +88,7 @@ def for_each(
             )
     uids: list[str] = []
     moved: list[Any] = []
-    yield Msg("null", None, SampleToTheEnd())
+    yield from said(SampleToTheEnd())
     series = _iterate(_Items(items), plan_factory, prepare, name, overlap, hold, uids, moved)
     yield from run_safely(
         series if hold is None else with_hold(series, hold),

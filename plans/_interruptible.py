@@ -9,12 +9,12 @@ from typing import Any
 
 import bluesky.plan_stubs as bps
 import numpy as np
-from bluesky import Msg
 from bluesky.utils import MsgGenerator
 from numpy.typing import NDArray
 
 from concertino._clocks import CameraTimes, ClockRelation, HostTimes
 
+from ._asides import said
 from ._figures import Figures
 from ._hold import Hold
 from ._parameters import read_number
@@ -117,7 +117,7 @@ class Interruptible:
             if not (yield from self._unchanged(self._hold)):
                 return
         self._sample.last = self._work.is_last(piece)
-        yield Msg("null", None, self._sample)
+        yield from said(self._sample)
         self._work.begin(piece)
         began = HostTimes(time.time_ns())
         if self._told is not None and hasattr(self._camera, "exposures"):

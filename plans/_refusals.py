@@ -6,6 +6,7 @@ from bluesky import Msg
 from bluesky.utils import FailedPause, FailedStatus, RunEngineControlException
 
 from concertino import ConcertinoError, DeviceError
+from concertino._errors import notes_of
 
 _ASKS = ("read", "locate", "describe", "stop")
 _LONGEST = 60
@@ -60,7 +61,7 @@ def failed(error: FailedStatus, name: str, what: str) -> DeviceFailedError:
             f"{name or _who(error)} {what} and failed: {kind}{f': {why}' if why else ''}. Check it."
         )
     new = DeviceFailedError(sentence)
-    for note in getattr(error, "__notes__", ()):
+    for note in notes_of(error):
         new.add_note(note)
     new.__cause__ = cause or error
     return new
@@ -74,7 +75,7 @@ def note_what_was_asked(error: BaseException, message: Msg, commands: tuple[str,
         return
     if isinstance(error, (ConcertinoError, FailedStatus, RunEngineControlException, FailedPause)):
         return
-    if any(name in note for note in getattr(error, "__notes__", ())):
+    if any(name in note for note in notes_of(error)):
         return
     what = told(command, message.args[0] if message.args else None)
     error.add_note(f"{name} {what} and refused: {type(error).__name__}.")

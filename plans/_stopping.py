@@ -3,10 +3,11 @@
 import asyncio
 import inspect
 from collections.abc import Callable, Iterable
-from functools import wraps
 from typing import Any
 
-from bluesky import Msg, RunEngine
+from bluesky import Msg
+
+from concertino._bluesky_private import have_run_engines_stop
 
 from ._deadlines import OverdueError, deadlines
 
@@ -85,24 +86,12 @@ def have_run_engines_stop_in_time() -> None:
 
     The runs that it then closes itself, as after a halt, say whether the beam may be on.
 
-    Bluesky stops what was ever set one after the other, in any order, and waits for each without a deadline: one
-    motor whose stop never returns would hold up the RunEngine for ever, and after a halt the beam with it. No message
-    of a plan can change that, so the method itself is wrapped, once.
+    One motor whose stop never returns would hold up the RunEngine for ever, and after a halt the beam with it.
     """
-    stop_all: Any = RunEngine._stop_movable_objects
-    if hasattr(stop_all, "__wrapped__"):
-        return
 
-    @wraps(stop_all)
-    async def stop_in_turn(self: Any, *, success: bool = True) -> None:
-        touched = self._movable_objs_touched
-        self._movable_objs_touched = stopping_in_turn(touched)
-        try:
-            await stop_all(self, success=success)
-        finally:
-            self._movable_objs_touched = touched
+    def stopped(touched: Iterable[Any], bundlers: Iterable[Any]) -> None:
         lit = [device for device in touched if getattr(device, "lit", "")]
-        for bundler in self._run_bundlers.values() if lit else ():
+        for bundler in bundlers if lit else ():
             bundler.close_run = _saying(bundler.close_run, lit)
 
-    RunEngine._stop_movable_objects = stop_in_turn  # type: ignore[method-assign]
+    have_run_engines_stop(stopping_in_turn, stopped)

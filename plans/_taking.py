@@ -11,6 +11,7 @@ from bluesky.utils import MsgGenerator, short_uid
 
 from concertino import CameraError
 
+from ._asides import said
 from ._awaited import names_of
 from ._cameras import (
     CameraSet,
@@ -165,7 +166,7 @@ class Taking:
     def end_early(self) -> MsgGenerator[None]:
         """Have the camera expose no more; what it has exposed is still to come."""
         # Said first: the request to pause may be taken back at any moment.
-        yield Msg("null", None, MoreToCome())
+        yield from said(MoreToCome())
         yield Msg("stop", self._cameras.first)
         # Nothing is exposed any more: now the beam spoils no frame when it goes off.
         yield from self.darken()

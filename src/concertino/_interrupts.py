@@ -4,12 +4,15 @@ import signal
 import sys
 import threading
 from types import FrameType, TracebackType
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from bluesky.utils import SigintHandler
 
 from ._ending import LeaveWhenEnded, ended, on_interrupt, say
 from ._plan_end import end_plan
+
+if TYPE_CHECKING:
+    from bluesky import RunEngine
 
 
 class AbortOnInterrupt:
@@ -24,7 +27,7 @@ class AbortOnInterrupt:
         Runs the plan.
     """
 
-    def __init__(self, run_engine: Any) -> None:
+    def __init__(self, run_engine: "RunEngine") -> None:
         self._run_engine = run_engine
         self._previous: Any = None
         self._main = threading.current_thread() is threading.main_thread()

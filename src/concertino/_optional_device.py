@@ -6,12 +6,23 @@ import logging
 import math
 import time
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
+
+from bluesky.protocols import Readable
 
 LOG = logging.getLogger(__name__)
 
 _PATIENCE_S = 5.0
 _NOTHING: Mapping[str, Any] = {"number": math.nan, "integer": -1, "string": "", "boolean": False}
+
+
+@runtime_checkable
+class HasSettingsReadout(Protocol):
+    """A device, such as a camera, of which a baseline reads the settings, and not what it measures."""
+
+    @property
+    def settings_readout(self) -> Readable[Any]:
+        """What reads them."""
 
 
 class OptionalDevice:
@@ -28,7 +39,7 @@ class OptionalDevice:
 
     parent = None
 
-    def __init__(self, device: Any) -> None:
+    def __init__(self, device: Readable[Any]) -> None:
         self.device = device
         self.name = str(device.name)
         self._keys: Mapping[str, Any] = {}
@@ -80,6 +91,6 @@ class OptionalDevice:
             return {}
 
 
-def readable(device: Any) -> Any:
+def readable(device: Readable[Any] | HasSettingsReadout) -> Readable[Any]:
     """Return what a baseline reads of a device: of a camera its settings, and no frames."""
-    return getattr(device, "settings_readout", device)
+    return device.settings_readout if isinstance(device, HasSettingsReadout) else device
