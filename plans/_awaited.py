@@ -7,6 +7,7 @@ from typing import Any
 
 from ._answered import answered
 from ._deadlines import OverdueError
+from ._offers import name_of
 
 
 class OnlyARunCanTellError(Exception):
@@ -99,5 +100,5 @@ class OfARun(Awaited):
 
 def names_of(devices: Iterable[Any]) -> str:
     """Return the names of devices, for a sentence; what is None is left out."""
-    found = (str(getattr(device, "name", device)) for device in devices if device is not None)
+    found = (name_of(device) for device in devices if device is not None)
     return " and ".join(dict.fromkeys(found)) or "The devices"

@@ -12,6 +12,7 @@ from bluesky.utils import MsgGenerator
 
 from ._deadlines import deadlines
 from ._motor_facts import main_key
+from ._offers import TellsState
 from ._questions import Errand, outcome
 
 #: How long a beam's reading may lag behind what it says, in seconds.
@@ -32,7 +33,7 @@ async def beam_reads(beam: Any) -> bool | None:
             reading = await asyncio.wait_for(reading, LAG_S)
         key = main_key(beam, reading)
         value = None if key is None else reading[key]["value"]
-        if hasattr(beam, "state_of"):
+        if isinstance(beam, TellsState):
             told = beam.state_of(value)
             return None if told is None else bool(told)
     except Exception:

@@ -10,6 +10,7 @@ from concertino.units import convert, meant_unit
 
 from ._answered import answered
 from ._epics_fields import record_field
+from ._offers import Reads
 from ._questions import number
 
 #: By which names a motor gives the time in which it gains its speed.
@@ -165,7 +166,7 @@ async def _figure(motor: Any, name: str) -> float | None:
     value = getattr(motor, name)
     if isinstance(value, int | float) and not isinstance(value, bool):
         return float(value)
-    return await number(value) if hasattr(value, "read") else None
+    return await number(value) if isinstance(value, Reads) else None
 
 
 def _has(motor: Any, name: str) -> bool:

@@ -5,6 +5,7 @@ from functools import partial
 from typing import Any
 
 import bluesky.plan_stubs as bps
+from bluesky.protocols import HasName, Movable
 from bluesky.utils import MsgGenerator
 
 from concertino import DeviceError, ParameterError
@@ -14,6 +15,7 @@ from concertino.units import QuantityLike, convert, is_unit
 from ._answered import answered
 from ._awaited import names_of
 from ._motor_facts import greatest_velocity, position_limits, stated_unit, unit_of
+from ._offers import ChecksRequest, ChecksValue, ChecksVelocity, HasVelocity
 from ._protocols import FrameCamera
 from ._questions import PresentNumber, asked, outcome, present_number
 from ._roles import check_beam
@@ -95,7 +97,7 @@ def check_limits(motor: Any, position: float, parameter: str) -> MsgGenerator[No
                 f"Motor {motor.name} was asked to move to {position:g} {unit}; its limits are {low:g} to "
                 f"{high:g} {unit}."
             )
-        if hasattr(motor, "check_value"):
+        if isinstance(motor, ChecksValue):
             await answered(motor.check_value(position))
 
     yield from check_accepted(motor, ask, parameter)
@@ -153,11 +155,11 @@ def check_motor(motor: Any, parameter: str, *, velocity: bool = False) -> None:
     ParameterError
         If it cannot be moved, or not at a velocity that is set.
     """
-    if not hasattr(motor, "set") or not hasattr(motor, "name"):
+    if not isinstance(motor, Movable) or not isinstance(motor, HasName):
         raise ParameterError(
             f"{parameter}: {motor!r} cannot be moved. Give a motor: a device with a set method."
         )
-    if velocity and not hasattr(getattr(motor, "velocity", None), "set"):
+    if velocity and not (isinstance(motor, HasVelocity) and isinstance(motor.velocity, Movable)):
         raise ParameterError(
             f"{parameter}: {motor.name} has no velocity that can be set, as a continuous scan needs. "
             "Use step_tomography, or a motor with a signal velocity."
@@ -183,7 +185,7 @@ def check_velocity(motor: Any, velocity: float, parameters: str) -> MsgGenerator
     """
 
     async def ask() -> None:
-        if hasattr(motor, "check_velocity"):
+        if isinstance(motor, ChecksVelocity):
             await answered(motor.check_velocity(velocity))
         greatest = await greatest_velocity(motor)
         if velocity > greatest * (1 + _ROUNDING):
@@ -231,10 +233,10 @@ def check_request(camera: FrameCamera, request: FrameRequest) -> MsgGenerator[No
     CameraError
         If it cannot.
     """
-    check = getattr(camera, "check_request", None)
-    if check is not None:
+    if isinstance(camera, ChecksRequest):
         yield from asked(
-            lambda: check(request), f"{camera.name} was asked whether it can take {request.kind}"
+            lambda: camera.check_request(request),
+            f"{camera.name} was asked whether it can take {request.kind}",
         )
 
 

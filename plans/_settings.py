@@ -10,6 +10,7 @@ from bluesky.utils import MsgGenerator
 from concertino import SessionError
 
 from ._answered import answered
+from ._offers import ReadsSettings
 from ._questions import AboutTheRun, outcome
 from ._resume_checks import alike, shown
 
@@ -29,7 +30,7 @@ class Settings:
         self._camera, self._axes = camera, axes
         self._before: Mapping[str, Any] = {}
         #: Whether only people change them. What another camera is configured to may follow from each request.
-        self.lasting = hasattr(camera, "read_settings")
+        self.lasting = isinstance(camera, ReadsSettings)
 
     def note(self) -> MsgGenerator[None]:
         """Remember how all is set now; the first time, if that is to last."""
@@ -77,7 +78,7 @@ class Settings:
         camera = self._camera
         found: dict[str, Any] = {}
         # What a camera was asked for last, such as the address of its stream, is no setting.
-        read = getattr(camera, "read_settings", None)
+        read = camera.read_settings if isinstance(camera, ReadsSettings) else None
         for device, question in [(camera, read), *((axis, None) for axis in self._axes)]:
             question = question or getattr(device, "read_configuration", None)
             if question is None:

@@ -6,7 +6,7 @@ import logging
 import math
 import time
 from collections.abc import Mapping
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, Protocol, TypeAlias, runtime_checkable
 
 from bluesky.protocols import Readable
 
@@ -91,6 +91,10 @@ class OptionalDevice:
             return {}
 
 
-def readable(device: Readable[Any] | HasSettingsReadout) -> Readable[Any]:
+#: What can stand in a baseline.
+OfBaseline: TypeAlias = Readable[Any] | HasSettingsReadout
+
+
+def readable(device: OfBaseline) -> Readable[Any]:
     """Return what a baseline reads of a device: of a camera its settings, and no frames."""
     return device.settings_readout if isinstance(device, HasSettingsReadout) else device
