@@ -5,7 +5,8 @@ import inspect
 from collections.abc import Awaitable, Callable, Iterable
 from typing import Any
 
-from ._answered import answered
+from bluesky.utils import maybe_await
+
 from ._deadlines import OverdueError
 from ._offers import name_of
 
@@ -49,7 +50,7 @@ class Awaited:
     async def _do(self) -> Any:
         answer, limit_s = self._work(), self.limit_s
         if not inspect.isawaitable(answer) or limit_s is None:
-            return await answered(answer)
+            return await maybe_await(answer)
         doing = asyncio.ensure_future(answer)
         done, _ = await asyncio.wait([doing], timeout=limit_s)
         if not done:

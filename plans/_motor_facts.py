@@ -5,10 +5,11 @@ from collections.abc import Mapping
 from contextlib import suppress
 from typing import Any
 
+from bluesky.utils import maybe_await
+
 from concertino import ParameterError
 from concertino.units import convert, meant_unit
 
-from ._answered import answered
 from ._epics_fields import record_field
 from ._offers import Reads
 from ._questions import number
@@ -26,7 +27,7 @@ _STEPS = 2
 async def described(device: Any) -> Mapping[str, Any]:
     """Return what a device says of its readings; nothing when it does not."""
     with suppress(Exception):
-        return dict(await answered(device.describe()) or {})
+        return dict(await maybe_await(device.describe()) or {})
     return {}
 
 

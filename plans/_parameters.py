@@ -6,13 +6,12 @@ from typing import Any
 
 import bluesky.plan_stubs as bps
 from bluesky.protocols import HasName, Movable
-from bluesky.utils import MsgGenerator
+from bluesky.utils import MsgGenerator, maybe_await
 
 from concertino import DeviceError, ParameterError
 from concertino.frames import FrameRequest
 from concertino.units import QuantityLike, convert, is_unit
 
-from ._answered import answered
 from ._awaited import names_of
 from ._motor_facts import greatest_velocity, position_limits, stated_unit, unit_of
 from ._offers import ChecksRequest, ChecksValue, ChecksVelocity, HasVelocity
@@ -98,7 +97,7 @@ def check_limits(motor: Any, position: float, parameter: str) -> MsgGenerator[No
                 f"{high:g} {unit}."
             )
         if isinstance(motor, ChecksValue):
-            await answered(motor.check_value(position))
+            await maybe_await(motor.check_value(position))
 
     yield from check_accepted(motor, ask, parameter)
 
@@ -114,7 +113,7 @@ def check_accepted(device: Any, question: Callable[[], Any], parameter: str) -> 
 
     async def ask() -> Exception | None:
         try:
-            await answered(question())
+            await maybe_await(question())
         except Exception as error:
             return error
         return None
@@ -186,7 +185,7 @@ def check_velocity(motor: Any, velocity: float, parameters: str) -> MsgGenerator
 
     async def ask() -> None:
         if isinstance(motor, ChecksVelocity):
-            await answered(motor.check_velocity(velocity))
+            await maybe_await(motor.check_velocity(velocity))
         greatest = await greatest_velocity(motor)
         if velocity > greatest * (1 + _ROUNDING):
             unit = await unit_of(motor)

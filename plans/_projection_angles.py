@@ -8,13 +8,13 @@ from typing import Any
 
 import numpy as np
 from bluesky.protocols import EventPageCollectable
+from bluesky.utils import maybe_await
 from event_model import DataKey, PartialEventPage
 from numpy.typing import NDArray
 
 from concertino import DeviceError
 from concertino._clocks import CameraTimes, ClockRelation, EncoderTimes, HostTimes
 
-from ._answered import answered
 from ._asked_angles import AskedAngles
 from ._offers import HasClock, HasEncoder, HasResolution, TellsExposures
 from ._protocols import PositionEncoder
@@ -147,7 +147,7 @@ class SweepAngles(EventPageCollectable):
 
     async def collect_pages(self) -> AsyncIterator[PartialEventPage]:
         """Yield pages with the projections that are new, so short that the loop is not held up."""
-        numbers, times_ns = await answered(self._camera.exposures(self._done))
+        numbers, times_ns = await maybe_await(self._camera.exposures(self._done))
         if not len(numbers):
             return
         await self._look()
@@ -258,7 +258,7 @@ def tells_exposures(camera: Any) -> bool:
 
 async def _asked(axis: Any, question: Callable[[], Any]) -> Any:
     try:
-        return await answered(question())
+        return await maybe_await(question())
     except DeviceError:
         raise
     except Exception as error:

@@ -9,11 +9,10 @@ from typing import Any, ParamSpec, TypeVar
 
 from bluesky import Msg
 from bluesky.protocols import HasHints
-from bluesky.utils import MsgGenerator
+from bluesky.utils import MsgGenerator, maybe_await
 
 from concertino import DeviceError
 
-from ._answered import answered
 from ._awaited import Awaited, OnlyARunCanTellError, names_of
 from ._deadlines import CameraOverdueError, deadlines
 from ._offers import CountsExposed, name_of
@@ -270,7 +269,7 @@ async def present_number(device: Any) -> float:
     DeviceError
         If it gives none.
     """
-    reading = await answered(device.read())
+    reading = await maybe_await(device.read())
     hinted = ((device.hints if isinstance(device, HasHints) else None) or {}).get("fields", [])
     for name in (*(hinted if len(hinted) == 1 else ()), device.name, *reading):
         if name in reading:
@@ -281,7 +280,7 @@ async def present_number(device: Any) -> float:
 async def number(signal: Any) -> float | None:
     """Return the present value of a signal, or of a device's first field; None if it has none."""
     try:
-        reading = await answered(signal.read())
+        reading = await maybe_await(signal.read())
         field = reading.get(signal.name) or next(iter(reading.values()))
         return float(field["value"])
     except Exception:

@@ -7,13 +7,12 @@ from functools import partial
 from typing import Any, Literal
 
 import numpy as np
-from bluesky.utils import MsgGenerator
+from bluesky.utils import MsgGenerator, maybe_await
 
 from concertino import ParameterError
 from concertino.documents import check_device_name
 from concertino.units import convert
 
-from ._answered import answered
 from ._awaited import names_of
 from ._motor_facts import described, main_key, unit_of
 from ._offers import SaysIfBeam
@@ -154,7 +153,7 @@ async def _kinds(device: Any) -> set[Kind]:
 async def _bools(device: Any) -> set[str]:
     """Return which readings are true or false, which ophyd describes as integers."""
     with suppress(Exception):
-        reading = await answered(device.read())
+        reading = await maybe_await(device.read())
         return {
             name for name, field in reading.items() if isinstance(field["value"], bool | np.bool_)
         }

@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from bluesky.utils import MsgGenerator
+from bluesky.utils import MsgGenerator, maybe_await
 
 from concertino import SessionError
 
-from ._answered import answered
 from ._offers import ReadsSettings
 from ._questions import AboutTheRun, outcome
 from ._resume_checks import alike, shown
@@ -83,7 +82,7 @@ class Settings:
             question = question or getattr(device, "read_configuration", None)
             if question is None:
                 continue
-            readings = await answered(question())
+            readings = await maybe_await(question())
             passing = _passing(device)
             found |= {n: r["value"] for n, r in readings.items() if n not in passing}
         found[f"the shape of {camera.name}'s frames"] = list(camera.frame_shape)

@@ -6,14 +6,13 @@ from typing import Any, Literal
 
 import bluesky.plan_stubs as bps
 import numpy as np
-from bluesky.utils import MsgGenerator
+from bluesky.utils import MsgGenerator, maybe_await
 from numpy.typing import NDArray
 
 from concertino import ParameterError
 from concertino._clocks import HostTimes
 from concertino.frames import PulseTrain
 
-from ._answered import answered
 from ._cameras import camera_set
 from ._offers import ChecksTrain, HasExposure, HasResolution, NotesPositions
 from ._parameters import check_accepted, read_number
@@ -124,7 +123,7 @@ class PulseAngles(SweepAngles):
             self._where = np.array(train.positions, np.float64)
         box = self._trigger.device
         if isinstance(box, NotesPositions):
-            noted = np.asarray(await answered(box.captured(self._noted)), np.float64)
+            noted = np.asarray(await maybe_await(box.captured(self._noted)), np.float64)
             noted = noted[: len(self._where) - self._noted]
             self._where[self._noted : self._noted + len(noted)] = noted
             self._noted += len(noted)

@@ -1,7 +1,6 @@
 """A device that is read when it answers, and does not fail a run when it does not."""
 
 import asyncio
-import inspect
 import logging
 import math
 import time
@@ -9,6 +8,7 @@ from collections.abc import Mapping
 from typing import Any, Protocol, TypeAlias, runtime_checkable
 
 from bluesky.protocols import Readable
+from bluesky.utils import maybe_await
 
 LOG = logging.getLogger(__name__)
 
@@ -76,7 +76,7 @@ class OptionalDevice:
     async def _answer(self, method: str) -> Mapping[str, Any]:
         async def ask() -> Mapping[str, Any]:
             answer = getattr(self.device, method)()
-            result: Mapping[str, Any] = await answer if inspect.isawaitable(answer) else answer
+            result: Mapping[str, Any] = await maybe_await(answer)
             return result
 
         if not hasattr(self.device, method):
