@@ -13,6 +13,7 @@ from bluesky.utils import MsgGenerator
 from ._deadlines import deadlines
 from ._motor_facts import main_key
 from ._offers import TellsState
+from ._protocols import Beam
 from ._questions import Errand, outcome
 
 #: How long a beam's reading may lag behind what it says, in seconds.
@@ -43,7 +44,7 @@ async def beam_reads(beam: Any) -> bool | None:
     return _STATES.get(value.lower()) if isinstance(value, str) else None
 
 
-async def comes_to_read(beam: Any, on: bool, most_s: float | None = None) -> bool:
+async def comes_to_read(beam: Beam, on: bool, most_s: float | None = None) -> bool:
     """Return whether a beam that was switched reads so in time, or does not tell."""
     if (await beam_reads(beam)) is not (not on):
         return True
@@ -69,7 +70,7 @@ async def _lag_s(beam: Any, on: bool) -> float:
     return min(LAG_S, limits.on_s if on else limits.off_s) + told
 
 
-def reads_as_switched(beam: Any, on: bool, most_s: float | None = None) -> MsgGenerator[bool]:
+def reads_as_switched(beam: Beam, on: bool, most_s: float | None = None) -> MsgGenerator[bool]:
     """Tell whether a beam that says that it is on, or off, reads so too, or does not tell; one reading if it does.
 
     Parameters

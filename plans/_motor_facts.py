@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from contextlib import suppress
 from typing import Any
 
+from bluesky.protocols import HasName
 from bluesky.utils import maybe_await
 
 from concertino import ParameterError
@@ -45,7 +46,7 @@ def main_key(device: Any, keys: Mapping[str, Any]) -> str | None:
     return None
 
 
-def stated_unit(device: Any) -> str:
+def stated_unit(device: HasName) -> str:
     """Return the unit that a device has as an attribute, spelt as pint does; empty when it has none."""
     for attribute in _UNITS:
         unit = None
@@ -56,7 +57,7 @@ def stated_unit(device: Any) -> str:
     return ""
 
 
-async def unit_of(device: Any) -> str:
+async def unit_of(device: HasName) -> str:
     """Return the unit of a device's position, spelt as pint does; empty when it tells none."""
     if unit := stated_unit(device):
         return unit
@@ -65,7 +66,7 @@ async def unit_of(device: Any) -> str:
     return meant_unit(str(key.get("units") or ""))
 
 
-async def position_limits(motor: Any) -> tuple[float, float]:
+async def position_limits(motor: HasName) -> tuple[float, float]:
     """Return the lowest and the highest position that a motor tells to take, in its unit."""
     pairs = [_pair(getattr(motor, "limits", None)) if _has(motor, "limits") else None]
     low, high = [await _figure(motor, name) for name in ("low_limit_travel", "high_limit_travel")]
@@ -89,7 +90,7 @@ async def greatest_velocity(motor: Any) -> float:
     return min((value for value in told if value is not None and value > 0), default=math.inf)
 
 
-async def ramp_s(motor: Any, speed: float) -> float:
+async def ramp_s(motor: HasName, speed: float) -> float:
     """Return the time in which a motor gains a speed, in s; 0 when it does not tell.
 
     Parameters
@@ -117,7 +118,7 @@ async def ramp_s(motor: Any, speed: float) -> float:
     return 0.0
 
 
-async def tolerance(motor: Any) -> tuple[float, float]:
+async def tolerance(motor: HasName) -> tuple[float, float]:
     """Return how far a motor that has arrived may be off, in its unit.
 
     Returns

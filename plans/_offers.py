@@ -154,7 +154,7 @@ class ReadsSettings(Protocol):
     def read_settings(self) -> Any: ...
 
 
-def name_of(device: Any, otherwise: str | None = None) -> str:
+def name_of(device: object, otherwise: str | None = None) -> str:
     """Return what a device is called; what has no name is shown, or called otherwise."""
     shown = str(device) if otherwise is None else otherwise
     return str(getattr(device, "name", shown))

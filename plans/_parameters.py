@@ -53,12 +53,12 @@ def motor_position(motor: Any, value: QuantityLike, parameter: str) -> MsgGenera
     return position
 
 
-def per_degree(rotation: Any, parameter: str = "rotation") -> MsgGenerator[float]:
+def per_degree(rotation: HasName, parameter: str = "rotation") -> MsgGenerator[float]:
     """Return what one degree is in the rotation's unit; 1 when that is of another kind, or none."""
     return (yield from in_motor_unit(rotation, "deg", parameter))
 
 
-def in_motor_unit(motor: Any, unit: str, parameter: str) -> MsgGenerator[float]:
+def in_motor_unit(motor: HasName, unit: str, parameter: str) -> MsgGenerator[float]:
     """Return what one `unit` is in the motor's unit; 1 when that is of another kind, or none.
 
     Raises
@@ -78,7 +78,7 @@ def in_motor_unit(motor: Any, unit: str, parameter: str) -> MsgGenerator[float]:
         return 1.0
 
 
-def check_limits(motor: Any, position: float, parameter: str) -> MsgGenerator[None]:
+def check_limits(motor: HasName, position: float, parameter: str) -> MsgGenerator[None]:
     """Ask a motor whether it accepts a position, as far as it can say.
 
     Raises
@@ -102,7 +102,9 @@ def check_limits(motor: Any, position: float, parameter: str) -> MsgGenerator[No
     yield from check_accepted(motor, ask, parameter)
 
 
-def check_accepted(device: Any, question: Callable[[], Any], parameter: str) -> MsgGenerator[None]:
+def check_accepted(
+    device: HasName, question: Callable[[], Any], parameter: str
+) -> MsgGenerator[None]:
     """Ask a device something that it answers with an error if it does not accept it.
 
     Raises
@@ -125,7 +127,7 @@ def check_accepted(device: Any, question: Callable[[], Any], parameter: str) -> 
         raise ParameterError(f"{parameter}: {refusal}") from refusal
 
 
-def check_devices(beam: Any, sample_stage: Any) -> None:
+def check_devices(beam: object, sample_stage: object) -> None:
     """Check that the devices can do what every imaging plan needs.
 
     Raises
@@ -137,7 +139,7 @@ def check_devices(beam: Any, sample_stage: Any) -> None:
     check_motor(sample_stage, "sample_stage")
 
 
-def check_motor(motor: Any, parameter: str, *, velocity: bool = False) -> None:
+def check_motor(motor: object, parameter: str, *, velocity: bool = False) -> None:
     """Check that a motor is one.
 
     Parameters
@@ -165,7 +167,7 @@ def check_motor(motor: Any, parameter: str, *, velocity: bool = False) -> None:
         )
 
 
-def check_velocity(motor: Any, velocity: float, parameters: str) -> MsgGenerator[None]:
+def check_velocity(motor: HasName, velocity: float, parameters: str) -> MsgGenerator[None]:
     """Ask a motor whether it accepts a velocity, as far as it can say.
 
     Parameters

@@ -245,13 +245,13 @@ class SweepAngles(EventPageCollectable):
         return found, spread
 
 
-def encoder_of(axis: Any) -> PositionEncoder | None:
+def encoder_of(axis: object) -> PositionEncoder | None:
     """Return the encoder of an axis, if it has one that records by a clock."""
     encoder = axis.encoder if isinstance(axis, HasEncoder) else None
     return encoder if isinstance(encoder, PositionEncoder) else None
 
 
-def tells_exposures(camera: Any) -> bool:
+def tells_exposures(camera: object) -> bool:
     """Whether a camera can say when each frame was exposed."""
     return isinstance(camera, TellsExposures)
 

@@ -1,7 +1,5 @@
 """What a device of any library refuses or fails, in a sentence that names the device."""
 
-from typing import Any
-
 from bluesky import Msg
 from bluesky.utils import FailedPause, FailedStatus, RunEngineControlException
 
@@ -21,7 +19,7 @@ class DeviceFailedError(DeviceError, FailedStatus):
     """
 
 
-def told(command: str, value: Any) -> str:
+def told(command: str, value: object) -> str:
     """Return what a message tells a device to do, as the end of a sentence that begins with its name."""
     match command, value:
         case "set", bool():
@@ -90,6 +88,6 @@ def _who(error: FailedStatus) -> str:
     return name_of(device, "") or "A device"
 
 
-def _short(value: Any) -> str:
+def _short(value: object) -> str:
     text = " ".join(repr(value).split())
     return text if len(text) <= _LONGEST else f"{text[:_LONGEST]}…"

@@ -134,7 +134,7 @@ def alike(one: Any, other: Any, absolute: float = 0.0) -> bool:
     return bool(one == other)
 
 
-def shown(value: Any) -> str:
+def shown(value: object) -> str:
     """Return a setting as it is told to people."""
     if isinstance(value, Mapping) and set(value) == {"value", "unit"}:
         return f"{value['value']:g} {value['unit']}".strip()

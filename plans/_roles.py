@@ -92,7 +92,7 @@ def _is(unit: str, like: str) -> bool:
     return True
 
 
-def check_beam(beam: Any) -> None:
+def check_beam(beam: object) -> None:
     """Check that a beam is a device that can be set, and then says when that is done.
 
     Raises

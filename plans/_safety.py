@@ -257,7 +257,7 @@ def _reads_on(beam: Beam) -> str:
     )
 
 
-def motor_off(motor: Any) -> MsgGenerator[None]:
+def motor_off(motor: object) -> MsgGenerator[None]:
     """Stop a motor; one that cannot be stopped is left to end its move."""
     if isinstance(motor, Stops):
         yield Msg("stop", motor)

@@ -6,6 +6,7 @@ from typing import Any, Literal
 
 import bluesky.plan_stubs as bps
 import numpy as np
+from bluesky.protocols import HasName
 from bluesky.utils import MsgGenerator, maybe_await
 from numpy.typing import NDArray
 
@@ -142,7 +143,7 @@ class PulseAngles(SweepAngles):
         return self._where[np.clip(numbers, 0, len(self._where) - 1)] + half, spread
 
 
-def check_trigger(trigger: Any) -> Literal["software", "edge"] | TriggerDevice:
+def check_trigger(trigger: object) -> Literal["software", "edge"] | TriggerDevice:
     """Return who shall start the exposures.
 
     Raises
@@ -211,7 +212,7 @@ def sweep_trigger(
     return SweepTrigger("edge", who, train, exposure_s)
 
 
-def check_train(device: Any, train: PulseTrain) -> MsgGenerator[None]:
+def check_train(device: HasName, train: PulseTrain) -> MsgGenerator[None]:
     """Ask a trigger device whether it can give some pulses, if it can say.
 
     Raises
