@@ -1,6 +1,6 @@
 """The contract of a callback: a function of a name and a document, and what it may offer besides."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Protocol, runtime_checkable
 
 from concertino.documents import DocumentCallback
@@ -141,7 +141,7 @@ def is_necessary(callback: DocumentCallback) -> bool:
     return isinstance(callback, SaysIfNecessary) and bool(callback.necessary)
 
 
-def name_of(callback: DocumentCallback) -> str:
+def name_of(callback: Callable[..., object]) -> str:
     """Return what a callback is called in messages: as it says, or as a function or class is."""
     own = getattr(callback, "name", None) or getattr(callback, "__name__", None)
     return str(own or type(callback).__name__)

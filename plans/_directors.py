@@ -15,6 +15,7 @@ from concertino.units import QuantityLike
 
 from ._asides import said
 from ._hold import Hold
+from ._offers import name_of
 from ._overlap import with_overlap
 from ._parameters import check_motor, motor_position
 from ._safety import Cleanup, motor_off, run_safely
@@ -334,4 +335,4 @@ def _shown(item: Any) -> Any:
         return item
     if isinstance(item, list | tuple):
         return [_shown(part) for part in item]
-    return str(getattr(item, "name", item))
+    return name_of(item)

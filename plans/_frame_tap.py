@@ -7,13 +7,12 @@ from typing import Any
 
 import numpy as np
 from bluesky import Msg
-from bluesky.utils import MsgGenerator
+from bluesky.utils import MsgGenerator, maybe_await
 from numpy.typing import NDArray
 
 from concertino import CameraError
 from concertino.frames import Subscription, subscribe
 
-from ._answered import answered
 from ._awaited import Awaited, OfARun
 from ._passed_on import passed_on
 from ._questions import outcome
@@ -47,7 +46,7 @@ class FrameTap:
 
     async def attach(self) -> None:
         """Begin to copy the stream that the camera is prepared for, and forget the one before."""
-        configuration = await answered(self.camera.read_configuration())
+        configuration = await maybe_await(self.camera.read_configuration())
         address = configuration.get(f"{self.camera.name}-frames", {}).get("value", "")
         if not address:
             raise CameraError(

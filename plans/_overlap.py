@@ -10,6 +10,7 @@ from concertino import ParameterError
 from concertino.frames import FrameRequest
 
 from ._asides import heard
+from ._offers import name_of
 from ._optional import optional
 from ._passed_on import passed_on
 from ._safety import BeamGuard, beam_off
@@ -131,7 +132,7 @@ def _begin(
         if message.command == "wait":
             return None
         if message.command != "set" or run.uses(message.obj):
-            device = getattr(message.obj, "name", "")
+            device = name_of(message.obj, "")
             raise ParameterError(
                 f"prepare: {message.command} {device} cannot overlap with the run before. Let it "
                 "only set devices that the plan does not use, or give overlap=False."

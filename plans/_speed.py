@@ -6,10 +6,10 @@ import time
 from collections.abc import Sequence
 
 import numpy as np
+from bluesky.utils import maybe_await
 
 from concertino import DeviceError
 
-from ._answered import answered
 from ._projection_angles import encoder_of
 from ._readback import Place, Readback
 from ._sweep_move import Sweep
@@ -153,8 +153,8 @@ class _Axis:
         if encoder is None:
             return [self._track.changes[-1]] if await self._track.look() else []
         before_s = time.time()
-        shown_s = float(await answered(encoder.clock()))
-        times, positions = await answered(encoder.recorded(0))
+        shown_s = float(await maybe_await(encoder.clock()))
+        times, positions = await maybe_await(encoder.recorded(0))
         last_s = self._places[-1].when_s if self._places else -math.inf
         return [
             Place(when_s, float(positions[i]), 0.0)

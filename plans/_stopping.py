@@ -10,6 +10,7 @@ from bluesky import Msg
 from concertino._bluesky_private import have_run_engines_stop
 
 from ._deadlines import OverdueError, deadlines
+from ._offers import Abandons, Stops, name_of
 
 
 class StopsInTime:
@@ -25,7 +26,7 @@ class StopsInTime:
 
     def __init__(self, device: Any) -> None:
         self.device = device
-        self.name = getattr(device, "name", repr(device))
+        self.name = name_of(device)
 
     def __repr__(self) -> str:
         return repr(self.device)
@@ -60,10 +61,10 @@ class StopsInTime:
 def stopping_in_turn(devices: Iterable[Any]) -> list[Any]:
     """Return what a RunEngine has set, as it is to stop it: the beam first, and each in time."""
     # A BeamGuard has deadlines of its own; what cannot be stopped the RunEngine leaves alone.
-    beams_first = sorted(devices, key=lambda device: not hasattr(device, "abandon"))
+    beams_first = sorted(devices, key=lambda device: not isinstance(device, Abandons))
     return [
         StopsInTime(device)
-        if hasattr(device, "stop") and not hasattr(device, "abandon")
+        if isinstance(device, Stops) and not isinstance(device, Abandons)
         else device
         for device in beams_first
     ]

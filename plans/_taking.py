@@ -24,6 +24,7 @@ from ._cameras import (
     wait_exposed,
 )
 from ._hold import Hold
+from ._offers import Stops
 from ._optional import optional
 from ._protocols import Beam
 from ._questions import AboutTheRun, frames_overdue, outcome
@@ -83,7 +84,7 @@ class Taking:
         self._beam, self._within_s = beam, within_s
         # Several cameras would not agree on what is missing.
         alone = not cameras.others and cameras.readout == "direct"
-        self._hold = hold if alone and hasattr(cameras.first, "stop") else None
+        self._hold = hold if alone and isinstance(cameras.first, Stops) else None
         self._frames = cameras.streams(stream)
         self._others = dict(others or {})
         self._early = False

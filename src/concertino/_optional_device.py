@@ -1,14 +1,14 @@
 """A device that is read when it answers, and does not fail a run when it does not."""
 
 import asyncio
-import inspect
 import logging
 import math
 import time
 from collections.abc import Mapping
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, Protocol, TypeAlias, runtime_checkable
 
 from bluesky.protocols import Readable
+from bluesky.utils import maybe_await
 
 LOG = logging.getLogger(__name__)
 
@@ -76,7 +76,7 @@ class OptionalDevice:
     async def _answer(self, method: str) -> Mapping[str, Any]:
         async def ask() -> Mapping[str, Any]:
             answer = getattr(self.device, method)()
-            result: Mapping[str, Any] = await answer if inspect.isawaitable(answer) else answer
+            result: Mapping[str, Any] = await maybe_await(answer)
             return result
 
         if not hasattr(self.device, method):
@@ -91,6 +91,10 @@ class OptionalDevice:
             return {}
 
 
-def readable(device: Readable[Any] | HasSettingsReadout) -> Readable[Any]:
+#: What can stand in a baseline.
+OfBaseline: TypeAlias = Readable[Any] | HasSettingsReadout
+
+
+def readable(device: OfBaseline) -> Readable[Any]:
     """Return what a baseline reads of a device: of a camera its settings, and no frames."""
     return device.settings_readout if isinstance(device, HasSettingsReadout) else device

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 
 import bluesky.preprocessors as bpp
 from bluesky import RunEngine
-from bluesky.protocols import Readable
 from bluesky.suspenders import SuspenderBase
 from bluesky.utils import MsgGenerator
 
@@ -19,7 +18,7 @@ from concertino._closing import Closing, close_all, close_plan, uninterrupted
 from concertino._declare_cameras import declare_cameras
 from concertino._ending import end_no_more, end_safely
 from concertino._interrupts import session_context_managers
-from concertino._optional_device import HasSettingsReadout, OptionalDevice, readable
+from concertino._optional_device import OfBaseline, OptionalDevice, readable
 from concertino._plan_end import in_own_thread
 from concertino._progress import ProgressBars
 from concertino._run_gate import RunGate
@@ -293,13 +292,10 @@ class Session(AbstractContextManager["Session"]):
         ConcertinoError
             What the plan refuses.
         """
-        if self._subscriptions.settings is not None:
-            limits.setdefault("reconstruction", self._subscriptions.settings)
+        limits.setdefault("reconstruction", self._subscriptions.settings)
         return preflight(plan, directory=self.directory, **limits)
 
-    def add_baseline(
-        self, *devices: Readable[Any] | HasSettingsReadout, optional: bool = False
-    ) -> None:
+    def add_baseline(self, *devices: OfBaseline, optional: bool = False) -> None:
         """Have devices read at the start and at the end of every run.
 
         Parameters
@@ -311,7 +307,7 @@ class Session(AbstractContextManager["Session"]):
         """
         for device in devices:
             check_readable(device)
-        read = [readable(device) for device in devices]
+        read = list(map(readable, devices))
         wrapped = [OptionalDevice(device) for device in read] if optional else read
         self._baseline.baseline.extend(wrapped)
 

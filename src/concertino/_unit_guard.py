@@ -1,11 +1,10 @@
 """Quantities in ``set`` messages arrive at devices as numbers in the devices' own units."""
 
-import inspect
 from collections.abc import Mapping
 from typing import Any, Protocol, runtime_checkable
 
 from bluesky.protocols import HasHints
-from bluesky.utils import Msg, MsgGenerator
+from bluesky.utils import Msg, MsgGenerator, maybe_await
 
 from concertino.plans import outcome_of, passed_on
 from concertino.units import is_quantity, to_device_unit
@@ -98,9 +97,7 @@ async def _data_key(device: Any) -> dict[str, Any]:
     """Return the description of what a device is set to, empty if it has none."""
     if not isinstance(device, _Describes):
         return {}
-    description: Any = device.describe()
-    if inspect.isawaitable(description):
-        description = await description
+    description: Any = await maybe_await(device.describe())
     fields = device.hints.get("fields", []) if isinstance(device, HasHints) else []
     for key in (device.name, *(fields if len(fields) == 1 else ())):
         if key in description:

@@ -39,6 +39,13 @@ class _SetpointPv(Protocol):
 
 
 @runtime_checkable
+class _Connected(Protocol):
+    """A signal of ophyd-async."""
+
+    _connector: object
+
+
+@runtime_checkable
 class _NumpyScalar(Protocol):
     """A number of numpy, which the guard does without."""
 
@@ -107,7 +114,9 @@ def switch_of_signal(signal: Any, off: Any) -> SwitchOff | None:
 
 def _write_source(signal: Any) -> str:
     """Return where a signal of ophyd-async writes to; what it tells itself is where it reads."""
-    backend = getattr(getattr(signal, "_connector", None), "backend", None)
+    backend = (
+        getattr(signal._connector, "backend", None) if isinstance(signal, _Connected) else None
+    )
     try:
         return str(backend.source(signal.name, read=False)) if backend else ""
     except Exception:  # It knows only when it is connected.
