@@ -453,7 +453,10 @@ def test_one_that_is_unstaged_while_it_prepares_leaves_nothing(
     scans.RE(leave())
     address = asyncio.run_coroutine_threadsafe(camera.frames.get_value(), scans.RE.loop).result(10)
     assert address == ""
-    assert not [t.name for t in threading.enumerate() if t.name.startswith("frames camera")]
+    until_s = time.monotonic() + 60
+    while left := [t for t in threading.enumerate() if t.name.startswith("frames camera")]:
+        left[0].join(until_s - time.monotonic())
+        assert time.monotonic() < until_s, left
     # And the next one does not find what was left.
     scans.RE.subscribe(Reader(read_all))
     scans.RE(fly(camera, FrameRequest(3, "frames")))
