@@ -454,8 +454,10 @@ def test_one_that_is_unstaged_while_it_prepares_leaves_nothing(
     scans.RE(leave())
     address = asyncio.run_coroutine_threadsafe(camera.frames.get_value(), scans.RE.loop).result(10)
     assert address == ""
-    left = {thread.name for thread in set(threading.enumerate()) - before}
-    assert not [name for name in left if name.startswith("frames camera")]
+    for thread in set(threading.enumerate()) - before:
+        if thread.name.startswith("frames camera"):
+            thread.join(60)
+            assert not thread.is_alive(), thread.name
     # And the next one does not find what was left.
     scans.RE.subscribe(Reader(read_all))
     scans.RE(fly(camera, FrameRequest(3, "frames")))
