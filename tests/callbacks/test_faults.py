@@ -193,7 +193,7 @@ def test_a_reconstruction_that_fails_costs_no_scan_unless_it_is_necessary(
     assert described(documents(session), "projections") == 10
     assert "reconstruction was detached, and the run goes on without it: " in caplog.text
     with pytest.raises(ReconstructionError, match=r"cannot be reconstructed live: .*1000"):
-        reconstruction.wait(30)
+        reconstruction.wait(240)
     assert "1000" in str(reconstruction.error)
 
     session.unsubscribe(token)

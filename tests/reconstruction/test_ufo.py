@@ -181,7 +181,7 @@ def test_the_process_is_never_left_behind(end: str) -> None:
         [sys.executable, "-c", PROGRAM, end],
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=240,
         check=False,
     )
     assert _gone(int(done.stdout.split()[0])), done.stderr

@@ -145,12 +145,12 @@ def test_frames_are_taken_while_slices_are_computed(scan: NDArray[np.uint16]) ->
     def look() -> None:
         with made._lock:  # as a long look does
             computing.set()
-            go_on.wait(30)
+            go_on.wait(240)
             made.slices()
 
     looking = threading.Thread(target=look)
     looking.start()
-    computing.wait(30)
+    computing.wait(240)
     for first in range(1, COUNT, 3):
         made.add_projections(scan[first : first + 3], first)
     assert made.received == COUNT

@@ -250,7 +250,7 @@ def test_a_run_that_ends_while_it_is_taken_in_is_taken_in_again(
         ending = threading.Thread(target=end_it, args=(attempt * 0.00025,))
         ending.start()
         catalog.take_in(record.parent)
-        ending.join(60)
+        ending.join(240)
         assert catalog[1].metadata["stop"]["exit_status"] == "success", attempt
 
 
@@ -339,7 +339,7 @@ def test_it_waits_for_a_moment_without_a_run(
         assert missing() == ["scan_0002", "scan_0003"]
         for name, document in other[1:]:
             writer(name, document)
-        until = time.monotonic() + 60
+        until = time.monotonic() + 240
         while missing() and time.monotonic() < until:
             time.sleep(0.02)
         assert missing() == []

@@ -55,7 +55,7 @@ class Collector:
 
     def join(self) -> None:
         for thread in self.threads:
-            thread.join(10)
+            thread.join(240)
             assert not thread.is_alive()
 
 
@@ -191,7 +191,7 @@ def test_a_callback_that_raises_fails_the_replay_and_releases_the_others(
     with pytest.raises(RuntimeError, match="no events, please"):
         replay(tmp_path / "scan_0001", [collector, refuse])
     for thread in collector.threads:
-        thread.join(10)
+        thread.join(240)
     name, stop = collector.documents[-1]
     assert (name, stop["exit_status"]) == ("stop", "fail")
 

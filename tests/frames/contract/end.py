@@ -86,7 +86,7 @@ class EndContract:
             assert drain(slow) == 3
             assert not ended.wait(0.05)
             slow.finish()
-            assert ended.wait(5)
+            assert ended.wait(8)
         thread.join()
         stream.ledger().check()
 
