@@ -128,7 +128,7 @@ def test_too_little_space_is_refused_before_anything_is_made(tmp_path: Path) -> 
     directories = RunDirectories(tmp_path)
     with pytest.raises(
         StorageError,
-        match=f"not enough space in {tmp_path}: 1000000.0 TB are needed, .* are free; free some space",
+        match=f"Not enough space in {tmp_path}: 1000000.0 TB are needed, .* are free. Free some space",
     ):
         directories.new(bytes_needed=10**18)
     assert not list(tmp_path.glob("scan_*"))
