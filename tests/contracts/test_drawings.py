@@ -7,8 +7,6 @@ from pathlib import Path
 
 import pytest
 
-pytestmark = pytest.mark.checkout
-
 PAGE = Path(__file__).parents[2] / "docs/explanations/how-the-code-is-read.md"
 
 

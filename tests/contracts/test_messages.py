@@ -6,8 +6,6 @@ import pytest
 
 from .messages import CLOSE, OPEN, Message, messages_of, package_messages
 
-pytestmark = pytest.mark.checkout
-
 _NO_SENTENCE = "begins as no sentence"
 _NO_END = "does not end as a sentence"
 _WITHOUT_REMEDY = "does not say what to do"
