@@ -199,7 +199,7 @@ def test_rows_for_planes_are_kept_beside_those_of_slices(scan: NDArray[np.uint16
         ParameterError, match="keep_rows: row 12 was given, and the frames have the rows 0"
     ):
         job(keep_rows=(12,))
-    with pytest.raises(ParameterError, match="keep_rows is 'some'"):
+    with pytest.raises(ParameterError, match="keep_rows: 'some' was given"):
         job(keep_rows="some")
 
 
