@@ -188,7 +188,7 @@ def test_errors_of_the_callback_are_those_of_the_session(tmp_path: Path) -> None
 
 
 def test_what_cannot_be_handed_over_is_refused() -> None:
-    with pytest.raises(ParameterError, match="must stand in a module"):
+    with pytest.raises(ParameterError, match="Put functions that it is given into a module"):
         ChildProcess(FrameConsumer(lambda frame, stream, index: None))
 
 

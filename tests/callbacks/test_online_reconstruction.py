@@ -200,8 +200,8 @@ def test_a_row_outside_the_frame_is_told_before_the_first_frame(session: Session
     session.RE.subscribe(look, "descriptor")
     session.RE(continuous(beamline()))
     assert isinstance(told[0], ParameterError)
-    assert "row 16 is asked for, but the frames have rows 0 to 15" in str(told[0])
-    with pytest.raises(ReconstructionError, match="row 16 is asked for"):
+    assert "Row 16 was asked for, and the frames have the rows 0 to 15" in str(told[0])
+    with pytest.raises(ReconstructionError, match="Row 16 was asked for"):
         live.wait(240)
     # The scan is not lost with it, and the next one is reconstructed.
     assert open_run(-1, session.directory).exit_status == "success"

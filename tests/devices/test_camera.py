@@ -114,8 +114,8 @@ def test_a_display_does_not_hold_frames_back(scans: Scans) -> None:
         (
             {"exposure": -0.1},
             FrameRequest(1),
-            "Camera camera has an exposure of -0.1 s and a frame rate of 0 Hz; neither may be "
-            "negative.",
+            "Camera camera has an exposure of -0.1 s and a frame rate of 0 Hz; set both to 0 or "
+            "more.",
         ),
         (
             {"exposure": 0.1, "frame_rate": 20.0},

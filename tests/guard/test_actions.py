@@ -95,7 +95,7 @@ def test_a_program(bench: Bench) -> None:
     made = bench.root / "closed"
     assert "found" in act(bench, {"command": ["touch", str(made)]})
     assert made.exists()
-    assert "there is no program 'no-such-program'" in act(bench, {"command": ["no-such-program"]})
+    assert "There is no program 'no-such-program'" in act(bench, {"command": ["no-such-program"]})
 
 
 def test_a_program_that_fails_and_a_function_that_is_not_there(tmp_path: Path) -> None:

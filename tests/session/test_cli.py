@@ -139,7 +139,7 @@ MISTAKES = [
     ("run radiography --slices a", 1, "slices: 'a' is unknown"),
     ("run radiography --slices 600", 1, "slices: row 600 was asked for, and frames have the rows 0 to"),
     ("run radiography --slices -1", 1, "slices: row -1 was asked for"),
-    ("run radiography --camera no.h5", 1, "there is no file no.h5"),
+    ("run radiography --camera no.h5", 1, "There is no file no.h5"),
     ("run radiography --camera data", 1, "camera: data is a directory"),
     ("run radiography --frame-rate '1 kHz'", 1, "cannot take 1000 frames/s"),
     ("run radiography --frame-rate '-1 Hz'", 1, "frame_rate: '-1 Hz' is too small"),
@@ -163,21 +163,21 @@ MISTAKES = [
     ("resume 77", 1, "no run 77"),
     ("resume", 2, "Missing argument 'run'"),
     ("runs -n 0", 2, "Invalid value for '--number'"),
-    ("runs -d nowhere", 1, "there is no data directory nowhere"),
+    ("runs -d nowhere", 1, "There is no data directory nowhere"),
     ("show 77", 1, "no run 77"),
-    ("show last -d nowhere", 1, "there is no data directory nowhere"),
+    ("show last -d nowhere", 1, "There is no data directory nowhere"),
     ("show nowhere/scan_0001", 1, "no run 'nowhere/scan_0001' in"),
-    ("show -9", 1, "run -9 was asked for"),
+    ("show -9", 1, "Run -9 was asked for"),
     ("replay last --speed -1", 2, "Invalid value for '--speed'"),
     ("replay last --slices 600", 1, "slices: row 600 was asked for"),
     ("reconstruct last --rows a", 1, "rows: 'a' is unknown"),
-    ("reconstruct last --rows 600", 1, "row 600 is asked for, but the frames have rows 0 to 31"),
+    ("reconstruct last --rows 600", 1, "Row 600 was asked for, and the frames have the rows 0 to 31"),
     ("reconstruct last --set center", 1, "--set: 'center' was given; write NAME=VALUE"),
     ("reconstruct last --set beauty=3", 1, "beauty: there is no such setting"),
     ("reconstruct last --settings no.json", 1, "settings: no.json cannot be read as JSON"),
     ("reconstruct last --format bmp", 1, "'bmp' was given; give one of tiff, hdf5, zarr"),
     ("reconstruct last --camera left", 1, "Camera 'left' was asked for"),
-    ("reconstruct 1 -d nowhere", 1, "there is no data directory nowhere"),
+    ("reconstruct 1 -d nowhere", 1, "There is no data directory nowhere"),
     ("sweep last --parameter center", 2, "Missing option '--region'"),
     ("sweep last --parameter center --region 1", 1, "region: '1' is unknown"),
     ("sweep last --parameter center --region 20,28,1 --metric beauty", 1, "metric: 'beauty' is unknown"),
@@ -269,7 +269,7 @@ def test_a_server_that_is_not_there_is_told_with_the_cause(
     assert ended.value.code == 1
     assert out.count("\n") == 1
     assert "TRANSIENT_ConnectFailed" in out
-    assert "is 'concertino tango writer' running there?" in out
+    assert "See whether 'concertino tango writer' runs there" in out
 
 
 def test_the_version(capsys: pytest.CaptureFixture[str]) -> None:

@@ -222,7 +222,7 @@ def test_a_session_is_not_closed_inside_of_its_plan(
 ) -> None:
     with opened(tmp_path) as session:
         session.RE.subscribe(lambda name, document: session.close(), "start")
-        with pytest.raises(SessionError, match=r"session.close\(\) was called inside of a plan"):
+        with pytest.raises(SessionError, match=r"A session cannot be closed inside a plan"):
             session.RE(small_scan(beamline))
         assert session.RE.state == "idle"
 

@@ -111,7 +111,7 @@ def test_a_catalogue_that_cannot_be_used_costs_no_scan(
         scans(session, "second", 3, "tiff")
         session.wait(240)
     assert [run.exit_status for run in find_runs(root)] == ["success"] * 4
-    assert "catalog.rebuild() makes it anew" in caplog.text
+    assert "Call catalog.rebuild() to make it anew" in caplog.text
     with open_session(root, progress=False, guard=False) as session:
         assert session.catalog.rebuild() == 4
 

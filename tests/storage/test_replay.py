@@ -151,9 +151,7 @@ def test_the_original_pace(tmp_path: Path, record_run: Any) -> None:
 @pytest.mark.parametrize("speed", [0, -1, float("nan")])
 def test_a_speed_that_cannot_be(tmp_path: Path, record_run: Any, speed: float) -> None:
     record_run(tmp_path / "scan_0001")
-    with pytest.raises(
-        ParameterError, match=f"speed {speed} was asked for; give a positive number"
-    ):
+    with pytest.raises(ParameterError, match=f"speed {speed} was given; give a positive number"):
         replay(tmp_path / "scan_0001", Collector(), speed=speed)
 
 

@@ -53,7 +53,7 @@ class EndContract:
         with pytest.raises(
             FramesLostError,
             match=r"Frame stream camera/darks lost frames: the camera dropped 2 frames \(numbers "
-            r"5, 6\)\. Frames 0 to 5 \(excluded\) are safe\.",
+            r"5, 6\)\. Frames 0 to 5 \(excluded\) are safe; take the others again\.",
         ):
             ledger.check()
         roles = {row["party"]: row["role"] for row in ledger_records(ledger, "darks")}
