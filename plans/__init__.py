@@ -16,9 +16,10 @@ from ._grating_stepping import grating_stepping
 from ._hold import Hold, HoldRequest
 from ._image_measure import ImageMeasure
 from ._overheads import Overheads
+from ._passed_on import passed_on
 from ._preflight import preflight
 from ._preflight_value import AxisFigures, Preflight, StreamFigures
-from ._protocols import Beam, FrameCamera, PositionEncoder, Rotation, TriggerDevice
+from ._protocols import Beam, ClaimedCamera, FrameCamera, PositionEncoder, Rotation, TriggerDevice
 from ._radiography import radiography
 from ._resume import resume
 from ._retrospective_radiography import retrospective_radiography
@@ -36,6 +37,7 @@ __all__ = [
     "AxisFigures",
     "Beam",
     "CameraSet",
+    "ClaimedCamera",
     "Deadlines",
     "Equidistant",
     "FocusResult",
@@ -70,6 +72,7 @@ __all__ = [
     "imaging_run",
     "maximum_velocity",
     "outcome_of",
+    "passed_on",
     "preflight",
     "projections_needed",
     "radiography",

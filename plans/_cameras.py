@@ -126,7 +126,7 @@ class CameraSet:
         )  # fmt: skip
 
 
-def check_camera(camera: Any) -> None:
+def check_camera(camera: object) -> None:
     """Check that a camera is one.
 
     Raises

@@ -19,6 +19,7 @@ from ._angle_schemes import recorded_scheme
 from ._continuous_spiral_tomography import continuous_spiral_tomography
 from ._continuous_tomography import continuous_tomography
 from ._grating_stepping import grating_stepping
+from ._offers import name_of
 from ._questions import asked
 from ._radiography import radiography
 from ._resume_checks import check_resumable, check_same, differences
@@ -187,10 +188,10 @@ def _arguments(run: Run, plan: Callable[..., Any], devices: Mapping[str, Any]) -
         if wanted is None or device is None:
             if wanted is not None or device is not None:
                 wrong.append(
-                    f"{part} was {wanted or 'none'} and is {getattr(device, 'name', None) or 'none'}"
+                    f"{part} was {wanted or 'none'} and is {name_of(device, '') or 'none'}"
                 )
-        elif getattr(device, "name", device) != wanted:
-            wrong.append(f"{part} was {wanted} and is {getattr(device, 'name', device)}")
+        elif name_of(device) != wanted:
+            wrong.append(f"{part} was {wanted} and is {name_of(device)}")
     differences(run, wrong, "Give the devices that it was taken with")
     given = {part: device for part, device in devices.items() if part in recorded}
     for parameter, value in recorded.items():
