@@ -13,11 +13,10 @@ WHEEL_DIR := build/wheel
 # Most tests wait for devices, processes and disks: several run at a time, those of a file in one process.
 # tests/conftest.py orders the files.
 JOBS ?= 4
-# One that a busy machine disturbs is run again, and its first failure is listed; so are the slowest.
-PYTEST := -m pytest -n $(JOBS) --dist loadfile --no-loadscope-reorder --reruns 2 --durations 25
+PYTEST := -m pytest -n $(JOBS) --dist loadfile --no-loadscope-reorder --durations 25
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint format docs bench wheel-test clean
+.PHONY: help setup demo test lint format docs bench wheel wheel-test clean
 
 help:
 	@echo 'make demo        a real and a simulated scan: acquired, reconstructed live, replayed'
@@ -26,7 +25,8 @@ help:
 	@echo 'make format      let ruff write the files as lint wants them'
 	@echo 'make docs        the documentation, its notebooks executed: docs/_build/html/index.html'
 	@echo 'make bench       the benchmarks (minutes, best on a quiet machine)'
-	@echo 'make wheel-test  build the wheel; test it in an environment of its own, without extras and with'
+	@echo 'make wheel       build the wheel, try it without any extra: $(WHEEL_DIR)/dist, $(WHEEL_DIR)/venv'
+	@echo 'make wheel-test  the same, then all tests on the wheel'
 	@echo 'make setup       only the environment that these use: $(VENV)'
 	@echo 'make clean       remove what these made'
 
@@ -73,21 +73,25 @@ bench: $(VENV)/.developed
 	@for script in benchmarks/[a-z]*.py; do \
 		echo "== $$script"; $(BIN)/python $$script || exit 1; done
 
-# First what the wheel does without any extra, then the tests with all of them. They run from a copy outside the
-# checkout, so that only the wheel can be what they import.
-wheel-test: $(VENV)/.developed
+# In an environment of its own, first without any extra, from a folder outside the checkout; then it gets what the
+# tests need. `make test VENV=build/wheel/venv` runs them all on the wheel: from the checkout, where nothing but
+# the environment holds a package of this name.
+wheel: | $(BIN)/python
 	rm -rf $(WHEEL_DIR) build/lib build/bdist.*
-	$(BIN)/python -m build --wheel --outdir $(WHEEL_DIR)/dist
+	$(BIN)/python -m pip wheel -qq --no-deps --wheel-dir $(WHEEL_DIR)/dist .
 	$(BIN)/python -m venv $(WHEEL_DIR)/venv
-	$(WHEEL_DIR)/venv/bin/python -m pip install -qq --upgrade pip
 	set -e; python=$(CURDIR)/$(WHEEL_DIR)/venv/bin/python; \
 	wheel=$$(echo $(CURDIR)/$(WHEEL_DIR)/dist/*.whl); \
 	copy=$$(mktemp -d); trap 'rm -rf "$$copy"' EXIT; \
-	cp -r tests pyproject.toml "$$copy"; cd "$$copy"; \
+	cp tests/extras/plain_install.py "$$copy"; cd "$$copy"; \
+	$$python -m pip install -qq --upgrade pip; \
 	$$python -m pip install -qq "$$wheel"; \
-	$$python tests/extras/plain_install.py --measure; \
-	$$python -m pip install -qq "$$wheel[test]"; \
-	$$python $(PYTEST) -m 'not checkout' $(PYTEST_ARGS)
+	$$python plain_install.py --measure; \
+	$$python -m pip install -qq "$$wheel[test]"
+	@touch $(WHEEL_DIR)/venv/.developed
+
+wheel-test: wheel
+	$(MAKE) test VENV=$(WHEEL_DIR)/venv
 
 clean:
 	rm -rf $(VENV) build dist docs/_build docs/reference/generated src/*.egg-info

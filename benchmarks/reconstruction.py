@@ -146,7 +146,7 @@ def error(_runs: int) -> None:
 def backprojection(runs: int) -> None:
     """Updates a second and core of parallel-beam back projection, which makes planes: the kernel."""
     from concertino.reconstruction._accumulate import accumulate
-    from concertino.reconstruction._gridding import aligned_zeros
+    from concertino.reconstruction._aligned import aligned_zeros
 
     size, count = 512, 800
     angles = np.arange(count) * np.pi / count

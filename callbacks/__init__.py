@@ -7,6 +7,22 @@ from ._alarm import Alarm
 from ._alarm_checks import LostFrames, Saturation
 from ._beam_current import BeamCurrent
 from ._benchmarker import Benchmarker, StreamBenchmark
+from ._capabilities import (
+    AbandonsStreams,
+    Closes,
+    EmitsDocuments,
+    PausesScans,
+    PauseSwitch,
+    Reconstructs,
+    SaysIfNecessary,
+    SettlesStreams,
+    StoresFrames,
+    TakesChanges,
+    WantsMonitors,
+    WorksOn,
+    is_necessary,
+    name_of,
+)
 from ._change_trigger import ChangeTrigger
 from ._child_process import ChildProcess
 from ._consumer import Consumer, DocumentConsumer, stores_frames
@@ -30,6 +46,7 @@ from ._slices import (
 )
 
 __all__ = [
+    "AbandonsStreams",
     "Accumulator",
     "Alarm",
     "AnnouncedStream",
@@ -37,8 +54,10 @@ __all__ = [
     "Benchmarker",
     "ChangeTrigger",
     "ChildProcess",
+    "Closes",
     "Consumer",
     "DocumentConsumer",
+    "EmitsDocuments",
     "FlatDrift",
     "FrameCallback",
     "FrameConsumer",
@@ -47,17 +66,28 @@ __all__ = [
     "LiveView",
     "LostFrames",
     "OnlineReconstruction",
+    "PauseSwitch",
+    "PausesScans",
     "ProcessingRun",
+    "Reconstructs",
     "RunLog",
     "SampleMoved",
     "Saturation",
+    "SaysIfNecessary",
     "ScanAlarms",
+    "SettlesStreams",
     "StoredStreamFrames",
+    "StoresFrames",
     "StreamBenchmark",
+    "TakesChanges",
+    "WantsMonitors",
+    "WorksOn",
     "announced_streams",
     "axes_configuration",
     "derived_directory",
     "described_settings",
+    "is_necessary",
+    "name_of",
     "slice_rows",
     "slices_configuration",
     "stored_processing_run",

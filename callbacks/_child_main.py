@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from multiprocessing.connection import Connection
 from typing import Any
 
+from ._capabilities import Closes, EmitsDocuments, SettlesStreams, capabilities_of
 from ._hosted import Answer, Call, Emitted, portable
 
 LOG = logging.getLogger(__name__)
@@ -34,13 +35,13 @@ class _Host:
         except Exception as error:  # a class that this process cannot import, among others
             self._answer(Answer(0, error=portable(error)))
             return
-        if hasattr(self._callback, "add_callback"):
+        if isinstance(self._callback, EmitsDocuments):
             self._callback.add_callback(self._emit)
         documents: queue.SimpleQueue[Call] = queue.SimpleQueue()
         threading.Thread(
             target=self._take, args=(documents,), name="documents", daemon=True
         ).start()
-        self._answer(Answer(0))
+        self._answer(Answer(0, capabilities_of(self._callback)))
         try:
             while True:
                 call = self._connection.recv()
@@ -76,9 +77,9 @@ class _Host:
 
     def _end(self) -> None:
         """Have the callback read its streams to their ends, and close its files."""
-        if hasattr(self._callback, "settle"):
+        if isinstance(self._callback, SettlesStreams):
             self._callback.settle()
-        if hasattr(self._callback, "close"):
+        if isinstance(self._callback, Closes):
             self._callback.close()
 
 

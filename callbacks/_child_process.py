@@ -19,6 +19,7 @@ from typing import Any, Self
 from concertino import ConcertinoError, ParameterError
 from concertino.documents import DocumentCallback
 
+from ._capabilities import WorksOn, is_necessary, name_of
 from ._consumer import Consumer, stores_frames
 from ._hosted import Answer, Call, Emitted
 
@@ -81,10 +82,8 @@ class ChildProcess(Consumer):
         if necessary is not None and isinstance(callback, Consumer):
             callback.necessary = necessary
         super().__init__(
-            str(getattr(callback, "name", type(callback).__name__)),
-            necessary=bool(
-                getattr(callback, "necessary", False) if necessary is None else necessary
-            ),
+            name_of(callback),
+            necessary=is_necessary(callback) if necessary is None else necessary,
         )
         self.stores_frames = stores_frames(callback)
         self.patience_s = min(self.patience_s, timeout_s) + _MARGIN_S
@@ -103,7 +102,7 @@ class ChildProcess(Consumer):
         threading.Thread(target=self._listen, name=f"{self.name} process", daemon=True).start()
         self._send_bytes(pickled)
         try:
-            self._result(ready, "start", _STARTED_S)
+            self._capabilities: frozenset[str] = self._result(ready, "start", _STARTED_S)
         except BaseException:
             self.close()
             raise
@@ -116,6 +115,8 @@ class ChildProcess(Consumer):
     @property
     def busy(self) -> bool:
         """Whether the callback still works on a run that is over."""
+        if WorksOn.__name__ not in self._capabilities:
+            return False
         # One that was detached may never answer.
         return self.error is None and self.alive and bool(self.call("busy"))
 

@@ -10,6 +10,9 @@ from concurrent.futures import Future, wait
 from typing import Any, ClassVar
 
 from concertino import ConcertinoError, ParameterError, SessionError
+from concertino.documents import DocumentCallback
+
+from ._capabilities import StoresFrames, name_of
 
 LOG = logging.getLogger(__name__)
 
@@ -232,8 +235,7 @@ class DocumentConsumer(Consumer):
             raise ParameterError(
                 f"function: {function!r} cannot be called. Give a function of a name and a document."
             )
-        own = getattr(function, "name", None) or getattr(function, "__name__", None)
-        super().__init__(name or str(own or type(function).__name__), necessary=necessary)
+        super().__init__(name or name_of(function), necessary=necessary)
         self.stores_frames = stores_frames(function)
         self.function = function
         self._kind = kind
@@ -322,12 +324,12 @@ def told(error: BaseException) -> str:
     return str(error) if isinstance(error, ConcertinoError) else f"{type(error).__name__}: {error}"
 
 
-def stores_frames(callback: Any) -> bool | None:
+def stores_frames(callback: DocumentCallback) -> bool | None:
     """Return whether a callback stores the frames of runs; None when that is not known.
 
     One of ours that does not say so does not.
     """
-    said: bool | None = getattr(callback, "stores_frames", None)
+    said = callback.stores_frames if isinstance(callback, StoresFrames) else None
     return False if said is None and _is_ours(callback) else said
 
 

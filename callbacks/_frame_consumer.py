@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 from concertino import ParameterError
 from concertino.frames import Subscription, subscribe
 
+from ._capabilities import name_of
 from ._frame_callback import AnnouncedStream, FrameCallback
 
 Consume = Callable[[NDArray[Any], str, int], Any]
@@ -66,9 +67,7 @@ class FrameConsumer(FrameCallback):
             )
         if delivery not in ("every", "latest"):
             raise ParameterError(f"delivery: {delivery!r} was given; give 'every' or 'latest'.")
-        super().__init__(
-            name or str(getattr(function, "__name__", "consumer")), streams, necessary=necessary
-        )
+        super().__init__(name or name_of(function), streams, necessary=necessary)
         self._function = function
         self._delivery: Literal["every", "latest"] = delivery
         self._refresh_hz = refresh_hz

@@ -18,6 +18,7 @@ from concertino.viewers import (
     PageSettings,
 )
 
+from ._capabilities import TakesChanges
 from ._consumer import Consumer
 from ._frame_callback import AnnouncedStream, announced_streams
 
@@ -112,7 +113,7 @@ class LiveView(Consumer):
             self._error = error
             _LOG.warning("The live view could not use a document %r: %s", name, error)
 
-    def control(self, reconstruction: Any) -> None:
+    def control(self, reconstruction: TakesChanges | None) -> None:
         """Let who sees the page set the rotation axis of a reconstruction.
 
         Parameters

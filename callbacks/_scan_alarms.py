@@ -8,7 +8,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from concurrent.futures import wait as wait_for
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Any, Protocol, cast
+from typing import Any, cast
 
 from event_model import EventPage, unpack_event_page
 
@@ -19,28 +19,14 @@ from concertino.frames import Subscription
 from ._alarm import Alarm
 from ._alarm_checks import Check, Later, LostFrames, Saturation
 from ._beam_current import BeamCurrent
+from ._capabilities import PauseSwitch, PauseTicket
 from ._flat_drift import FlatDrift
 from ._frame_callback import AnnouncedStream, FrameCallback
 from ._processing_run import ProcessingRun, stored_processing_run
 from ._sample_moved import SampleMoved
-from ._watched_run import PauseTicket, WatchedRun
+from ._watched_run import WatchedRun
 
 LOG = logging.getLogger("concertino.alarms")
-
-
-class PauseSwitch(Protocol):
-    """What can have a scan pause, such as `concertino.plans.Hold`."""
-
-    def request(
-        self,
-        reason: str,
-        spoiled_since_s: float | None = None,
-        *,
-        owner: str,
-        run: str,
-        until_resumed: bool,
-    ) -> PauseTicket:
-        """Have a run pause; frames exposed since a time are taken again."""
 
 
 def default_checks() -> tuple[Check, ...]:

@@ -4,22 +4,47 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from contextlib import AbstractContextManager, contextmanager
+from pathlib import Path
+from typing import Any, Protocol
 
+from concertino.documents import TomoBlock
 from concertino.reconstruction import AxisEstimate, ReconstructionResult, Reconstructor
 
 from ._processing_run import ProcessingRun
 from ._slices import slice_rows, slices_configuration, volumes_of, without_slices
 
-if TYPE_CHECKING:
-    from ._reconstruction_job import ReconstructionJob
-
 CHEAP_SLICES = 64  # a look at one more, in two halves, is little beside as many
 
 
+class SlicesJob(Protocol):
+    """What is told of a reconstruction whose slices are stored.
+
+    Attributes
+    ----------
+    tomo : TomoBlock
+        Geometry of the scan.
+    height : int
+        Rows of the detector.
+    directory : Path, optional
+        Of the processing run, when there is one.
+    cut_short : str
+        Why the run that is reconstructed did not get to its end.
+    """
+
+    tomo: TomoBlock
+    height: int
+    directory: Path | None
+    cut_short: str
+
+    def store(
+        self, parameters: Mapping[str, Any], **more: Any
+    ) -> AbstractContextManager[ProcessingRun | None]:
+        """Open the processing run."""
+
+
 def store_slices(
-    job: ReconstructionJob,
+    job: SlicesJob,
     reconstructor: Reconstructor,
     resolution: bool | None,
     result: ReconstructionResult,
@@ -29,7 +54,7 @@ def store_slices(
 
     Parameters
     ----------
-    job : ReconstructionJob
+    job : SlicesJob
         The job.
     reconstructor : Reconstructor
         What made the result.
@@ -78,7 +103,7 @@ def store_slices(
         return result
 
 
-def store_series(job: ReconstructionJob, results: Iterator[ReconstructionResult]) -> None:
+def store_series(job: SlicesJob, results: Iterator[ReconstructionResult]) -> None:
     """Publish the slices of tomograms as they come, as one processing run."""
     first = next(results, None)
     if first is None:
@@ -102,7 +127,7 @@ def store_series(job: ReconstructionJob, results: Iterator[ReconstructionResult]
 
 @contextmanager
 def _processing_run(
-    job: ReconstructionJob,
+    job: SlicesJob,
     result: ReconstructionResult,
     changes: Sequence[Mapping[str, Any]] = (),
 ) -> Iterator[ProcessingRun | None]:
@@ -120,7 +145,7 @@ def _processing_run(
 
 
 def _configuration(
-    job: ReconstructionJob, result: ReconstructionResult, slices: int, *, series: bool = False
+    job: SlicesJob, result: ReconstructionResult, slices: int, *, series: bool = False
 ) -> dict[str, Any]:
     """What the slices are made with, how many a tomogram has, and where they are."""
     return slices_configuration(

@@ -7,30 +7,46 @@ import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import Any, Protocol
 
 from concertino import AlarmError
 from concertino.documents import ImageKind, StreamSegment, TomoBlock
 from concertino.frames import FrameBatch
 
 from ._alarm import Alarm
-from ._alarm_checks import Examiner, Later, LostFrames, SeenFrame
+from ._alarm_checks import Check, Examiner, Later, LostFrames, SeenFrame
 from ._beam_current import BeamDips
+from ._capabilities import PauseTicket
 from ._processing_run import ProcessingRun
-
-if TYPE_CHECKING:
-    from ._scan_alarms import ScanAlarms
 
 LOG = logging.getLogger("concertino.alarms")
 
 _SEVERITY = {"note": logging.INFO, "warn": logging.WARNING}
 
 
-class PauseTicket(Protocol):
-    """A request to pause, which whoever made it may take back."""
+class RunKeeper(Protocol):
+    """Who watches runs: has them pause or fail, and opens their records."""
 
-    def release(self) -> None:
-        """Let the scan go on, as far as this request is concerned."""
+    @property
+    def checks(self) -> tuple[Check, ...]:
+        """What is watched."""
+
+    def raise_alarm(self, job: WatchedRun, alarm: Alarm) -> None:
+        """Act on an alarm; called by any thread."""
+
+    def raise_later(self, job: WatchedRun, work: Later) -> None:
+        """Do work that takes long, and act on the alarms that it gives."""
+
+    def pause(
+        self, run: str, reason: str, since_s: float | None = None, *, until_resumed: bool = True
+    ) -> PauseTicket | None:
+        """Have a run pause, if that is possible."""
+
+    def report(self, error: BaseException) -> None:
+        """Have the run fail with an error."""
+
+    def open_record(self, stack: ExitStack, start: Mapping[str, Any]) -> ProcessingRun | None:
+        """Open the processing run of a run."""
 
 
 class WatchedRun:
@@ -38,7 +54,7 @@ class WatchedRun:
 
     Parameters
     ----------
-    owner : ScanAlarms
+    owner : RunKeeper
         Has the run pause or fail, and opens its record.
     start : mapping
         Start document of the run.
@@ -46,7 +62,7 @@ class WatchedRun:
         Its geometry; a run that is no scan is only watched for lost frames.
     """
 
-    def __init__(self, owner: ScanAlarms, start: Mapping[str, Any], tomo: TomoBlock | None) -> None:
+    def __init__(self, owner: RunKeeper, start: Mapping[str, Any], tomo: TomoBlock | None) -> None:
         self.start = start
         self.alarms: list[Alarm] = []
         self._tomo = tomo

@@ -3,13 +3,30 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import TYPE_CHECKING
+from typing import Protocol
 
 from concertino import CameraError
-from concertino.frames import FrameRequest, FrameStream, Ledger
+from concertino.frames import FrameRequest, Ledger
 
-if TYPE_CHECKING:
-    from ._remote_acquisition import RemoteStream
+
+class StreamCounters(Protocol):
+    """What is counted of a frame stream, be it published here or elsewhere."""
+
+    @property
+    def recorded(self) -> int:
+        """Frames that the camera keeps until they are read out."""
+
+    @property
+    def published(self) -> int:
+        """Frames published so far."""
+
+    @property
+    def dropped(self) -> tuple[int, ...]:
+        """The camera's numbers of frames that it exposed and lost."""
+
+    @property
+    def error(self) -> BaseException | None:
+        """Why the stream failed, or None."""
 
 
 class Exposing(ABC):
@@ -21,7 +38,7 @@ class Exposing(ABC):
         What was asked.
     wanted : int or None
         Frames to be taken; None as long as that is not known.
-    stream : FrameStream or RemoteStream
+    stream : StreamCounters
         Where they go.
     error : BaseException or None
         Why it failed.
@@ -33,7 +50,7 @@ class Exposing(ABC):
 
     request: FrameRequest
     wanted: int | None
-    stream: FrameStream | RemoteStream
+    stream: StreamCounters
     error: BaseException | None = None
     ledger: Ledger | None = None
     start_s = 0.0

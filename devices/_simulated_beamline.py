@@ -5,6 +5,8 @@ import time
 from dataclasses import replace
 from typing import Any, Literal
 
+from bluesky.protocols import Readable
+
 from concertino import ParameterError
 from concertino.simulation import (
     Beam,
@@ -265,7 +267,7 @@ class SimulatedBeamline:
         return (self.sample_stage.position_at(time_s), self.vertical_stage.position_at(time_s))
 
     @property
-    def baseline(self) -> tuple[object, ...]:
+    def baseline(self) -> tuple[Readable[Any], ...]:
         """The devices whose state belongs to every run."""
         switches = (self.shutter, self.ring) if self.source == "synchrotron" else (self.tube,)
         grating = () if self.twin.grating is None else (self.grating_stage,)

@@ -27,11 +27,12 @@ from ._hold import Hold, HoldRequest
 from ._image_measure import ImageMeasure
 from ._imaging_scan import ImagingScan
 from ._overheads import Overheads
+from ._passed_on import passed_on
 from ._plan_schema import plan_schema
 from ._preflight import preflight
 from ._preflight_value import AxisFigures, Preflight, StreamFigures
 from ._projections import StepProjections, SweepProjections
-from ._protocols import Beam, FrameCamera, PositionEncoder, Rotation, TriggerDevice
+from ._protocols import Beam, ClaimedCamera, FrameCamera, PositionEncoder, Rotation, TriggerDevice
 from ._radiography import radiography
 from ._recorded_radiographs import RetrospectiveRadiographs
 from ._resume import resume
@@ -56,6 +57,7 @@ __all__ = [
     "AxisFigures",
     "Beam",
     "CameraSet",
+    "ClaimedCamera",
     "Darks",
     "Deadlines",
     "Equidistant",
@@ -105,6 +107,7 @@ __all__ = [
     "imaging_run",
     "maximum_velocity",
     "outcome_of",
+    "passed_on",
     "plan_schema",
     "preflight",
     "projections_needed",

@@ -18,6 +18,7 @@ from concertino.units import convert
 
 from ._awaited import names_of
 from ._motor_facts import main_key, tolerance, unit_of
+from ._offers import Reads
 from ._questions import awaited
 from ._readback import fresh_reading
 
@@ -42,7 +43,7 @@ class Arrival:
     """
 
     def __init__(self, moves: Sequence[tuple[Any, float]]) -> None:
-        self._moves = [(m, p) for m, p in moves if _is_number(p) and hasattr(m, "read")]
+        self._moves = [(m, p) for m, p in moves if _is_number(p) and isinstance(m, Reads)]
         self._origins: list[float | None] = [None] * len(self._moves)
 
     async def set_out(self) -> None:

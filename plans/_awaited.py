@@ -5,8 +5,10 @@ import inspect
 from collections.abc import Awaitable, Callable, Iterable
 from typing import Any
 
-from ._answered import answered
+from bluesky.utils import maybe_await
+
 from ._deadlines import OverdueError
+from ._offers import name_of
 
 
 class OnlyARunCanTellError(Exception):
@@ -48,7 +50,7 @@ class Awaited:
     async def _do(self) -> Any:
         answer, limit_s = self._work(), self.limit_s
         if not inspect.isawaitable(answer) or limit_s is None:
-            return await answered(answer)
+            return await maybe_await(answer)
         doing = asyncio.ensure_future(answer)
         done, _ = await asyncio.wait([doing], timeout=limit_s)
         if not done:
@@ -99,5 +101,5 @@ class OfARun(Awaited):
 
 def names_of(devices: Iterable[Any]) -> str:
     """Return the names of devices, for a sentence; what is None is left out."""
-    found = (str(getattr(device, "name", device)) for device in devices if device is not None)
+    found = (name_of(device) for device in devices if device is not None)
     return " and ".join(dict.fromkeys(found)) or "The devices"

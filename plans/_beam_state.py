@@ -12,6 +12,8 @@ from bluesky.utils import MsgGenerator
 
 from ._deadlines import deadlines
 from ._motor_facts import main_key
+from ._offers import TellsState
+from ._protocols import Beam
 from ._questions import Errand, outcome
 
 #: How long a beam's reading may lag behind what it says, in seconds.
@@ -32,7 +34,7 @@ async def beam_reads(beam: Any) -> bool | None:
             reading = await asyncio.wait_for(reading, LAG_S)
         key = main_key(beam, reading)
         value = None if key is None else reading[key]["value"]
-        if hasattr(beam, "state_of"):
+        if isinstance(beam, TellsState):
             told = beam.state_of(value)
             return None if told is None else bool(told)
     except Exception:
@@ -42,7 +44,7 @@ async def beam_reads(beam: Any) -> bool | None:
     return _STATES.get(value.lower()) if isinstance(value, str) else None
 
 
-async def comes_to_read(beam: Any, on: bool, most_s: float | None = None) -> bool:
+async def comes_to_read(beam: Beam, on: bool, most_s: float | None = None) -> bool:
     """Return whether a beam that was switched reads so in time, or does not tell."""
     if (await beam_reads(beam)) is not (not on):
         return True
@@ -68,7 +70,7 @@ async def _lag_s(beam: Any, on: bool) -> float:
     return min(LAG_S, limits.on_s if on else limits.off_s) + told
 
 
-def reads_as_switched(beam: Any, on: bool, most_s: float | None = None) -> MsgGenerator[bool]:
+def reads_as_switched(beam: Beam, on: bool, most_s: float | None = None) -> MsgGenerator[bool]:
     """Tell whether a beam that says that it is on, or off, reads so too, or does not tell; one reading if it does.
 
     Parameters

@@ -10,6 +10,7 @@ from bluesky.utils import FailedStatus, MsgGenerator
 
 from ._deadlines import CameraOverdueError, Deadlines, OverdueError, deadlines
 from ._device_facts import AxisFacts, CameraFacts, axis_facts, camera_facts
+from ._offers import CountsExposed, CountsSafe, HasFrameRate, HasVelocity, name_of
 from ._passed_on import passed_on
 from ._questions import asked, number
 from ._refusals import failed, note_what_was_asked, told
@@ -38,7 +39,7 @@ class _Pending:
 
     @property
     def name(self) -> str:
-        return str(getattr(self.device, "name", self.device))
+        return name_of(self.device)
 
     @property
     def switches(self) -> bool:
@@ -210,7 +211,7 @@ def _move(one: _Pending, limits: Deadlines) -> MsgGenerator[None]:
     is_number = isinstance(one.value, int | float)
     position = (yield from _told(lambda: number(axis), None)) if is_number else None
     speed = facts.speed
-    if speed is not None and is_number and hasattr(axis, "velocity"):
+    if speed is not None and is_number and isinstance(axis, HasVelocity):
         speed = (yield from _told(lambda: number(axis.velocity), None)) or speed
     patience_s = limits.other_s if position is None or not speed else limits.still_s
     now_s = time.monotonic()
@@ -231,9 +232,11 @@ def _move(one: _Pending, limits: Deadlines) -> MsgGenerator[None]:
 
 
 def _trigger(one: _Pending, limits: Deadlines) -> MsgGenerator[None]:
-    if not hasattr(one.device, "frame_rate"):
+    if not isinstance(one.device, HasFrameRate):
         return _late(one, limits.other_s, "was triggered and has not said that it is done")
-    if hasattr(one.device, "num_exposed"):  # It watches over its frames itself, and may be held up.
+    if isinstance(
+        one.device, CountsExposed
+    ):  # It watches over its frames itself, and may be held up.
         return (yield from _frames(one, limits))
     facts: CameraFacts = yield from _camera(one)
     within_s = limits.frame_s + 2 * (facts.exposure_s + facts.readout_s)
@@ -248,8 +251,8 @@ def _frames(one: _Pending, limits: Deadlines) -> MsgGenerator[None]:
     if one.command == "complete" and count:
         facts: CameraFacts = yield from _camera(one)
         due_s += 2 * count * facts.period_s
-    safe = (yield from _told(device.get_index, 0)) if hasattr(device, "get_index") else 0
-    reached = int(safe) + int(getattr(device, "num_exposed", 0))
+    safe = (yield from _told(device.get_index, 0)) if isinstance(device, CountsSafe) else 0
+    reached = int(safe) + (int(device.num_exposed) if isinstance(device, CountsExposed) else 0)
     now_s = time.monotonic()
     if reached > (
         one.reached or 0
@@ -275,7 +278,7 @@ def _begin(one: _Pending, limits: Deadlines) -> MsgGenerator[None]:
 
 
 def _end(one: _Pending, limits: Deadlines) -> MsgGenerator[None]:
-    if hasattr(one.device, "get_index"):
+    if isinstance(one.device, CountsSafe):
         return (yield from _frames(one, limits))
     return (yield from _begin(one, limits))
 
@@ -293,7 +296,7 @@ _JUDGES = {
 
 def _late(one: _Pending, within_s: float, what: str, advice: str = "Check it.") -> None:
     if time.monotonic() - one.since_s >= within_s:
-        error = CameraOverdueError if hasattr(one.device, "frame_rate") else OverdueError
+        error = CameraOverdueError if isinstance(one.device, HasFrameRate) else OverdueError
         raise error(f"{one.name} {what} within {within_s:.3g} s. {advice}")
 
 

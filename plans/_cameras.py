@@ -134,7 +134,7 @@ class CameraSet:
         )  # fmt: skip
 
 
-def check_readout(value: Any) -> Readout:
+def check_readout(value: object) -> Readout:
     """Return when frames are read out.
 
     Raises
@@ -147,10 +147,10 @@ def check_readout(value: Any) -> Readout:
             f"readout: {value!r} was given; give 'direct' to read frames out as they are "
             "taken, or 'later' to record them into the camera's memory first."
         )
-    return value  # type: ignore[no-any-return]
+    return value
 
 
-def check_on_lost(value: Any) -> OnLost:
+def check_on_lost(value: object) -> OnLost:
     """Return what lost frames do.
 
     Raises
@@ -163,10 +163,10 @@ def check_on_lost(value: Any) -> OnLost:
             f"on_lost: {value!r} was given; give 'fail' to fail the run when frames are "
             "lost, or 'flag' to only note it in the ledger."
         )
-    return value  # type: ignore[no-any-return]
+    return value
 
 
-def check_camera(camera: Any) -> None:
+def check_camera(camera: object) -> None:
     """Check that a camera is one.
 
     Raises

@@ -1,12 +1,12 @@
 """What an imaging run gives back to the RunEngine: checkpoints, and failures that were its own affair."""
 
-import asyncio
-from collections import deque
 from collections.abc import Callable
 from typing import Any
 
 from bluesky import Msg
 from bluesky.utils import MsgGenerator
+
+from concertino._bluesky_private import keep_messages_again, pardon_failures
 
 from ._safety import Cleanup
 
@@ -52,16 +52,9 @@ def checkpoints_found() -> MsgGenerator[Cleanup]:
 
     def restore() -> MsgGenerator[None]:
         if any(found):
-            yield Msg("install_suspender", None, _Visit(_allow_checkpoints))
+            yield Msg("install_suspender", None, _Visit(keep_messages_again))
 
     return restore
-
-
-def _allow_checkpoints(run_engine: Any) -> None:
-    if not run_engine.resumable:
-        # What its own checkpoint does when there is one already, and its only sign of that.
-        run_engine._msg_cache = deque()
-        run_engine._reset_checkpoint_state()
 
 
 def pardoned() -> MsgGenerator[None]:
@@ -73,15 +66,9 @@ def pardoned() -> MsgGenerator[None]:
     """
     for _ in range(_LATE_FAILURES):
         try:
-            yield Msg("install_suspender", None, _Visit(_pardon))
+            yield Msg("install_suspender", None, _Visit(pardon_failures))
         except GeneratorExit:
             raise
         except BaseException:
             continue  # Of something else that was stopped; the run's own error is raised.
         return
-
-
-def _pardon(run_engine: Any) -> None:
-    # Each status looks at the event that there was when it was begun.
-    run_engine._pardon_failures.set()
-    run_engine._pardon_failures = asyncio.Event()

@@ -8,6 +8,7 @@ from concertino import ParameterError
 from concertino.units import convert
 
 from ._motor_facts import ramp_s, unit_of
+from ._offers import HasVelocity
 from ._questions import number
 
 
@@ -73,7 +74,7 @@ class CameraFacts:
 
 async def axis_facts(device: Any) -> AxisFacts:
     """Ask an axis; what it does not tell is left open."""
-    speed = await number(device.velocity) if hasattr(device, "velocity") else None
+    speed = await number(device.velocity) if isinstance(device, HasVelocity) else None
     gains_s = 0.0 if speed is None else await ramp_s(device, speed)
     return AxisFacts(await unit_of(device), await number(device), speed, gains_s)
 

@@ -13,7 +13,9 @@ from bluesky.utils import MsgGenerator, short_uid
 from concertino import ParameterError
 from concertino.units import QuantityLike
 
+from ._asides import said
 from ._hold import Hold
+from ._offers import name_of
 from ._overlap import with_overlap
 from ._parameters import check_motor, motor_position
 from ._safety import Cleanup, motor_off, run_safely
@@ -87,7 +89,7 @@ def for_each(
             )
     uids: list[str] = []
     moved: list[Any] = []
-    yield Msg("null", None, SampleToTheEnd())
+    yield from said(SampleToTheEnd())
     series = _iterate(_Items(items), plan_factory, prepare, name, overlap, hold, uids, moved)
     yield from run_safely(
         series if hold is None else with_hold(series, hold),
@@ -333,4 +335,4 @@ def _shown(item: Any) -> Any:
         return item
     if isinstance(item, list | tuple):
         return [_shown(part) for part in item]
-    return str(getattr(item, "name", item))
+    return name_of(item)

@@ -5,17 +5,16 @@ import threading
 from collections import deque
 from typing import Any
 
-import bluesky.preprocessors as bpp
 import numpy as np
 from bluesky import Msg
-from bluesky.utils import MsgGenerator
+from bluesky.utils import MsgGenerator, maybe_await
 from numpy.typing import NDArray
 
 from concertino import CameraError
 from concertino.frames import Subscription, subscribe
 
-from ._answered import answered
 from ._awaited import Awaited, OfARun
+from ._passed_on import passed_on
 from ._questions import outcome
 
 _PATIENCE_S = 30.0
@@ -47,7 +46,7 @@ class FrameTap:
 
     async def attach(self) -> None:
         """Begin to copy the stream that the camera is prepared for, and forget the one before."""
-        configuration = await answered(self.camera.read_configuration())
+        configuration = await maybe_await(self.camera.read_configuration())
         address = configuration.get(f"{self.camera.name}-frames", {}).get("value", "")
         if not address:
             raise CameraError(
@@ -121,14 +120,16 @@ class FrameTap:
     def listening(self, plan: MsgGenerator[Any]) -> MsgGenerator[Any]:
         """Pass a plan's messages on; copy each stream of the camera that it declares."""
 
-        def attach() -> MsgGenerator[None]:
+        def declared(message: Msg) -> MsgGenerator[Any]:
+            response = yield message
             yield from outcome(Awaited(self.attach, f"{self.camera.name} was asked for its frames"))
+            return response
 
-        def mutate(message: Msg) -> tuple[None, MsgGenerator[None] | None]:
-            declared = message.command == "declare_stream" and self.camera in message.args
-            return None, attach() if declared else None
+        def do(message: Msg) -> MsgGenerator[Any] | None:
+            declares = message.command == "declare_stream" and self.camera in message.args
+            return declared(message) if declares else None
 
-        return (yield from bpp.plan_mutator(plan, mutate))
+        return passed_on(plan, do)
 
     def taken(self, count: int) -> MsgGenerator[NDArray[Any]]:
         """Return the messages that wait for the frames of the stream, and give them."""

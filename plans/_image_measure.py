@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
+from bluesky.protocols import HasName
 from numpy.typing import NDArray
 
 from concertino import ParameterError
@@ -13,6 +14,7 @@ from concertino.units import convert_count
 
 from ._cameras import check_camera
 from ._frame_tap import FrameTap
+from ._offers import Reads
 from ._protocols import FrameCamera
 
 
@@ -132,7 +134,9 @@ def check_measures(measures: Any) -> list[Any]:
                 f"measures: camera {measure.name} gives frames and no number. Wrap it with a function "
                 "of a frame: ImageMeasure(camera, function)."
             )
-        if isinstance(measure, str) or not (hasattr(measure, "read") and hasattr(measure, "name")):
+        if isinstance(measure, str) or not (
+            isinstance(measure, Reads) and isinstance(measure, HasName)
+        ):
             raise ParameterError(
                 f"measures: {measure!r} cannot be read. Give readable devices, or ImageMeasure(camera, "
                 "function) for a function of a frame."

@@ -9,14 +9,15 @@ from typing import Any
 
 import bluesky.plan_stubs as bps
 import numpy as np
-from bluesky import Msg
 from bluesky.utils import MsgGenerator
 from numpy.typing import NDArray
 
 from concertino._clocks import CameraTimes, ClockRelation, HostTimes
 
+from ._asides import said
 from ._figures import Figures
 from ._hold import Hold
+from ._offers import HasClock, HasExposure, TellsExposures
 from ._parameters import read_number
 from ._pieces import Piece, Take, Work
 from ._questions import AboutTheRun, outcome
@@ -71,7 +72,9 @@ class Interruptible:
     ) -> None:
         self._told, self._hold = hold, hold if may_pause else None
         self._settings = Settings(camera, axes)
-        self._clock = ClockRelation(CameraTimes, getattr(camera, "clock", None))
+        self._clock = ClockRelation(
+            CameraTimes, camera.clock if isinstance(camera, HasClock) else None
+        )
         self._camera, self._takes, self._work = camera, takes, work
         self._figures = Figures("pause", _COLUMNS, PAUSES)
         self._sample = SampleUse(self._hold)
@@ -117,10 +120,10 @@ class Interruptible:
             if not (yield from self._unchanged(self._hold)):
                 return
         self._sample.last = self._work.is_last(piece)
-        yield Msg("null", None, self._sample)
+        yield from said(self._sample)
         self._work.begin(piece)
         began = HostTimes(time.time_ns())
-        if self._told is not None and hasattr(self._camera, "exposures"):
+        if self._told is not None and isinstance(self._camera, TellsExposures):
             yield from self._look_at_clock()
         complete = yield from self._takes[piece.base](piece, self._hold)
         numbers, ends = np.arange(piece.count if complete else 0), HostTimes([])
@@ -135,7 +138,7 @@ class Interruptible:
         self, otherwise: NDArray[np.int64]
     ) -> MsgGenerator[tuple[NDArray[np.int64], HostTimes]]:
         """Ask which frames of the last stream there are, and when their exposures ended."""
-        if not hasattr(self._camera, "exposures"):
+        if not isinstance(self._camera, TellsExposures):
             return otherwise, HostTimes([])
         told = yield from outcome(
             AboutTheRun(
@@ -146,7 +149,7 @@ class Interruptible:
         if told is None:
             return otherwise, HostTimes([])
         half_s = 0.0
-        if hasattr(self._camera, "exposure"):
+        if isinstance(self._camera, HasExposure):
             half_s = (yield from read_number(self._camera.exposure)) / 2
         middles, _ = self._clock.to_host(CameraTimes(told[1]))
         return told[0], middles.later(half_s)

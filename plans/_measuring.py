@@ -6,6 +6,7 @@ from typing import Any
 
 import bluesky.plan_stubs as bps
 from bluesky import Msg
+from bluesky.protocols import HasHints, Stageable
 from bluesky.utils import MsgGenerator, short_uid
 
 from concertino import ParameterError
@@ -133,7 +134,9 @@ class Measuring:
             If it gives none.
         """
         measure = self.measures[0]
-        fields = (getattr(measure, "hints", None) or {}).get("fields") or [measure.name]
+        fields = ((measure.hints if isinstance(measure, HasHints) else None) or {}).get(
+            "fields"
+        ) or [measure.name]
         if fields[0] not in readings:
             readings = yield from outcome(OfARun(measure.read, f"{measure.name} was read"))
         try:
@@ -146,7 +149,7 @@ class Measuring:
 
     def _begin(self) -> MsgGenerator[None]:
         for device in (*self.measures, *self.motors):
-            if hasattr(device, "stage"):
+            if isinstance(device, Stageable):
                 self._staged.append(device)
                 yield from bps.stage(device, wait=True)
         if self.camera is not None:

@@ -5,11 +5,14 @@ from collections.abc import Mapping
 from contextlib import suppress
 from typing import Any
 
+from bluesky.protocols import HasName
+from bluesky.utils import maybe_await
+
 from concertino import ParameterError
 from concertino.units import convert, meant_unit
 
-from ._answered import answered
 from ._epics_fields import record_field
+from ._offers import Reads
 from ._questions import number
 
 #: By which names a motor gives the time in which it gains its speed.
@@ -25,7 +28,7 @@ _STEPS = 2
 async def described(device: Any) -> Mapping[str, Any]:
     """Return what a device says of its readings; nothing when it does not."""
     with suppress(Exception):
-        return dict(await answered(device.describe()) or {})
+        return dict(await maybe_await(device.describe()) or {})
     return {}
 
 
@@ -43,7 +46,7 @@ def main_key(device: Any, keys: Mapping[str, Any]) -> str | None:
     return None
 
 
-def stated_unit(device: Any) -> str:
+def stated_unit(device: HasName) -> str:
     """Return the unit that a device has as an attribute, spelt as pint does; empty when it has none."""
     for attribute in _UNITS:
         unit = None
@@ -54,7 +57,7 @@ def stated_unit(device: Any) -> str:
     return ""
 
 
-async def unit_of(device: Any) -> str:
+async def unit_of(device: HasName) -> str:
     """Return the unit of a device's position, spelt as pint does; empty when it tells none."""
     if unit := stated_unit(device):
         return unit
@@ -63,7 +66,7 @@ async def unit_of(device: Any) -> str:
     return meant_unit(str(key.get("units") or ""))
 
 
-async def position_limits(motor: Any) -> tuple[float, float]:
+async def position_limits(motor: HasName) -> tuple[float, float]:
     """Return the lowest and the highest position that a motor tells to take, in its unit."""
     pairs = [_pair(getattr(motor, "limits", None)) if _has(motor, "limits") else None]
     low, high = [await _figure(motor, name) for name in ("low_limit_travel", "high_limit_travel")]
@@ -87,7 +90,7 @@ async def greatest_velocity(motor: Any) -> float:
     return min((value for value in told if value is not None and value > 0), default=math.inf)
 
 
-async def ramp_s(motor: Any, speed: float) -> float:
+async def ramp_s(motor: HasName, speed: float) -> float:
     """Return the time in which a motor gains a speed, in s; 0 when it does not tell.
 
     Parameters
@@ -115,7 +118,7 @@ async def ramp_s(motor: Any, speed: float) -> float:
     return 0.0
 
 
-async def tolerance(motor: Any) -> tuple[float, float]:
+async def tolerance(motor: HasName) -> tuple[float, float]:
     """Return how far a motor that has arrived may be off, in its unit.
 
     Returns
@@ -165,7 +168,7 @@ async def _figure(motor: Any, name: str) -> float | None:
     value = getattr(motor, name)
     if isinstance(value, int | float) and not isinstance(value, bool):
         return float(value)
-    return await number(value) if hasattr(value, "read") else None
+    return await number(value) if isinstance(value, Reads) else None
 
 
 def _has(motor: Any, name: str) -> bool:

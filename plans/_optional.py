@@ -4,7 +4,7 @@ import inspect
 from typing import Any
 
 
-def optional(device: Any, name: str, otherwise: Any) -> Any:
+def optional(device: object, name: str, otherwise: Any) -> Any:
     """Return an attribute of a device, or `otherwise` if it has none.
 
     An `AttributeError` within its answer is an error, and is not taken for its having none.

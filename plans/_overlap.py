@@ -9,6 +9,8 @@ from bluesky.utils import MsgGenerator
 from concertino import ParameterError
 from concertino.frames import FrameRequest
 
+from ._asides import heard
+from ._offers import name_of
 from ._optional import optional
 from ._passed_on import passed_on
 from ._safety import BeamGuard, beam_off
@@ -68,21 +70,22 @@ class _Run:
         self._to_the_end = False
 
     def note(self, message: Msg) -> None:
-        (said, *_) = message.args or (None,)
-        if message.command == "null":
-            if isinstance(said, SampleUse):
-                self._sample = said
-                self._cameras.clear()
-            elif isinstance(said, MoreToCome):
-                self._sample = None
-            self._to_the_end = self._to_the_end or isinstance(said, SampleToTheEnd)
+        if (use := heard(message, SampleUse)) is not None:
+            self._sample = use
+            self._cameras.clear()
+        elif heard(message, MoreToCome):
+            self._sample = None
+        elif heard(message, SampleToTheEnd):
+            self._to_the_end = True
         elif message.command == "open_run":
             self._check_first()
         elif message.command == "set":
             self._used.append(message.obj)
             if isinstance(message.obj, BeamGuard):
                 self.beam = message.obj.beam
-        elif message.command == "prepare" and isinstance(said, FrameRequest):
+        elif message.command == "prepare" and isinstance(
+            next(iter(message.args), None), FrameRequest
+        ):
             self._cameras.append(message.obj)
 
     def _check_first(self) -> None:
@@ -123,19 +126,13 @@ def _begin(
     first: Callable[[], MsgGenerator[None]] | None = None,
 ) -> MsgGenerator[None]:
     run.begun = True
-    steps = prepare()
-    response: Any = None
-    while True:
-        try:
-            message = steps.send(response)
-        except StopIteration:
-            return
-        response = None
+
+    def do(message: Msg) -> MsgGenerator[Any]:
+        nonlocal first
         if message.command == "wait":
-            continue
+            return None
         if message.command != "set" or run.uses(message.obj):
-            steps.close()
-            device = getattr(message.obj, "name", "")
+            device = name_of(message.obj, "")
             raise ParameterError(
                 f"prepare: {message.command} {device} cannot overlap with the run before. Let it "
                 "only set devices that the plan does not use, or give overlap=False."
@@ -144,4 +141,6 @@ def _begin(
             yield from first()
             first = None
         moved.append(message.obj)
-        response = yield message._replace(kwargs={**message.kwargs, "group": group})
+        return (yield message._replace(kwargs={**message.kwargs, "group": group}))
+
+    yield from passed_on(prepare(), do)

@@ -5,15 +5,16 @@ from functools import partial
 from typing import Any
 
 import bluesky.plan_stubs as bps
-from bluesky.utils import MsgGenerator
+from bluesky.protocols import HasName, Movable
+from bluesky.utils import MsgGenerator, maybe_await
 
 from concertino import DeviceError, ParameterError
 from concertino.frames import FrameRequest
 from concertino.units import QuantityLike, convert, is_unit
 
-from ._answered import answered
 from ._awaited import names_of
 from ._motor_facts import greatest_velocity, position_limits, stated_unit, unit_of
+from ._offers import ChecksRequest, ChecksValue, ChecksVelocity, HasVelocity
 from ._protocols import FrameCamera
 from ._questions import PresentNumber, asked, outcome, present_number
 from ._roles import check_beam
@@ -52,12 +53,12 @@ def motor_position(motor: Any, value: QuantityLike, parameter: str) -> MsgGenera
     return position
 
 
-def per_degree(rotation: Any, parameter: str = "rotation") -> MsgGenerator[float]:
+def per_degree(rotation: HasName, parameter: str = "rotation") -> MsgGenerator[float]:
     """Return what one degree is in the rotation's unit; 1 when that is of another kind, or none."""
     return (yield from in_motor_unit(rotation, "deg", parameter))
 
 
-def in_motor_unit(motor: Any, unit: str, parameter: str) -> MsgGenerator[float]:
+def in_motor_unit(motor: HasName, unit: str, parameter: str) -> MsgGenerator[float]:
     """Return what one `unit` is in the motor's unit; 1 when that is of another kind, or none.
 
     Raises
@@ -77,7 +78,7 @@ def in_motor_unit(motor: Any, unit: str, parameter: str) -> MsgGenerator[float]:
         return 1.0
 
 
-def check_limits(motor: Any, position: float, parameter: str) -> MsgGenerator[None]:
+def check_limits(motor: HasName, position: float, parameter: str) -> MsgGenerator[None]:
     """Ask a motor whether it accepts a position, as far as it can say.
 
     Raises
@@ -95,13 +96,15 @@ def check_limits(motor: Any, position: float, parameter: str) -> MsgGenerator[No
                 f"Motor {motor.name} was asked to move to {position:g} {unit}; its limits are {low:g} to "
                 f"{high:g} {unit}."
             )
-        if hasattr(motor, "check_value"):
-            await answered(motor.check_value(position))
+        if isinstance(motor, ChecksValue):
+            await maybe_await(motor.check_value(position))
 
     yield from check_accepted(motor, ask, parameter)
 
 
-def check_accepted(device: Any, question: Callable[[], Any], parameter: str) -> MsgGenerator[None]:
+def check_accepted(
+    device: HasName, question: Callable[[], Any], parameter: str
+) -> MsgGenerator[None]:
     """Ask a device something that it answers with an error if it does not accept it.
 
     Raises
@@ -112,7 +115,7 @@ def check_accepted(device: Any, question: Callable[[], Any], parameter: str) -> 
 
     async def ask() -> Exception | None:
         try:
-            await answered(question())
+            await maybe_await(question())
         except Exception as error:
             return error
         return None
@@ -124,7 +127,7 @@ def check_accepted(device: Any, question: Callable[[], Any], parameter: str) -> 
         raise ParameterError(f"{parameter}: {refusal}") from refusal
 
 
-def check_devices(beam: Any, sample_stage: Any) -> None:
+def check_devices(beam: object, sample_stage: object) -> None:
     """Check that the devices can do what every imaging plan needs.
 
     Raises
@@ -136,7 +139,7 @@ def check_devices(beam: Any, sample_stage: Any) -> None:
     check_motor(sample_stage, "sample_stage")
 
 
-def check_motor(motor: Any, parameter: str, *, velocity: bool = False) -> None:
+def check_motor(motor: object, parameter: str, *, velocity: bool = False) -> None:
     """Check that a motor is one.
 
     Parameters
@@ -153,18 +156,18 @@ def check_motor(motor: Any, parameter: str, *, velocity: bool = False) -> None:
     ParameterError
         If it cannot be moved, or not at a velocity that is set.
     """
-    if not hasattr(motor, "set") or not hasattr(motor, "name"):
+    if not isinstance(motor, Movable) or not isinstance(motor, HasName):
         raise ParameterError(
             f"{parameter}: {motor!r} cannot be moved. Give a motor: a device with a set method."
         )
-    if velocity and not hasattr(getattr(motor, "velocity", None), "set"):
+    if velocity and not (isinstance(motor, HasVelocity) and isinstance(motor.velocity, Movable)):
         raise ParameterError(
             f"{parameter}: {motor.name} has no velocity that can be set, as a continuous scan needs. "
             "Use step_tomography, or a motor with a signal velocity."
         )
 
 
-def check_velocity(motor: Any, velocity: float, parameters: str) -> MsgGenerator[None]:
+def check_velocity(motor: HasName, velocity: float, parameters: str) -> MsgGenerator[None]:
     """Ask a motor whether it accepts a velocity, as far as it can say.
 
     Parameters
@@ -183,8 +186,8 @@ def check_velocity(motor: Any, velocity: float, parameters: str) -> MsgGenerator
     """
 
     async def ask() -> None:
-        if hasattr(motor, "check_velocity"):
-            await answered(motor.check_velocity(velocity))
+        if isinstance(motor, ChecksVelocity):
+            await maybe_await(motor.check_velocity(velocity))
         greatest = await greatest_velocity(motor)
         if velocity > greatest * (1 + _ROUNDING):
             unit = await unit_of(motor)
@@ -231,10 +234,10 @@ def check_request(camera: FrameCamera, request: FrameRequest) -> MsgGenerator[No
     CameraError
         If it cannot.
     """
-    check = getattr(camera, "check_request", None)
-    if check is not None:
+    if isinstance(camera, ChecksRequest):
         yield from asked(
-            lambda: check(request), f"{camera.name} was asked whether it can take {request.kind}"
+            lambda: camera.check_request(request),
+            f"{camera.name} was asked whether it can take {request.kind}",
         )
 
 

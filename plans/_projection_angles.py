@@ -8,14 +8,15 @@ from typing import Any
 
 import numpy as np
 from bluesky.protocols import EventPageCollectable
+from bluesky.utils import maybe_await
 from event_model import DataKey, PartialEventPage
 from numpy.typing import NDArray
 
 from concertino import DeviceError
 from concertino._clocks import CameraTimes, ClockRelation, EncoderTimes, HostTimes
 
-from ._answered import answered
 from ._asked_angles import AskedAngles
+from ._offers import HasClock, HasEncoder, HasResolution, TellsExposures
 from ._protocols import PositionEncoder
 from ._readback import Place, Readback
 
@@ -62,7 +63,9 @@ class SweepAngles(EventPageCollectable):
         self._camera, self._axis = camera, axis
         self._velocity, self._per_degree, self._first = velocity, per_degree, first
         self.encoder = encoder_of(axis)
-        self._camera_clock = ClockRelation(CameraTimes, getattr(camera, "clock", None))
+        self._camera_clock = ClockRelation(
+            CameraTimes, camera.clock if isinstance(camera, HasClock) else None
+        )
         self._encoder_clock = ClockRelation(
             EncoderTimes, None if self.encoder is None else self.encoder.clock
         )
@@ -144,7 +147,7 @@ class SweepAngles(EventPageCollectable):
 
     async def collect_pages(self) -> AsyncIterator[PartialEventPage]:
         """Yield pages with the projections that are new, so short that the loop is not held up."""
-        numbers, times_ns = await answered(self._camera.exposures(self._done))
+        numbers, times_ns = await maybe_await(self._camera.exposures(self._done))
         if not len(numbers):
             return
         await self._look()
@@ -230,7 +233,7 @@ class SweepAngles(EventPageCollectable):
         share = (when_s - self._times[before]) / step  # beyond the last reading: goes straight on
         rise = self._positions[after] - self._positions[before]
         beyond = np.clip(share - 1, 0, None) * np.abs(rise)
-        resolution = float(getattr(encoder, "resolution", 0.0))
+        resolution = float(encoder.resolution) if isinstance(encoder, HasResolution) else 0.0
         spread = np.sqrt(
             (self._velocity * np.hypot(spread_s, own_spread_s)) ** 2
             + resolution**2 / 12 + beyond**2
@@ -242,20 +245,20 @@ class SweepAngles(EventPageCollectable):
         return found, spread
 
 
-def encoder_of(axis: Any) -> PositionEncoder | None:
+def encoder_of(axis: object) -> PositionEncoder | None:
     """Return the encoder of an axis, if it has one that records by a clock."""
-    encoder = getattr(axis, "encoder", None)
+    encoder = axis.encoder if isinstance(axis, HasEncoder) else None
     return encoder if isinstance(encoder, PositionEncoder) else None
 
 
-def tells_exposures(camera: Any) -> bool:
+def tells_exposures(camera: object) -> bool:
     """Whether a camera can say when each frame was exposed."""
-    return callable(getattr(camera, "exposures", None))
+    return isinstance(camera, TellsExposures)
 
 
 async def _asked(axis: Any, question: Callable[[], Any]) -> Any:
     try:
-        return await answered(question())
+        return await maybe_await(question())
     except DeviceError:
         raise
     except Exception as error:

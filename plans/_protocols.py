@@ -58,6 +58,18 @@ class FrameCamera(Protocol):
 
 
 @runtime_checkable
+class ClaimedCamera(Protocol):
+    """A camera that tells who has said to store the frames of its present stream.
+
+    One that stores its frames by itself says so by ``stores_frames = True``.
+    """
+
+    def stored_by(self) -> Any:
+        """Return the names, or what they can be awaited from."""
+        ...
+
+
+@runtime_checkable
 class PositionEncoder(Protocol):
     """Records where an axis is while it moves: what a motor may have as its ``encoder``.
 

@@ -8,13 +8,14 @@ from functools import partial, wraps
 from typing import Any, ParamSpec, TypeVar
 
 from bluesky import Msg
-from bluesky.utils import MsgGenerator
+from bluesky.protocols import HasHints
+from bluesky.utils import MsgGenerator, maybe_await
 
 from concertino import DeviceError
 
-from ._answered import answered
 from ._awaited import Awaited, OnlyARunCanTellError, names_of
 from ._deadlines import CameraOverdueError, deadlines
+from ._offers import CountsExposed, name_of
 from ._optional import optional
 
 P = ParamSpec("P")
@@ -72,7 +73,7 @@ class PresentNumber(Question):
     def __init__(self, device: Any) -> None:
         super().__init__(
             partial(present_number, device),
-            f"{getattr(device, 'name', device)} was asked for its value",
+            f"{name_of(device)} was asked for its value",
         )
         self.device = device
 
@@ -166,8 +167,7 @@ class UntilExposed(Errand):
 def frames_overdue(cameras: Iterable[Any], count: int, within_s: float) -> Exception:
     """Return what to raise when cameras have not exposed their frames in time."""
     found = ", ".join(
-        f"{camera.name} exposed {getattr(camera, 'num_exposed', 'not all')} of {count} frames"
-        for camera in cameras
+        f"{camera.name} exposed {_exposed(camera)} of {count} frames" for camera in cameras
     )
     return CameraOverdueError(
         f"Camera {found} within {within_s:.3g} s, in which they were due. If it waits for pulses at its "
@@ -257,6 +257,10 @@ def ends_where_only_a_run_can_tell(
     return ending
 
 
+def _exposed(camera: Any) -> int | str:
+    return camera.num_exposed if isinstance(camera, CountsExposed) else "not all"
+
+
 async def present_number(device: Any) -> float:
     """Return the present value of a signal or motor that holds one number.
 
@@ -265,8 +269,8 @@ async def present_number(device: Any) -> float:
     DeviceError
         If it gives none.
     """
-    reading = await answered(device.read())
-    hinted = (getattr(device, "hints", None) or {}).get("fields", [])
+    reading = await maybe_await(device.read())
+    hinted = ((device.hints if isinstance(device, HasHints) else None) or {}).get("fields", [])
     for name in (*(hinted if len(hinted) == 1 else ()), device.name, *reading):
         if name in reading:
             return float(reading[name]["value"])
@@ -276,7 +280,7 @@ async def present_number(device: Any) -> float:
 async def number(signal: Any) -> float | None:
     """Return the present value of a signal, or of a device's first field; None if it has none."""
     try:
-        reading = await answered(signal.read())
+        reading = await maybe_await(signal.read())
         field = reading.get(signal.name) or next(iter(reading.values()))
         return float(field["value"])
     except Exception:

@@ -6,7 +6,8 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
-from ._answered import answered
+from bluesky.utils import maybe_await
+
 from ._motor_facts import main_key
 
 #: Times of a reading that are more than this from when it came are those of another clock, in s.
@@ -96,7 +97,7 @@ async def fresh_reading(axis: Any) -> Mapping[str, Any]:
     if signal is not None and _is_signal(signal):
         reading = await signal.read(cached=False)
     else:
-        reading = await answered(axis.read())
+        reading = await maybe_await(axis.read())
     return reading
 
 

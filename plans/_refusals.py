@@ -1,11 +1,12 @@
 """What a device of any library refuses or fails, in a sentence that names the device."""
 
-from typing import Any
-
 from bluesky import Msg
 from bluesky.utils import FailedPause, FailedStatus, RunEngineControlException
 
 from concertino import ConcertinoError, DeviceError
+from concertino._errors import notes_of
+
+from ._offers import name_of
 
 _ASKS = ("read", "locate", "describe", "stop")
 _LONGEST = 60
@@ -18,7 +19,7 @@ class DeviceFailedError(DeviceError, FailedStatus):
     """
 
 
-def told(command: str, value: Any) -> str:
+def told(command: str, value: object) -> str:
     """Return what a message tells a device to do, as the end of a sentence that begins with its name."""
     match command, value:
         case "set", bool():
@@ -60,7 +61,7 @@ def failed(error: FailedStatus, name: str, what: str) -> DeviceFailedError:
             f"{name or _who(error)} {what} and failed: {kind}{f': {why}' if why else ''}. Check it."
         )
     new = DeviceFailedError(sentence)
-    for note in getattr(error, "__notes__", ()):
+    for note in notes_of(error):
         new.add_note(note)
     new.__cause__ = cause or error
     return new
@@ -69,12 +70,12 @@ def failed(error: FailedStatus, name: str, what: str) -> DeviceFailedError:
 def note_what_was_asked(error: BaseException, message: Msg, commands: tuple[str, ...]) -> None:
     """Have what a device raised at once say which device it was, and what it was told."""
     command, device = message.command, message.obj
-    name = str(getattr(device, "name", "") or "")
+    name = name_of(device, "")
     if command not in (*commands, *_ASKS) or not name or not isinstance(error, Exception):
         return
     if isinstance(error, (ConcertinoError, FailedStatus, RunEngineControlException, FailedPause)):
         return
-    if any(name in note for note in getattr(error, "__notes__", ())):
+    if any(name in note for note in notes_of(error)):
         return
     what = told(command, message.args[0] if message.args else None)
     error.add_note(f"{name} {what} and refused: {type(error).__name__}.")
@@ -84,9 +85,9 @@ def _who(error: FailedStatus) -> str:
     """Return the name of a status's device, as far as it tells."""
     status = error.args[0] if error.args else None
     device = getattr(status, "device", None) or getattr(status, "obj", None)
-    return str(getattr(device, "name", "") or "A device")
+    return name_of(device, "") or "A device"
 
 
-def _short(value: Any) -> str:
+def _short(value: object) -> str:
     text = " ".join(repr(value).split())
     return text if len(text) <= _LONGEST else f"{text[:_LONGEST]}…"

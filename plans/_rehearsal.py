@@ -13,6 +13,7 @@ from concertino.frames import PulseTrain
 from concertino.units import convert
 
 from ._device_facts import AxisFacts, CameraFacts, axis_facts, camera_facts, move_s
+from ._offers import TellsDuration, name_of
 from ._overheads import Overheads, Spans
 from ._questions import (
     AboutTheRun,
@@ -103,7 +104,7 @@ class Rehearsal:
                 self.messages += 1
                 self.spans.note(message)
                 if message.command not in ("wait", "wait_for"):
-                    self._last = f"{message.command} {getattr(message.obj, 'name', '')}".strip()
+                    self._last = f"{message.command} {name_of(message.obj, '')}".strip()
                 response = yield from self._answer(message)
             self.end_here("there is no end to be seen")
         finally:
@@ -214,7 +215,7 @@ class Rehearsal:
         if known.train is not None:
             known.pulsing = bool(value) and bool(known.train.positions or known.train.period_s)
         part = "beam" if known.is_beam else "moves"
-        if hasattr(device, "set_duration_s"):
+        if isinstance(device, TellsDuration):
             seconds = yield from asked(
                 lambda: device.set_duration_s(value), f"{device.name} was asked how long it takes"
             )

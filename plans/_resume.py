@@ -15,6 +15,7 @@ from concertino.documents import index_ranges
 from concertino.storage import Run, StoredScan, open_run
 
 from ._imaging_scan import ImagingScan
+from ._offers import name_of
 from ._protocols import TriggerDevice
 from ._questions import asked
 from ._resume_checks import check_resumable, check_same, differences
@@ -176,7 +177,8 @@ def _check_devices(run: Run, scan: ImagingScan, devices: Mapping[str, Any]) -> N
     wrong = []
     for part in dict.fromkeys([*used, *devices]):
         then = recorded.get(part) if part in used else None
-        now = getattr(devices.get(part), "name", devices.get(part))
+        device = devices.get(part)
+        now = None if device is None else name_of(device)
         if now != then and (now is not None or part != "trigger" or scan.needs_trigger):
             wrong.append(f"{part} was {then or 'none'} and is {now or 'none'}")
     differences(run, wrong, "Give the devices that it was taken with")

@@ -11,6 +11,7 @@ from concertino.documents import BASELINE, TomoBlock
 from concertino.storage import Run
 
 from ._imaging_scan import ImagingScan
+from ._offers import HasExposure
 from ._parameters import read_number
 from ._questions import asked
 
@@ -68,7 +69,7 @@ def check_same(
         if not alike(then.get(name), now.get(name))
     ]
     exposure_s = _recorded_exposure(run, camera.name)
-    if exposure_s is not None and hasattr(camera, "exposure"):
+    if exposure_s is not None and isinstance(camera, HasExposure):
         present_s = yield from read_number(camera.exposure)
         if not alike(exposure_s, present_s):
             wrong.append(f"the exposure was {exposure_s:g} s and is {present_s:g} s")
@@ -135,7 +136,7 @@ def alike(one: Any, other: Any, absolute: float = 0.0) -> bool:
     return bool(one == other)
 
 
-def shown(value: Any) -> str:
+def shown(value: object) -> str:
     """Return a setting as it is told to people."""
     if isinstance(value, Mapping) and set(value) == {"value", "unit"}:
         return f"{value['value']:g} {value['unit']}".strip()

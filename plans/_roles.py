@@ -7,15 +7,15 @@ from functools import partial
 from typing import Any, Literal
 
 import numpy as np
-from bluesky.utils import MsgGenerator
+from bluesky.utils import MsgGenerator, maybe_await
 
 from concertino import ParameterError
 from concertino.documents import check_device_name
 from concertino.units import convert
 
-from ._answered import answered
 from ._awaited import names_of
 from ._motor_facts import described, main_key, unit_of
+from ._offers import SaysIfBeam
 from ._protocols import Beam
 from ._questions import asked
 
@@ -48,12 +48,12 @@ def check_roles(beam: Any, motors: Mapping[str, Any]) -> MsgGenerator[None]:
         if device is not None:
             check_device_name(device.name, part)
     # One after the other, so that one that does not answer is named.
-    if beam is not None and not getattr(beam, "is_beam", False):
+    if beam is not None and not _is_beam(beam):
         kinds = yield from asked(partial(_kinds, beam), _what_it_is(beam))
         if not kinds & {"switch", "text"}:
             raise ParameterError(_no_beam(beam, kinds))
     for part, motor in motors.items():
-        is_beam = getattr(motor, "is_beam", False)
+        is_beam = _is_beam(motor)
         kinds = (
             {"switch"}
             if is_beam
@@ -92,7 +92,7 @@ def _is(unit: str, like: str) -> bool:
     return True
 
 
-def check_beam(beam: Any) -> None:
+def check_beam(beam: object) -> None:
     """Check that a beam is a device that can be set, and then says when that is done.
 
     Raises
@@ -153,8 +153,12 @@ async def _kinds(device: Any) -> set[Kind]:
 async def _bools(device: Any) -> set[str]:
     """Return which readings are true or false, which ophyd describes as integers."""
     with suppress(Exception):
-        reading = await answered(device.read())
+        reading = await maybe_await(device.read())
         return {
             name for name, field in reading.items() if isinstance(field["value"], bool | np.bool_)
         }
     return set()
+
+
+def _is_beam(device: Any) -> bool:
+    return isinstance(device, SaysIfBeam) and device.is_beam

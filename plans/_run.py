@@ -17,6 +17,7 @@ from bluesky.utils import (
 )
 
 from concertino import DeviceError, ParameterError
+from concertino._errors import notes_of
 
 from ._cameras import CameraSet, camera_set, collect_ledgers, collect_streams, declare_ledgers
 from ._checkpoints import checkpoints_found, pardoned
@@ -180,7 +181,7 @@ class _ImagingRun:
             except BaseException as caught:
                 self.failed.append(caught)  # Others read devices once more before it is closed.
         (error,) = self.failed
-        if self.lit and self.lit not in getattr(error, "__notes__", ()):
+        if self.lit and self.lit not in notes_of(error):
             error.add_note(self.lit)
         if self._opened:
             yield from _close(error, self.lit)
@@ -248,4 +249,4 @@ def _reason(error: BaseException, said: str = "") -> str:
     # What the RunEngine wraps says less than what it wraps.
     cause = error.__cause__ if type(error) is FailedStatus else None
     said = said or str(cause or error) or type(error).__name__
-    return " ".join([said, *(note for note in getattr(error, "__notes__", ()) if note not in said)])
+    return " ".join([said, *(note for note in notes_of(error) if note not in said)])

@@ -17,6 +17,7 @@ from concertino import DeviceError
 from ._beam_state import comes_to_read, reads_as_switched
 from ._bounded import Watched, bounded
 from ._deadlines import OverdueError, deadlines
+from ._offers import Stops, TellsDuration
 from ._protocols import Beam
 from ._questions import Errand, sent
 from ._stopping import have_run_engines_stop_in_time
@@ -69,8 +70,8 @@ class BeamGuard:
 
     def set_duration_s(self, value: bool) -> Any:
         """Return how long that takes, in seconds; 0 when the beam does not tell."""
-        duration = getattr(self.beam, "set_duration_s", None)
-        return 0.0 if duration is None else duration(value)
+        beam = self.beam
+        return beam.set_duration_s(value) if isinstance(beam, TellsDuration) else 0.0
 
     @property
     def armed(self) -> bool:
@@ -256,9 +257,9 @@ def _reads_on(beam: Beam) -> str:
     )
 
 
-def motor_off(motor: Any) -> MsgGenerator[None]:
+def motor_off(motor: object) -> MsgGenerator[None]:
     """Stop a motor; one that cannot be stopped is left to end its move."""
-    if hasattr(motor, "stop"):
+    if isinstance(motor, Stops):
         yield Msg("stop", motor)
 
 

@@ -2,11 +2,12 @@
 
 import time
 
+from ._asides import Aside
 from ._hold import Hold
 
 
-class SampleUse:
-    """How long a run needs its sample. A run says it in a ``null`` message before each of its pieces.
+class SampleUse(Aside[None]):
+    """How long a run needs its sample. A run says it before each of its pieces.
 
     Parameters
     ----------
@@ -34,15 +35,15 @@ class SampleUse:
         return self.left_s is not None
 
 
-class MoreToCome:
-    """Said in a ``null`` message before a piece is ended early: what is missing of it is to be taken, too.
+class MoreToCome(Aside[None]):
+    """Said before a piece is ended early: what is missing of it is to be taken, too.
 
     The request to pause that ended it may be taken back at any moment, and then nothing else tells.
     """
 
 
-class SampleToTheEnd:
-    """Said in a ``null`` message by what needs the sample to its end.
+class SampleToTheEnd(Aside[None]):
+    """Said by what needs the sample to its end.
 
     That is a series of runs, and an acquisition that goes by what it sees: nobody knows its last frame.
     """

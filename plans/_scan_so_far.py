@@ -7,10 +7,9 @@ from typing import Any
 from bluesky import Msg
 from bluesky.utils import MsgGenerator
 
+from ._asides import Aside, heard, said
 from ._hold import Hold
 from ._passed_on import passed_on
-
-_QUESTION = "which part of a scan?"
 
 Check = Callable[[Mapping[str, Any]], MsgGenerator[None]]
 
@@ -44,10 +43,13 @@ class ScanSoFar:
     check: Check = _accept
 
 
+class WhichPart(Aside[ScanSoFar]):
+    """Asks which part of a scan a run is to take."""
+
+
 def scan_so_far() -> MsgGenerator[ScanSoFar]:
     """Ask what part of a scan is to be taken; all of it, if nobody answers."""
-    answer = yield Msg("null", None, _QUESTION)
-    return ScanSoFar() if answer is None else answer
+    return (yield from said(WhichPart())) or ScanSoFar()
 
 
 def answer_scan_so_far(
@@ -63,11 +65,12 @@ def answer_scan_so_far(
         Is given what those further out answered, and returns the answer.
     """
 
-    def do(message: Msg) -> MsgGenerator[Any]:
-        response = yield message
-        if message.command == "null" and message.args == (_QUESTION,):
-            return answer(ScanSoFar() if response is None else response)
-        return response
+    def answered(question: Msg) -> MsgGenerator[ScanSoFar]:
+        known: ScanSoFar | None = yield question
+        return answer(known or ScanSoFar())
+
+    def do(message: Msg) -> MsgGenerator[ScanSoFar] | None:
+        return answered(message) if heard(message, WhichPart) else None
 
     return (yield from passed_on(plan, do))
 

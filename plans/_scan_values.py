@@ -8,7 +8,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from pydantic_core import PydanticSerializationError, core_schema
 
 from concertino import ParameterError
-from concertino.units import QuantityLike, convert, convert_count, parse, to_json
+from concertino.units import QuantityLike, convert, convert_count, is_quantity, parse, to_json
 
 from ._metadata import quantity
 
@@ -175,7 +175,7 @@ def _read_place(value: Any, info: core_schema.ValidationInfo) -> Place:
     if isinstance(value, Mapping):
         unit = str(value.get("unit", ""))
         return Place(convert(value, unit, parameter=name), unit)
-    if hasattr(value, "magnitude") and hasattr(value, "units"):
+    if is_quantity(value):
         unit = str(value.units)
         return Place(convert(value, unit, parameter=name), unit)
     if isinstance(value, bool) or not isinstance(value, int | float):

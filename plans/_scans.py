@@ -9,7 +9,7 @@ from typing import Any
 import bluesky.plan_stubs as bps
 import bluesky.plans as bp
 from bluesky import Msg
-from bluesky.protocols import Movable, Readable
+from bluesky.protocols import HasName, Movable, Readable
 from bluesky.utils import MsgGenerator
 
 from concertino import ParameterError
@@ -206,7 +206,7 @@ def _run(
         "plan_name": name,
         "plan_args": {
             "measures": [measure.name for measure in measuring.measures],
-            "args": [getattr(part, "name", part) for part in positions],
+            "args": [part.name if isinstance(part, HasName) else part for part in positions],
             **beam,
             **plan_args,
         },

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from bluesky.utils import MsgGenerator
+from bluesky.utils import MsgGenerator, maybe_await
 
 from concertino import SessionError
 
-from ._answered import answered
+from ._offers import ReadsSettings
 from ._questions import AboutTheRun, outcome
 from ._resume_checks import alike, shown
 
@@ -29,7 +29,7 @@ class Settings:
         self._camera, self._axes = camera, axes
         self._before: Mapping[str, Any] = {}
         #: Whether only people change them. What another camera is configured to may follow from each request.
-        self.lasting = hasattr(camera, "read_settings")
+        self.lasting = isinstance(camera, ReadsSettings)
 
     def note(self) -> MsgGenerator[None]:
         """Remember how all is set now; the first time, if that is to last."""
@@ -77,12 +77,12 @@ class Settings:
         camera = self._camera
         found: dict[str, Any] = {}
         # What a camera was asked for last, such as the address of its stream, is no setting.
-        read = getattr(camera, "read_settings", None)
+        read = camera.read_settings if isinstance(camera, ReadsSettings) else None
         for device, question in [(camera, read), *((axis, None) for axis in self._axes)]:
             question = question or getattr(device, "read_configuration", None)
             if question is None:
                 continue
-            readings = await answered(question())
+            readings = await maybe_await(question())
             passing = _passing(device)
             found |= {n: r["value"] for n, r in readings.items() if n not in passing}
         found[f"the shape of {camera.name}'s frames"] = list(camera.frame_shape)

@@ -4,18 +4,15 @@ import asyncio
 import math
 import time
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 import numpy as np
+from bluesky.utils import maybe_await
 
 from concertino import DeviceError
 
-from ._answered import answered
 from ._projection_angles import encoder_of
 from ._readback import Place, Readback
-
-if TYPE_CHECKING:
-    from ._sweep import Sweep
+from ._sweep_move import Sweep
 
 _WINDOW_S = 0.02
 _LOOK_S = 0.002
@@ -53,7 +50,7 @@ class SpeedWatch:
         Moves that are about to begin.
     """
 
-    def __init__(self, sweeps: Sequence["Sweep"]) -> None:
+    def __init__(self, sweeps: Sequence[Sweep]) -> None:
         self._axes = [_Axis(sweep) for sweep in sweeps]
         self._unseen: list[_Axis] = []
 
@@ -114,7 +111,7 @@ class SpeedWatch:
 class _Axis:
     """One axis that gains speed."""
 
-    def __init__(self, sweep: "Sweep") -> None:
+    def __init__(self, sweep: Sweep) -> None:
         self.sweep = sweep
         self.set_out_s = 0.0
         self.jumped = False  # It was at its end at the first look.
@@ -156,8 +153,8 @@ class _Axis:
         if encoder is None:
             return [self._track.changes[-1]] if await self._track.look() else []
         before_s = time.time()
-        shown_s = float(await answered(encoder.clock()))
-        times, positions = await answered(encoder.recorded(0))
+        shown_s = float(await maybe_await(encoder.clock()))
+        times, positions = await maybe_await(encoder.recorded(0))
         last_s = self._places[-1].when_s if self._places else -math.inf
         return [
             Place(when_s, float(positions[i]), 0.0)

@@ -3,6 +3,8 @@
 from collections.abc import Callable
 from typing import Any
 
+from ._offers import Stops
+
 
 class SteadyMove:
     """Moves an axis; once it is pardoned, a move that is stopped counts as done.
@@ -32,8 +34,7 @@ class SteadyMove:
 
     def stop(self, success: bool = False) -> Any:
         """Stop the axis."""
-        stop = getattr(self.axis, "stop", None)
-        return None if stop is None else stop(success=success)
+        return self.axis.stop(success=success) if isinstance(self.axis, Stops) else None
 
 
 class _PardonableStatus:

@@ -3,12 +3,14 @@
 import asyncio
 import inspect
 from collections.abc import Callable, Iterable
-from functools import wraps
 from typing import Any
 
-from bluesky import Msg, RunEngine
+from bluesky import Msg
+
+from concertino._bluesky_private import have_run_engines_stop
 
 from ._deadlines import OverdueError, deadlines
+from ._offers import Abandons, Stops, name_of
 
 
 class StopsInTime:
@@ -24,7 +26,7 @@ class StopsInTime:
 
     def __init__(self, device: Any) -> None:
         self.device = device
-        self.name = getattr(device, "name", repr(device))
+        self.name = name_of(device)
 
     def __repr__(self) -> str:
         return repr(self.device)
@@ -59,10 +61,10 @@ class StopsInTime:
 def stopping_in_turn(devices: Iterable[Any]) -> list[Any]:
     """Return what a RunEngine has set, as it is to stop it: the beam first, and each in time."""
     # A BeamGuard has deadlines of its own; what cannot be stopped the RunEngine leaves alone.
-    beams_first = sorted(devices, key=lambda device: not hasattr(device, "abandon"))
+    beams_first = sorted(devices, key=lambda device: not isinstance(device, Abandons))
     return [
         StopsInTime(device)
-        if hasattr(device, "stop") and not hasattr(device, "abandon")
+        if isinstance(device, Stops) and not isinstance(device, Abandons)
         else device
         for device in beams_first
     ]
@@ -85,24 +87,12 @@ def have_run_engines_stop_in_time() -> None:
 
     The runs that it then closes itself, as after a halt, say whether the beam may be on.
 
-    Bluesky stops what was ever set one after the other, in any order, and waits for each without a deadline: one
-    motor whose stop never returns would hold up the RunEngine for ever, and after a halt the beam with it. No message
-    of a plan can change that, so the method itself is wrapped, once.
+    One motor whose stop never returns would hold up the RunEngine for ever, and after a halt the beam with it.
     """
-    stop_all: Any = RunEngine._stop_movable_objects
-    if hasattr(stop_all, "__wrapped__"):
-        return
 
-    @wraps(stop_all)
-    async def stop_in_turn(self: Any, *, success: bool = True) -> None:
-        touched = self._movable_objs_touched
-        self._movable_objs_touched = stopping_in_turn(touched)
-        try:
-            await stop_all(self, success=success)
-        finally:
-            self._movable_objs_touched = touched
+    def stopped(touched: Iterable[Any], bundlers: Iterable[Any]) -> None:
         lit = [device for device in touched if getattr(device, "lit", "")]
-        for bundler in self._run_bundlers.values() if lit else ():
+        for bundler in bundlers if lit else ():
             bundler.close_run = _saying(bundler.close_run, lit)
 
-    RunEngine._stop_movable_objects = stop_in_turn  # type: ignore[method-assign]
+    have_run_engines_stop(stopping_in_turn, stopped)

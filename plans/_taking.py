@@ -11,6 +11,7 @@ from bluesky.utils import MsgGenerator, short_uid
 
 from concertino import CameraError
 
+from ._asides import said
 from ._awaited import names_of
 from ._cameras import (
     CameraSet,
@@ -23,6 +24,7 @@ from ._cameras import (
     wait_exposed,
 )
 from ._hold import Hold
+from ._offers import Stops
 from ._optional import optional
 from ._protocols import Beam
 from ._questions import AboutTheRun, frames_overdue, outcome
@@ -82,7 +84,7 @@ class Taking:
         self._beam, self._within_s = beam, within_s
         # Several cameras would not agree on what is missing.
         alone = not cameras.others and cameras.readout == "direct"
-        self._hold = hold if alone and hasattr(cameras.first, "stop") else None
+        self._hold = hold if alone and isinstance(cameras.first, Stops) else None
         self._frames = cameras.streams(stream)
         self._others = dict(others or {})
         self._early = False
@@ -165,7 +167,7 @@ class Taking:
     def end_early(self) -> MsgGenerator[None]:
         """Have the camera expose no more; what it has exposed is still to come."""
         # Said first: the request to pause may be taken back at any moment.
-        yield Msg("null", None, MoreToCome())
+        yield from said(MoreToCome())
         yield Msg("stop", self._cameras.first)
         # Nothing is exposed any more: now the beam spoils no frame when it goes off.
         yield from self.darken()

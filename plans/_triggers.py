@@ -6,15 +6,16 @@ from typing import Any, Literal, TypeAlias
 
 import bluesky.plan_stubs as bps
 import numpy as np
-from bluesky.utils import MsgGenerator
+from bluesky.protocols import HasName
+from bluesky.utils import MsgGenerator, maybe_await
 from numpy.typing import NDArray
 
 from concertino import ParameterError
 from concertino._clocks import HostTimes
 from concertino.frames import PulseTrain
 
-from ._answered import answered
 from ._cameras import camera_set
+from ._offers import ChecksTrain, HasExposure, HasResolution, NotesPositions
 from ._parameters import check_accepted, read_number
 from ._projection_angles import SweepAngles
 from ._protocols import TriggerDevice
@@ -121,9 +122,9 @@ class PulseAngles(SweepAngles):
         assert train is not None
         if self._where is None:
             self._where = np.array(train.positions, np.float64)
-        captured = getattr(self._trigger.device, "captured", None)
-        if captured is not None:
-            noted = np.asarray(await answered(captured(self._noted)), np.float64)
+        box = self._trigger.device
+        if isinstance(box, NotesPositions):
+            noted = np.asarray(await maybe_await(box.captured(self._noted)), np.float64)
             noted = noted[: len(self._where) - self._noted]
             self._where[self._noted : self._noted + len(noted)] = noted
             self._noted += len(noted)
@@ -135,7 +136,8 @@ class PulseAngles(SweepAngles):
         spread_s: NDArray[np.float64],
     ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         assert self._where is not None
-        resolution = float(getattr(self._trigger.device, "resolution", 0.0))
+        box = self._trigger.device
+        resolution = float(box.resolution) if isinstance(box, HasResolution) else 0.0
         half = self._velocity * self._trigger.exposure_s / 2
         spread = np.full(len(numbers), np.hypot(resolution / np.sqrt(12), 0.002 * half))
         return self._where[np.clip(numbers, 0, len(self._where) - 1)] + half, spread
@@ -147,7 +149,7 @@ StartedBy = Literal["software", "edge", "device"]
 TriggerLike: TypeAlias = Literal["software", "edge"] | TriggerDevice
 
 
-def check_trigger(trigger: Any) -> Literal["software", "edge"] | TriggerDevice:
+def check_trigger(trigger: object) -> Literal["software", "edge"] | TriggerDevice:
     """Return who shall start the exposures.
 
     Raises
@@ -165,7 +167,7 @@ def check_trigger(trigger: Any) -> Literal["software", "edge"] | TriggerDevice:
     )
 
 
-def who_starts(trigger: Any) -> tuple[StartedBy, TriggerDevice | None]:
+def who_starts(trigger: object) -> tuple[StartedBy, TriggerDevice | None]:
     """Return who starts the exposures, as a value, and the device that does, if one does.
 
     Raises
@@ -177,7 +179,7 @@ def who_starts(trigger: Any) -> tuple[StartedBy, TriggerDevice | None]:
     return (who, None) if isinstance(who, str) else ("device", who)
 
 
-def trigger_device(who: StartedBy, device: Any) -> TriggerDevice | None:
+def trigger_device(who: StartedBy, device: object) -> TriggerDevice | None:
     """Return the device that starts the exposures, if one does.
 
     Raises
@@ -228,7 +230,7 @@ def sweep_trigger(
     if who == "software":
         return SweepTrigger()
     camera = camera_set(camera).first
-    exposure = getattr(camera, "exposure", None)
+    exposure = camera.exposure if isinstance(camera, HasExposure) else None
     exposure_s = 0.0 if exposure is None else (yield from read_number(exposure))
     if exposure_s * rate_hz > 1 + 1e-9:
         raise ParameterError(
@@ -247,7 +249,7 @@ def sweep_trigger(
     return SweepTrigger("edge", who, train, exposure_s)
 
 
-def check_train(device: Any, train: PulseTrain) -> MsgGenerator[None]:
+def check_train(device: HasName, train: PulseTrain) -> MsgGenerator[None]:
     """Ask a trigger device whether it can give some pulses, if it can say.
 
     Raises
@@ -255,6 +257,5 @@ def check_train(device: Any, train: PulseTrain) -> MsgGenerator[None]:
     ParameterError
         If it cannot.
     """
-    check = getattr(device, "check_train", None)
-    if check is not None:
-        yield from check_accepted(device, lambda: check(train), "trigger")
+    if isinstance(device, ChecksTrain):
+        yield from check_accepted(device, lambda: device.check_train(train), "trigger")

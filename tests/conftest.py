@@ -8,6 +8,9 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
+# First of all: who imports jsonschema before it reads a grammar for five seconds, in each of the tests' processes.
+import concertino  # noqa: F401
+
 # A shared or busy machine makes no example wrong.
 settings.register_profile("concertino", deadline=None)
 settings.load_profile("concertino")

@@ -10,8 +10,6 @@ import yaml
 
 ROOT = Path(__file__).parents[1]
 
-pytestmark = pytest.mark.checkout
-
 
 @pytest.fixture(scope="module")
 def project() -> dict[str, Any]:

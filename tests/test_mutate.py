@@ -6,8 +6,6 @@ from types import ModuleType
 
 import pytest
 
-pytestmark = pytest.mark.checkout
-
 MODULE = """
 def note_heat(reading: float, log: list[str]) -> None:
     if reading > 40:

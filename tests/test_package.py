@@ -29,7 +29,6 @@ PACKAGES = [
 ]
 
 
-@pytest.mark.checkout
 def test_every_package_is_listed() -> None:
     listed = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["setuptools"]["packages"]
     source = ROOT / "src"
@@ -44,7 +43,6 @@ def test_every_package_is_listed() -> None:
     assert set(PACKAGES) <= found
 
 
-@pytest.mark.checkout
 def test_the_links_point_at_the_top_level_folders() -> None:
     for name in ("plans", "callbacks", "devices"):
         link = ROOT / "src" / "concertino" / name

@@ -7,8 +7,6 @@ import pytest
 
 README = Path(__file__).parents[1] / "README.md"
 
-pytestmark = pytest.mark.checkout
-
 
 def blocks() -> list[str]:
     return re.findall(r"```python\n(.*?)```", README.read_text(), re.DOTALL)

@@ -8,10 +8,12 @@ from pathlib import Path
 
 import pytest
 
+import concertino
+
 ROOT = Path(__file__).parents[1]
 FOLDERS = ("plans", "callbacks", "devices", "src")
 
-pytestmark = [pytest.mark.checkout, pytest.mark.slow]
+pytestmark = pytest.mark.slow
 
 
 @pytest.fixture(scope="module")
@@ -35,8 +37,8 @@ def wheel(source: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return built
 
 
-def test_it_holds_every_file_of_the_package(wheel: Path, source: Path) -> None:
-    expected = set()
+def test_it_holds_every_file_of_the_package_as_it_is(wheel: Path, source: Path) -> None:
+    expected = {}
     for folder in FOLDERS:
         for file in (source / folder).rglob("*"):
             relative = file.relative_to(source / folder)
@@ -44,12 +46,21 @@ def test_it_holds_every_file_of_the_package(wheel: Path, source: Path) -> None:
             if file.is_symlink() or not file.is_file() or built:
                 continue
             home = "" if folder == "src" else f"concertino/{folder}/"
-            expected.add(f"{home}{relative.as_posix()}")
+            expected[f"{home}{relative.as_posix()}"] = file.read_bytes()
     with zipfile.ZipFile(wheel) as archive:
-        held = {name for name in archive.namelist() if ".dist-info/" not in name}
+        held = {
+            name: archive.read(name) for name in archive.namelist() if ".dist-info/" not in name
+        }
 
-    assert held == expected
+    assert set(held) == set(expected)
+    assert [name for name in held if held[name] != expected[name]] == []
     assert "concertino/py.typed" in held
+
+
+def test_its_environment_tests_it_and_not_the_checkout() -> None:
+    environment = ROOT / "build" / "wheel" / "venv"  # make test VENV=build/wheel/venv
+    tested = Path(concertino.__file__)
+    assert Path(sys.prefix) != environment or tested.is_relative_to(environment)
 
 
 def test_its_command(wheel: Path) -> None:

@@ -13,6 +13,7 @@ from concertino._batch_memory import (
     with_memory,
 )
 from concertino._errors import ReconstructionError
+from concertino._kept_memory import kept_memory
 from concertino._scan_frames import ScanFrames
 from concertino._shared_slices import SlicesPlace
 from concertino.callbacks import slice_rows, without_slices
@@ -26,6 +27,8 @@ from concertino.storage import open_run
 
 Progress = Callable[[int, int], Any]
 Rows = tuple[float, ...]
+
+_REST_S = 5.0  # for which a worker keeps memory for another part
 
 
 def parts_of(
@@ -137,10 +140,11 @@ def reconstruct_part(
     """
     use_memory_again()
     scan = ScanFrames(open_run(Path(directory)), camera, tomogram=tomogram)
-    result = made_of(scan, ReconstructionSettings.model_validate_json(settings), share, step)
-    if place is None or not place.put(result.volume):
-        return result, False
-    result = without_slices(result)
+    with kept_memory(_REST_S):  # for this worker's next part
+        result = made_of(scan, ReconstructionSettings.model_validate_json(settings), share, step)
+        if place is None or not place.put(result.volume):
+            return result, False
+        result = without_slices(result)
     give_back()
     return result, True
 

@@ -1,7 +1,7 @@
 """A RunEngine that a session changes, and gives back as it was."""
 
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 from concertino import SessionError
 from concertino.documents import check_documents_quickly
@@ -9,8 +9,19 @@ from concertino.documents import check_documents_quickly
 from ._delivery import Delivery
 from ._ending import open_sessions
 
+if TYPE_CHECKING:
+    from bluesky import RunEngine
+
+
 _ABSENT = object()
 _KEPT = ("scan_id_source", "md_validator", "waiting_hook", "context_managers")
+
+
+@runtime_checkable
+class TellsPlanEnds(Protocol):
+    """A RunEngine that calls functions when a plan is over, such as a session's own."""
+
+    after_plan: list[Callable[[], object]]
 
 
 class BorrowedRunEngine:
@@ -31,7 +42,7 @@ class BorrowedRunEngine:
         If an open session has this RunEngine.
     """
 
-    def __init__(self, run_engine: Any, md: Mapping[str, Any]) -> None:
+    def __init__(self, run_engine: "RunEngine", md: Mapping[str, Any]) -> None:
         for other in open_sessions():
             if other.RE is run_engine:
                 raise SessionError(
@@ -55,7 +66,7 @@ class BorrowedRunEngine:
 
     def after_plan(self, function: Callable[[], object]) -> None:
         """Have a session's own RunEngine call a function when a plan is over."""
-        if hasattr(self._run_engine, "after_plan"):
+        if isinstance(self._run_engine, TellsPlanEnds):
             self._after_plan.append(function)
             self._run_engine.after_plan.append(function)
 
@@ -76,13 +87,9 @@ class BorrowedRunEngine:
         for token in list(self._tokens):
             self.unsubscribe(token)
         self._delivery.undo()
-        for mine, theirs in (
-            (self._preprocessors, self._run_engine.preprocessors),
-            (self._after_plan, getattr(self._run_engine, "after_plan", [])),
-        ):
-            for one in mine:
-                if one in theirs:
-                    theirs.remove(one)
+        _take_out(self._preprocessors, self._run_engine.preprocessors)
+        if isinstance(self._run_engine, TellsPlanEnds):
+            _take_out(self._after_plan, self._run_engine.after_plan)
         for name, value in self._before.items():
             setattr(self._run_engine, name, value)
         for key, value in self._md.items():
@@ -90,3 +97,9 @@ class BorrowedRunEngine:
                 self._run_engine.md.pop(key, None)
             else:
                 self._run_engine.md[key] = value
+
+
+def _take_out(mine: list[Any], theirs: list[Any]) -> None:
+    for one in mine:
+        if one in theirs:
+            theirs.remove(one)

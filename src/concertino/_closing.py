@@ -10,12 +10,16 @@ from types import FrameType
 from typing import TYPE_CHECKING, Any
 
 from concertino import SessionError
+from concertino.callbacks import Closes, WorksOn, name_of
+from concertino.documents import DocumentCallback
 from concertino.storage import Recorder
 
 from ._ending import closing, ended, leave, say
 from ._plan_end import PLAN_END_S, end_plan
 
 if TYPE_CHECKING:
+    from bluesky import RunEngine
+
     from concertino.storage import Catalog, CatalogWriter
 
 _LOOK_S = 0.05
@@ -142,7 +146,7 @@ def uninterrupted(close: Closing) -> Iterator[None]:
             signal.signal(signal.SIGINT, previous)
 
 
-def close_plan(close: Closing, run_engine: Any, directory: Path) -> None:
+def close_plan(close: Closing, run_engine: "RunEngine", directory: Path) -> None:
     """Abort what a RunEngine runs or has paused, beam off first."""
     state = str(run_engine.state)
     if state == "idle":
@@ -157,21 +161,23 @@ def close_plan(close: Closing, run_engine: Any, directory: Path) -> None:
         )
 
 
-def close_callbacks(close: Closing, callbacks: Sequence[Any], timeout_s: float) -> None:
+def close_callbacks(
+    close: Closing, callbacks: Sequence[DocumentCallback], timeout_s: float
+) -> None:
     """Wait for the callbacks that are busy, then close all."""
     for callback in callbacks:
 
-        def wait(callback: Any = callback) -> None:
-            if getattr(callback, "busy", False):  # of a process, not every callback in it has one
+        def wait(callback: DocumentCallback = callback) -> None:
+            if isinstance(callback, WorksOn) and callback.busy:
                 callback.wait(timeout_s)
 
-        if hasattr(type(callback), "busy"):
-            close.do(
-                f"The {getattr(callback, 'name', 'callback')}", wait, timeout_s + _MORE_S,
-                needed=False, advice="Reconstruct the stored run with concertino reconstruct.",
-            )  # fmt: skip
+        # Also the question whether it works on is asked in time: of a process, it may hang.
+        close.do(
+            f"The {name_of(callback)}", wait, timeout_s + _MORE_S,
+            needed=False, advice="Reconstruct the stored run with concertino reconstruct.",
+        )  # fmt: skip
     for callback in callbacks:
-        if hasattr(callback, "close"):
+        if isinstance(callback, Closes):
             close.do(f"Closing {callback!r}", callback.close, _CLOSE_S)
 
 
@@ -193,9 +199,9 @@ def close_storage(
 
 def close_all(
     close: Closing,
-    guard: Any,
-    gate: Any,
-    callbacks: Sequence[Any],
+    guard: Closes,
+    gate: Closes,
+    callbacks: Sequence[DocumentCallback],
     recorder: Recorder,
     writer: "CatalogWriter | None",
     catalog: "Catalog | None",

@@ -9,7 +9,7 @@ from typing import Any
 import typer
 
 from ._ending import ending_signals
-from ._errors import ConcertinoError
+from ._errors import ConcertinoError, notes_of
 from ._shown import ShownStream, shown
 
 #: What typer raises for a command line that it cannot take: click's exception, or its own copy of it.
@@ -46,7 +46,7 @@ def run_command(app: typer.Typer, arguments: list[str] | None) -> int:
     except _CommandLineError as error:
         return _misunderstood(error)
     except ConcertinoError as error:
-        _say(f"concertino: {error}", *getattr(error, "__notes__", []))
+        _say(f"concertino: {error}", *notes_of(error))
     except BrokenPipeError:
         # Whoever read has enough, as head has; at the end Python would try to flush once more.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -2,12 +2,11 @@
 
 from typing import Any
 
-import bluesky.preprocessors as bpp
 from bluesky import Msg
 from bluesky.utils import MsgGenerator, short_uid
 
 from concertino.frames import FrameRequest
-from concertino.plans import outcome_of
+from concertino.plans import ClaimedCamera, outcome_of, passed_on
 
 #: A camera says itself, and earlier, that it has not prepared in time.
 _PREPARED_S = 600.0
@@ -25,15 +24,15 @@ def declare_cameras(plan: MsgGenerator[Any]) -> MsgGenerator[Any]:
     held = False
     stream = ""
 
-    def look(message: Msg) -> tuple[MsgGenerator[Any] | None, None]:
+    def look(message: Msg) -> MsgGenerator[Any] | None:
         nonlocal stream, held
-        camera = message.obj if hasattr(message.obj, "stored_by") else None
+        camera = message.obj if isinstance(message.obj, ClaimedCamera) else None
         if message.command == "open_run":
             declared.clear()
         elif message.command == "declare_stream":
             declared.add(message.kwargs["name"])
         elif message.command == "trigger" and camera is not None:
-            return _prepared_and(message), None
+            return _prepared_and(message)
         elif message.command in ("create", "drop"):
             stream = message.kwargs.get("name", "")
             reads.clear()
@@ -42,14 +41,16 @@ def declare_cameras(plan: MsgGenerator[Any]) -> MsgGenerator[Any]:
             reads.append(message)
             if camera is not None:
                 held = True
-                return _nothing_yet(), None
+                return _nothing_yet()
         elif message.command == "save":
-            if held:
-                return _declared_and(stream, list(reads), message), None
             declared.add(stream)
-        return None, None
+            if held:
+                held, read = False, list(reads)
+                reads.clear()
+                return _declared_and(stream, read, message)
+        return None
 
-    return (yield from bpp.plan_mutator(plan, look))
+    return passed_on(plan, look)
 
 
 def _prepared_and(trigger: Msg) -> MsgGenerator[Any]:

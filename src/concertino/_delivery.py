@@ -1,7 +1,13 @@
 """Gives each document to all callbacks, whatever one of them raises."""
 
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+from ._bluesky_private import forget_proxy, proxies_of
+
+if TYPE_CHECKING:
+    from bluesky import RunEngine
+    from event_model import DocumentNames
 
 
 class Delivery:
@@ -17,23 +23,22 @@ class Delivery:
         Its dispatcher; `undo` gives it back.
     """
 
-    def __init__(self, run_engine: Any) -> None:
+    def __init__(self, run_engine: "RunEngine") -> None:
         self._dispatcher = run_engine.dispatcher
         self._original = self._dispatcher.process
-        self._dispatcher.process = self
+        self._dispatcher.process = self  # type: ignore[method-assign]
 
-    def __call__(self, name: Any, document: Mapping[str, Any]) -> None:
+    def __call__(self, name: "DocumentNames", document: Mapping[str, Any]) -> None:
         """Give a document to all who subscribed to its kind, in the order of their subscription."""
         if self._dispatcher.ignore_exceptions:
-            self._original(name, document)
+            self._original(name, document)  # type: ignore[no-untyped-call]
             return
-        registry = self._dispatcher.cb_registry
         errors: list[Exception] = []
-        for callback in list(registry.callbacks.get(name, {}).values()):
+        for callback in proxies_of(self._dispatcher, name):
             try:
                 callback(name.name, document)
             except ReferenceError:
-                registry._remove_proxy(callback)  # a method whose object is gone
+                forget_proxy(self._dispatcher, callback)  # a method whose object is gone
             except Exception as error:
                 errors.append(error)
         if errors:

@@ -12,10 +12,14 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from functools import cache
 from types import FrameType, TracebackType
-from typing import Any, Protocol, Self, TextIO
+from typing import TYPE_CHECKING, Any, Protocol, Self, TextIO
 from weakref import WeakSet
 
 from ._plan_end import PLAN_END_S, end_plan
+
+if TYPE_CHECKING:
+    from bluesky import RunEngine
+
 
 LOG = logging.getLogger(__name__)
 
@@ -229,7 +233,7 @@ class LeaveWhenEnded:
         Runs the plan.
     """
 
-    def __init__(self, run_engine: Any) -> None:
+    def __init__(self, run_engine: "RunEngine") -> None:
         self._held = _ENDING.inside()
 
     def __enter__(self) -> Self:
@@ -356,7 +360,7 @@ def _in_main_thread() -> bool:
     return threading.current_thread() is threading.main_thread()
 
 
-def _end_or_warn(run_engine: Any, reason: str) -> None:
+def _end_or_warn(run_engine: "RunEngine", reason: str) -> None:
     run_engine.waiting_hook = None  # Progress bars fail on a terminal that is gone.
     if not end_plan(run_engine, reason):
         say(

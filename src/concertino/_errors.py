@@ -42,8 +42,13 @@ class ConcertinoError(Exception):
             )
             return lines
         self._shown = True
-        said = [f"{type(self).__name__}: {self}", *getattr(self, "__notes__", [])]
+        said = [f"{type(self).__name__}: {self}", *notes_of(self)]
         return [*said, "(%tb shows where it was raised)"]
+
+
+def notes_of(error: BaseException) -> tuple[str, ...]:
+    """Return what was added to an error by `add_note`; an error without notes has no such attribute."""
+    return tuple(getattr(error, "__notes__", ()))
 
 
 class ParameterError(ConcertinoError, ValueError):

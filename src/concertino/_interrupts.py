@@ -4,12 +4,15 @@ import signal
 import sys
 import threading
 from types import FrameType, TracebackType
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from bluesky.utils import SigintHandler
 
 from ._ending import LeaveWhenEnded, ended, on_interrupt, say
 from ._plan_end import end_plan
+
+if TYPE_CHECKING:
+    from bluesky import RunEngine
 
 
 class AbortOnInterrupt:
@@ -24,7 +27,7 @@ class AbortOnInterrupt:
         Runs the plan.
     """
 
-    def __init__(self, run_engine: Any) -> None:
+    def __init__(self, run_engine: "RunEngine") -> None:
         self._run_engine = run_engine
         self._previous: Any = None
         self._main = threading.current_thread() is threading.main_thread()
@@ -71,6 +74,20 @@ class AbortOnInterrupt:
             pass
 
 
+class PauseOnInterrupt(SigintHandler):
+    """At a prompt, Ctrl-C pauses the plan; when another signal ends the process, it hurries nothing."""
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if ended():
+            self._original_handler = signal.getsignal(signal.SIGINT)
+        super().__exit__(kind, error, trace)
+
+
 def interactive() -> bool:
     """Whether somebody sits at a prompt, who can resume what is paused."""
     if hasattr(sys, "ps1") or sys.flags.interactive:
@@ -86,8 +103,7 @@ def session_context_managers(known: list[Any]) -> list[Any]:
     """
     if threading.current_thread() is not threading.main_thread():
         kept = [manager for manager in known if manager is not SigintHandler]
-    elif interactive():
-        kept = list(known)
     else:
-        kept = [AbortOnInterrupt if one is SigintHandler else one for one in known]
+        ours = PauseOnInterrupt if interactive() else AbortOnInterrupt
+        kept = [ours if one is SigintHandler else one for one in known]
     return [*kept, LeaveWhenEnded]

@@ -1,17 +1,28 @@
 """A device that is read when it answers, and does not fail a run when it does not."""
 
 import asyncio
-import inspect
 import logging
 import math
 import time
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Protocol, TypeAlias, runtime_checkable
+
+from bluesky.protocols import Readable
+from bluesky.utils import maybe_await
 
 LOG = logging.getLogger(__name__)
 
 _PATIENCE_S = 5.0
 _NOTHING: Mapping[str, Any] = {"number": math.nan, "integer": -1, "string": "", "boolean": False}
+
+
+@runtime_checkable
+class HasSettingsReadout(Protocol):
+    """A device, such as a camera, of which a baseline reads the settings, and not what it measures."""
+
+    @property
+    def settings_readout(self) -> Readable[Any]:
+        """What reads them."""
 
 
 class OptionalDevice:
@@ -28,7 +39,7 @@ class OptionalDevice:
 
     parent = None
 
-    def __init__(self, device: Any) -> None:
+    def __init__(self, device: Readable[Any]) -> None:
         self.device = device
         self.name = str(device.name)
         self._keys: Mapping[str, Any] = {}
@@ -65,7 +76,7 @@ class OptionalDevice:
     async def _answer(self, method: str) -> Mapping[str, Any]:
         async def ask() -> Mapping[str, Any]:
             answer = getattr(self.device, method)()
-            result: Mapping[str, Any] = await answer if inspect.isawaitable(answer) else answer
+            result: Mapping[str, Any] = await maybe_await(answer)
             return result
 
         if not hasattr(self.device, method):
@@ -80,6 +91,10 @@ class OptionalDevice:
             return {}
 
 
-def readable(device: Any) -> Any:
+#: What can stand in a baseline.
+OfBaseline: TypeAlias = Readable[Any] | HasSettingsReadout
+
+
+def readable(device: OfBaseline) -> Readable[Any]:
     """Return what a baseline reads of a device: of a camera its settings, and no frames."""
-    return getattr(device, "settings_readout", device)
+    return device.settings_readout if isinstance(device, HasSettingsReadout) else device

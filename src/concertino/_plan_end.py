@@ -2,7 +2,11 @@
 
 import threading
 import time
-from typing import Any
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from bluesky import RunEngine
+
 
 #: How long a plan may take to clean up before it is said that it does not, in seconds.
 PLAN_END_S = 120.0
@@ -10,7 +14,7 @@ _LOOK_S = 0.02
 _ENDING = ("aborting", "stopping", "halting")
 
 
-def end_plan(run_engine: Any, reason: str) -> bool:
+def end_plan(run_engine: "RunEngine", reason: str) -> bool:
     """Abort what runs or is paused, and wait until it has cleaned up: beam off first.
 
     A plan that is ending already is left to it: another abort would break off the clean-up's waits.
@@ -42,24 +46,20 @@ def end_plan(run_engine: Any, reason: str) -> bool:
     return True
 
 
-def in_own_thread(run_engine: Any) -> bool:
+def in_own_thread(run_engine: "RunEngine") -> bool:
     """Whether this is the thread in which a RunEngine runs plans and calls callbacks."""
-    return threading.current_thread() is getattr(run_engine, "_th", None)
+    from ._bluesky_private import thread_of
+
+    return threading.current_thread() is thread_of(run_engine)
 
 
-async def _abort(run_engine: Any, reason: str) -> None:
+async def _abort(run_engine: "RunEngine", reason: str) -> None:
     import asyncio
 
-    from bluesky.utils import RequestAbort
+    from ._bluesky_private import abort_for_certain
 
     state = str(run_engine.state)
     if state in ("running", "paused"):
-        # Nothing happens between these two in the RunEngine's loop: it cannot come to pause.
-        await run_engine._abort_coro(reason)
-        with run_engine._state_lock:
-            # Its cancellation gets lost in an await that ends at that moment (asyncio.wait_for does so
-            # before Python 3.12), and the plan would go on: the next message gets it for certain.
-            run_engine._exception = run_engine._exception or RequestAbort()
-        run_engine._run_permit.set()
+        await abort_for_certain(run_engine, reason)
     elif state not in _ENDING:
         await asyncio.sleep(_LOOK_S)  # It is about to pause, or to be idle.

@@ -2,16 +2,28 @@
 
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from functools import partial
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 from ._progress_displays import Meter, display_for
 
 _PERIOD_S = 0.1
 #: What is over sooner is not worth a bar.
 _DELAY_S = 0.2
+
+
+@runtime_checkable
+class Watchable(Protocol):
+    """A status of bluesky that tells how far something is."""
+
+    @property
+    def done(self) -> bool:
+        """Whether it is done."""
+
+    def watch(self, function: Callable[..., Any]) -> object:
+        """Have a function told from now on."""
 
 
 class ProgressBars:
@@ -33,12 +45,12 @@ class ProgressBars:
         """Whether something is shown that still goes on."""
         return bool(self._meters)
 
-    def __call__(self, statuses: Any) -> None:
+    def __call__(self, statuses: Iterable[Any] | None) -> None:
         """Show what is waited for; None when a wait is over."""
         with self._lock:
             self._drop(lambda status: bool(status.done))
             new = [status for status in statuses or () if status not in self._meters]
-            watched = [one for one in new if hasattr(one, "watch") and not one.done]
+            watched = [one for one in new if isinstance(one, Watchable) and not one.done]
             for status in watched:
                 self._meters[status] = Meter()
         for status in watched:

@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from bluesky.utils import MsgGenerator
+
 from concertino import ConcertinoError, ParameterError, SessionError
 from concertino import plans as _plans
 from concertino.callbacks import ImageWriter, LiveView, OnlineReconstruction
@@ -153,7 +155,7 @@ def prepared_plan(
     return PreparedPlan(beamline, device, _arguments(name, parameters, beamline, device))
 
 
-def run_in(session: Session, plan: Any, name: str) -> None:
+def run_in(session: Session, plan: MsgGenerator[Any], name: str) -> None:
     """Run a plan; one that is interrupted or fails says so in a sentence."""
     from bluesky.utils import FailedStatus, RunEngineInterrupted
 

@@ -5,11 +5,13 @@ from collections.abc import Callable
 from types import SimpleNamespace
 from typing import Any
 
-import bluesky.preprocessors as bpp
 from bluesky import Msg
+from bluesky.suspenders import SuspenderBase
 from bluesky.utils import MsgGenerator
 
 from concertino import SessionError
+from concertino._bluesky_private import signal_name_of
+from concertino.plans import passed_on
 
 
 class _Gatekeeper:
@@ -41,9 +43,9 @@ class RunGate:
     def __init__(self, loop: asyncio.AbstractEventLoop, within_s: float = 20.0) -> None:
         self._keeper = _Gatekeeper(loop)
         self._within_s = within_s
-        self._suspenders: list[Any] = []
+        self._suspenders: list[SuspenderBase] = []
 
-    def add(self, suspender: Any) -> None:
+    def add(self, suspender: SuspenderBase) -> None:
         """Have a suspender of bluesky's watched from now on.
 
         Raises
@@ -55,7 +57,7 @@ class RunGate:
         self._in_loop(lambda: suspender.install(self._keeper), suspender, "watched")
         self._suspenders.append(suspender)
 
-    def remove(self, suspender: Any) -> None:
+    def remove(self, suspender: SuspenderBase) -> None:
         """Watch a suspender no more.
 
         Raises
@@ -66,7 +68,7 @@ class RunGate:
         self._suspenders.remove(suspender)
         self._in_loop(suspender.remove, suspender, "watched no more")
 
-    def _in_loop(self, work: Callable[[], object], suspender: Any, what: str) -> None:
+    def _in_loop(self, work: Callable[[], object], suspender: SuspenderBase, what: str) -> None:
         begun = asyncio.run_coroutine_threadsafe(_call(work), self._keeper.loop)
         try:
             begun.result(self._within_s)
@@ -74,7 +76,7 @@ class RunGate:
             if begun.done():
                 raise  # Its own.
             begun.cancel()
-            signal = getattr(getattr(suspender, "_sig", None), "name", "")
+            signal = signal_name_of(suspender)
             raise SessionError(
                 f"{type(suspender).__name__} of {signal or 'its signal'} was to be {what}, and that did not end within "
                 f"{self._within_s:g} s. Check that its device answers, and that no callback holds up the RunEngine."
@@ -88,12 +90,12 @@ class RunGate:
     def __call__(self, plan: MsgGenerator[Any]) -> MsgGenerator[Any]:
         """Pass a plan's messages on; before a run is opened, wait."""
 
-        def hold(message: Msg) -> tuple[MsgGenerator[Any] | None, None]:
+        def hold(message: Msg) -> MsgGenerator[Any] | None:
             if message.command != "open_run" or not self._suspenders:
-                return None, None
-            return self._wait_and(message), None
+                return None
+            return self._wait_and(message)
 
-        return (yield from bpp.plan_mutator(plan, hold))
+        return passed_on(plan, hold)
 
     def _wait_and(self, message: Msg) -> MsgGenerator[Any]:
         for suspender in self._suspenders:

@@ -5,13 +5,13 @@ from collections.abc import Mapping
 from functools import partial
 from typing import Any
 
-import bluesky.preprocessors as bpp
-from bluesky import Msg
+from bluesky import Msg, RunEngine
 from bluesky.utils import MsgGenerator
 
 from concertino import ParameterError
+from concertino._bluesky_private import metadata_of_call
 from concertino.documents import check_control_fields, check_metadata
-from concertino.plans import outcome_of
+from concertino.plans import outcome_of, passed_on
 from concertino.storage import Recorder, RunDirectories, encode_document
 
 _encoded = partial(encode_document, "start")
@@ -30,7 +30,9 @@ class RunPlaces:
         Records the runs.
     """
 
-    def __init__(self, run_engine: Any, directories: RunDirectories, recorder: Recorder) -> None:
+    def __init__(
+        self, run_engine: RunEngine, directories: RunDirectories, recorder: Recorder
+    ) -> None:
         self._run_engine = run_engine
         self._directories = directories
         self._recorder = recorder
@@ -42,16 +44,16 @@ class RunPlaces:
     def __call__(self, plan: MsgGenerator[Any]) -> MsgGenerator[Any]:
         """Make a directory for each run that a plan opens."""
 
-        def give_directory(message: Msg) -> tuple[MsgGenerator[Any] | None, None]:
+        def give_directory(message: Msg) -> MsgGenerator[Any] | None:
             if message.command != "open_run" or "run_directory" in message.kwargs:
-                return None, None
-            return self._open_in_new_directory(message), None
+                return None
+            return self._open_in_new_directory(message)
 
-        return (yield from bpp.plan_mutator(plan, give_directory))
+        return passed_on(plan, give_directory)
 
     def _open_in_new_directory(self, message: Msg) -> MsgGenerator[Any]:
         # What cannot be recorded leaves no directory behind.
-        per_call = getattr(self._run_engine, "_metadata_per_call", {})
+        per_call = metadata_of_call(self._run_engine)
         given = ChainMap(dict(per_call), message.kwargs, dict(self._run_engine.md))
         check_metadata(given, _encoded)
         check_control_fields({**self._run_engine.md, **per_call}, "RE")
@@ -70,7 +72,7 @@ class RunPlaces:
     def _check(self, metadata: dict[str, Any]) -> None:
         """Refuse a run whose metadata cannot be kept, or that would go elsewhere than to its directory."""
         try:
-            self._validated(metadata)
+            self._validated(metadata)  # type: ignore[no-untyped-call]
             check_metadata(metadata, _encoded)
             for key in ("run_directory", "scan_name"):
                 named, made = metadata.get(key), self._next.get(key)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import bluesky.preprocessors as bpp
 from bluesky import RunEngine
+from bluesky.suspenders import SuspenderBase
 from bluesky.utils import MsgGenerator
 
 from concertino import SessionError
@@ -17,13 +18,13 @@ from concertino._closing import Closing, close_all, close_plan, uninterrupted
 from concertino._declare_cameras import declare_cameras
 from concertino._ending import end_no_more, end_safely
 from concertino._interrupts import session_context_managers
-from concertino._optional_device import OptionalDevice, readable
+from concertino._optional_device import OfBaseline, OptionalDevice, readable
 from concertino._plan_end import in_own_thread
 from concertino._progress import ProgressBars
 from concertino._run_gate import RunGate
 from concertino._run_places import RunPlaces
 from concertino._session_arguments import check_arguments, check_open, check_readable
-from concertino._session_guard import SessionGuard
+from concertino._session_guard import Guarded, SessionGuard
 from concertino._session_run_engine import SessionRunEngine, say_who_holds
 from concertino._storage_gate import StorageGate
 from concertino._subscriptions import Subscriptions, open_catalog
@@ -71,7 +72,7 @@ class Session(AbstractContextManager["Session"]):
         separate_scans: bool = True,
         pattern: str = "scan_{:04d}",
         md: Mapping[str, Any] | None = None,
-        guard: Any = True,
+        guard: Guarded = True,
         guard_silence_s: float = 10.0,
         guard_loop_silence_s: float = 120.0,
         guard_at: str = "",
@@ -88,7 +89,7 @@ class Session(AbstractContextManager["Session"]):
         try:
             self._baseline = bpp.SupplementalData()
             self.add_baseline(*baseline)
-            self.hold: Hold = getattr(self.RE, "hold", None) or Hold()
+            self.hold = self.RE.hold if isinstance(self.RE, SessionRunEngine) else Hold()
             self.recorder = Recorder(directories)
             self.guard = SessionGuard(
                 self.RE, self.directory, silence_s=guard_silence_s, loop_silence_s=guard_loop_silence_s,
@@ -202,7 +203,7 @@ class Session(AbstractContextManager["Session"]):
         """Give no more documents to a callback."""
         self._subscriptions.remove(token)
 
-    def wait_before_runs(self, suspender: Any) -> None:
+    def wait_before_runs(self, suspender: SuspenderBase) -> None:
         """Have no run begin as long as one of bluesky's suspenders is tripped.
 
         Its signal may be of ophyd, or of ophyd-async in a `concertino.devices.SuspenderSignal`. A run
@@ -217,7 +218,7 @@ class Session(AbstractContextManager["Session"]):
         check_open(self._open, "wait_before_runs", self.directory)
         self._gate.add(suspender)
 
-    def wait_no_more(self, suspender: Any) -> None:
+    def wait_no_more(self, suspender: SuspenderBase) -> None:
         """Let runs begin whatever a suspender says."""
         self._gate.remove(suspender)
 
@@ -291,11 +292,10 @@ class Session(AbstractContextManager["Session"]):
         ConcertinoError
             What the plan refuses.
         """
-        if self._subscriptions.settings is not None:
-            limits.setdefault("reconstruction", self._subscriptions.settings)
+        limits.setdefault("reconstruction", self._subscriptions.settings)
         return preflight(plan, directory=self.directory, **limits)
 
-    def add_baseline(self, *devices: Any, optional: bool = False) -> None:
+    def add_baseline(self, *devices: OfBaseline, optional: bool = False) -> None:
         """Have devices read at the start and at the end of every run.
 
         Parameters
@@ -307,11 +307,11 @@ class Session(AbstractContextManager["Session"]):
         """
         for device in devices:
             check_readable(device)
-        read = [readable(device) for device in devices]
+        read = list(map(readable, devices))
         wrapped = [OptionalDevice(device) for device in read] if optional else read
         self._baseline.baseline.extend(wrapped)
 
-    def guard_beam(self, beam: Any) -> None:
+    def guard_beam(self, beam: Guarded) -> None:
         """Have a beam switched off by a process of its own when this session dies or is silent.
 
         The beams of the imaging plans are guarded by themselves, if they tell how; one that does not is

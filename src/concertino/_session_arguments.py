@@ -4,11 +4,14 @@ import math
 import os
 from collections.abc import Iterable, Mapping
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 from bluesky import RunEngine
+from bluesky.protocols import HasName, Readable
 
 from concertino import ParameterError, ParameterTypeError, SessionError
+from concertino._optional_device import HasSettingsReadout
 from concertino._session_guard import check_guard
 from concertino.documents import check_user_metadata
 from concertino.storage import encode_document
@@ -53,7 +56,7 @@ def check_arguments(**given: Any) -> None:
         )
 
 
-def check_seconds(name: str, value: Any) -> None:
+def check_seconds(name: str, value: object) -> None:
     """Refuse what is no time.
 
     Raises
@@ -77,7 +80,7 @@ def _check_baseline(devices: Any) -> None:
         check_readable(device)
 
 
-def check_readable(device: Any) -> None:
+def check_readable(device: object) -> None:
     """Refuse what a baseline cannot read.
 
     Raises
@@ -85,14 +88,14 @@ def check_readable(device: Any) -> None:
     ParameterTypeError
         If it is no device with a name.
     """
-    reads = hasattr(device, "read") or hasattr(device, "settings_readout")
-    if not reads or not isinstance(getattr(device, "name", None), str):
+    named = isinstance(device, HasName) and isinstance(device.name, str)
+    if not named or not isinstance(device, Readable | HasSettingsReadout):
         raise ParameterTypeError(
             f"baseline: {device!r} cannot be read; give devices with a name, read() and describe()."
         )
 
 
-def check_open(is_open: bool, what: str, directory: Any) -> None:
+def check_open(is_open: bool, what: str, directory: Path) -> None:
     """Refuse what a closed session cannot do any more.
 
     Raises

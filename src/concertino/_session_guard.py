@@ -10,10 +10,10 @@ import time
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol, TypeAlias, runtime_checkable
 
-import bluesky.preprocessors as bpp
-from bluesky import Msg
+from bluesky import Msg, RunEngine
+from bluesky.protocols import HasName, Movable
 from bluesky.utils import MsgGenerator, RunEngineInterrupted
 
 from concertino import ParameterTypeError
@@ -32,11 +32,27 @@ from concertino.guard import (
     switch_off_of,
     untold_reports,
 )
+from concertino.plans import passed_on
 
 LOG = logging.getLogger("concertino.guard")
 _CONNECT_S = 10.0
+#: What can be given to be guarded: beams, descriptions of them, a file with some; True, False and None are no beam.
+Guarded: TypeAlias = (
+    bool | str | Path | SwitchOff | Mapping[str, Any] | Movable[Any] | Iterable[Any] | None
+)
 _KINDS = (CommandSwitch, EpicsSwitch, FunctionSwitch, TangoSwitch)
 _HOW = "docs/how-to/guard-the-beam.md tells what to give"
+
+
+@runtime_checkable
+class _GuardsBeam(Protocol):
+    """A plan's guard of its beam: `concertino.plans` knows when it may be on."""
+
+    beam: Any
+
+    @property
+    def armed(self) -> bool:
+        """Whether it may be on."""
 
 
 class SessionGuard:
@@ -65,7 +81,7 @@ class SessionGuard:
 
     def __init__(
         self,
-        run_engine: Any,
+        run_engine: RunEngine,
         directory: Path,
         *,
         silence_s: float,
@@ -107,7 +123,7 @@ class SessionGuard:
         """Number of the guard process; None when there is none."""
         return None if self._process is None else self._process.pid
 
-    def add(self, what: Any) -> None:
+    def add(self, what: Guarded) -> None:
         """Guard a beam, or several: devices, descriptions, or a JSON file with one; of True and False none.
 
         Raises
@@ -125,7 +141,7 @@ class SessionGuard:
             self._add(*named_switch(what))
         elif isinstance(what, _KINDS):
             self._add(str(what), what)
-        elif isinstance(what, Iterable) and not hasattr(what, "set"):
+        elif isinstance(what, Iterable) and not isinstance(what, Movable):
             for one in what:
                 self.add(one)
         else:
@@ -190,18 +206,16 @@ class SessionGuard:
     def __call__(self, plan: MsgGenerator[Any]) -> MsgGenerator[Any]:
         """Pass a plan's messages on; before a run, and before a beam's first on, be guarded."""
 
-        def guard(message: Msg) -> tuple[MsgGenerator[Any] | None, None]:
-            beam = getattr(message.obj, "beam", None)
-            # A plan's guard of its beam: `concertino.plans` knows when it may be on.
-            used = beam is not None and hasattr(message.obj, "armed")
+        def guard(message: Msg) -> MsgGenerator[Any] | None:
+            used = isinstance(message.obj, _GuardsBeam) and message.obj.beam is not None
             if used and self._automatic:
-                self._add_beam(beam)
+                self._add_beam(message.obj.beam)
             waits = message.command == "open_run" or (used and message.command == "set")
             if not waits or self._known <= self._waited_for or not self._processes:
-                return None, None
-            return self._wait_and(message), None
+                return None
+            return self._wait_and(message)
 
-        return (yield from bpp.plan_mutator(plan, guard))
+        return passed_on(plan, guard)
 
     def _wait_and(self, message: Msg) -> MsgGenerator[Any]:
         yield Msg("wait_for", None, [lambda: asyncio.to_thread(self.wait)])
@@ -267,7 +281,7 @@ class SessionGuard:
             self._run_engine.abort(reason)
 
 
-def check_guard(what: Any) -> None:
+def check_guard(what: object) -> None:
     """Refuse what says of no beam how it is switched off, before anything of it is guarded.
 
     Raises
@@ -284,7 +298,9 @@ def check_guard(what: Any) -> None:
     elif isinstance(what, list | tuple | set | frozenset):
         for one in what:
             check_guard(one)
-    elif not hasattr(what, "set") or not isinstance(getattr(what, "name", None), str):
+    elif not (
+        isinstance(what, Movable) and isinstance(what, HasName) and isinstance(what.name, str)
+    ):
         raise ParameterTypeError(
             f"guard: {what!r} was given; give True, False, a beam, or a description such as "
             f'{{"pv": "BL:SHUTTER", "off": 0}} ({_HOW}).'

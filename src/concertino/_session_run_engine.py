@@ -2,12 +2,11 @@
 
 import gc
 import logging
-from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from bluesky import Msg, RunEngine
+from bluesky import Msg
 from bluesky.utils import (  # type: ignore[attr-defined]
     FailedStatus,
     RunEngineInterrupted,
@@ -15,6 +14,13 @@ from bluesky.utils import (  # type: ignore[attr-defined]
 )
 
 from concertino import ConcertinoError, SessionError, units
+from concertino._bluesky_private import (
+    HookedRunEngine,
+    forget_deferred_pause,
+    make_checkpoint,
+    name_of_plan,
+    reason_of_end,
+)
 from concertino.plans import Hold, HoldRequest
 
 # RE(plan) raises why a plan failed; where nobody has set logging up, bluesky's log would tell it first.
@@ -37,8 +43,11 @@ def _imports_kept() -> Iterator[None]:
     """Keep Python from looking through all that was ever imported for garbage.
 
     It does so again and again, and for 100 ms nothing else in the process goes on: neither the loop nor the
-    camera's frames.
+    camera's frames. A program that keeps its imports itself, as one that forks does, goes on to.
     """
+    if gc.get_freeze_count():
+        yield
+        return
     gc.freeze()
     try:
         yield
@@ -55,7 +64,7 @@ def say_who_holds(requests: Iterable[HoldRequest]) -> None:
         )
 
 
-class SessionRunEngine(RunEngine):
+class SessionRunEngine(HookedRunEngine):
     """A RunEngine that says what is running when a second plan is given to it.
 
     An imaging plan pauses at its next frame boundary, be the pause deferred or immediate, and can be
@@ -91,7 +100,7 @@ class SessionRunEngine(RunEngine):
             If it was ended from elsewhere, with the reason.
         """
         if self.state != "idle":
-            plan_name = getattr(getattr(self, "_plan", None), "__name__", "a plan")
+            plan_name = name_of_plan(self) or "a plan"
             raise SessionError(
                 f"A plan was given to the RunEngine while {plan_name} is {self.state}. Wait for its "
                 "end, or end it with RE.abort()."
@@ -139,7 +148,7 @@ class SessionRunEngine(RunEngine):
 
     def forget_pause(self) -> None:
         """Pause no more at the next checkpoint, if that was asked for."""
-        self._deferred_pause_requested = False
+        forget_deferred_pause(self)
 
     @contextmanager
     def _telling_why(self) -> Iterator[None]:
@@ -156,7 +165,7 @@ class SessionRunEngine(RunEngine):
         except RunEngineInterrupted as error:
             if self.state != "idle":
                 raise
-            why = self._reason.rstrip(".") or _NO_REASON
+            why = reason_of_end(self).rstrip(".") or _NO_REASON
             raise PlanEndedError(f"The plan was ended: {why}.") from error
 
     @contextmanager
@@ -175,8 +184,8 @@ class SessionRunEngine(RunEngine):
             for function in self.after_plan:
                 function()
 
-    async def _request_pause_coro(self, defer: bool = False) -> None:
-        """Pause. All ways to it lead here: Ctrl-C, `request_pause`, and the queue server's worker.
+    async def asked_to_pause(self, defer: bool) -> None:
+        """Pause, whoever asks: Ctrl-C, `request_pause`, or the queue server's worker.
 
         Raises
         ------
@@ -187,24 +196,21 @@ class SessionRunEngine(RunEngine):
         if rewinds and self.hold.waiting:
             defer = False  # An alarm holds it: it has paused, and the RunEngine joins in.
         if not self.state.can_pause or (rewinds and not defer):
-            return await self._pause_as_bluesky(defer)
+            return await self.pause_as_bluesky(defer)
         why_not = self.hold.unheard
         if why_not is not None:
             if defer and not rewinds:
                 raise self._refused(why_not)
-            return await self._pause_as_bluesky(defer)
+            return await self.pause_as_bluesky(defer)
         pending = self._pause_asked is not None and self._pause_asked in self.hold.requests
         if pending and self._at_once and not defer:
-            return await self._pause_as_bluesky(False)  # Without a checkpoint that ends the run.
+            return await self.pause_as_bluesky(False)  # Without a checkpoint that ends the run.
         if not pending:
             self._pause_asked = self.hold.request(_REASON, owner="the RunEngine")
         self._at_once = not defer
-        await self._pause_as_bluesky(True)
+        await self.pause_as_bluesky(True)
         if not defer:
             print("The scan pauses at its next frame boundary. Pause at once again to end the run.")
-
-    async def _pause_as_bluesky(self, defer: bool) -> None:
-        await super()._request_pause_coro(defer)  # type: ignore[no-untyped-call]
 
     def _refused(self, why_not: str) -> SessionError:
         # Those who catch bluesky's error only, as its Ctrl-C does, would hide why.
@@ -217,10 +223,8 @@ class SessionRunEngine(RunEngine):
 
     async def _checkpoint_anew(self, msg: Msg) -> None:
         """Make a checkpoint, also after it was said that there is none, if it says ``anew``."""
-        if msg.kwargs.get("anew") and self._msg_cache is None:
-            self._msg_cache = deque()
-        await self._checkpoint(msg)  # type: ignore[no-untyped-call]
+        await make_checkpoint(self, msg, bool(msg.kwargs.get("anew")))
 
     async def _tell_reason(self, msg: Msg) -> str:
         """Tell a plan the reason that the user gave for its end."""
-        return str(self._reason)
+        return reason_of_end(self)

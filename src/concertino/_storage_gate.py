@@ -1,16 +1,16 @@
 """Tells before a scan that nothing will store its frames, and refuses it when that is not wanted."""
 
 import logging
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any
 
-import bluesky.preprocessors as bpp
-from bluesky import Msg
+from bluesky import Msg, RunEngine
 from bluesky.utils import MsgGenerator
 
 from concertino import SessionError
+from concertino._bluesky_private import callbacks_of
 from concertino.callbacks import stores_frames
-from concertino.plans import outcome_of
+from concertino.plans import ClaimedCamera, outcome_of, passed_on
 
 LOG = logging.getLogger(__name__)
 
@@ -38,7 +38,7 @@ class StorageGate:
         Refuse runs whose frames nobody stores, instead of a warning.
     """
 
-    def __init__(self, run_engine: Any) -> None:
+    def __init__(self, run_engine: RunEngine) -> None:
         self.required = False
         self._run_engine = run_engine
 
@@ -47,18 +47,18 @@ class StorageGate:
         seen: set[str] = set()
         described: set[Any] = set()
 
-        def look(message: Msg) -> tuple[MsgGenerator[Any] | None, None]:
+        def look(message: Msg) -> MsgGenerator[Any] | None:
             if message.command == "open_run":
                 seen.clear()
                 described.clear()
                 self._look_at_callbacks(message.kwargs)
             elif message.command == "declare_stream":
                 described.update(message.args)
-            elif message.command in _EXPOSES and hasattr(message.obj, "stored_by"):
-                return self._expose_if_stored(message, seen, message.obj in described), None
-            return None, None
+            elif message.command in _EXPOSES and isinstance(message.obj, ClaimedCamera):
+                return self._expose_if_stored(message, seen, message.obj in described)
+            return None
 
-        return (yield from bpp.plan_mutator(plan, look))
+        return passed_on(plan, look)
 
     def _look_at_callbacks(self, start: Mapping[str, Any]) -> None:
         frames = start.get("frames") or {}
@@ -73,7 +73,7 @@ class StorageGate:
     def _expose_if_stored(self, message: Msg, seen: set[str], described: bool) -> MsgGenerator[Any]:
         camera: Any = message.obj
         # A camera that has its frames stored by itself says so.
-        if self.required and not getattr(camera, "stores_frames", False):
+        if self.required and not stores_frames(camera):
             where = yield from outcome_of(camera.frames.get_value)
             if where not in seen:
                 # A plan of bluesky itself describes a camera's frames after the first was taken.
@@ -88,10 +88,6 @@ class StorageGate:
                 seen.add(where)
         return (yield message)
 
-    def _callbacks(self) -> Iterator[Any]:
-        """Yield what is subscribed to the documents that announce frames."""
-        registry = self._run_engine.dispatcher.cb_registry
-        for kind, subscribed in registry.callbacks.items():
-            if getattr(kind, "name", kind) == "descriptor":
-                for proxy in list(subscribed.values()):
-                    yield proxy.func if proxy.inst is None else proxy.inst()
+    def _callbacks(self) -> list[Any]:
+        """Return what is subscribed to the documents that announce frames."""
+        return callbacks_of(self._run_engine.dispatcher, "descriptor")

@@ -3,7 +3,7 @@
 import logging
 from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from bluesky.preprocessors import SupplementalData
 from event_model import DocumentNames
@@ -11,7 +11,16 @@ from event_model import DocumentNames
 from concertino import MissingExtraError, ParameterError, ParameterTypeError
 from concertino._borrowed_run_engine import BorrowedRunEngine
 from concertino._extras import extra
-from concertino.callbacks import Consumer, DocumentConsumer
+from concertino.callbacks import (
+    Consumer,
+    DocumentConsumer,
+    EmitsDocuments,
+    PausesScans,
+    Reconstructs,
+    WantsMonitors,
+    WorksOn,
+    is_necessary,
+)
 from concertino.documents import DocumentCallback
 from concertino.plans import Hold
 from concertino.reconstruction import ReconstructionSettings
@@ -63,14 +72,15 @@ class Subscriptions:
                 callback.necessary = necessary
             token = self._borrowed.subscribe(callback, name)
         else:
-            told = bool(getattr(callback, "necessary", False) if necessary is None else necessary)
+            told = is_necessary(callback) if necessary is None else necessary
             consumer = DocumentConsumer(callback, name, necessary=told)
             token = self._borrowed.subscribe(consumer, name)
         self._callbacks[token] = callback
-        self._baseline.monitors.extend(getattr(callback, "monitors", ()))
-        if hasattr(callback, "hold") and callback.hold is None:
+        if isinstance(callback, WantsMonitors):
+            self._baseline.monitors.extend(callback.monitors)
+        if isinstance(callback, PausesScans) and callback.hold is None:
             callback.hold = self._hold
-        if hasattr(callback, "add_callback") and self.catalog_writer is not None:
+        if isinstance(callback, EmitsDocuments) and self.catalog_writer is not None:
             callback.add_callback(self.catalog_writer)
         return token
 
@@ -78,24 +88,30 @@ class Subscriptions:
         """Give no more documents to a callback."""
         self._borrowed.unsubscribe(token)
         callback = self._callbacks.pop(token, None)
-        for signal in getattr(callback, "monitors", ()):
-            self._baseline.monitors.remove(signal)
+        if isinstance(callback, WantsMonitors):
+            for signal in callback.monitors:
+                self._baseline.monitors.remove(signal)
 
     @property
-    def callbacks(self) -> list[Any]:
+    def callbacks(self) -> list[DocumentCallback]:
         """All callbacks."""
         return list(self._callbacks.values())
 
     @property
     def settings(self) -> ReconstructionSettings | None:
         """Settings of the first live reconstruction, if there is one."""
-        found = (getattr(callback, "settings", None) for callback in self.callbacks)
-        return next((each for each in found if isinstance(each, ReconstructionSettings)), None)
+        for callback in self.callbacks:
+            settings = callback.settings if isinstance(callback, Reconstructs) else None
+            if isinstance(
+                settings, ReconstructionSettings
+            ):  # Others may mean something else by it.
+                return settings
+        return None
 
     def wait(self, timeout_s: float | None) -> None:
         """Wait until those have finished that still work."""
         for callback in self.callbacks:
-            if getattr(callback, "busy", False):
+            if isinstance(callback, WorksOn) and callback.busy:
                 callback.wait(timeout_s)
 
     def clear(self) -> None:

@@ -1,15 +1,31 @@
 """Quantities in ``set`` messages arrive at devices as numbers in the devices' own units."""
 
-import inspect
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
-from bluesky.utils import Msg, MsgGenerator, ensure_generator
+from bluesky.protocols import HasHints
+from bluesky.utils import Msg, MsgGenerator, maybe_await
 
-from concertino.plans import outcome_of
-from concertino.units import to_device_unit
+from concertino.plans import outcome_of, passed_on
+from concertino.units import is_quantity, to_device_unit
 
 _NUMBERS = ("number", "integer")
+
+
+@runtime_checkable
+class _HasEgu(Protocol):
+    """A motor of ophyd, which tells its unit beside its description."""
+
+    egu: str
+
+
+@runtime_checkable
+class _Describes(Protocol):
+    """A device that describes what it is set to."""
+
+    name: str
+
+    def describe(self) -> Any: ...
 
 
 class UnitGuard:
@@ -48,34 +64,21 @@ class UnitGuard:
         msg : bluesky.Msg
             The plan's messages, and one ``wait_for`` before each converted one.
         """
-        # Not bluesky's plan_mutator: it keeps every message of the plan until the end, and lets a
-        # message that is yielded a second time pass unseen.
-        plan = ensure_generator(plan)
-        response: Any = None
-        error: Exception | None = None
-        while True:
-            try:
-                msg = plan.send(response) if error is None else plan.throw(error)
-            except StopIteration as stop:
-                return stop.value
-            response, error = None, None
-            try:
-                response = yield from _converted(msg)
-            except GeneratorExit:
-                plan.close()
-                raise
-            except Exception as raised:
-                error = raised
+        return passed_on(plan, _converted)
 
 
-def _converted(msg: Msg) -> MsgGenerator[Any]:
+def _converted(msg: Msg) -> MsgGenerator[Any] | None:
     if msg.command != "set" or not msg.args or not _may_be_quantity(msg.args[0]):
-        return (yield msg)
+        return None
+    return _in_device_unit(msg)
+
+
+def _in_device_unit(msg: Msg) -> MsgGenerator[Any]:
     value = msg.args[0]
     data_key = yield from outcome_of(_data_key, msg.obj)
     if data_key is None:  # Somebody only looks at the messages.
         return (yield msg)
-    unit = data_key.get("units") or getattr(msg.obj, "egu", None) or ""
+    unit = data_key.get("units") or (isinstance(msg.obj, _HasEgu) and msg.obj.egu) or ""
     if isinstance(value, str) and not (unit and data_key.get("dtype", "number") in _NUMBERS):
         return (yield msg)
     number = to_device_unit(value, unit, device=msg.obj.name)
@@ -87,17 +90,15 @@ def _may_be_quantity(value: Any) -> bool:
         return True
     if isinstance(value, Mapping):
         return set(value) == {"value", "unit"}
-    return hasattr(value, "magnitude") and hasattr(value, "units")
+    return is_quantity(value)
 
 
 async def _data_key(device: Any) -> dict[str, Any]:
     """Return the description of what a device is set to, empty if it has none."""
-    if not hasattr(device, "describe"):
+    if not isinstance(device, _Describes):
         return {}
-    description: Any = device.describe()
-    if inspect.isawaitable(description):
-        description = await description
-    fields = getattr(device, "hints", {}).get("fields", [])
+    description: Any = await maybe_await(device.describe())
+    fields = device.hints.get("fields", []) if isinstance(device, HasHints) else []
     for key in (device.name, *(fields if len(fields) == 1 else ())):
         if key in description:
             return dict(description[key])

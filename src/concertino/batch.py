@@ -21,6 +21,7 @@ from concertino._batch_parts import (
 )
 from concertino._batch_sweep import Sweep, sweep_run
 from concertino._dask_parts import Cluster, cluster
+from concertino._kept_memory import kept_memory
 from concertino._scan_frames import READ_BYTES, ScanFrames
 from concertino._shared_slices import SharedSlices
 from concertino.callbacks import (
@@ -151,6 +152,7 @@ def reconstruct_run(
     scan = ScanFrames(run, camera, tomogram=tomogram)
     settings = scan.with_known_axis(settings or ReconstructionSettings())
     with contextlib.ExitStack() as stack:
+        stack.enter_context(kept_memory())  # from part to part
         called_s = began_s = time.monotonic()
         on = None
         if scheduler is not None:

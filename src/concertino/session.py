@@ -7,6 +7,7 @@ from typing import Any
 from bluesky import RunEngine
 
 from concertino._session import Session
+from concertino._session_guard import Guarded
 
 __all__ = ["Session", "open_session"]
 
@@ -23,7 +24,7 @@ def open_session(
     separate_scans: bool = True,
     pattern: str = "scan_{:04d}",
     md: Mapping[str, Any] | None = None,
-    guard: Any = True,
+    guard: Guarded = True,
     guard_silence_s: float = 10.0,
     guard_loop_silence_s: float = 120.0,
     guard_at: str = "",

@@ -250,8 +250,13 @@ def test_a_reconstruction_in_a_process_is_seen_and_told_from_here(session: Sessi
         assert result.center_px == 45.25
         again = there.call("rereconstruct", result.settings.updated(center=46.0))
         assert again.center_px == 46.0
-        until(lambda: np.array_equal(watcher.pictures["slice_8"][-1], result.volume[1]))
-        assert len(watcher.pictures["plane_xz"]) > 0
+        until(
+            lambda: (
+                watcher.pictures.get("plane_xz")
+                and (shown := watcher.pictures.get("slice_8"))
+                and np.array_equal(shown[-1], result.volume[1])
+            )
+        )
 
 
 def test_a_live_view_shows_axis_and_labels_and_sets_the_axis(session: Session) -> None:

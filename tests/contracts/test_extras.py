@@ -212,7 +212,6 @@ def test_what_is_excepted_is_there() -> None:
             assert {f"concertino.{part}", f"concertino.{part}.__init__"} & set(known), part
 
 
-@pytest.mark.checkout
 def test_what_tests_import_is_declared() -> None:
     tests = Path(__file__).parents[1]
     beside = {path.stem for path in tests.rglob("*")} | {"concertino", "tests"}

@@ -12,7 +12,6 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 
-pytestmark = pytest.mark.checkout
 
 LAYERS = "Imports go downwards only"
 PLANS = "Plans know protocols, neither callbacks nor concrete devices"

@@ -6,8 +6,6 @@ from pathlib import Path
 
 import pytest
 
-pytestmark = pytest.mark.checkout
-
 ROOT = Path(__file__).parents[2]
 FOLDERS = ("plans", "devices", "callbacks", "src/concertino")
 

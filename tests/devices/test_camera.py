@@ -432,6 +432,7 @@ def test_a_stream_that_ends_before_its_first_frame_is_a_whole_one_of_none(
 def test_one_that_is_unstaged_while_it_prepares_leaves_nothing(
     scans: Scans, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    before = set(threading.enumerate())
     camera = make_camera()
     prepare, prepares, may_go = camera.source.prepare, threading.Event(), threading.Event()
 
@@ -453,7 +454,10 @@ def test_one_that_is_unstaged_while_it_prepares_leaves_nothing(
     scans.RE(leave())
     address = asyncio.run_coroutine_threadsafe(camera.frames.get_value(), scans.RE.loop).result(10)
     assert address == ""
-    assert not [t.name for t in threading.enumerate() if t.name.startswith("frames camera")]
+    for thread in set(threading.enumerate()) - before:
+        if thread.name.startswith("frames camera"):
+            thread.join(60)
+            assert not thread.is_alive(), thread.name
     # And the next one does not find what was left.
     scans.RE.subscribe(Reader(read_all))
     scans.RE(fly(camera, FrameRequest(3, "frames")))

@@ -16,8 +16,6 @@ from concertino.session import open_session
 from concertino.storage import open_run
 from concertino.testing import FrameSourceContract
 
-pytestmark = pytest.mark.checkout
-
 PAGE = Path(__file__).parents[2] / "docs" / "how-to" / "use-your-own-camera.md"
 
 

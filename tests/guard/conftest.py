@@ -1,13 +1,10 @@
 """Sessions in processes of their own, beams that outlive them, and what a bystander sees of both."""
 
-import json
 import os
-import queue
 import signal
 import socket
 import subprocess
 import sys
-import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
@@ -16,6 +13,8 @@ from typing import Any
 
 import psutil
 import pytest
+
+from tests.forked_programs import Programs
 
 HERE = Path(__file__).parent
 #: For whatever has to come, on a busy machine.
@@ -62,41 +61,40 @@ class Journal:
 class Subject:
     """A session's process."""
 
-    def __init__(self, settings: dict[str, Any], environment: dict[str, str]) -> None:
+    def __init__(
+        self, programs: Programs, settings: dict[str, Any], environment: dict[str, str]
+    ) -> None:
         self.directory = Path(settings["directory"])
-        errors = self.directory.parent / f"{self.directory.name}_stderr.txt"
-        self._errors = errors
-        with errors.open("w") as stderr:
-            self.process = subprocess.Popen(
-                [sys.executable, str(HERE / "subject.py"), json.dumps(settings)],
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                stderr=stderr,
-                text=True,
-                env=environment,
-                start_new_session=True,
-            )
-        self.pid = self.process.pid
-        self._lines: queue.Queue[str] = queue.Queue()
-        self._reader = threading.Thread(target=self._read, daemon=True)
-        self._reader.start()
+        place = self.directory.parent
+        self._out = place / f"{self.directory.name}_stdout.txt"
+        self._errors = place / f"{self.directory.name}_stderr.txt"
+        for file in (self._out, self._errors):
+            file.touch()
+        self._heard = 0
+        self._programs = programs
+        self.pid = programs.start(
+            {**settings, "files": [str(self._out), str(self._errors)], "environment": environment}
+        )
         self.guard: psutil.Process | None = None
-
-    def _read(self) -> None:
-        assert self.process.stdout is not None
-        for line in self.process.stdout:
-            self._lines.put(line)
 
     def said(self, word: str) -> str:
         """Wait until it says something, and return the rest of the line."""
-        while True:
-            try:
-                line = self._lines.get(timeout=PATIENCE_S)
-            except queue.Empty:
-                raise AssertionError(f"{word!r} was not said: {self.errors}") from None
-            first, _, rest = line.strip().partition(" ")
-            if first == word:
-                return rest
+
+        def heard() -> str | None:
+            # Of lines that it has finished, those that nobody asked for before.
+            lines = self._out.read_text().split("\n")[:-1]
+            for number, line in enumerate(lines[self._heard :], self._heard + 1):
+                first, _, rest = line.partition(" ")
+                if first == word:
+                    self._heard = number
+                    return rest or " "
+            return None
+
+        return str(eventually(heard, f"{word!r} was not said: {self.errors}")).strip()
+
+    def ended(self) -> int:
+        """Wait until it has ended, and return its exit code."""
+        return self._programs.wait(self.pid)
 
     def meet_guard(self) -> psutil.Process:
         """Wait until it says who its guard is."""
@@ -115,14 +113,10 @@ class Subject:
 
     def end(self) -> None:
         """End it, whatever it does."""
-        with suppress(ProcessLookupError):
-            os.kill(self.pid, signal.SIGKILL)
-        self.process.wait()
-        self._reader.join(1)
-        for pipe in (self.process.stdin, self.process.stdout):
-            assert pipe is not None
-            with suppress(OSError, ValueError):
-                pipe.close()
+        if self._programs.code(self.pid) is None:
+            with suppress(ProcessLookupError):
+                os.kill(self.pid, signal.SIGKILL)
+        self.ended()
         if self.guard is not None:
             with suppress(psutil.Error):
                 self.guard.kill()
@@ -131,9 +125,10 @@ class Subject:
 class Bench:
     """Makes beams and sessions, and clears them away."""
 
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: Path, programs: Programs) -> None:
         self.root = root
         self.environment = dict(os.environ)
+        self._programs = programs
         self._subjects: list[Subject] = []
         self._servers: list[subprocess.Popen[bytes]] = []
         self._port = 0
@@ -207,7 +202,8 @@ class Bench:
 
     def subject(self, beam: tuple[str, str], name: str = "data", **settings: Any) -> Subject:
         directory = str(self.root / name)
-        made = Subject({"directory": directory, "beam": beam, **settings}, self.environment)
+        given = {"directory": directory, "beam": beam, **settings}
+        made = Subject(self._programs, given, self.environment)
         self._subjects.append(made)
         return made
 
@@ -217,9 +213,17 @@ class Bench:
         self.stop_servers()
 
 
+@pytest.fixture(scope="module")
+def programs() -> Iterator[Programs]:
+    """Return what starts sessions in processes of their own."""
+    started = Programs(HERE / "subject.py")
+    yield started
+    started.close()
+
+
 @pytest.fixture
-def bench(tmp_path: Path) -> Iterator[Bench]:
+def bench(tmp_path: Path, programs: Programs) -> Iterator[Bench]:
     """Return what makes beams and sessions."""
-    made = Bench(tmp_path)
+    made = Bench(tmp_path, programs)
     yield made
     made.close()

@@ -1,20 +1,24 @@
-"""A session in a process of its own, to be killed: python subject.py SETTINGS, as JSON."""
+"""A session in a process of its own, to be killed; forked from this one."""
 
 import asyncio
-import json
 import os
 import socket
-import sys
 import time
 from pathlib import Path
 from typing import Any
 
 from file_beam import FileBeam  # type: ignore[import-not-found]
 
+from concertino import units
 from concertino.callbacks import ImageWriter
 from concertino.devices import BeamSwitch, SimulatedBeamline
 from concertino.plans import radiography
 from concertino.session import Session, open_session
+from tests.forked_programs import WAIT_S, serve
+
+# What the first run of a process reads and loads: the units, and the compiled code of the simulated camera.
+_ = units.ureg
+SimulatedBeamline(shape=(16, 16)).twin.warm_up()
 
 
 def say(*words: object) -> None:
@@ -39,8 +43,10 @@ def beam_of(settings: dict[str, Any], session: Session) -> Any:
     return BeamSwitch(signal, **values)
 
 
-def main() -> None:
-    settings = json.loads(sys.argv[1])
+def main(settings: dict[str, Any]) -> None:
+    os.environ.update(settings["environment"])
+    for descriptor, file in enumerate(settings["files"], 1):
+        os.dup2(os.open(file, os.O_WRONLY | os.O_APPEND), descriptor)
     listener = socket.create_server(("127.0.0.1", 0))
     say("port", listener.getsockname()[1])
     session = open_session(
@@ -73,7 +79,7 @@ def main() -> None:
     say("guard", session.guard.pid)
     say("done")
     if settings.get("wait"):
-        sys.stdin.readline()
+        time.sleep(WAIT_S)
     if not settings.get("close", True):
         os._exit(3)  # As a library that crashes.
     session.close()
@@ -106,4 +112,4 @@ async def _turn_on(beam: Any) -> None:
     await beam.set(True)
 
 
-main()
+main(serve())

@@ -64,7 +64,7 @@ def test_a_beam_that_cannot_be_switched_off(bench: Bench) -> None:
     subject.meet_guard()
     bench.journal().wait(True)
     subject.signal(signal.SIGKILL)
-    subject.process.wait()
+    subject.ended()
 
     def told() -> Any:
         # While it is tried, and when it is given up after a minute.
@@ -196,7 +196,7 @@ def test_a_session_that_closes_leaves_the_beam_as_it_is(bench: Bench) -> None:
     subject = bench.subject(bench.beam("file"), only_beam=True)
     guard = subject.meet_guard()
     subject.said("closed")
-    assert subject.process.wait(60) == 0
+    assert subject.ended() == 0
     gone(guard)
     assert [on for _, on, _ in journal.lines()] == [True]
     assert subject.errors == ""
@@ -207,7 +207,7 @@ def test_a_session_that_closes_leaves_the_beam_as_it_is(bench: Bench) -> None:
 def test_a_process_that_ends_without_closing_its_session(bench: Bench) -> None:
     subject = bench.subject(bench.beam("file"), only_beam=True, close=False)
     subject.meet_guard()
-    subject.process.wait(60)
+    assert subject.ended() == 3
     bench.journal().wait(False)
 
 

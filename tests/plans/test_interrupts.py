@@ -12,6 +12,7 @@ from concertino.storage import open_run
 
 SCAN = """
 import sys
+import concertino  # before bluesky, which imports what takes seconds where there is Jupyter
 from bluesky import RunEngine
 from ophyd_async.core import AsyncStatus
 from concertino.callbacks import ImageWriter
@@ -47,7 +48,7 @@ finally:
 
 
 def wait_for_frames(directory: Path, process: "subprocess.Popen[str]") -> None:
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + 240
     while not list(directory.glob("scan_0001/projections/frame_00001*.tif")):
         assert process.poll() is None, process.communicate()
         assert time.monotonic() < deadline

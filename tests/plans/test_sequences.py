@@ -13,7 +13,7 @@ from bluesky.utils import FailedStatus
 
 from concertino.documents import TomoBlock, validate_run
 from concertino.plans._speed import SETTLE_S, SMOOTH
-from concertino.plans._sweep import _MARGIN_S
+from concertino.plans._sweep_move import _MARGIN_S
 from concertino.simulation import Faults
 from concertino.storage import open_run
 from concertino.testing import PlanFault, plan_messages, run_with_fault

@@ -150,6 +150,7 @@ CASES: dict[str, Case] = {
     "grating_stepping": _grating,
     "imaging_run": _imaging_run,
     "outcome_of": lambda lab: plans.outcome_of(sorted, [2, 1]),
+    "passed_on": lambda lab: plans.passed_on(lab.plan("radiography"), lambda message: None),
     "radiography": lambda lab: lab.plan("radiography"),
     "resume": _resume,
     "retrospective_radiography": _retrospective,

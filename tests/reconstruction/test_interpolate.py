@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from numba import njit
 
-from concertino.reconstruction._gridding import aligned_zeros
+from concertino.reconstruction._aligned import aligned_zeros
 from concertino.reconstruction._interpolate import AT_ONCE
 from concertino.reconstruction._trace import _add_line, _add_straight
 

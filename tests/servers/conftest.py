@@ -1,11 +1,11 @@
 """Real servers in processes of their own, on free ports."""
 
 import os
+import signal
 import socket
-import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,6 +13,7 @@ import pytest
 
 from concertino import ConcertinoError
 from concertino._tango_client import TangoClient
+from tests.forked_programs import Programs
 
 READY = "Ready to accept request"
 PROGRAM = "from concertino.cli import main; main()"
@@ -22,7 +23,7 @@ PROGRAM = "from concertino.cli import main; main()"
 class Server:
     """A server's process and where it listens."""
 
-    process: "subprocess.Popen[bytes]"
+    pid: int
     address: str
     kind: str
     log: Path
@@ -38,32 +39,39 @@ def free_port() -> int:
         return int(taken.getsockname()[1])
 
 
+@pytest.fixture(scope="module")
+def programs() -> Iterator[Programs]:
+    """Return what starts servers in processes of their own."""
+    begun = Programs(Path(__file__).with_name("server_program.py"))
+    yield begun
+    begun.close()
+
+
 @pytest.fixture
-def start(tmp_path: Path) -> Iterator[Start]:
+def start(tmp_path: Path, programs: Programs) -> Iterator[Start]:
     """Return a function that starts ``concertino tango KIND`` and waits until it answers."""
-    started: list[Server] = []
+    started: list[int] = []
 
     def begin(kind: str, *options: str) -> Server:
         port = free_port()
         log, out = tmp_path / f"{kind}_{port}.log", tmp_path / f"{kind}_{port}.out"
-        # Not forked from a process that has imported all of it: one in fifty of such forks never came up.
-        command = [sys.executable, "-c", PROGRAM, "tango", kind, "--port", str(port), *options]
-        with out.open("wb") as output:
-            process = subprocess.Popen(
-                [*command, "--log", str(log)],
-                cwd=tmp_path,  # a server that is given no directory makes one where it is
-                env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
-                stdin=subprocess.DEVNULL,
-                stdout=output,
-                stderr=output,
-                start_new_session=True,
-            )
-        server = Server(process, f"127.0.0.1:{port}", kind, log)
-        started.append(server)
+        out.touch()
+        pid = programs.start(
+            {
+                "arguments": ["tango", kind, "--port", str(port), *options, "--log", str(log)],
+                "directory": str(
+                    tmp_path
+                ),  # a server that is given no directory makes one where it is
+                "out": str(out),
+                "environment": dict(os.environ),
+            }
+        )
+        server = Server(pid, f"127.0.0.1:{port}", kind, log)
+        started.append(pid)
         deadline_s = time.monotonic() + 60
         # Nobody asks it before: Tango remembers a failure for a second.
         while READY not in out.read_text():
-            assert process.poll() is None, out.read_text()
+            assert programs.code(pid) is None, out.read_text()
             assert time.monotonic() < deadline_s
             time.sleep(0.02)
         while True:
@@ -76,6 +84,8 @@ def start(tmp_path: Path) -> Iterator[Start]:
                 return server
 
     yield begin
-    for server in started:
-        server.process.kill()
-        server.process.wait()
+    for pid in started:
+        if programs.code(pid) is None:
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+            programs.wait(pid)

@@ -128,7 +128,7 @@ def test_a_frozen_writer_ends_the_run_with_the_beam_off(tmp_path: Path, start: S
     def freeze(name: str, document: Any) -> None:
         if name == "stream_datum" and folder.exists() and not frozen_s:
             frozen_s.append(time.monotonic())
-            os.kill(server.process.pid, signal.SIGSTOP)
+            os.kill(server.pid, signal.SIGSTOP)
 
     with open_session(tmp_path / "session", progress=False, catalog=False) as session:
         writer = RemoteImageWriter(server.address)
@@ -140,7 +140,7 @@ def test_a_frozen_writer_ends_the_run_with_the_beam_off(tmp_path: Path, start: S
             assert time.monotonic() - frozen_s[0] < 60
             assert not beamline.shutter.is_open
         finally:
-            os.kill(server.process.pid, signal.SIGCONT)
+            os.kill(server.pid, signal.SIGCONT)
         run = open_run("scan_0001", session.directory)
         assert run.exit_status == "fail"
         assert "writer" in run.reason

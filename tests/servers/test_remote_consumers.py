@@ -77,13 +77,13 @@ def test_a_server_that_only_looks_costs_no_scan(
 
     def harm(name: str, document: Any) -> None:
         if name == "stream_datum" and folder.exists():
-            os.kill(server.process.pid, sign)
+            os.kill(server.pid, sign)
 
     session.subscribe(harm)
     try:
         session.RE(scan(beamline.camera, beamline))
     finally:
-        os.kill(server.process.pid, signal.SIGCONT)
+        os.kill(server.pid, signal.SIGCONT)
     stop = stop_of(session.directory / "scan_0001")
     assert (stop["exit_status"], stop["reason"]) == ("success", "")
     assert len(open_run("scan_0001", session.directory).frames("projections")) == FRAMES
@@ -108,7 +108,7 @@ def test_a_writer_s_server_that_is_lost_is_waited_for_once(
 
     def harm(name: str, document: Any) -> None:
         if name == "stream_datum" and folder.exists() and not harmed_s:
-            os.kill(server.process.pid, sign)
+            os.kill(server.pid, sign)
             harmed_s.append(time.monotonic())
             with suppress(Exception):  # 80 s for these alone, if each were waited for
                 for _ in range(10):
@@ -120,7 +120,7 @@ def test_a_writer_s_server_that_is_lost_is_waited_for_once(
             session.RE(scan(beamline.camera, beamline, 2000))
         assert time.monotonic() - harmed_s[0] < 35
     finally:
-        os.kill(server.process.pid, signal.SIGCONT)
+        os.kill(server.pid, signal.SIGCONT)
     assert not beamline.shutter.is_open
     assert stop_of(session.directory / "scan_0001")["exit_status"] == "fail"
 
@@ -140,9 +140,9 @@ def test_signs_of_life_that_are_missed_are_no_loss(
         until_s = time.monotonic() + 60
         while not (folder.exists() and any(folder.iterdir())) and time.monotonic() < until_s:
             time.sleep(0.05)
-        os.kill(server.process.pid, signal.SIGSTOP)
+        os.kill(server.pid, signal.SIGSTOP)
         time.sleep(5.5)
-        os.kill(server.process.pid, signal.SIGCONT)
+        os.kill(server.pid, signal.SIGCONT)
 
     pausing = threading.Thread(target=pause)
     pausing.start()
@@ -195,7 +195,7 @@ def test_a_dead_writer_is_noticed_within_its_time_out(
         while not (folder.exists() and len(list(folder.iterdir())) > 20):
             assert time.monotonic() < until_s
             time.sleep(0.02)
-        os.kill(server.process.pid, signal.SIGKILL)
+        os.kill(server.pid, signal.SIGKILL)
         died_s.append(time.monotonic())
         acquisition: Any = beamline.camera._acquisition
         stream = acquisition.stream
@@ -236,7 +236,7 @@ def test_the_loop_goes_on_while_a_camera_server_does_not_answer(
 
     def freeze(message: Any) -> None:
         if message.command == "kickoff" and message.obj is camera and not silent_s:
-            os.kill(server.process.pid, signal.SIGSTOP)
+            os.kill(server.pid, signal.SIGSTOP)
             silent_s.append(time.monotonic())
 
     session.RE.msg_hook = freeze
@@ -247,7 +247,7 @@ def test_the_loop_goes_on_while_a_camera_server_does_not_answer(
             session.RE(scan(camera, beamline, 20))
     finally:
         done.set()
-        os.kill(server.process.pid, signal.SIGCONT)
+        os.kill(server.pid, signal.SIGCONT)
         ticking.join()
     assert silent_s
     assert max(ticks) < 2.0  # a call takes 3 s

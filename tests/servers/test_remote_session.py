@@ -222,7 +222,7 @@ def test_a_killed_writer_ends_the_run_with_the_beam_off(
 
     def kill(name: str, document: Any) -> None:
         if name == "stream_datum" and folder.exists():
-            os.kill(server.process.pid, signal.SIGKILL)
+            os.kill(server.pid, signal.SIGKILL)
 
     session.subscribe(kill)
     with pytest.raises((FailedStatus, ConcertinoError)):
@@ -267,7 +267,7 @@ def test_a_killed_camera_server_ends_the_run_with_the_beam_off(
 
     def kill(name: str, document: Any) -> None:
         if name == "stream_datum" and folder.exists():
-            os.kill(server.process.pid, signal.SIGKILL)
+            os.kill(server.pid, signal.SIGKILL)
 
     session.subscribe(kill)
     with pytest.raises((FailedStatus, ConcertinoError)):

@@ -180,7 +180,7 @@ def test_a_stopped_camera_server_ends_the_run_with_the_beam_off(
 
     def stop(name: str, document: Any) -> None:
         if name == "stream_datum" and folder.exists():
-            os.kill(server.process.pid, signal.SIGSTOP)
+            os.kill(server.pid, signal.SIGSTOP)
 
     try:
         with open_session(tmp_path / "session", progress=False, catalog=False) as session:
@@ -191,7 +191,7 @@ def test_a_stopped_camera_server_ends_the_run_with_the_beam_off(
             assert not beamline.shutter.is_open
             assert open_run("scan_0001", session.directory).exit_status == "fail"
     finally:
-        os.kill(server.process.pid, signal.SIGCONT)
+        os.kill(server.pid, signal.SIGCONT)
     # The writer hears of the end from the session, or misses the session first: on a slow computer.
     deadline_s = time.monotonic() + 60
     while (stored := open_run("scan_0001", tmp_path / "writer")).exit_status not in (

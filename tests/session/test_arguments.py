@@ -9,7 +9,9 @@ import bluesky.plan_stubs as bps
 import bluesky.preprocessors as bpp
 import pytest
 from bluesky import Msg, RunEngine
+from bluesky.suspenders import SuspendFloor
 from bluesky.utils import MsgGenerator
+from ophyd import Signal
 
 from concertino import ConcertinoError, ParameterError, ParameterTypeError, SessionError
 from concertino.devices import SimulatedShutter
@@ -141,7 +143,7 @@ def test_a_closed_session_refuses(tmp_path: Path) -> None:
     for call in (
         lambda: session.subscribe(print),
         lambda: session.guard_beam({"pv": "A", "off": 0}),
-        lambda: session.wait_before_runs(None),
+        lambda: session.wait_before_runs(SuspendFloor(Signal(name="ring"), 80)),
     ):
         with pytest.raises(SessionError, match=r"was called after session.close\(\)"):
             call()

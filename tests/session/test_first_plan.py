@@ -6,8 +6,8 @@ from pathlib import Path
 
 PROGRAM = """
 import sys
-from bluesky import Msg
 from concertino.session import open_session
+from bluesky import Msg
 
 with open_session(sys.argv[1], progress=False, catalog=False) as session:
     assert "pint" not in sys.modules  # a session that runs nothing does not pay for it

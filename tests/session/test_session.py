@@ -88,6 +88,18 @@ def test_what_was_imported_is_no_garbage_while_a_run_goes_on(
     assert gc.get_freeze_count() == 0
 
 
+def test_a_program_that_keeps_its_imports_goes_on_to(
+    session: Session, beamline: SimulatedBeamline
+) -> None:
+    gc.freeze()
+    kept = gc.get_freeze_count()
+    try:
+        session.RE(small_scan(beamline))
+        assert gc.get_freeze_count() >= kept / 2
+    finally:
+        gc.unfreeze()
+
+
 def test_scan_ids_survive_a_restart(tmp_path: Path, beamline: SimulatedBeamline) -> None:
     for expected in (1, 2):
         with open_session(tmp_path, progress=False, catalog=False) as session:

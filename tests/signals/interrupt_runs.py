@@ -13,9 +13,10 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[2]))
+from tests.forked_programs import Programs
 from tests.signals.matrix import PHASES
 from tests.signals.presses import press_ctrl_c
-from tests.signals.programs import Programs
+from tests.signals.programs import PROGRAM
 
 
 def main() -> None:
@@ -29,7 +30,7 @@ def main() -> None:
     cases = list(itertools.product((False, True), PHASES, range(1, given.presses + 1)))
     random.Random(given.seed).shuffle(cases)
     cases = cases[: given.runs or None]
-    programs, failed = Programs(), 0
+    programs, failed = Programs(PROGRAM), 0
     with tempfile.TemporaryDirectory() as root, ThreadPoolExecutor(given.together) as people:
         pressed = {
             case: people.submit(

@@ -8,9 +8,10 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from concertino.storage import open_run
+from tests.forked_programs import Programs
 from tests.queue_servers import Requests, free_port, redis
 
-from .programs import Case, Programs
+from .programs import Case
 
 #: What a program says when it has heard a signal, and how long that is waited for, in seconds.
 HEARD = ("Interrupted: the beam goes off", "the beam goes off, then the run ends")

@@ -6,7 +6,9 @@ import time
 from contextlib import suppress
 from pathlib import Path
 
-from .programs import Case, Programs
+from tests.forked_programs import Programs
+
+from .programs import Case
 
 BETWEEN_S = 0.03
 

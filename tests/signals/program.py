@@ -1,15 +1,13 @@
-"""Starts programs that signals are sent to: imports once, then forks for each, and tells how it ended.
+"""The programs that signals are sent to, forked from this one.
 
-A line of JSON on standard input starts one; lines of JSON on standard output tell its number and, later, its
-exit code, negative for a signal that killed it. The programs are what a user would run. Their simulated beam and motors
-write what they are told, and what they do, to files that outlive the process.
+They are what a user would run. Their simulated beam and motors write what they are told, and what they do, to files
+that outlive the process.
 """
 
 import hashlib
 import importlib
 import json
 import os
-import select
 import signal
 import socket
 import sys
@@ -19,13 +17,14 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from concertino import devices
+from concertino import devices, units
 from concertino._ending import open_sessions
 from concertino.callbacks import ChildProcess, ImageWriter
 from concertino.cli import main
 from concertino.devices import SimulatedBeamline, _beam, _motor, _trajectory
 from concertino.plans import continuous_tomography
 from concertino.session import open_session
+from tests.forked_programs import serve
 
 # What a session and its first run import, of which some is slow. Not ophyd, whose forks do not end.
 sys.modules["ophyd"] = None  # type: ignore[assignment]
@@ -35,6 +34,10 @@ for _name in (
 ):  # fmt: skip
     with suppress(ImportError):
         importlib.import_module(_name)
+
+# What the first run of a process reads and loads: the units, and the compiled code of the simulated camera.
+_ = units.ureg
+SimulatedBeamline(shape=(16, 16)).twin.warm_up()
 
 COUNTS: dict[str, Any] = {"num_darks": 30, "num_flats": 30}
 BEAMLINE: dict[str, Any] = {"shape": (16, 16), "exposure": 0.0, "frame_rate": 100.0}
@@ -132,7 +135,10 @@ def session(directory: Path, case: dict[str, Any]) -> None:
         if case.get("deaf"):
             threading.Thread(target=opened.RE, args=(plan,), daemon=True).start()
             hashlib.pbkdf2_hmac("sha256", b"", b"", 10**9)  # minutes in C, which no signal ends
-        opened.RE(plan)
+        try:
+            opened.RE(plan)
+        finally:
+            time.sleep(case.get("lasts_s", 0.0))
     print("closed", opened.RE.state, flush=True)
 
 
@@ -180,33 +186,8 @@ def pause_soon(record: Path) -> None:
     open_sessions()[0].pause()
 
 
-def serve() -> dict[str, Any] | None:
-    """Fork for each line; return the case in the child, None in the parent after the last line."""
-    waiting: set[int] = set()
-    open_input = True
-    while open_input or waiting:
-        ready, _, _ = select.select([0] if open_input else [], [], [], 0.02)
-        if ready:
-            line = sys.stdin.readline()
-            open_input = bool(line)
-            if line:
-                pid = os.fork()
-                if pid == 0:
-                    return dict(json.loads(line))
-                waiting.add(pid)
-                print(json.dumps({"started": pid}), flush=True)
-        for pid in list(waiting):
-            done, status = os.waitpid(pid, os.WNOHANG)
-            if done:
-                waiting.remove(pid)
-                code = os.waitstatus_to_exitcode(status)
-                print(json.dumps({"pid": pid, "code": code}), flush=True)
-    return None
-
-
 def become(case: dict[str, Any], directory: Path) -> None:
-    """Be a process of one's own, in a terminal or without one."""
-    os.setsid()
+    """Go to a folder, in a terminal or without one."""
     os.chdir(directory)
     if case.get("nohup"):
         signal.signal(signal.SIGHUP, signal.SIG_IGN)
@@ -220,13 +201,13 @@ def become(case: dict[str, Any], directory: Path) -> None:
 
 KINDS = {"command": command, "queue": queue_server, "tango server": tango_server}
 
-if (case := serve()) is not None:
-    directory = Path(case["directory"])
-    become(case, directory)
-    data = directory / case.get("data", "data")
-    if case["kind"] != "tango server":
-        log_devices(directory, case["shutter_s"])
-    if case.get("pause") and case["kind"] != "tango server":
-        record = data / "scan_0001" / "documents.jsonl"
-        threading.Thread(target=pause_soon, args=(record,), daemon=True).start()
-    KINDS.get(case["kind"], session)(data, case)
+case = serve()
+directory = Path(case["directory"])
+become(case, directory)
+data = directory / case.get("data", "data")
+if case["kind"] != "tango server":
+    log_devices(directory, case["shutter_s"])
+if case.get("pause") and case["kind"] != "tango server":
+    record = data / "scan_0001" / "documents.jsonl"
+    threading.Thread(target=pause_soon, args=(record,), daemon=True).start()
+KINDS.get(case["kind"], session)(data, case)

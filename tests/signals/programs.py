@@ -1,12 +1,8 @@
-"""Programs in processes of their own that run a scan each, and what they leave behind."""
+"""Programs that run a scan each, and what they leave behind."""
 
 import json
 import os
-import queue
 import signal
-import subprocess
-import sys
-import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
@@ -14,77 +10,13 @@ from pathlib import Path
 from typing import Any
 
 from concertino.storage import Run, open_run
+from tests.forked_programs import WAIT_S, Programs
 
 PROGRAM = Path(__file__).with_name("program.py")
-WAIT_S = 90.0
 #: How long motors may go on after a signal, in seconds; the beam, which goes off first, takes part of it.
 STOPS_S = 30.0
 #: Phases in which an axis is on its way.
 MOVING = ("moving", "projections")
-
-
-class Programs:
-    """Programs in processes of their own, started by one that has imported what they need."""
-
-    def __init__(self) -> None:
-        self._process = subprocess.Popen(
-            [sys.executable, str(PROGRAM)],
-            stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
-            env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
-        )  # fmt: skip
-        self._starting = threading.Lock()
-        self._started: queue.Queue[int] = queue.Queue()
-        self._pids: list[int] = []
-        self._codes: dict[int, int] = {}
-        self._told = threading.Condition()
-        self._listener = threading.Thread(target=self._listen, daemon=True)
-        self._listener.start()
-
-    def _listen(self) -> None:
-        assert self._process.stdout is not None
-        with self._process.stdout as lines:
-            for line in lines:
-                said = json.loads(line)
-                if "started" in said:
-                    self._started.put(said["started"])
-                else:
-                    with self._told:
-                        self._codes[said["pid"]] = said["code"]
-                        self._told.notify_all()
-
-    def start(self, case: dict[str, Any]) -> int:
-        """Start a program; return the number of its process."""
-        assert self._process.stdin is not None
-        with self._starting:
-            self._process.stdin.write(json.dumps(case) + "\n")
-            self._process.stdin.flush()
-            self._pids.append(self._started.get(timeout=WAIT_S))
-            return self._pids[-1]
-
-    def code(self, pid: int) -> int | None:
-        """Return the exit code of a program that has ended."""
-        return self._codes.get(pid)
-
-    def wait(self, pid: int, timeout_s: float = WAIT_S) -> int:
-        """Return the exit code of a program, when it has ended."""
-        with self._told:
-            assert self._told.wait_for(lambda: pid in self._codes, timeout_s), "it did not end"
-        return self._codes[pid]
-
-    def close(self) -> None:
-        """End them, also those that a test which failed has left."""
-        assert self._process.stdin is not None
-        for pid in self._pids:
-            if pid not in self._codes:
-                with suppress(ProcessLookupError):
-                    os.killpg(pid, signal.SIGKILL)
-        self._process.stdin.close()
-        try:
-            self._process.wait(WAIT_S)
-        except subprocess.TimeoutExpired:
-            self._process.kill()
-            self._process.wait()
-        self._listener.join(WAIT_S)
 
 
 class Case:

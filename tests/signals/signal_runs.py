@@ -13,8 +13,9 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[2]))
+from tests.forked_programs import Programs
 from tests.signals.matrix import Cell, all_cells, pairwise_cells, run_cell
-from tests.signals.programs import Programs
+from tests.signals.programs import PROGRAM
 
 
 def main() -> None:
@@ -30,7 +31,7 @@ def main() -> None:
         and all(word == cell.number.name for word in given.words if word.startswith("SIG"))
     ]  # fmt: skip
     wrong = 0
-    programs = Programs()
+    programs = Programs(PROGRAM)
     begin_s = time.monotonic()
     with tempfile.TemporaryDirectory() as directory, ThreadPoolExecutor(given.jobs) as players:
 

@@ -9,9 +9,9 @@ from concertino._ending import ending_signals
 
 PROGRAM = """
 import signal, sys, threading, time
+from concertino.session import open_session
 import bluesky.plan_stubs as bps
 from bluesky.utils import RunEngineInterrupted
-from concertino.session import open_session
 
 sys.ps1 = ">>> "  # somebody sits at a prompt
 

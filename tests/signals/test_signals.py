@@ -14,6 +14,8 @@ from typing import Any
 
 import pytest
 
+from tests.forked_programs import WAIT_S, Programs
+
 from .matrix import (
     HOSTS,
     PHASES,
@@ -27,14 +29,14 @@ from .matrix import (
     run_cell,
 )
 from .presses import press_ctrl_c
-from .programs import WAIT_S, Case, Programs
+from .programs import PROGRAM, Case
 
 AT_A_TIME = 7
 
 
 @pytest.fixture(scope="module")
 def programs() -> Iterator[Programs]:
-    started = Programs()
+    started = Programs(PROGRAM)
     yield started
     started.close()
 
@@ -114,6 +116,19 @@ def test_more_signals_do_not_hurry_the_clean_up_away(programs: Programs, tmp_pat
     for number in (signal.SIGTERM, *SIGNALS, *SIGNALS):
         os.kill(case.pid, number)
         time.sleep(0.1)
+    case.check(signal.SIGTERM, since_s, 143)
+
+
+@pytest.mark.parametrize("prompt", [False, True])
+def test_ctrl_c_hurries_nothing_that_follows_the_run(
+    programs: Programs, tmp_path: Path, prompt: bool
+) -> None:
+    case = Script(programs, tmp_path, prompt=prompt, lasts_s=1.0)
+    since_s = case.begin()
+    os.kill(case.pid, signal.SIGTERM)
+    case.until(case.stopped, "stop document")
+    time.sleep(0.3)
+    os.kill(case.pid, signal.SIGINT)
     case.check(signal.SIGTERM, since_s, 143)
 
 

@@ -2,7 +2,7 @@
 
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 from uuid import uuid4
 
@@ -227,8 +227,8 @@ def test_the_axis_is_shown_with_its_confidence_and_set_by_a_click(
     asked: list[dict[str, Any]] = []
 
     class Reconstruction:
-        def update(self, changes: dict[str, Any]) -> None:
-            asked.append(changes)
+        def update(self, changes: Mapping[str, Any]) -> None:
+            asked.append(dict(changes))
             if changes["center"] == 999:
                 raise ValueError("center 999 px lies outside of the frame")
 

@@ -15,10 +15,10 @@ from ._flow import Party, given_up, taken_over
 from ._ring import frame_checksum
 
 if TYPE_CHECKING:
-    from ._stream import FrameStream
+    from ._published import PublishedStream
 
 _COPY_ATTEMPTS = 3
-_streams: dict[str, FrameStream] = {}
+_streams: dict[str, PublishedStream] = {}
 
 
 def _forget() -> None:
@@ -31,14 +31,14 @@ def _forget() -> None:
 os.register_at_fork(after_in_child=_forget)
 
 
-def show(stream: FrameStream) -> None:
+def show(stream: PublishedStream) -> None:
     """Let subscribers of this process find a stream by its address."""
     _streams[stream.address] = stream
     # Those elsewhere are told when this process ends, and its sockets are closed before ZeroMQ is.
     atexit.register(stream.close)
 
 
-def hide(stream: FrameStream) -> None:
+def hide(stream: PublishedStream) -> None:
     """Let nobody of this process find a stream any more."""
     _streams.pop(stream.address, None)
     atexit.unregister(stream.close)
@@ -74,7 +74,7 @@ def enter_here(
 class DirectChannel(Channel):
     """A subscriber's direct view of a stream in the same process."""
 
-    def __init__(self, stream: FrameStream, party: Party) -> None:
+    def __init__(self, stream: PublishedStream, party: Party) -> None:
         self._stream = stream
         self._flow = stream.flow
         self._party = party

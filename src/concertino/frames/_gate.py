@@ -39,7 +39,7 @@ from ._peer import Outgoing, Peer
 from ._shared_ring import this_computer
 
 if TYPE_CHECKING:
-    from ._stream import FrameStream
+    from ._published import PublishedStream
 
 _LOG = logging.getLogger(__name__)
 _LOOK_S = 0.4
@@ -54,7 +54,7 @@ class Gate:
 
     Parameters
     ----------
-    stream : FrameStream
+    stream : PublishedStream
         What is served.
     socket : zmq.Socket
         Bound; the gate's thread uses and closes it.
@@ -68,7 +68,7 @@ class Gate:
 
     def __init__(
         self,
-        stream: FrameStream,
+        stream: PublishedStream,
         socket: zmq.Socket[bytes],
         door: Door,
         address: str,

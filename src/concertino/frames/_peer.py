@@ -34,7 +34,7 @@ from ._messages import (
 from ._wire import frames_header
 
 if TYPE_CHECKING:
-    from ._stream import FrameStream
+    from ._published import PublishedStream
 
 #: Header and, where there are, pixels.
 Outgoing = tuple[Message, memoryview | bytes | None]
@@ -49,7 +49,7 @@ class Peer:
 
     Parameters
     ----------
-    stream : FrameStream
+    stream : PublishedStream
         What it reads.
     party : Party
         The subscriber.
@@ -59,7 +59,7 @@ class Peer:
         How many messages with frames it may be sent before it says that it took one.
     """
 
-    stream: FrameStream
+    stream: PublishedStream
     party: Party
     shares_memory: bool
     credit: int

@@ -23,7 +23,7 @@ from ._shared_ring import this_computer
 from ._sockets import bind_router, connect_dealer
 
 if TYPE_CHECKING:
-    from ._stream import FrameStream
+    from ._published import PublishedStream
 
 #: Enough to keep a fast line busy during its delay.
 _MESSAGES_UNDER_WAY = 8
@@ -36,7 +36,7 @@ _warned_of: set[str] = set()
 _ANYWHERE = ("*", "0.0.0.0", "[::]")
 
 
-def serve(stream: FrameStream, address: str) -> Gate:
+def serve(stream: PublishedStream, address: str) -> Gate:
     """Have subscribers of other processes reach a stream.
 
     When the environment variable CONCERTINO_KEYS names a folder of keys, streams are encrypted, and their

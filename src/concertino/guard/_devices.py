@@ -15,6 +15,43 @@ class GuardedBeam(Protocol):
         """Return how; a mapping as `switch_from_json` takes it, None when it cannot be done."""
 
 
+@runtime_checkable
+class EndsWithSession(Protocol):
+    """A beam that tells whether it is a part of this process."""
+
+    @property
+    def ends_with_session(self) -> bool:
+        """Whether it is, so that nothing has to switch it off."""
+
+
+@runtime_checkable
+class _Pv(Protocol):
+    """A PV of ophyd, written to by the name by which it is read."""
+
+    pvname: object
+
+
+@runtime_checkable
+class _SetpointPv(Protocol):
+    """A PV of ophyd that is written to by a name of its own."""
+
+    setpoint_pvname: object
+
+
+@runtime_checkable
+class _Connected(Protocol):
+    """A signal of ophyd-async."""
+
+    _connector: object
+
+
+@runtime_checkable
+class _NumpyScalar(Protocol):
+    """A number of numpy, which the guard does without."""
+
+    def item(self) -> Any: ...
+
+
 def switch_off_of(beam: Any) -> SwitchOff | None:
     """Return how another process switches a beam off; None when the beam does not tell.
 
@@ -29,7 +66,7 @@ def switch_off_of(beam: Any) -> SwitchOff | None:
     ParameterError
         If what it tells describes no switch.
     """
-    given = beam.guard_switch() if hasattr(beam, "guard_switch") else None
+    given = beam.guard_switch() if isinstance(beam, GuardedBeam) else None
     return switch_from_json(given) if isinstance(given, Mapping) else given
 
 
@@ -40,7 +77,7 @@ def ends_with_session(beam: Any) -> bool:
     known.
     """
     return (
-        bool(getattr(beam, "ends_with_session", False))
+        (isinstance(beam, EndsWithSession) and bool(beam.ends_with_session))
         or _write_source(beam).startswith(("soft://", "mock+"))
         or type(beam).__module__ == "ophyd.sim"
     )
@@ -62,7 +99,9 @@ def switch_of_signal(signal: Any, off: Any) -> SwitchOff | None:
         None when the signal is something else, or does not know yet what it is.
     """
     off = _plain(off)
-    pv = getattr(signal, "setpoint_pvname", None) or getattr(signal, "pvname", None)
+    pv = signal.setpoint_pvname if isinstance(signal, _SetpointPv) else None
+    if not pv and isinstance(signal, _Pv):
+        pv = signal.pvname
     source = f"ca://{pv}" if isinstance(pv, str) and pv else _write_source(signal)
     if source.startswith(("ca://", "pva://")):
         return EpicsSwitch(source, int(off) if isinstance(off, bool) else off)
@@ -75,7 +114,9 @@ def switch_of_signal(signal: Any, off: Any) -> SwitchOff | None:
 
 def _write_source(signal: Any) -> str:
     """Return where a signal of ophyd-async writes to; what it tells itself is where it reads."""
-    backend = getattr(getattr(signal, "_connector", None), "backend", None)
+    backend = (
+        getattr(signal._connector, "backend", None) if isinstance(signal, _Connected) else None
+    )
     try:
         return str(backend.source(signal.name, read=False)) if backend else ""
     except Exception:  # It knows only when it is connected.
@@ -86,4 +127,4 @@ def _plain(value: Any) -> Any:
     """Return a value of JSON's types."""
     if isinstance(value, Enum):
         return value.value
-    return value.item() if hasattr(value, "item") else value
+    return value.item() if isinstance(value, _NumpyScalar) else value

@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 from concertino._errors import ParameterError
 from concertino._extras import extra
 
+from ._aligned import aligned_zeros
 from ._filters import factor, filter_response
-from ._gridding import aligned_zeros
 from ._settings import ReconstructionSettings
 from ._slice_geometry import SliceGeometry
 

@@ -7,8 +7,8 @@ import numpy as np
 import scipy.fft
 from numpy.typing import NDArray
 
+from ._aligned import aligned_zeros
 from ._filters import factor, filter_response
-from ._gridding import aligned_zeros
 from ._settings import ReconstructionSettings
 from ._slice_geometry import SliceGeometry
 

@@ -6,6 +6,8 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 from numpy.typing import NDArray
 
+from concertino._kept_memory import large_array
+
 from ._back_projector import BackProjector
 from ._correct import FlatField, fill_padded
 from ._rows import Rows
@@ -69,7 +71,7 @@ class CollectingEngine:
         indices = np.concatenate([some for some, _ in parts])
         weights = (np.concatenate([some for _, some in parts]) * scale).astype(np.float32)
         wanted = np.arange(self._shape[0]) if only is None else only
-        volume = np.empty((len(wanted), *self._shape[1:]), np.float32)
+        volume = large_array((len(wanted), *self._shape[1:]))
         together = slices_together(self._projector, len(wanted))
         work = work or Work()
         share = work.left / len(wanted)

@@ -3,6 +3,8 @@
 import numpy as np
 from numpy.typing import NDArray
 
+from concertino._kept_memory import large_array
+
 from ._correct import FlatField
 from ._phase import retrieve
 from ._rows import ProjectionRows, Rows
@@ -52,7 +54,7 @@ def conditioned(
 
     present = np.flatnonzero(rows.present)
     result = ProjectionRows(len(rows.present), wanted, rows.columns)
-    data = np.zeros((len(rows.present), len(wanted), rows.columns), np.float32)
+    data = large_array((len(rows.present), len(wanted), rows.columns), zeros=True)
     result.data = data
     result.present, result.frame_dtype = rows.present.copy(), np.dtype(np.float32)
     at_once = _at_once(rows.row_count * rows.columns)

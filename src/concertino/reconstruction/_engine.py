@@ -7,8 +7,11 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 from numpy.typing import NDArray
 
+from concertino._kept_memory import large_array
+
+from ._aligned import aligned_zeros
 from ._correct import FlatField, fill_padded
-from ._gridding import GridPlan, aligned_zeros
+from ._gridding import GridPlan
 from ._rows import Rows
 from ._settings import ReconstructionSettings
 from ._work import Work
@@ -117,7 +120,7 @@ class Engine:
         if only is not None and not last:
             self._keep_up_to_date(groups, whole)
         size = (self.plan.y.count, self.plan.x.count)
-        volume = np.empty((len(wanted), *size), np.float32)
+        volume = large_array((len(wanted), *size))
         work = work or Work()
         share = work.left / len(groups)
 

@@ -13,8 +13,6 @@ F. Marone and M. Stampanoni, Regridding reconstruction algorithm for real-time t
 doi:10.1107/S0909049512032864
 """
 
-import contextlib
-import mmap
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 
@@ -22,6 +20,7 @@ import numpy as np
 import scipy.fft
 from numpy.typing import NDArray
 
+from ._aligned import aligned_zeros
 from ._filters import factor, filter_response
 from ._settings import ReconstructionSettings
 from ._slice_geometry import SliceGeometry
@@ -37,26 +36,6 @@ _CACHED = 2**20  # bytes that a core keeps at hand
 _TOGETHER = 4
 _FEWEST_COLUMNS = 16  # that are worth a look at a row's page: rows of a large grid are pages apart
 PHASE_BLOCK = 64
-_LARGE = 2**22  # bytes
-
-
-def aligned_zeros(shape: tuple[int, ...]) -> NDArray[np.float32]:
-    """Zeros in float32 that begin on a cache line.
-
-    Large ones come from the system and go back to it. The C library would keep those of some threads for these
-    threads, which are others with the next reconstruction. They are private: Linux has huge pages for these, and seldom
-    for shared ones; with small pages, a large grid's columns cost a look into the page table for every row.
-    """
-    size = int(np.prod(shape)) * 4
-    if size >= _LARGE:
-        memory = mmap.mmap(-1, size, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
-        if hasattr(mmap, "MADV_HUGEPAGE"):
-            with contextlib.suppress(OSError):
-                memory.madvise(mmap.MADV_HUGEPAGE)
-        return np.frombuffer(memory, np.float32).reshape(shape)
-    raw = np.zeros(size + 64, np.uint8)
-    offset = -raw.ctypes.data % 64
-    return raw[offset : offset + size].view(np.float32).reshape(shape)
 
 
 class GridPlan:

@@ -15,10 +15,11 @@ import numpy as np
 import scipy.fft
 from numpy.typing import NDArray
 
+from ._aligned import aligned_zeros
 from ._backends import chosen_backend
 from ._blocks import Corrections
 from ._correct import FlatField, fill_padded
-from ._gridding import GridPlan, aligned_zeros
+from ._gridding import GridPlan
 from ._layout import Layout
 from ._rows import Rows
 from ._settings import ReconstructionSettings

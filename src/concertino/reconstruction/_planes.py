@@ -8,10 +8,11 @@ from numpy.typing import NDArray
 
 from concertino._errors import ParameterError
 
+from ._aligned import aligned_zeros
 from ._backprojection import BackprojectionPlan
 from ._condition import half_acquisition_weights
 from ._correct import FlatField, fill_padded
-from ._gridding import GridPlan, aligned_zeros
+from ._gridding import GridPlan
 from ._layout import slice_width
 from ._result import OrthogonalPlanes
 from ._rows import ChosenRows, ProjectionRows, rows_of_planes

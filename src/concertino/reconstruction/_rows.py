@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from concertino._errors import ParameterError, ReconstructionError
+from concertino._kept_memory import large_array
 
 _KEPT_TYPES = ("uint16", "float32")
 _PLANES_PX = 512  # as `Reconstructor.planes` has by default
@@ -151,7 +152,7 @@ class ProjectionRows:
         if self.data is None:
             self.frame_dtype = frames.dtype
             shape = (len(self.present), len(self.rows), self.columns)
-            self.data = np.zeros(shape, kept_dtype(frames.dtype))
+            self.data = large_array(shape, kept_dtype(frames.dtype), zeros=True)
         elif frames.dtype != self.frame_dtype:
             raise ReconstructionError(
                 f"projections {start} to {stop - 1} are {frames.dtype}, the ones before were "

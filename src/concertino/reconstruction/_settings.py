@@ -17,7 +17,7 @@ from pydantic import (
 from concertino._errors import ParameterError
 
 from ._geometry import DESCRIBED_BY, GeometrySettings
-from ._phase import PhaseSettings
+from ._phase_settings import PhaseSettings
 
 FilterName = Literal[
     "none",

@@ -18,11 +18,11 @@ import numpy as np
 import scipy.fft
 from numpy.typing import NDArray
 
+from ._aligned import aligned_zeros
 from ._correct import FlatField, fill_padded
 from ._coverage import level_helix
 from ._filters import factor, filter_response, is_odd
 from ._geometry import projection_matrices
-from ._gridding import aligned_zeros
 from ._helix import row_shares
 from ._rows import Rows
 from ._settings import ReconstructionSettings

@@ -11,9 +11,12 @@ from tango.server import attribute, command, device_property
 
 from concertino import SessionError
 from concertino.callbacks import (
+    AbandonsStreams,
     Benchmarker,
+    Closes,
     Consumer,
     ImageWriter,
+    SettlesStreams,
     StoredStreamFrames,
 )
 from concertino.storage import (
@@ -111,7 +114,7 @@ class CallbackServer(Served):
             made = self.make_callback(asked["configuration"])
         finally:
             self.lease.release(asked["session"])
-        if hasattr(self._callback, "close"):
+        if isinstance(self._callback, Closes):
             self._callback.close()
         self._callback = made
 
@@ -195,7 +198,7 @@ class CallbackServer(Served):
 
     def hurry(self, reason: str) -> None:
         """Have the callback leave its streams: their publishers are told, and their runs fail."""
-        if hasattr(self._callback, "abandon"):
+        if isinstance(self._callback, AbandonsStreams):
             self._callback.abandon(reason)
 
     def ended(self, reason: str) -> None:
@@ -264,7 +267,7 @@ class CallbackServer(Served):
             self.set_status(f"The {self.KIND} server is ready.")
 
     def _give_up(self, reason: str) -> None:
-        if hasattr(self._callback, "settle"):
+        if isinstance(self._callback, SettlesStreams):
             self._callback.settle()
         for uid in list(self._open):
             for name, document in self._undescribed.documents(uid, self.stored()):

@@ -58,6 +58,7 @@ class Served(Device):
 
     KIND: ClassVar[str] = "device"
     hung_up: ClassVar[bool] = False
+    _ended_by: str | None = None
     lease_seconds = device_property(
         dtype=float, default_value=10.0, doc="How long a session may be silent, in s."
     )
@@ -69,7 +70,7 @@ class Served(Device):
         self._work: queue.SimpleQueue[tuple[int, Callable[[], Any]]] = queue.SimpleQueue()
         self._ticket = 0
         self._error = self._stuck = ""
-        if not hasattr(self, "_ended_by"):  # not at a later Init
+        if self._ended_by is None:  # not at a later Init
             self._ended_by = ""
             for number in (signal.SIGTERM, signal.SIGINT):
                 self.register_signal(number)
@@ -94,11 +95,11 @@ class Served(Device):
 
         def end() -> None:
             try:
-                self.ended(f"the server was ended {self._ended_by}".strip())
+                self.ended(f"the server was ended {self._ended_by or ''}".strip())
             finally:
                 done.set()
 
-        self.hurry(f"the server was ended {self._ended_by}".strip())
+        self.hurry(f"the server was ended {self._ended_by or ''}".strip())
         self._work.put((0, end))
         if not done.wait(_END_S):
             LOG.error("%s: what went on did not end within %g s", self.get_name(), _END_S)

@@ -12,6 +12,7 @@ import numpy as np
 import orjson
 
 from concertino._errors import StorageError
+from concertino.units import is_quantity
 
 DOCUMENTS = "documents.jsonl"
 """Name of the file in the run's directory."""
@@ -31,7 +32,7 @@ def _plain(value: Any) -> Any:
         return dict(value)
     if isinstance(value, (set, frozenset)):
         return sorted(value, key=lambda item: (type(item).__name__, item))
-    if hasattr(value, "magnitude") and hasattr(value, "units"):  # a pint quantity
+    if is_quantity(value):
         return {"value": _plain(value.magnitude), "unit": f"{value.units:~}"}
     if isinstance(value, (list, tuple, str, int, float)):
         return value
@@ -45,7 +46,7 @@ def _is_finite(value: Any) -> bool:
         return value.dtype.kind != "f" or bool(np.isfinite(value).all())
     if isinstance(value, Mapping):
         return all(_is_finite(item) for item in value.values())
-    if hasattr(value, "magnitude"):
+    if is_quantity(value):
         return _is_finite(value.magnitude)
     return not isinstance(value, (list, tuple, set, frozenset)) or all(
         _is_finite(item) for item in value

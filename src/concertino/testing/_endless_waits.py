@@ -8,6 +8,8 @@ from dataclasses import dataclass
 
 from bluesky import Msg
 
+from concertino._errors import notes_of
+
 from ._plan_faults import (
     PlanBench,
     PlanFault,
@@ -120,7 +122,7 @@ def check_end_in_time(outcome: PlanOutcome, within_s: float, motors: Collection[
     where, error = outcome.where, outcome.error
     assert outcome.took_s < within_s, f"it did not end within {within_s:g} s: {where}"
     assert error is not None, f"nothing was raised: {where}"
-    said = " ".join([str(error), *getattr(error, "__notes__", ())])
+    said = " ".join([str(error), *notes_of(error)])
     stops = outcome.find("stop")
     assert len(stops) == len(outcome.find("start")), f"a run was not stopped once: {where}"
     told = bool(stops) and not outcome.stopped_before

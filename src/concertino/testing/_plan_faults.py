@@ -10,6 +10,8 @@ from typing import Any, ClassVar, Literal, get_args
 from bluesky import Msg, RunEngine
 from bluesky.utils import MsgGenerator, RunEngineInterrupted
 
+from concertino.plans import passed_on
+
 from ._endless import never_done
 
 FaultKind = Literal["raise before", "raise after", "abort", "stop", "halt", "pause"]
@@ -288,26 +290,19 @@ class _Collect:
 
 def _disturbed(plan: MsgGenerator[Any], RE: RunEngine, outcome: PlanOutcome) -> MsgGenerator[Any]:
     """Pass a plan's messages on, and do at one of them what the outcome's fault says."""
-    fault, response = outcome.fault, None
-    error: BaseException | None = None
-    while True:
-        try:
-            message = plan.send(response) if error is None else plan.throw(error)
-        except StopIteration as stop:
-            return stop.value
-        error = None
+    fault = outcome.fault
+
+    def do(message: Msg) -> MsgGenerator[Any] | None:
         struck = (
             fault is not None and not outcome.injected and fault.strikes(message, outcome.messages)
         )
         outcome.messages.append(message)
-        try:
-            if struck and fault is not None:
-                outcome.injected, outcome.struck = True, message
-                response = yield from _struck(message, fault.kind, RE, outcome)
-            else:
-                response = yield message
-        except BaseException as thrown:
-            error = thrown
+        if not struck or fault is None:
+            return None
+        outcome.injected, outcome.struck = True, message
+        return _struck(message, fault.kind, RE, outcome)
+
+    return passed_on(plan, do)
 
 
 def _struck(message: Msg, kind: str, RE: RunEngine, outcome: PlanOutcome) -> MsgGenerator[Any]:

@@ -3,7 +3,7 @@
 from typing import TYPE_CHECKING, Any
 
 from . import _registry
-from ._convert import QuantityLike, convert, convert_count, parse
+from ._convert import QuantityLike, convert, convert_count, is_quantity, parse
 from ._device import to_device_unit
 from ._json import from_json, to_json
 from ._names import is_unit, meant_unit
@@ -19,6 +19,7 @@ __all__ = [
     "convert",
     "convert_count",
     "from_json",
+    "is_quantity",
     "is_unit",
     "meant_unit",
     "parse",

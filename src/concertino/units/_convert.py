@@ -222,7 +222,7 @@ def _number(value: Any, unit: str, parameter: str) -> float:
             )
     elif isinstance(value, Mapping):
         found = _from_mapping(value, unit, parameter)
-    elif hasattr(value, "magnitude") and hasattr(value, "units"):
+    elif is_quantity(value):
         # Through the name of the unit, as it may come from another registry.
         found = quantity(value.magnitude, str(value.units), parameter=parameter)
     else:
@@ -262,10 +262,15 @@ def _kind(units: Any) -> str:
     return _KINDS.get(dimensions, f"of dimension {dimensions}")
 
 
+def is_quantity(value: object) -> bool:
+    """Return whether something is a quantity of pint, of whichever registry."""
+    return hasattr(value, "magnitude") and hasattr(value, "units")
+
+
 def _show(value: Any) -> str:
     if isinstance(value, Mapping):
         return f"'{_shown_number(value.get('value'))} {value.get('unit')}'"
-    if hasattr(value, "magnitude") and hasattr(value, "units"):
+    if is_quantity(value):
         return f"'{_shown_number(value.magnitude)} {value.units}'"
     return repr(value) if isinstance(value, str) else _shown_number(value)
 

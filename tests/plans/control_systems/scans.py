@@ -11,9 +11,12 @@ import sys
 import time
 from typing import Any
 
+import concertino.plans as plans
+
+# isort: split
+# Bluesky after Concertino, or it takes five seconds more where there is Jupyter.
 from bluesky.utils import MsgGenerator
 
-import concertino.plans as plans
 from concertino.callbacks import ImageWriter
 from concertino.devices import SimulatedBeamline
 from concertino.session import open_session
