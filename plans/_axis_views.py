@@ -9,6 +9,9 @@ from bluesky import Msg
 from bluesky.utils import MsgGenerator
 from numpy.typing import NDArray
 
+from concertino import ParameterError
+from concertino.documents import DARKS, FLATS
+
 from ._frame_tap import FrameTap
 from ._frames import move_together
 from ._hold import Hold
@@ -26,15 +29,18 @@ class AxisViews:
         The devices.
     degree : float
         What one degree is in the rotation's unit.
+    stream : str
+        Name of the stream of the first views.
 
     Raises
     ------
     ParameterError
-        If there are several cameras.
+        If there are several cameras, or no darks and flats before the views.
     """
 
-    def __init__(self, setup: ScanSetup, degree: float) -> None:
+    def __init__(self, setup: ScanSetup, degree: float, stream: str) -> None:
         setup.cameras.check_one("the axis is looked at with one")
+        _check_corrected(setup.streams, stream)
         self._setup, self._degree = setup, degree
         self._rotation = setup.motors["rotation"]
         self._tap = FrameTap(setup.cameras.first, "alignment")
@@ -46,7 +52,7 @@ class AxisViews:
 
     def _undivided(self, take: Take, piece: Piece, hold: Hold | None) -> MsgGenerator[bool]:
         yield Msg("null", None, SampleToTheEnd())
-        if piece.base not in ("darks", "flats"):
+        if piece.base not in (DARKS, FLATS):
             return (yield from take(piece, None))
         frames = yield from self._seen(take(piece, None), piece)
         self._means[piece.base] = frames.mean(axis=0)
@@ -72,7 +78,17 @@ class AxisViews:
         return (yield from self._tap.taken(piece.count))
 
     def _attenuation(self, frames: NDArray[Any]) -> NDArray[np.float64]:
-        dark, flat = self._means["darks"], self._means["flats"]
+        dark, flat = self._means[DARKS], self._means[FLATS]
         light = np.maximum(frames - dark, 1.0) / np.maximum(flat - dark, 1.0)
         attenuation: NDArray[np.float64] = -np.log(light)
         return attenuation
+
+
+def _check_corrected(streams: Sequence[str], views: str) -> None:
+    before = streams[: streams.index(views)] if views in streams else streams
+    missing = [stream for stream in (DARKS, FLATS) if stream not in before]
+    if missing and views in streams:
+        raise ParameterError(
+            f"order: {', '.join(streams)} are taken, and the {views} want {' and '.join(missing)} before them. "
+            "Name these first."
+        )

@@ -68,7 +68,7 @@ class OppositeViews(Acquisition):
         degree = yield from per_degree(setup.motors["rotation"])
         for angle in (self.start_angle, self.start_angle + 180):
             yield from check_limits(setup.motors["rotation"], angle * degree, "start_angle")
-        views = AxisViews(setup, degree)
+        views = AxisViews(setup, degree, self.stream)
         return Ready(
             self,
             partial(self._look, views),

@@ -114,8 +114,20 @@ class ImagingScan(ScanValue, StartBlock):
         return self
 
     def of(self, stream: str) -> Acquisition:
-        """Return the acquisition that takes a stream."""
-        return next(each for each in self.acquisitions if each.stream == stream)
+        """Return the acquisition that takes a stream.
+
+        Raises
+        ------
+        ParameterError
+            If none does.
+        """
+        for each in self.acquisitions:
+            if each.stream == stream:
+                return each
+        known = ", ".join(each.stream for each in self.acquisitions)
+        raise ParameterError(
+            f"stream: {stream!r} was given; the scan takes {known}. Name one of them."
+        )
 
     @property
     def visits(self) -> tuple[Visit, ...]:

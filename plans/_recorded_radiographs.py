@@ -16,6 +16,7 @@ from ._acquisition import Acquisition, Ready, register_acquisition
 from ._frames import move_together
 from ._hold import Hold
 from ._metadata import quantity
+from ._offers import name_of
 from ._parameters import check_request
 from ._pieces import Piece
 from ._retrospective import WatchedSignal, take_retrospective_frames
@@ -109,7 +110,7 @@ class RetrospectiveRadiographs(Acquisition):
             recording.disarm()
             yield from bps.null()
 
-        name = getattr(trigger, "name", "") or "fired by hand or by a callback"
+        name = name_of(trigger, "") or "fired by hand or by a callback"
         return Ready(
             self,
             partial(self._record, request, watched),

@@ -37,7 +37,8 @@ def angle_scheme(value: Any) -> AngleScheme:
         if value["name"] == "list":
             return angle_scheme(value.get("listed"))
         with suppress(TypeError):  # Of a field that it has not: refused below.
-            return kind(**value)  # type: ignore[no-any-return]
+            made: AngleScheme = kind(**value)
+            return made
     raise ParameterError(
         f"scheme: {value!r} was given; give {', '.join(map(repr, _NAMED))}, a scheme such as "
         "Timbir(rounds=4), or a list of angles in deg."
@@ -58,6 +59,11 @@ class RecordedAngles:
 
     name: str
     listed: tuple[float, ...]
+
+    def __post_init__(self) -> None:
+        """Keep the angles as plain numbers, as they come from JSON too."""
+        angles = tuple(convert(angle, "deg", parameter="scheme") for angle in self.listed)
+        object.__setattr__(self, "listed", angles)
 
     def angles(self, number: int, start_deg: float, range_deg: float) -> list[float]:
         """Return the first of them, in deg; start and range are not looked at."""

@@ -18,6 +18,7 @@ from ._hold import Hold
 from ._imaging_scan import ImagingScan
 from ._interruptible import Interruptible
 from ._metadata import check_md, imaging_metadata, quantity
+from ._offers import name_of
 from ._parameters import check_devices, check_motor, motor_position, motor_unit
 from ._pieces import Piece, Take, Visit, Work
 from ._preflight import checked_run
@@ -88,6 +89,7 @@ def take_scan(
     check_md(md)
     check_devices(beam, sample_stage)
     _check_parts(scan, parts)
+    _check_trigger(scan, trigger)
     yield from check_roles(beam, {"sample_stage": sample_stage, **parts})
     so_far = yield from scan_so_far()
     if so_far.missing is not None:
@@ -115,6 +117,14 @@ def _check_parts(scan: ImagingScan, motors: Mapping[str, Any]) -> None:
         raise ParameterError(
             f"motors: {', '.join(unused)} was given, which nothing of the scan moves; it has "
             f"{', '.join(scan.motors) or 'the sample_stage only'}. Leave it out."
+        )
+
+
+def _check_trigger(scan: ImagingScan, trigger: object) -> None:
+    if trigger is not None and not scan.needs_trigger:
+        raise ParameterError(
+            f"trigger: {name_of(trigger)} was given, and no acquisition of the scan is started by a device. Leave it "
+            "out, or give the acquisition trigger='device'."
         )
 
 

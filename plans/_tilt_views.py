@@ -110,7 +110,7 @@ class TiltViews(Acquisition):
         for part in ("axis_roll", "axis_pitch"):
             stage = setup.motors[part]
             tilts.append(_TiltStage(part, stage, (yield from per_degree(stage, part))))
-        views = AxisViews(setup, degree)
+        views = AxisViews(setup, degree, self.stream)
         look = _Look(views, _FEATURES[self.feature], angles)
         return Ready(
             self,

@@ -16,6 +16,7 @@ from concertino.storage import StoredScan, open_run
 from concertino.testing import PlanFault, plan_messages, run_with_fault
 
 from .laboratory import COUNTS, POSITIONS, Laboratory
+from .scenarios import SCENARIOS
 
 #: Each with five projections.
 PLANS: dict[str, dict[str, Any]] = {
@@ -145,6 +146,21 @@ def test_darks_around_a_grating(lab: Laboratory) -> None:
         lab.RE(stepping(["darks every 2 object_stepping"]))
     with pytest.raises(ParameterError, match="Those that are no darks or flats are taken once"):
         lab.RE(stepping(["reference_stepping", "object_stepping", "reference_stepping"]))
+
+
+def test_flats_around_a_recording(lab: Laboratory) -> None:
+    scenario = SCENARIOS["recording of nothing"]
+
+    def recording(order: list[str]) -> Any:
+        asked = {**scenario.parameters, "order": order, "md": lab.directories.new().metadata()}
+        assert scenario.make is not None
+        return scenario.make(lab, **asked)
+
+    assert streams(lab, recording(AROUND)) == [
+        ("darks", 2), ("flats", 2), ("projections", 7), ("flats_from_00002", 2),
+    ]  # fmt: skip
+    with pytest.raises(ParameterError, match="and projections are not taken in parts"):
+        lab.RE(recording(BETWEEN))
 
 
 def test_a_scan_that_broke_between_flats_is_resumed(lab: Laboratory) -> None:

@@ -14,10 +14,12 @@ from concertino.plans import (
     GoldenRatio,
     ImagingScan,
     MultiTurn,
+    OppositeViews,
     Radiographs,
     StepProjections,
     SweepProjections,
     take_again,
+    take_scan,
 )
 from concertino.units import q
 
@@ -131,6 +133,39 @@ def test_what_cannot_work_is_told_when_the_value_is_made(make: Any, message: str
     assert str(caught.value).startswith(message)
 
 
+def test_views_of_the_axis_want_darks_and_flats_before_them(tmp_path: Path) -> None:
+    lab = Laboratory(tmp_path)
+    b = lab.beamline
+    scan = ImagingScan(
+        acquisitions=[Darks(number=2), Flats(number=2), OppositeViews(number=2)],
+        order=["darks", "views", "flats"], **PLACES,
+    )  # fmt: skip
+    with pytest.raises(ParameterError) as caught:
+        lab.RE(take_scan(scan, b.camera, b.beam, b.sample_stage, {"rotation": b.rotation}))
+    assert str(caught.value) == (
+        "order: darks, views, flats are taken, and the views want flats before them. Name these first."
+    )
+    lab.close()
+
+
+def test_what_no_acquisition_uses_is_refused(tmp_path: Path) -> None:
+    lab = Laboratory(tmp_path)
+    b = lab.beamline
+    scan = ImagingScan(acquisitions=[Radiographs(number=3)], **PLACES)
+    for more, message in (
+        ({"trigger": b.trigger_box}, "trigger: trigger_box was given, and no acquisition of the scan is started by"),
+        ({"motors": {"rotation": b.rotation}}, "motors: rotation was given, which nothing of the scan moves; it has"),
+    ):  # fmt: skip
+        with pytest.raises(ParameterError) as caught:
+            lab.RE(take_scan(scan, b.camera, b.beam, b.sample_stage, **more))
+        assert str(caught.value).startswith(message)
+    with pytest.raises(
+        ParameterError, match="stream: 'flats' was given; the scan takes projections"
+    ):
+        scan.of("flats")
+    lab.close()
+
+
 class Mine:
     """A rule of a user's own."""
 
@@ -148,6 +183,10 @@ def test_a_rule_of_ones_own_is_stored_as_its_angles(tmp_path: Path) -> None:
     stored = lab.documents[0][1]
     scheme = {"name": "mine", "listed": [0.0, 2.25, 1.5, 0.75]}
     assert stored["imaging_scan"]["acquisitions"][2]["scheme"] == scheme
+    value = StepProjections(**stored["imaging_scan"]["acquisitions"][2])
+    assert StepProjections(**json.loads(json.dumps(value.to_json()))) == value
+    with pytest.raises(ParameterError, match="scheme: "):
+        StepProjections(number=2, scheme={"name": "mine", "listed": ["up", "down"]})
     again = take_again(stored, devices(lab), md=lab.directories.new().metadata())
     assert run_listed(lab, again) == (messages, start)
     lab.close()
