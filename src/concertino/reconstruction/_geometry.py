@@ -119,7 +119,8 @@ def projection_matrices(
         values = np.atleast_1d(np.asarray(getattr(settings, name), dtype=np.float64))
         if len(values) not in (1, count):
             raise ParameterError(
-                f"{name} has {len(values)} values for {count} projections; give one, or one each"
+                f"{name}: {len(values)} values were given for {count} projections; give one, or one "
+                "for each."
             )
         return np.broadcast_to(values, (count,))
 

@@ -55,13 +55,13 @@ class Beam:
 
     def __post_init__(self) -> None:
         if not (math.isfinite(self.flux) and self.flux >= 0):
-            raise ParameterError(f"flux must be 0 or more photons/px/s, and got {self.flux}")
+            raise ParameterError(f"flux: {self.flux} was given; give 0 or more photons/px/s.")
         for name in (
             "vertical_width", "horizontal_width", "drift_period_s", "wander_period_s",
             "nominal_ring_ma", "nominal_tube_ma", "nominal_tube_kv",
         ):  # fmt: skip
             if not getattr(self, name) > 0:
-                raise ParameterError(f"{name} must be positive, and got {getattr(self, name)}")
+                raise ParameterError(f"{name}: {getattr(self, name)} was given; give more than 0.")
 
     def profile(self, shape: tuple[int, int]) -> NDArray[np.float64]:
         """Return the intensity (height, width) relative to `flux`, at rest."""

@@ -58,16 +58,16 @@ class Detector:
     def __post_init__(self) -> None:
         if len(self.shape) != 2 or min(self.shape) < 1:
             raise ParameterError(
-                f"a detector's shape is (height, width) in px, 1 or more, and got {self.shape}"
+                f"shape: {self.shape} was given; give (height, width) in px, 1 or more."
             )
         for name in ("pixel_size_mm", "gain", "full_well"):
             if not (math.isfinite(getattr(self, name)) and getattr(self, name) > 0):
-                raise ParameterError(f"{name} must be positive, and got {getattr(self, name)}")
+                raise ParameterError(f"{name}: {getattr(self, name)} was given; give more than 0.")
         for name in ("dark_current", "read_noise", "unevenness", "ring_pixels", "ring_strength"):
             if not (math.isfinite(getattr(self, name)) and getattr(self, name) >= 0):
-                raise ParameterError(f"{name} must be 0 or more, and got {getattr(self, name)}")
+                raise ParameterError(f"{name}: {getattr(self, name)} was given; give 0 or more.")
         if not 1 <= self.bit_depth <= 16:
-            raise ParameterError(f"bit_depth must be 1 to 16 bits, and got {self.bit_depth}")
+            raise ParameterError(f"bit_depth: {self.bit_depth} was given; give 1 to 16 bits.")
 
     @property
     def field_mm(self) -> tuple[float, float]:
