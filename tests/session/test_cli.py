@@ -145,7 +145,7 @@ MISTAKES = [
     ("run radiography --frame-rate '-1 Hz'", 1, "frame_rate: '-1 Hz' is too small"),
     ("run radiography --exposure '0 ms'", 1, "exposure: '0 ms' is not positive"),
     ("run radiography --exposure '5 mm'", 1, "exposure: a time in s is wanted"),
-    ("run radiography --order flats,flats", 1, "name each of darks, flats, projections at most once"),
+    ("run radiography --order projections,projections", 1, "Those that are no darks or flats are taken once"),
     ("run radiography --on-lost maybe", 1, "on_lost: 'maybe' was given"),
     ("run step_tomography --scheme foo", 1, "scheme: 'foo' was given"),
     ("run continuous_tomography --num-projections 50 --max-blur 0.001", 1, "blur: the image of"),
