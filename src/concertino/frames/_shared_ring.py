@@ -195,7 +195,7 @@ class MappedRing:
         except (OSError, ValueError) as error:
             raise FrameStreamError(
                 f"The shared memory of the ring at {path} cannot be opened: "
-                f"{getattr(error, 'strerror', None) or error}."
+                f"{(isinstance(error, OSError) and error.strerror) or error}."
             ) from error
         self.path = path
         self.capacity = capacity

@@ -1,6 +1,5 @@
 """Grids of all slices, filled block by block in the order of frame indices."""
 
-import threading
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
@@ -13,6 +12,7 @@ from ._aligned import aligned_zeros
 from ._correct import FlatField, fill_padded
 from ._gridding import GridPlan
 from ._rows import Rows
+from ._scratch import Scratch
 from ._settings import ReconstructionSettings
 from ._work import Work
 
@@ -72,7 +72,7 @@ class Engine:
         self._grids: dict[int, NDArray[np.float32]] = {
             group: self._new_grid() for group in range(live)
         }
-        self._local = threading.local()
+        self._local = Scratch()
         self.early = live / len(self._groups)
         self.spread_blocks: list[int] = []
 
@@ -175,14 +175,14 @@ class Engine:
 
     def _scratch(self, name: str, shape: tuple[int, int]) -> NDArray[np.float32]:
         """Memory of this thread that is used again and again, (*shape, lane)."""
-        if not hasattr(self._local, name):
-            setattr(self._local, name, aligned_zeros((*shape, self._lanes)))
-        kept: NDArray[np.float32] = getattr(self._local, name)
-        return kept
+        memory = self._local.memory
+        if name not in memory:
+            memory[name] = aligned_zeros((*shape, self._lanes))
+        return memory[name]
 
     def _cleared_grid(self) -> NDArray[np.float32]:
         """A grid of this thread to which nothing was added; a new one comes empty from the system."""
-        new = not hasattr(self._local, "grid")
+        new = "grid" not in self._local.memory
         grid = self._scratch("grid", self.plan.grid_shape)
         if not new:
             grid[:] = 0.0
