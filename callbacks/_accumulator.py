@@ -77,7 +77,7 @@ class Accumulator(FrameCallback):
         if not blocks:
             raise ParameterError(
                 f"stream: frames of {stream!r} were asked for; the last run gave frames of "
-                f"{', '.join(self._frames) or 'no stream'}."
+                f"{', '.join(self._frames) or 'no stream'}. Name one of these."
             )
         if len(blocks) > 1:
             blocks[:] = [np.concatenate(blocks)]

@@ -203,8 +203,9 @@ class ChildProcess(Consumer):
             return pickle.dumps(callback)
         except Exception as error:
             raise ParameterError(
-                f"{callback!r} cannot be handed to a process of its own ({error}); functions that it is "
-                "given must stand in a module, not in a notebook or another function."
+                f"{callback!r} cannot be handed to a process of its own ({error}). Put functions "
+                "that it is given into a module: those of a notebook, or of another function, "
+                "cannot be found there."
             ) from error
 
     def _submit(self, method: str, *arguments: Any) -> "Future[Any]":
@@ -290,7 +291,10 @@ class ChildProcess(Consumer):
         try:
             status = self._process.wait(1.0)
         except subprocess.TimeoutExpired:
-            return ConcertinoError(f"{self.name} (process {self.pid}) does not listen any more.")
+            return ConcertinoError(
+                f"{self.name} (process {self.pid}) does not listen any more; make a new one for the "
+                "next run."
+            )
         how = f"was ended by {signal.Signals(-status).name}" if status < 0 else f"ended ({status})"
         return ConcertinoError(
             f"The process of {self.name} ({self.pid}) {how}; make a new one for the next run."
@@ -320,5 +324,8 @@ def _start(name: str) -> tuple[subprocess.Popen[bytes], socket.socket]:
             )
         except OSError as error:
             ours.close()
-            raise ConcertinoError(f"The process of {name} cannot be started: {error}.") from error
+            raise ConcertinoError(
+                f"The process of {name} cannot be started: {error}. See whether this computer has "
+                "memory and processes left."
+            ) from error
     return process, ours

@@ -37,7 +37,10 @@ def derived_directory(root: Path, name: str) -> Path:
         except FileExistsError:
             continue
         except OSError as error:
-            raise StorageError(f"Cannot make the directory {path}: {error.strerror}.") from error
+            raise StorageError(
+                f"Cannot make the directory {path}: {error.strerror}. Give another directory, or "
+                "change the permissions of its parent."
+            ) from error
         return path
     raise StorageError(f"{root} holds 9,999 directories {name}_…; move some of them away.")
 

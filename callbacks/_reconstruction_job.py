@@ -52,11 +52,14 @@ def tomography_of(start: Mapping[str, Any], camera: str | None) -> TomoBlock:
     """
     tomo = TomoBlock.from_start(start).for_camera(camera)
     if tomo.scheme == "spiral":
-        raise DocumentError("in a spiral each slice has projections of its own; see level_spiral")
+        raise DocumentError(
+            "In a spiral each slice has projections of its own; use "
+            "concertino.reconstruction.level_spiral."
+        )
     if "resumes" in start:
         raise DocumentError(
-            f"it resumes the run {start['resumes']}, and has only a part of the scan; "
-            "reconstruct both as one scan with concertino.batch.reconstruct_run"
+            f"It resumes the run {start['resumes']}, and has only a part of the scan; reconstruct "
+            "both as one scan with concertino.batch.reconstruct_run."
         )
     return tomo
 
@@ -267,7 +270,8 @@ class ReconstructionJob(RunJob[ReconstructionResult]):
             raise
         if self.reconstructor is None or not self.angles.received:
             raise ReconstructionError(
-                f"Run {self.start['uid']} cannot be reconstructed: it gave no projections."
+                f"Run {self.start['uid']} cannot be reconstructed: it gave no projections. See in "
+                "its log why it ended before."
             )
         self.angles.tell(self.reconstructor)
         return self.reconstructor

@@ -89,8 +89,8 @@ class RunJob(Generic[Result]):
         """Raise `ReconstructionError` if frames were not taken, with the reason."""
         if self.failure is not None:
             raise ReconstructionError(
-                f"Run {self.start['uid']} cannot be reconstructed live: {told(self.failure)}. If its "
-                "frames are stored, replay the run to this callback."
+                f"Run {self.start['uid']} cannot be reconstructed live: {told(self.failure)}. If "
+                "its frames are stored, replay the run to this callback."
             ) from self.failure
 
 
@@ -180,11 +180,12 @@ class RunJobs(FrameCallback, Generic[Job, Result]):
         if job is None:
             raise ReconstructionError(
                 f"There is nothing to wait for: no {self._RUNS} run has started since "
-                f"{type(self).__name__} was subscribed."
+                f"{type(self).__name__} was subscribed. Start one first."
             )
         if wait([job.result], timeout_s).not_done:
             raise ReconstructionError(
-                f"{self.name} of run {job.start['uid']} did not finish within {timeout_s:g} s."
+                f"{self.name} of run {job.start['uid']} did not finish within {timeout_s:g} s. Wait "
+                "again, with a longer time-out."
             )
         result: Result = job.result.result()
         return result

@@ -230,7 +230,8 @@ class RemoteCallback(Consumer):
             self._lost = False
         elif self._lost and name != "stop":
             raise DeviceError(
-                f"The {self.name} was lost during the run and is given no more of it."
+                f"The {self.name} was lost during the run and is given no more of it. Start it "
+                "again for the next run."
             )
         began_s = time.monotonic()
         while True:

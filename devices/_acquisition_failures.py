@@ -73,7 +73,7 @@ def failure(
         return found
     told = CameraError(
         f"{found} Of {request.count} frames of {request.kind}, {recorded} were "
-        f"recorded into its memory and {published} read out; the others are lost."
+        f"recorded into its memory and {published} read out; the others are lost. Take them again."
     )
     told.__cause__ = found
     return told

@@ -327,8 +327,8 @@ class BeamSwitch:
     ) -> None:
         if source_kind not in (None, "tube", "synchrotron"):
             raise DeviceError(
-                f"source_kind of beam switch {device.name}: {source_kind!r} was given; give 'tube' or "
-                "'synchrotron', or leave it out."
+                f"source_kind: {source_kind!r} was given for beam switch {device.name}; give 'tube' "
+                "or 'synchrotron', or leave it out."
             )
         self.device = device
         self.source_kind = source_kind or (

@@ -69,8 +69,8 @@ def check_timing(camera: str, request: FrameRequest, exposure_s: float, rate_hz:
     """
     if exposure_s < 0 or rate_hz < 0:
         raise CameraError(
-            f"Camera {camera} has an exposure of {exposure_s:g} s and a frame rate of {rate_hz:g} Hz; "
-            "neither may be negative."
+            f"Camera {camera} has an exposure of {exposure_s:g} s and a frame rate of {rate_hz:g} "
+            "Hz; set both to 0 or more."
         )
     if request.trigger == "internal" and rate_hz and exposure_s * rate_hz > 1 + 1e-9:
         raise CameraError(
@@ -96,7 +96,8 @@ def check_retrospective(
     if request.trigger != "internal":
         raise CameraError(
             f"Camera {camera} was asked to wait for a trigger of the recording with "
-            f"{request.trigger} triggers of each frame; it must expose at its own frame rate."
+            f"{request.trigger} triggers of each frame; let it expose at its own frame rate: "
+            "trigger='internal'."
         )
     if asked.before < 1 or asked.after < 1 or request.count != asked.before + asked.after:
         raise CameraError(

@@ -128,7 +128,8 @@ class FileSource:
         if first >= length:
             raise CameraError(
                 f"Camera {self._name} is past the end of its files: frame {first} of "
-                f"{self._request.kind} was asked for, and they hold {length}."
+                f"{self._request.kind} was asked for, and they hold {length}. Ask for fewer frames, "
+                "or begin at an earlier start index."
             )
         count = min(count, length - first)
         self._images.read(first, first + count, out=out[:count])

@@ -72,7 +72,7 @@ class SimulatedSource:
         if memory_bytes < 0 or not 0 <= readout_rate_hz < math.inf:
             raise CameraError(
                 f"Camera {name} was given a memory of {memory_bytes} bytes and a read-out of "
-                f"{readout_rate_hz:g} frames/s; neither may be negative or infinite."
+                f"{readout_rate_hz:g} frames/s; give finite numbers of 0 or more."
             )
         self.twin = twin
         self.faults = faults or Faults()

@@ -170,10 +170,13 @@ class TangoSource:
 
     def record(self) -> int:
         """Refuse: recording is the server's, too."""
-        raise CameraError(f"Camera {self._name} records at its server.")
+        raise CameraError(
+            f"Camera {self._name} records at its server; use it through a TangoCamera."
+        )
 
     def grab(self, out: NDArray[Any]) -> Grab:
         """Refuse: the frames never come here."""
         raise CameraError(
-            f"The frames of camera {self._name} go from its server to the subscribers."
+            f"The frames of camera {self._name} go from its server to the subscribers; subscribe to "
+            "its stream to read them."
         )

@@ -11,6 +11,7 @@ extensions = [
     "myst_nb",
     "numpydoc",
     "sphinx.ext.autodoc",
+    "sphinx.ext.graphviz",
     "sphinx.ext.mathjax",
     "sphinx.ext.viewcode",
 ]
@@ -33,6 +34,9 @@ autodoc_typehints_format = "short"
 autodoc_default_options = {"show-inheritance": True}
 numpydoc_show_class_members = False
 numpydoc_show_inherited_class_members = False
+
+# Debian's graphviz draws them, as the documentation is built.
+graphviz_output_format = "svg"
 
 html_theme = "pydata_sphinx_theme"
 html_title = "Concertino"

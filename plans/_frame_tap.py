@@ -114,7 +114,8 @@ class FrameTap:
             state = "its stream ended" if came else f"nothing came for {_PATIENCE_S:g} s"
             raise CameraError(
                 f"{self.name} wants frame {received} of camera {self.camera.name}, which gave "
-                f"{self._received}: {state}. Trigger the camera before each reading."
+                f"{self._received}: {state}. Trigger the camera before each reading, and check that "
+                "it exposes."
             )
 
     def listening(self, plan: MsgGenerator[Any]) -> MsgGenerator[Any]:

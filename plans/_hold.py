@@ -161,9 +161,10 @@ class Hold:
                 if self._scans:
                     self._spoil(spoiled_since_s, reason)
                 raise SessionError(
-                    f"A pause ({reason}) was asked for, and nothing can pause: {why_not}. "
-                    "session.pause(…, next_run=True) has the next run wait before it begins; RE.abort() "
-                    "ends what runs, and RE.request_pause(defer=True) pauses plans of bluesky."
+                    f"A pause ({reason}) was asked for, and nothing can pause: {why_not}. Call "
+                    "session.pause(…, next_run=True) to have the next run wait before it begins, "
+                    "RE.abort() to end what runs, or RE.request_pause(defer=True) to pause a plan "
+                    "of bluesky."
                 )
             return self.request(reason, spoiled_since_s)
 

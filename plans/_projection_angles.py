@@ -196,7 +196,10 @@ class SweepAngles(EventPageCollectable):
         self, host: HostTimes, spread_s: NDArray[np.float64]
     ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         if self._anchor is None:
-            raise DeviceError(f"The angles of {self._axis.name} were asked for before its start.")
+            raise DeviceError(
+                f"The angles of {self._axis.name} were asked for before its start. Ask for them "
+                "when the sweep has begun."
+            )
         anchor = self._anchor
         spread = abs(self._velocity) * np.hypot(anchor.half_s / math.sqrt(3), spread_s)
         where = anchor.position + self._velocity * (host.seconds - anchor.when_s)

@@ -107,8 +107,8 @@ def check_beam(beam: object) -> None:
         )
     if inspect.iscoroutinefunction(beam.set):
         raise ParameterError(
-            f"beam: the set of {beam.name} is a coroutine, and must return a status, as those of bluesky do: "
-            "decorate it with @AsyncStatus.wrap of ophyd_async.core."
+            f"beam: the set of {beam.name} is a coroutine, and must return a status, as those of "
+            "bluesky do. Decorate it with @AsyncStatus.wrap of ophyd_async.core."
         )
 
 

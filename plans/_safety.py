@@ -81,7 +81,7 @@ class BeamGuard:
     @property
     def warning(self) -> str:
         """What to say when the beam cannot be switched off."""
-        return f"{self.name} could not be switched off: THE BEAM MAY BE ON."
+        return f"{self.name} could not be switched off: THE BEAM MAY BE ON. Switch it off by hand."
 
     def disarm(self) -> None:
         """Leave the beam alone from now on."""
@@ -201,8 +201,9 @@ def _status_of(beam: Beam, value: bool) -> Any:
     status = beam.set(value)
     if not isinstance(status, TakesCallback):
         raise DeviceError(
-            f"{beam.name} was to switch {'on' if value else 'off'}, and its set returned {status!r}. It must "
-            "return a status, as those of bluesky do, which tells when it is done."
+            f"{beam.name} was to switch {'on' if value else 'off'}, and its set returned "
+            f"{status!r}. Let it return a status, as those of bluesky do, which tells when it is "
+            "done."
         )
     return status
 

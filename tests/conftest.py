@@ -35,8 +35,31 @@ LONG = (
 )  # fmt: skip
 
 
+#: How often a test that a busy machine disturbs is done again when it fails.
+TIMES_AGAIN = 2
+
+
+def _complaint(item: pytest.Item) -> str | None:
+    """Say what is wrong with how a test is marked as one to be done again."""
+    if any(item.iter_markers("flaky")):
+        return f"{item.nodeid} is marked flaky, which needs no reason; mark it disturbed_by_load."
+    for mark in item.iter_markers("disturbed_by_load"):
+        reason = mark.args[0] if len(mark.args) == 1 and not mark.kwargs else None
+        if not (isinstance(reason, str) and len(reason.split()) > 2):
+            return (
+                f"{item.nodeid} is marked disturbed_by_load with {mark.args or 'nothing'}; say in a sentence "
+                "what a busy machine does to it: disturbed_by_load('…')."
+            )
+    return None
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Order files by how long they take: the long ones, then those of many tests."""
+    """Have what a busy machine disturbs done again; order files: the long ones, then those of many tests."""
+    if complaints := [said for item in items if (said := _complaint(item))]:
+        raise pytest.UsageError(*complaints)
+    for item in items:
+        if item.get_closest_marker("disturbed_by_load"):
+            item.add_marker(pytest.mark.flaky(reruns=TIMES_AGAIN))
     ranks = {Path(__file__).parent / name: rank for rank, name in enumerate(LONG)}
     counts = Counter(item.path for item in items)
     items.sort(key=lambda item: (ranks.get(item.path, len(LONG)), -counts[item.path]))

@@ -18,7 +18,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-WAIT_S = 90.0
+WAIT_S = 240.0
 
 
 class Programs:

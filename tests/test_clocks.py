@@ -20,6 +20,10 @@ from concertino.plans import radiography, retrospective_radiography
 from concertino.session import Session, open_session
 from concertino.storage import open_run
 
+pytestmark = pytest.mark.disturbed_by_load(
+    "a beam dips by the clock, while frames come at their rate"
+)
+
 OFF_S, DRIFT, SINCE_S = -3600.0, 50e-6, 1.7e9
 RATE_HZ, EXPOSURE_S = 100.0, 0.001
 
@@ -66,7 +70,7 @@ class Hutch:
         """Do something in another thread when so many projections are exposed."""
 
         def wait() -> None:
-            ends_s = time.monotonic() + 60
+            ends_s = time.monotonic() + 240
             while time.monotonic() < ends_s:
                 if len(self.source.__dict__.get("true_ns", ())) >= count:
                     do()
@@ -101,7 +105,7 @@ def test_spoiled_frames_are_found_whatever_the_camera_s_clock_shows(hutch: Hutch
         since_s = source.true_ns[40] * 1e-9  # after the middle of this one, before its end
         request = hold.request("no beam", since_s)
         true_ns = source.true_ns
-        until_s = time.monotonic() + 60
+        until_s = time.monotonic() + 240
         while not hold.waiting and time.monotonic() < until_s:
             time.sleep(0.01)
         asked.append((since_s, true_ns))
@@ -137,7 +141,7 @@ def test_frames_of_a_dip_of_the_beam_are_named(hutch: Hutch) -> None:
 
     hutch.when_exposed(30, fall)
     hutch.radiography(100)
-    alarms.wait(30)
+    alarms.wait(240)
     (told,) = [alarm for alarm in alarms.alarms if alarm.frame >= 0]
     true_s = np.array(hutch.source.true_ns) * 1e-9
     first = int((true_s >= dip[0]).argmax())

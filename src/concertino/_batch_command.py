@@ -149,9 +149,15 @@ def _settings(path: Path | None, changes: list[str]) -> ReconstructionSettings:
         try:
             values = json.loads(path.read_text())
         except (OSError, ValueError) as error:
-            raise ParameterError(f"settings: {path} cannot be read as JSON: {error}") from error
+            raise ParameterError(
+                f"settings: {path} cannot be read as JSON: {error}. Write the settings by name, "
+                'such as {"center": 295.8}.'
+            ) from error
         if not isinstance(values, dict):
-            raise ParameterError(f"settings: {path} holds no JSON object of settings and values.")
+            raise ParameterError(
+                f"settings: {path} holds no JSON object. Write the settings by name, such as "
+                '{"center": 295.8}.'
+            )
     for change in changes:
         name, separator, text = change.partition("=")
         if not separator:

@@ -96,7 +96,7 @@ def sweep_run(
     chosen = scan.frame_shape[0] // 2 if row is None else row
     if not 0 <= chosen < scan.frame_shape[0]:
         raise ParameterError(
-            f"row: {chosen} was given; {run.name} has the rows 0 to {scan.frame_shape[0] - 1}."
+            f"row: {chosen} was given; {run.name} has the rows 0 to {scan.frame_shape[0] - 1}; give one of these."
         )
     start, stop, increment = region
     if not increment or (stop - start) / increment <= 0:

@@ -117,7 +117,10 @@ def _run(
         session.unsubscribe(token)
     directory = reconstruction.run_directory
     if directory is None:
-        raise SessionError("The reconstruction has no directory; was the session closed?")
+        raise SessionError(
+            "The reconstruction has no directory. Run the demo again; if it stays so, report it "
+            "with what was printed."
+        )
     scan_name = directory.name.partition(f"_{reconstruction.name}")[0]
     run = open_run(session.directory / scan_name)
     print(f"   run          {run.directory}")
@@ -137,7 +140,8 @@ def _replay(run: Run, live: ReconstructionResult) -> None:
     if not np.array_equal(replayed.volume, live.volume):
         raise SessionError(
             f"The replay of {run.directory} gave other slices than the live run: they differ by up "
-            f"to {np.abs(replayed.volume - live.volume).max():g}."
+            f"to {np.abs(replayed.volume - live.volume).max():g}. Report this with the directory: "
+            "it is a fault of Concertino."
         )
     print(f"   replayed     {run.directory}")
     print(f"   slices       {reconstruction.run_directory}")

@@ -40,8 +40,8 @@ def choose_run(directory: Path, name: str) -> Run:
     except StorageError:
         count = sum(not run.is_processing for run in find_runs(directory))
         raise StorageError(
-            f"run {name} was asked for, and {directory} has {count} experiments; see "
-            f"'concertino runs -d {directory}'"
+            f"Run {name} was asked for, and {directory} has {count} experiments. See which with: "
+            f"concertino runs -d {directory}"
         ) from None
 
 
@@ -77,8 +77,8 @@ def list_runs(directory: Path, number: int) -> None:
 def _check_there(directory: Path) -> None:
     if not directory.is_dir():
         raise StorageError(
-            f"there is no data directory {directory}; name it with --directory, or make it with "
-            "'concertino run'"
+            f"There is no data directory {directory}; name it with --directory, or make it with "
+            "'concertino run'."
         )
 
 

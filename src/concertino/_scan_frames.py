@@ -67,7 +67,8 @@ class ScanFrames:
         projections = [piece.frames for piece in self._pieces if piece.kind == "projection"]
         if not projections:
             raise ReconstructionError(
-                f"{run.name} cannot be reconstructed: no projections of it are stored."
+                f"{run.name} cannot be reconstructed: no projections of it are stored. Take the "
+                "scan again with an ImageWriter subscribed."
             )
         self.num_projections, self.num_darks, self.num_flats = (
             sum(len(piece) for piece in self._pieces if piece.kind == kind)
@@ -86,7 +87,8 @@ class ScanFrames:
             return slice(0, self.tomo.num_projections)
         if not 0 <= tomogram < number:
             raise ParameterError(
-                f"tomogram: {tomogram} was given; {self.run.name} has {number}, counted from 0."
+                f"tomogram: {tomogram} was given, and {self.run.name} has {number}; give one of 0 "
+                f"to {number - 1}."
             )
         size = each if number > 1 and each else self.tomo.num_projections
         return slice(tomogram * size, (tomogram + 1) * size)

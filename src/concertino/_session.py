@@ -372,8 +372,8 @@ class Session(AbstractContextManager["Session"]):
             return
         if in_own_thread(self.RE):
             raise SessionError(
-                "session.close() was called inside of a plan or callback, for whose end it would wait; "
-                "call it after RE(plan)."
+                "A session cannot be closed inside a plan or callback, for whose end it would "
+                "wait; call session.close() after RE(plan)."
             )
         self._open = False
         closing = Closing()

@@ -105,6 +105,6 @@ def check_open(is_open: bool, what: str, directory: Path) -> None:
     """
     if not is_open:
         raise SessionError(
-            f"session.{what}() was called after session.close() of the session in {directory}. Open another one "
-            "with open_session()."
+            f"The session in {directory} was closed before session.{what}() was called. Open "
+            "another one with open_session()."
         )

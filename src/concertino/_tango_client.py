@@ -131,7 +131,8 @@ class TangoClient:
                 return answer["value"]
             if deadline_s is not None and time.monotonic() > deadline_s:
                 raise SessionError(
-                    f"{self.kind} at {self.address} has not done {command} within {timeout_s:g} s."
+                    f"{self.kind} at {self.address} has not done {command} within {timeout_s:g} s. "
+                    "See in its server's log what it waits for, or start it again."
                 )
             time.sleep(pause_s)
             pause_s = min(2 * pause_s, _LONGEST_PAUSE_S)
@@ -157,8 +158,8 @@ class TangoClient:
         # The first is what caused the others.
         told = dict.fromkeys(" ".join(one.desc.split()).rstrip(".") for one in error.args[::-1])
         return DeviceError(
-            f"{self.kind} at {self.address} does not answer: {'; '.join(told)}; is "
-            f"'concertino tango {self.kind}' running there?"
+            f"{self.kind} at {self.address} does not answer: {'; '.join(told)}. See whether "
+            f"'concertino tango {self.kind}' runs there, or start it."
         )
 
 

@@ -176,4 +176,7 @@ def source_maker(source: str, shape: str) -> "Callable[[], FrameSource]":
         made: Callable[[], FrameSource] = known[source].load()
         return made
     names = ", ".join(["simulated", *sorted(known.names)])
-    raise ParameterError(f"source: {source!r} is neither a file nor one of {names}.")
+    raise ParameterError(
+        f"source: {source!r} is neither a file nor one of {names}. Give one of these, or the path "
+        "of a file."
+    )

@@ -24,6 +24,10 @@ from concertino.reconstruction import ReconstructionSettings
 from concertino.session import Session, open_session
 from concertino.storage import open_run
 
+pytestmark = pytest.mark.disturbed_by_load(
+    "callbacks are processes; one that gives no sign of life within its time-out is given up"
+)
+
 SHAPE = (32, 48)
 
 
@@ -54,7 +58,7 @@ def stop_of(directory: Path) -> dict[str, Any]:
     return dict(document)
 
 
-def until(condition: Callable[[], bool], timeout_s: float = 30.0) -> None:
+def until(condition: Callable[[], bool], timeout_s: float = 240.0) -> None:
     deadline_s = time.monotonic() + timeout_s
     while not condition():
         assert time.monotonic() < deadline_s
@@ -94,9 +98,9 @@ def test_the_reconstruction_in_a_process_is_that_of_the_session(session: Session
     for callback in (ImageWriter(), here, there):
         session.subscribe(callback)
     session.RE(tomography(beamline))
-    session.wait(60)
-    result = there.wait(60)
-    np.testing.assert_array_equal(result.volume, here.wait(60).volume)
+    session.wait(240)
+    result = there.wait(240)
+    np.testing.assert_array_equal(result.volume, here.wait(240).volume)
     assert result.volume.std() > 0
     assert {"start", "descriptor", "stop"} <= set(emitted)
     directories = {here.run_directory, there.call("run_directory")}
@@ -165,13 +169,13 @@ def test_a_process_that_stands_still_is_said_long_before_its_time_out(
         asking = threading.Thread(target=lambda: answers.append(writer.call("name")))
         asking.start()
         said = f"kill -CONT {writer.pid}"
-        until_s = time.monotonic() + 60
+        until_s = time.monotonic() + 240
         while said not in caplog.text and time.monotonic() < until_s:
             time.sleep(0.05)
         assert said in caplog.text
         assert asking.is_alive()  # It may go on, and does.
         os.kill(writer.pid, signal.SIGCONT)
-        asking.join(60)
+        asking.join(240)
         assert answers == ["writer"]
 
 
@@ -184,7 +188,7 @@ def test_errors_of_the_callback_are_those_of_the_session(tmp_path: Path) -> None
 
 
 def test_what_cannot_be_handed_over_is_refused() -> None:
-    with pytest.raises(ParameterError, match="must stand in a module"):
+    with pytest.raises(ParameterError, match="Put functions that it is given into a module"):
         ChildProcess(FrameConsumer(lambda frame, stream, index: None))
 
 

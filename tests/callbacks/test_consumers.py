@@ -27,7 +27,7 @@ SHAPE = (8, 16)
 
 
 def eventually(condition: Callable[[], bool]) -> None:
-    deadline_s = time.monotonic() + 30
+    deadline_s = time.monotonic() + 240
     while not condition():
         assert time.monotonic() < deadline_s
         time.sleep(0.01)
@@ -205,7 +205,7 @@ def test_one_that_is_behind_is_waited_for_and_one_that_hangs_is_not() -> None:
 
     released = threading.Event()
     hanging = DocumentConsumer(
-        lambda name, document: released.wait(60) if name == "event" else None
+        lambda name, document: released.wait(240) if name == "event" else None
     )
     hanging.patience_s = 0.5
     hanging("start", run)
@@ -226,6 +226,7 @@ def test_one_that_is_behind_is_waited_for_and_one_that_hangs_is_not() -> None:
     assert hanging.error is None
 
 
+@pytest.mark.disturbed_by_load("it says how long an end may take")
 def test_many_slow_events_hold_up_the_end_of_a_run_no_longer_than_one_that_hangs() -> None:
     consumer = DocumentConsumer(lambda name, document: time.sleep(0.4 if name == "event" else 0.0))
     consumer.patience_s = 0.5

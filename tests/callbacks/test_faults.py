@@ -130,7 +130,7 @@ def test_too_little_space_is_refused_before_anything_moves(small_disk: Path) -> 
     beamline = SimulatedBeamline(shape=SHAPE, exposure=0.0, frame_rate=0.0)
     with open_session(small_disk, progress=False, catalog=False) as session:
         session.subscribe(ImageWriter())
-        with pytest.raises(OSError, match=r"not enough space in .*needed.*free") as caught:
+        with pytest.raises(OSError, match=r"Not enough space in .*needed.*free") as caught:
             session.RE(scan(beamline, projections=1000))
         assert caught.value.errno == errno.ENOSPC
         assert beamline.sample_stage.position_at(0) == 0
@@ -193,7 +193,7 @@ def test_a_reconstruction_that_fails_costs_no_scan_unless_it_is_necessary(
     assert described(documents(session), "projections") == 10
     assert "reconstruction was detached, and the run goes on without it: " in caplog.text
     with pytest.raises(ReconstructionError, match=r"cannot be reconstructed live: .*1000"):
-        reconstruction.wait(30)
+        reconstruction.wait(240)
     assert "1000" in str(reconstruction.error)
 
     session.unsubscribe(token)

@@ -17,7 +17,7 @@ from concertino.plans import radiography
 from concertino.session import Session, open_session
 from concertino.storage import open_run
 
-WAIT_S = 60.0
+WAIT_S = 240.0
 
 
 @dataclass

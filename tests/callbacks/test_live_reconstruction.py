@@ -48,7 +48,7 @@ def continuous(frame_rate: float = 60.0, **changes: Any) -> Any:
     )  # fmt: skip
 
 
-def until(condition: Callable[[], Any], timeout_s: float = 40.0) -> None:
+def until(condition: Callable[[], Any], timeout_s: float = 240.0) -> None:
     deadline_s = time.monotonic() + timeout_s
     while not condition():
         assert time.monotonic() < deadline_s
@@ -105,7 +105,7 @@ def test_slices_and_planes_are_seen_while_the_scan_runs(session: Session) -> Non
     )
     session.subscribe(live)
     (uid,) = session.RE(continuous())
-    result = live.wait(60)
+    result = live.wait(240)
     until(lambda: watcher.documents[-1][0] == "stop")
     assert [start["derived_from"] for start in watcher.starts("reconstruction_preview")] == [uid]
     assert {"slice_8", "plane_xy", "plane_xz", "plane_yz", "slices"} == set(watcher.pictures)
@@ -129,7 +129,7 @@ def test_slices_and_planes_are_seen_while_the_scan_runs(session: Session) -> Non
     run = open_run(uid, session.directory)
     again = OnlineReconstruction(SETTINGS)
     replay(run, [again])
-    np.testing.assert_array_equal(again.wait(60).volume, result.volume)
+    np.testing.assert_array_equal(again.wait(240).volume, result.volume)
 
 
 def test_nothing_is_computed_for_nobody(session: Session) -> None:
@@ -142,7 +142,7 @@ def test_nothing_is_computed_for_nobody(session: Session) -> None:
     )
     session.subscribe(live)
     session.RE(continuous())
-    timings = live.wait(60).timings
+    timings = live.wait(240).timings
     assert "planes" not in timings
     assert documents.count("start") == 2  # previews were offered
 
@@ -155,7 +155,7 @@ def test_a_preview_that_fails_fails_nothing(session: Session) -> None:
     live = OnlineReconstruction(SETTINGS, callbacks=[looker], preview_s=0.01)
     session.subscribe(live)
     session.RE(continuous())
-    assert live.wait(60).volume.shape == (2, 96, 96)
+    assert live.wait(240).volume.shape == (2, 96, 96)
     looker.settle()
     assert str(looker.error) == "no display"
 
@@ -176,7 +176,7 @@ def test_settings_change_while_projections_arrive(session: Session) -> None:
 
     session.subscribe(change)
     (uid,) = session.RE(continuous(frame_rate=20.0))
-    result = live.wait(60)
+    result = live.wait(240)
     assert changed
     assert result.settings == live.settings == changed[0]
     assert (result.center_px, result.confidence) == (45.25, 1.0)
@@ -199,7 +199,7 @@ def test_again_without_a_new_scan(session: Session) -> None:
     with pytest.raises(ReconstructionError, match="no tomography run has started"):
         live.rereconstruct(center=44.0)
     (uid,) = session.RE(continuous())
-    first = live.wait(60)
+    first = live.wait(240)
     kept = live.rereconstruct(center=44.5)
     assert kept.center_px == 44.5
     assert live.wait(1) is kept
@@ -218,7 +218,7 @@ def test_the_result_tells_its_resolution(session: Session) -> None:
     live = OnlineReconstruction(SETTINGS, callbacks=[watcher])
     session.subscribe(live)
     session.RE(continuous())
-    found = live.wait(60).resolution
+    found = live.wait(240).resolution
     assert found is not None
     assert 2.0 <= found.resolution_px < 12.0
     assert found.signal_to_noise > 1
@@ -230,9 +230,10 @@ def test_the_result_tells_its_resolution(session: Session) -> None:
     assert {"slices", "resolution"} <= names
     without = OnlineReconstruction(SETTINGS, resolution=False)
     replay(open_run("scan_0001", session.directory), [without])
-    assert without.wait(60).resolution is None
+    assert without.wait(240).resolution is None
 
 
+@pytest.mark.disturbed_by_load("pictures of a process must come while the axis turns")
 def test_a_reconstruction_in_a_process_is_seen_and_told_from_here(session: Session) -> None:
     watcher = Watcher()
     with ChildProcess(OnlineReconstruction(SETTINGS, planes=True, preview_s=0.01)) as there:
@@ -246,7 +247,7 @@ def test_a_reconstruction_in_a_process_is_seen_and_told_from_here(session: Sessi
 
         session.subscribe(change)
         session.RE(continuous(12.0))
-        result = there.wait(60)
+        result = there.wait(240)
         assert result.center_px == 45.25
         again = there.call("rereconstruct", result.settings.updated(center=46.0))
         assert again.center_px == 46.0
@@ -259,6 +260,7 @@ def test_a_reconstruction_in_a_process_is_seen_and_told_from_here(session: Sessi
         )
 
 
+@pytest.mark.disturbed_by_load("what is asked during a scan must be done before it is over")
 def test_a_live_view_shows_axis_and_labels_and_sets_the_axis(session: Session) -> None:
     with LiveView() as view:
         live = OnlineReconstruction(SETTINGS, planes=True, preview_s=0.01, callbacks=[view])
@@ -279,7 +281,7 @@ def test_a_live_view_shows_axis_and_labels_and_sets_the_axis(session: Session) -
         session.subscribe(view)
         session.subscribe(set_axis)
         session.RE(continuous(frame_rate=20.0))
-        result = live.wait(60)
+        result = live.wait(240)
         assert asked
         assert result.center_px == 45.25
         until(lambda: "plane xz" in view.state.summary()["labels"]["slices"])

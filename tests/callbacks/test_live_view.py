@@ -46,7 +46,7 @@ def images(beamline: SimulatedBeamline, projections: int = 12) -> Any:
     )
 
 
-def wait_until(condition: Callable[[], bool], timeout_s: float = 30) -> None:
+def wait_until(condition: Callable[[], bool], timeout_s: float = 240) -> None:
     deadline = time.monotonic() + timeout_s
     while not condition():
         assert time.monotonic() < deadline, "not in time"
@@ -107,7 +107,7 @@ def test_slices_of_a_reconstruction(session: Session) -> None:
                 num_projections=40,
             )
         )
-        volume = reconstruction.wait(60).volume
+        volume = reconstruction.wait(240).volume
         wait_until(lambda: len(view.state.summary()["labels"]["slices"]) == 2)
         wait_until(lambda: shown_slices(view) == [volume[0].tobytes(), volume[1].tobytes()])
         summary = view.state.summary()

@@ -54,12 +54,12 @@ def test_live_equals_replay_and_batch(session: Session, order: tuple[str, ...]) 
     live = OnlineReconstruction(SETTINGS)
     session.subscribe(live)
     (uid,) = session.RE(continuous(beamline(), order=order))
-    volume = live.wait(60).volume
+    volume = live.wait(240).volume
     assert volume.shape == (2, 96, 96)
     run = open_run(uid, session.directory)
     again = OnlineReconstruction(SETTINGS)
     replay(run, [again])
-    np.testing.assert_array_equal(again.wait(60).volume, volume)
+    np.testing.assert_array_equal(again.wait(240).volume, volume)
     batch = reconstruct(
         run.frames("projections").read(),
         np.deg2rad(run_angles(run).angles_deg),
@@ -81,7 +81,7 @@ def test_the_slices_are_a_run_of_their_own(session: Session) -> None:
     live = OnlineReconstruction(SETTINGS)
     session.subscribe(live)
     (uid,) = session.RE(continuous(beamline()))
-    result = live.wait(60)
+    result = live.wait(240)
     raw = open_run(uid, session.directory)
     (derived,) = raw.derived
     assert derived.directory == live.run_directory
@@ -102,7 +102,7 @@ def test_what_was_aborted_is_reconstructed_and_no_success(session: Session) -> N
     session.subscribe(live)
 
     def abort() -> None:
-        until_s = time.monotonic() + 90
+        until_s = time.monotonic() + 240
         while time.monotonic() < until_s:
             if live._job is not None and live._job.angles.received > 60:
                 session.RE.abort("lunch")
@@ -114,7 +114,7 @@ def test_what_was_aborted_is_reconstructed_and_no_success(session: Session) -> N
     with pytest.raises(SessionError, match="lunch"):
         session.RE(continuous(beamline(), num_projections=1200))
     aborting.join()
-    assert live.wait(60).volume.shape == (2, 96, 96)
+    assert live.wait(240).volume.shape == (2, 96, 96)
     assert live.run_directory is not None
     derived = open_run(live.run_directory)
     assert derived.exit_status == "abort"
@@ -126,7 +126,7 @@ def test_the_axis_is_found_and_documented(session: Session) -> None:
     live = OnlineReconstruction(SETTINGS)
     session.subscribe(live)
     session.RE(continuous(devices))
-    assert live.wait(60).center_px == pytest.approx(devices.twin.rotation_axis_px, abs=0.5)
+    assert live.wait(240).center_px == pytest.approx(devices.twin.rotation_axis_px, abs=0.5)
 
 
 def test_stepped_scans_are_reconstructed_too(session: Session) -> None:
@@ -139,7 +139,7 @@ def test_stepped_scans_are_reconstructed_too(session: Session) -> None:
             radio_position=0, flat_position=2, num_darks=3, num_flats=3, num_projections=12,
         )
     )  # fmt: skip
-    assert live.wait(60).volume.shape == (1, 96, 96)
+    assert live.wait(240).volume.shape == (1, 96, 96)
 
 
 def test_radiography_is_left_alone(session: Session) -> None:
@@ -167,7 +167,7 @@ def test_previews_come_while_projections_arrive(session: Session) -> None:
     live = OnlineReconstruction(SETTINGS, callbacks=[consumer], preview_s=0.1, preview_slices=(8,))
     session.subscribe(live)
     session.RE(continuous(beamline()))
-    final = live.wait(60).volume
+    final = live.wait(240).volume
     consumer.settle()
     *previews, last, four, eight = looks  # the last look is at the result, whose own run follows
     assert previews
@@ -183,7 +183,7 @@ def test_the_tooth_is_found_where_it_is(session: Session) -> None:
         continuous(beamline(), camera, num_darks=10, num_flats=10, num_projections=181)
     )
     # The crop begins at column 80 of the scan, whose axis lies near column 296.
-    assert live.wait(60).center_px + 80 == pytest.approx(296, abs=0.5)
+    assert live.wait(240).center_px + 80 == pytest.approx(296, abs=0.5)
     assert live.wait().confidence > 0.9
     run = open_run(uid, session.directory)
     assert run.frames("projections").dtype == np.float32
@@ -200,11 +200,11 @@ def test_a_row_outside_the_frame_is_told_before_the_first_frame(session: Session
     session.RE.subscribe(look, "descriptor")
     session.RE(continuous(beamline()))
     assert isinstance(told[0], ParameterError)
-    assert "row 16 is asked for, but the frames have rows 0 to 15" in str(told[0])
-    with pytest.raises(ReconstructionError, match="row 16 is asked for"):
-        live.wait(60)
+    assert "Row 16 was asked for, and the frames have the rows 0 to 15" in str(told[0])
+    with pytest.raises(ReconstructionError, match="Row 16 was asked for"):
+        live.wait(240)
     # The scan is not lost with it, and the next one is reconstructed.
     assert open_run(-1, session.directory).exit_status == "success"
     live.update(slices=(15,))
     session.RE(continuous(beamline()))
-    assert live.wait(60).volume.shape == (1, 96, 96)
+    assert live.wait(240).volume.shape == (1, 96, 96)

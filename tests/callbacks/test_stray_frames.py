@@ -57,7 +57,7 @@ def test_they_are_named_live_and_in_batch(tmp_path: Path, caplog: pytest.LogCapt
                 radio_position=0, flat_position=2, num_darks=8, num_flats=5, num_projections=30,
             )
         )  # fmt: skip
-        live.wait(60)
+        live.wait(240)
     assert stand_out(caplog) == [DARK, FLAT]
     run = open_run(1, tmp_path / "data")
     in_parts = reconstruct_run(run, SETTINGS.updated(slices=None, memory_gib=2e-4))

@@ -114,8 +114,8 @@ def test_a_display_does_not_hold_frames_back(scans: Scans) -> None:
         (
             {"exposure": -0.1},
             FrameRequest(1),
-            "Camera camera has an exposure of -0.1 s and a frame rate of 0 Hz; neither may be "
-            "negative.",
+            "Camera camera has an exposure of -0.1 s and a frame rate of 0 Hz; set both to 0 or "
+            "more.",
         ),
         (
             {"exposure": 0.1, "frame_rate": 20.0},
@@ -250,6 +250,9 @@ def test_a_subscriber_that_fails(scans: Scans) -> None:
     assert scans.described() == [0, 1, 2]
 
 
+@pytest.mark.disturbed_by_load(
+    "who gives no sign of life for a short time-out counts as dead, and gets no processor in time"
+)
 def test_a_subscriber_that_is_silent(scans: Scans) -> None:
     release = threading.Event()
 
@@ -258,7 +261,7 @@ def test_a_subscriber_that_is_silent(scans: Scans) -> None:
             batch = subscription.read(1)
             assert batch is not None
             subscription.acknowledge(batch.stop)
-        release.wait(20)
+        release.wait(240)
 
     scans.RE.subscribe(Reader(freeze, name="writer"))
     camera = make_camera(frame_rate=200.0, subscriber_timeout_s=0.3)
@@ -438,7 +441,7 @@ def test_one_that_is_unstaged_while_it_prepares_leaves_nothing(
 
     def slowly(*asked: Any) -> None:
         prepares.set()
-        assert may_go.wait(60)
+        assert may_go.wait(240)
         prepare(*asked)
 
     monkeypatch.setattr(camera.source, "prepare", slowly)
@@ -456,7 +459,7 @@ def test_one_that_is_unstaged_while_it_prepares_leaves_nothing(
     assert address == ""
     for thread in set(threading.enumerate()) - before:
         if thread.name.startswith("frames camera"):
-            thread.join(60)
+            thread.join(240)
             assert not thread.is_alive(), thread.name
     # And the next one does not find what was left.
     scans.RE.subscribe(Reader(read_all))

@@ -22,6 +22,7 @@ def make(**settings: object) -> SimulatedMotor:
     return SimulatedMotor("mm", **{**given, **settings})  # type: ignore[arg-type]
 
 
+@pytest.mark.disturbed_by_load("a move of 60 ms must be over within a second")
 async def test_move() -> None:
     motor = make()
     began = time.monotonic()
@@ -82,7 +83,7 @@ def test_a_scan_of_bluesky_pauses_and_goes_on() -> None:
     RE.subscribe(lambda name, document: documents.append((name, document)))
 
     def pause() -> None:
-        deadline_s = time.monotonic() + 30
+        deadline_s = time.monotonic() + 240
         while motor.position_at(time.time()) < 0.5 and time.monotonic() < deadline_s:
             time.sleep(0.01)
         RE.request_pause()

@@ -124,7 +124,7 @@ def test_a_radiography_has_no_angles() -> None:
 
     assert str(caught.value) == (
         "The tomo block has no angles: its scheme is 'radiography'. "
-        "A reconstruction needs a tomography, or angles given to it."
+        "Choose a run of a tomography, or give the angles."
     )
 
 

@@ -46,7 +46,7 @@ SINKS: dict[str, tuple[dict[str, Any], bool]] = {
     "zarr": ({"format": "zarr"}, False),
 }
 RATE_HZ = 300.0
-WAIT_S = 90.0
+WAIT_S = 240.0
 COUNTS: dict[str, Any] = {"num_darks": 5, "num_flats": 5, "num_projections": 100_000}
 
 

@@ -54,7 +54,7 @@ STATUS = {"abort": "abort", "stop": "success", "halt": "abort"} | dict.fromkeys(
 FORMATS = ("tiff", "hdf5", "zarr")
 PROJECTIONS = {"radiography": 90, "continuous_tomography": 90, "step_tomography": 12}
 SETTLED = 10  # Runs after which what a process needs is there.
-WAIT_S = 60.0
+WAIT_S = 240.0
 #: What a process may gain in memory, and for each run, in bytes: the record's index of runs, Python's own.
 GAIN_BYTES, GAIN_RUN_BYTES = 24 * 2**20, 40 * 2**10
 

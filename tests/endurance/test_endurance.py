@@ -6,6 +6,10 @@ from pathlib import Path
 
 import pytest
 
+pytestmark = pytest.mark.disturbed_by_load(
+    "eight sessions at a time are killed and looked at, all within five minutes"
+)
+
 
 @pytest.mark.parametrize(
     ("script", "given", "said"),

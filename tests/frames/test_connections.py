@@ -12,6 +12,10 @@ from concertino.frames import FrameStream, Ring, subscribe
 from .contract.readers import Reader, check_batch, drain, eventually, numbered_frames, take
 from .line import Line
 
+pytestmark = pytest.mark.disturbed_by_load(
+    "who gives no sign of life for a short time-out counts as dead, and gets no processor in time"
+)
+
 SHAPE = (64, 128)
 
 

@@ -13,6 +13,10 @@ from concertino.frames import FrameStream, is_published_here, subscribe
 from .contract import FrameTransportContract
 from .contract.machine import FrameStreamMachine
 
+pytestmark = pytest.mark.disturbed_by_load(
+    "who gives no sign of life for a short time-out counts as dead, and gets no processor in time"
+)
+
 
 class TestDirect(FrameTransportContract):
     way = "direct"

@@ -18,6 +18,10 @@ from concertino.frames._monitor import monitor
 
 from .contract.readers import Reader, numbered_frames
 
+pytestmark = pytest.mark.disturbed_by_load(
+    "who gives no sign of life for a short time-out counts as dead, and gets no processor in time"
+)
+
 SHAPE = (8, 16)
 #: However busy the computer is: what has no deadline never comes back.
 PATIENCE_S = 40.0

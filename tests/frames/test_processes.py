@@ -17,6 +17,10 @@ from concertino.frames import FrameStream, Ring, subscribe
 
 from .contract.readers import drain, eventually, numbered_frames
 
+pytestmark = pytest.mark.disturbed_by_load(
+    "who gives no sign of life for a short time-out counts as dead, and gets no processor in time"
+)
+
 PLAYER = Path(__file__).parent / "player.py"
 SHAPE = (32, 64)
 
@@ -231,4 +235,4 @@ def test_publisher_and_subscribers_can_all_be_processes(
     assert publisher.hear() == {"published": 500}
     assert publisher.hear() == {"ended": True}
     assert one.hear() == {"first": 0, "stop": 500}
-    assert (publisher.process.wait(5), one.process.wait(5)) == (0, 0)
+    assert (publisher.process.wait(15), one.process.wait(15)) == (0, 0)

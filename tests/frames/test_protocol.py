@@ -323,7 +323,7 @@ def test_a_publisher_of_another_make_is_read() -> None:
     ("message", "sentence"),
     [
         (frames_message(0, 2, payload=b"short"), "2 frames arrived with 5 bytes of 96"),
-        (frames_message(0, 2, payload=b""), "frames came without pixels"),
+        (frames_message(0, 2, payload=b""), "Frames came without pixels"),
         (frames_message(0, 2, numbers=b"12345678"), "2 frames arrived with 2 times, 1 numbers and"),
         (
             ({"kind": "frames", "start": 0}, b"1"),

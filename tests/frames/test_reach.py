@@ -47,6 +47,6 @@ def test_pixels_travel_only_where_the_memory_is_out_of_reach(user: int, delivery
         assert ours.poll(20)
         count = ours.recv()
         assert count == 40 if delivery == "every" else count >= 1
-        process.join(20)
+        process.join(240)
         assert process.exitcode == 0
         ours.close()

@@ -18,7 +18,7 @@ from tests.forked_programs import Programs
 
 HERE = Path(__file__).parent
 #: For whatever has to come, on a busy machine.
-PATIENCE_S = 90.0
+PATIENCE_S = 240.0
 
 
 def eventually(what: Callable[[], Any], said: str) -> Any:

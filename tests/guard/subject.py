@@ -62,7 +62,7 @@ def main(settings: dict[str, Any]) -> None:
     session.subscribe(ImageWriter())
     if settings.get("only_beam"):
         session.guard_beam(beam)
-        assert session.guard.wait(60)
+        assert session.guard.wait(240)
         session.RE([])
         asyncio.run_coroutine_threadsafe(_turn_on(beam), session.RE.loop).result(60)
     else:

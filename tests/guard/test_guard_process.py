@@ -16,6 +16,10 @@ from concertino.storage import open_run
 
 from .conftest import Bench, Subject, eventually
 
+pytestmark = pytest.mark.disturbed_by_load(
+    "the beam must be off two seconds after a death, by processes that need a processor"
+)
+
 WITHIN_S = 2.0
 
 

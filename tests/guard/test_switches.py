@@ -34,6 +34,10 @@ from concertino.session import open_session
 from .conftest import HERE
 from .file_beam import FileBeam
 
+pytestmark = pytest.mark.disturbed_by_load(
+    "a guard is a process that must be ready, act and answer within its time-outs"
+)
+
 TANGO = "tango://host:10000/a/b/c"
 DESCRIPTIONS = [
     ({"pv": "BL:SHUTTER", "off": 0}, EpicsSwitch("BL:SHUTTER", 0), "ca://BL:SHUTTER"),
@@ -178,7 +182,7 @@ def test_a_plan_that_has_not_ended_when_the_session_closes(
     beam = FileBeam(journal)
     session = open_session(tmp_path / "data", catalog=False, progress=False, guard=beam)
     try:
-        assert session.guard.wait(60)
+        assert session.guard.wait(240)
 
         def plan() -> Any:
             yield from bps.mv(beam, True)
@@ -187,7 +191,7 @@ def test_a_plan_that_has_not_ended_when_the_session_closes(
         with pytest.raises(RunEngineInterrupted):
             session.RE(plan())
         session.guard.close()
-        deadline_s = time.monotonic() + 60
+        deadline_s = time.monotonic() + 240
         while journal.read_text().split()[-2] != "0":
             assert time.monotonic() < deadline_s
             time.sleep(0.05)
@@ -210,7 +214,7 @@ def test_a_description_in_a_file(tmp_path: Path) -> None:
     journal = tmp_path / "closed"
     file.write_text(json.dumps([{"name": "front end", "command": ["touch", str(journal)]}]))
     with open_session(tmp_path / "a", catalog=False, progress=False, guard=file) as session:
-        assert session.guard.wait(60)
+        assert session.guard.wait(240)
         assert session.guard.pid is not None
     assert not journal.exists()
     file.write_text("[")

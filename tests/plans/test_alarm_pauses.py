@@ -71,7 +71,7 @@ class Hutch:
         b = self.beamline
         plan = step_tomography if name == "step" else continuous_tomography
         self.session.RE(plan(b.camera, b.rotation, b.beam, b.sample_stage, **NUMBERS))
-        self.alarms.wait(30)
+        self.alarms.wait(240)
         return self.last
 
     @property

@@ -292,7 +292,7 @@ class Silent(SuspendFloor):
     answers = threading.Event()
 
     def install(self, *args: Any, **kwargs: Any) -> None:
-        self.answers.wait(60)
+        self.answers.wait(240)
 
 
 def test_a_suspender_whose_signal_does_not_answer_is_not_waited_for(tmp_path: Path) -> None:

@@ -15,7 +15,12 @@ KINDS = ["classic", "async", "tango"]
 #: 90 deg in 45 frames at 50 frames/s: 100 deg/s.
 FAST: dict[str, Any] = {"num_projections": 45, "angular_range": "90 deg", "order": ["projections"]}
 
-pytestmark = pytest.mark.slow
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.disturbed_by_load(
+        "servers of motors are processes; a scan's motion is judged by their clock"
+    ),
+]
 
 
 @pytest.fixture(scope="module", params=KINDS)
@@ -100,7 +105,7 @@ def test_a_motor_that_says_that_it_is_there_and_is_not(scans: Scans) -> None:
 
 
 def eventually(true: Callable[[], bool]) -> None:
-    until_s = time.monotonic() + 60
+    until_s = time.monotonic() + 240
     while not true():
         assert time.monotonic() < until_s
         time.sleep(0.02)

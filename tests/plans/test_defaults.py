@@ -99,7 +99,7 @@ def test_any_beam_may_say_that_it_is_a_tubes(laboratory: Laboratory, kind: Any) 
 
 def test_a_source_that_is_none() -> None:
     with pytest.raises(
-        DeviceError, match=r"source_kind of beam switch b: 'lamp' was given; give 'tube'"
+        DeviceError, match=r"source_kind: 'lamp' was given for beam switch b; give 'tube'"
     ):
         BeamSwitch(soft_signal_rw(int, 0, name="b"), on=1, off=0, source_kind="lamp")  # type: ignore[arg-type]
 

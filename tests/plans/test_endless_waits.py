@@ -31,6 +31,10 @@ from concertino.testing import (
 
 from .laboratory import POSITIONS, Laboratory, patience
 
+pytestmark = pytest.mark.disturbed_by_load(
+    "deadlines of 0.3 and 2 s hold for devices that do answer, too"
+)
+
 # What is told to stop at each end, whatever happens.
 MOTORS = {
     "radiography": ("sample_stage",),

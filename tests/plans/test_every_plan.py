@@ -189,7 +189,7 @@ def test_a_grating(labs: dict[str, Laboratory], source: str) -> None:
         "beam off", "beam off", "2 darks", "free-running",
         *stepping("reference_stepping", 1), *stepping("object_stepping", 0), "beam off", "closed",
     ]  # fmt: skip
-    check_truth(live.wait(30))
+    check_truth(live.wait(240))
 
 
 def lines_of(run: Run) -> NDArray[np.float64]:

@@ -20,7 +20,7 @@ from concertino.session import Session, open_session
 def abort_in_projections(session: Session) -> threading.Thread:
     def abort() -> None:
         record = session.directory / "scan_0001" / "documents.jsonl"
-        until_s = time.monotonic() + 60
+        until_s = time.monotonic() + 240
         while not (record.exists() and '"name":"projections"' in record.read_text()):
             assert time.monotonic() < until_s
             time.sleep(0.01)

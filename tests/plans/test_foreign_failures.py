@@ -15,6 +15,10 @@ from concertino.plans._questions import Question
 
 from .laboratory import Laboratory, patience
 
+pytestmark = pytest.mark.disturbed_by_load(
+    "a deadline of 0.3 s holds for devices that do answer, too"
+)
+
 SPEED: dict[str, Any] = {"velocity": 100.0, "max_velocity": 100.0}
 
 

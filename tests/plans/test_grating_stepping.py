@@ -120,7 +120,7 @@ def test_contrasts_are_those_of_the_twin_live_and_replayed(tmp_path: Path) -> No
     live = GratingContrasts(callbacks=[looker])
     lab.RE.subscribe(live)
     lab.RE(lab.stepping(num_periods=2, num_steps_per_period=8, propagation_distance="15 cm"))
-    found = live.wait(20)
+    found = live.wait(240)
     lab.close()
     start = next(doc for kind, doc in lab.documents if kind == "start")
     assert GratingBlock.from_start(start).propagation_distance_mm == 150
@@ -137,7 +137,7 @@ def test_contrasts_are_those_of_the_twin_live_and_replayed(tmp_path: Path) -> No
     replay(start["run_directory"], again)
     for name in ("intensity", "dark_field", "differential_phase", "refraction_angle"):
         np.testing.assert_array_equal(
-            getattr(again.wait(20), name), getattr(found, name), err_msg=name
+            getattr(again.wait(240), name), getattr(found, name), err_msg=name
         )
 
     assert live.run_directory is not None
@@ -183,7 +183,7 @@ def test_a_ball_refracts_outwards(tmp_path: Path, stepped: Any, direction: Any) 
             **more,
         )
     )
-    found = live.wait(20)
+    found = live.wait(240)
     lab.close()
     start = next(doc for kind, doc in lab.documents if kind == "start")
     assert (start["grating"]["stepped"], start["grating"]["direction"]) == (stepped, direction)
@@ -219,7 +219,7 @@ def test_the_step_that_was_lost_is_named(tmp_path: Path, lost: int) -> None:
         )
     )
     with pytest.raises(ReconstructionError, match=rf"^Steps {lost} of 8 are missing"):
-        live.wait(20)
+        live.wait(240)
     lab.close()
 
 
@@ -233,7 +233,7 @@ def test_without_darks_the_images_are_biased_and_it_is_said(
     order = ("darks", "reference_stepping", "object_stepping")
     lab.RE(lab.stepping(order=order[0 if darks else 1 :]))
     lab.RE.unsubscribe(token)
-    live.wait(20)
+    live.wait(240)
     said = [r.getMessage() for r in caplog.records if "there are no darks" in r.getMessage()]
     assert len(said) == (0 if darks else 1)
     assert all("transmission and dark field are too near to 1" in text for text in said)
@@ -245,7 +245,7 @@ def test_without_a_distance_there_is_no_refraction_angle(labs: dict[str, Any]) -
     token = lab.RE.subscribe(live)
     lab.RE(lab.stepping())
     lab.RE.unsubscribe(token)
-    assert live.wait(20).refraction_angle is None
+    assert live.wait(240).refraction_angle is None
 
 
 def test_a_stepping_that_is_not_there(labs: dict[str, Any]) -> None:
@@ -259,7 +259,7 @@ def test_a_stepping_that_is_not_there(labs: dict[str, Any]) -> None:
     lab.RE(lab.stepping(order=("object_stepping",)))
     lab.RE.unsubscribe(token)
     with pytest.raises(ReconstructionError) as caught:
-        live.wait(20)
+        live.wait(240)
     assert str(caught.value) == (
         "Steps 0, 1, 2, 3 of 4 are missing: the phase of the fringes follows from whole periods "
         "only. Repeat the scan."

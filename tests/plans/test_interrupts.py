@@ -10,6 +10,10 @@ import pytest
 
 from concertino.storage import open_run
 
+pytestmark = pytest.mark.disturbed_by_load(
+    "Ctrl-C comes a third of a second after another, and finds the scan there or not"
+)
+
 SCAN = """
 import sys
 import concertino  # before bluesky, which imports what takes seconds where there is Jupyter
@@ -69,7 +73,7 @@ def test_ctrl_c_twice_switches_the_beam_off_and_ends_the_run(tmp_path: Path, pla
         time.sleep(0.3)
         assert process.poll() is None  # The first one asks for a pause at a checkpoint.
         process.send_signal(signal.SIGINT)
-        said, complaint = process.communicate(timeout=30)
+        said, complaint = process.communicate(timeout=240)
     finally:
         process.kill()
     assert "RunEngineInterrupted" in complaint

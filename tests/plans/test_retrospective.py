@@ -23,6 +23,10 @@ from concertino.testing import PlanFault, check_every_end
 
 from .laboratory import Laboratory
 
+pytestmark = pytest.mark.disturbed_by_load(
+    "a trigger fires by the clock while a camera exposes at its rate"
+)
+
 FRAME_BYTES = 16 * 16 * 2
 RATE_HZ = 200.0
 
@@ -68,7 +72,7 @@ class Hutch:
         last = self.beamline.camera._acquisition
 
         def watch() -> None:
-            deadline = time.monotonic() + 30
+            deadline = time.monotonic() + 240
             while time.monotonic() < deadline:
                 acquisition = self.beamline.camera._acquisition
                 if (
@@ -239,7 +243,7 @@ def test_the_live_view_shows_frames_while_the_camera_waits(hutch: Hutch) -> None
         token = hutch.session.subscribe(view)
 
         def look() -> None:
-            deadline = time.monotonic() + 30
+            deadline = time.monotonic() + 240
             while time.monotonic() < deadline and not seen:
                 picture = view.state.newer("frames", 0)
                 if picture is not None:
@@ -249,7 +253,7 @@ def test_the_live_view_shows_frames_while_the_camera_waits(hutch: Hutch) -> None
 
         thread = hutch.when_exposed(10, look)
         hutch.run()
-        thread.join(30)
+        thread.join(240)
         hutch.session.unsubscribe(token)
         assert view.error is None
     assert seen[0].stream == "projections (waiting)"
@@ -302,7 +306,7 @@ def test_abort_while_it_waits(hutch: Hutch) -> None:
     thread = hutch.when_exposed(20, lambda: hutch.session.RE.abort("enough"))
     with pytest.raises(RunEngineInterrupted):
         hutch.session.RE(hutch.plan())
-    thread.join(20)
+    thread.join(240)
     assert not hutch.beamline.shutter.is_open
     assert not hutch.trigger.armed
 

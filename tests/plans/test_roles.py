@@ -212,7 +212,7 @@ class _Coroutine(_Switch):
         (
             _Hasty(),
             DeviceError,
-            "lamp was to switch off, and its set returned None. It must return a status",
+            "lamp was to switch off, and its set returned None. Let it return a status",
         ),
         (
             _Coroutine(),

@@ -179,12 +179,12 @@ def test_each_is_reconstructed_live_replayed_and_from_the_files(root: Path) -> N
     for callback in live:
         lab.RE.subscribe(callback)
     run = lab.stored("continuous_tomography", num_projections=40, angular_range="180 deg")
-    volumes = [callback.wait(60).volume for callback in live]
+    volumes = [callback.wait(240).volume for callback in live]
     assert [volume.shape for volume in volumes] == [(1, 48, 48), (1, 20, 20)]
     again = [OnlineReconstruction(settings), OnlineReconstruction(settings, camera="detail")]
     replay(run, again)
     for callback, camera, volume in zip(again, (None, "detail"), volumes, strict=True):
-        np.testing.assert_array_equal(callback.wait(60).volume, volume)
+        np.testing.assert_array_equal(callback.wait(240).volume, volume)
         batch = reconstruct_run(run, settings, camera=camera)
         stored = open_run(batch.directory)
         np.testing.assert_array_equal(stored.frames("slices").read(), volume)

@@ -21,6 +21,10 @@ from concertino.session import open_session
 
 from .laboratory import POSITIONS, patience
 
+pytestmark = pytest.mark.disturbed_by_load(
+    "deadlines of half a second hold for devices that do answer, too"
+)
+
 
 class StopHangs(SimulatedMotor):
     """A motor that never says that it has stopped; it does not come to 1 mm either."""
@@ -97,7 +101,7 @@ def test_the_beam_goes_off_before_a_motor_whose_stop_hangs(
     closed_s: list[float] = []
 
     def interrupt() -> None:
-        deadline_s = time.monotonic() + 30
+        deadline_s = time.monotonic() + 240
         while not (b.shutter.is_open and b.camera.num_exposed) and time.monotonic() < deadline_s:
             time.sleep(0.01)
         began_s = time.monotonic()
@@ -113,7 +117,7 @@ def test_the_beam_goes_off_before_a_motor_whose_stop_hangs(
     )
     with patience(stop_s=6):
         error = ends_in_time(engine, lambda: engine(plan))
-    watch.join(30)
+    watch.join(240)
     assert isinstance(error, RunEngineInterrupted)
     assert engine.state == "idle"
     assert closed_s[0] < 5, "the beam waited for the motor"
@@ -152,7 +156,7 @@ def test_the_stop_document_says_that_the_beam_may_be_on_after_a_halt(
     engine.subscribe(lambda name, document: stops.append(document), "stop")
 
     def interrupt() -> None:
-        deadline_s = time.monotonic() + 30
+        deadline_s = time.monotonic() + 240
         while not (shutter.is_open and b.camera.num_exposed) and time.monotonic() < deadline_s:
             time.sleep(0.01)
         shutter.stuck = True

@@ -32,6 +32,10 @@ from concertino.testing import check_every_end
 
 from .laboratory import POSITIONS, Laboratory, patience
 
+pytestmark = pytest.mark.disturbed_by_load(
+    "pulses come by the clock, and find the camera ready or not"
+)
+
 SCAN: dict[str, Any] = {
     "num_darks": 2, "num_flats": 2, "num_projections": 96, "angular_range": "180 deg",
 }  # fmt: skip

@@ -222,8 +222,8 @@ def test_a_frame_rate_that_the_exposure_cannot_reach(lab: Laboratory) -> None:
             )
         lab.RE(_set(camera.exposure, -1.0))
         assert refusal(lab, "radiography") == (
-            "Camera camera has an exposure of -1 s and a frame rate of 200 Hz; neither may be "
-            "negative."
+            "Camera camera has an exposure of -1 s and a frame rate of 200 Hz; set both to 0 or "
+            "more."
         )
     finally:
         lab.RE(_set(camera.exposure, 0.0))

@@ -12,7 +12,7 @@ from concertino.reconstruction import ReconstructionSettings, Reconstructor
 from concertino.reconstruction._beside import Beside
 
 COUNT, ROWS, COLUMNS, AT_ONCE = 1024, 48, 256, 64
-PATIENCE_S = 60
+PATIENCE_S = 240
 
 
 def a_scan() -> np.ndarray:
@@ -92,6 +92,7 @@ def test_what_fails_beside_is_told_to_the_next_who_calls() -> None:
     beside.end()
 
 
+@pytest.mark.disturbed_by_load("it compares times of work that others' work may hold up")
 def test_who_has_flats_waits_for_a_block_and_not_for_all_that_is_there() -> None:
     frames = a_scan()
     here_s, _, _ = added(frames, beside=False)

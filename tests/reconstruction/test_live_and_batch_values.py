@@ -79,7 +79,7 @@ def test_live_and_batch_are_as_right_as_the_function(tmp_path: Path) -> None:
                     angular_range="540 deg" if "half" in name else "240 deg",
                 )
             )  # fmt: skip
-            online.wait(120)
+            online.wait(240)
             session.unsubscribe(token)
             assert online.result is not None
             run = open_run(uid, tmp_path / "data")

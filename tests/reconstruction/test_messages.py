@@ -54,14 +54,14 @@ CASES: dict[str, tuple[Callable[[], object], type[Exception], str]] = {
     "centre outside": (
         lambda: _job(settings=ReconstructionSettings(center=32)),
         ParameterError,
-        r"center 32 px lies outside of the frame \(columns 0 to 31\)",
+        r"center: 32 px lies outside of the frame \(columns 0 to 31\)",
     ),
     "row outside": (
         lambda: _job(settings=ReconstructionSettings(slices=(0, 2))),
         ParameterError,
-        "row 2 is asked for, but the frames have rows 0 to 1",
+        "Row 2 was asked for, and the frames have the rows 0 to 1",
     ),
-    "one projection": (lambda: _job(num_projections=1), ParameterError, "at least 2 projections"),
+    "one projection": (lambda: _job(num_projections=1), ParameterError, "num_projections: 1 was given; give 2 or more"),
     "degrees": (
         lambda: _job(num_projections=181, angles=np.arange(181)),
         ParameterError,
@@ -117,12 +117,12 @@ CASES: dict[str, tuple[Callable[[], object], type[Exception], str]] = {
     "nan angle": (
         lambda: _job(angles=[0, 1, np.nan, 3, 4, 5, 6, 7]),
         ParameterError,
-        r"angle 2 is nan \(1 of 8 are not finite\)",
+        r"angles: number 2 is nan \(1 of 8 are not finite\)",
     ),
     "angle count": (
-        lambda: _job(angles=[0, 1]), ParameterError, r"8 projections need 8 angles.*\(2,\)",
+        lambda: _job(angles=[0, 1]), ParameterError, r"shape \(2,\) was given for 8 projections",
     ),
-    "frame shape": (lambda: _job(frame_shape=(32,)), ParameterError, r"must be \(rows, columns\)"),
+    "frame shape": (lambda: _job(frame_shape=(32,)), ParameterError, r"give \(rows, columns\)"),
     "memory": (
         lambda: _job(settings=ReconstructionSettings(memory_gib=1e-6)),
         ReconstructionError,
@@ -139,33 +139,33 @@ CASES: dict[str, tuple[Callable[[], object], type[Exception], str]] = {
     "index": (
         lambda: _job().add_projections(COUNTS, 1),
         ReconstructionError,
-        "projections 1 to 8 were given, the scan has 0 to 7",
+        "Projections 1 to 8 were given, and the scan has 0 to 7",
     ),
     "cut rows": (
         lambda: _job().add_projections(COUNTS[:, 1:], 0, first_row=1),
         ReconstructionError,
-        "cut to the rows 1 to 1, the rows 0 to 1 are kept; give these",
+        "cut to the rows 1 to 1, and the rows 0 to 1 are kept; give these",
     ),
-    "twice": (_twice, ReconstructionError, "projection 3 was given twice"),
+    "twice": (_twice, ReconstructionError, "Projection 3 was given twice"),
     "two dtypes": (_two_dtypes, ReconstructionError, "4 to 7 are float32, .* were uint16"),
     "no flats": (
         lambda: reconstruct(COUNTS),
         ReconstructionError,
-        r"no flats were given but the projections are counts \(uint16\).*absorptivity=False",
+        r"No flats were given but the projections are counts \(uint16\).*absorptivity=False",
     ),
     "beam off": (
         lambda: reconstruct(COUNTS, darks=COUNTS[:2], flats=COUNTS[:2]),
         ReconstructionError,
-        r"the flats \(mean 100\) are nowhere brighter than the darks \(mean 100\); was the beam on",
+        r"The flats \(mean 100\) are nowhere brighter than the darks \(mean 100\)\. Take flats with the ",
     ),
     "nothing came": (
-        lambda: _job().slices(), ReconstructionError, "0 of 8 projections have come, at least 1",
+        lambda: _job().slices(), ReconstructionError, "0 of 8 projections have come, and at least 1",
     ),
     "too few came": (
-        lambda: _job().finish(), ReconstructionError, "0 of 8 projections have come, at least 2",
+        lambda: _job().finish(), ReconstructionError, "0 of 8 projections have come, and at least 2",
     ),
     "not a stack": (
-        lambda: find_axis(COUNTS[0]), ReconstructionError, r"\(angle, row, column\), got .*\(2, 32\)",
+        lambda: find_axis(COUNTS[0]), ReconstructionError, r"shape \(2, 32\) was given; give one of \(angle, row, column\)",
     ),
 }  # fmt: skip
 

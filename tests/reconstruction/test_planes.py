@@ -110,7 +110,7 @@ def test_what_cannot_be_shown_is_said() -> None:
     job.add_projections(COUNTS[:40], 0)
     assert job.planes().xz.shape == (3, 90)
     with pytest.raises(
-        ParameterError, match=r"row 11 is asked for, but only 3 rows are kept .10 to 30."
+        ParameterError, match=r"row 11 was asked for, and only 3 rows are kept .10 to 30."
     ):
         job.planes(row=11)
     tilted = Reconstructor(

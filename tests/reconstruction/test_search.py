@@ -239,7 +239,7 @@ def test_again_with_other_settings(lines: NDArray[np.float32]) -> None:
     again = job.with_settings(other).finish()
     expected = reconstruct(lines, ANGLES, settings=other)
     np.testing.assert_array_equal(again.volume, expected)
-    with pytest.raises(ReconstructionError, match="row 1 is needed, but only 2 rows were kept"):
+    with pytest.raises(ReconstructionError, match="Row 1 is needed, and only 2 rows were kept"):
         job.with_settings(first.updated(slices=(1,)))
     with pytest.raises(ReconstructionError, match="darks and flats were combined by average"):
         job.with_settings(first.updated(flats="median"))
@@ -250,7 +250,7 @@ def test_what_cannot_be_swept() -> None:
         ReconstructionSettings(z_parameter="filter", region=(0, 1, 1))
     with pytest.raises(ParameterError, match="z_parameter needs `region`"):
         ReconstructionSettings(z_parameter="center")
-    with pytest.raises(ParameterError, match="needs at least 3 places"):
+    with pytest.raises(ParameterError, match="holds 1 places; give at least 3"):
         find_parameter(np.zeros((4, 1, 16), np.float32), parameter="center", region=(7.0, 8.0, 1.0))
 
 

@@ -68,7 +68,7 @@ def start(tmp_path: Path, programs: Programs) -> Iterator[Start]:
         )
         server = Server(pid, f"127.0.0.1:{port}", kind, log)
         started.append(pid)
-        deadline_s = time.monotonic() + 60
+        deadline_s = time.monotonic() + 240
         # Nobody asks it before: Tango remembers a failure for a second.
         while READY not in out.read_text():
             assert programs.code(pid) is None, out.read_text()

@@ -18,7 +18,7 @@ from concertino.session import open_session
 
 def connect(make: Any) -> Any:
     """Return what `make` makes, as soon as its server answers."""
-    deadline_s = time.monotonic() + 60
+    deadline_s = time.monotonic() + 240
     while True:
         try:
             return make()

@@ -26,6 +26,10 @@ from concertino.storage import open_run
 
 from .conftest import PROGRAM, Start
 
+pytestmark = pytest.mark.disturbed_by_load(
+    "servers are processes; one that gives no sign of life within its time-out is given up"
+)
+
 CLOCK = '''
 import threading, time
 import numpy as np
@@ -164,7 +168,7 @@ def test_aborting_the_session_ends_the_run_at_the_servers(tmp_path: Path, start:
             session.RE(images(beamline.camera, beamline, 100_000))
         assert not beamline.shutter.is_open
     client = TangoClient(server.address, "writer")
-    deadline_s = time.monotonic() + 30
+    deadline_s = time.monotonic() + 240
     while client.state() != "STANDBY" or client.attribute("session"):
         assert time.monotonic() < deadline_s
         time.sleep(0.1)

@@ -17,7 +17,12 @@ from .conftest import PROGRAM
 from .hosts import Hosts, hosts, why_not
 
 WHY_NOT = why_not()
-pytestmark = pytest.mark.skipif(bool(WHY_NOT), reason=WHY_NOT)
+pytestmark = [
+    pytest.mark.skipif(bool(WHY_NOT), reason=WHY_NOT),
+    pytest.mark.disturbed_by_load(
+        "three hosts' processes give signs of life, and are given up when these come late"
+    ),
+]
 
 
 class Network:
@@ -76,7 +81,7 @@ def network(tmp_path: Path) -> Iterator[Network]:
 
 
 def result_of(process: "subprocess.Popen[str]") -> dict[str, Any]:
-    out, _ = process.communicate(timeout=90)
+    out, _ = process.communicate(timeout=240)
     return dict(json.loads(out.splitlines()[-1]))
 
 
@@ -94,7 +99,7 @@ def test_a_run_across_three_hosts(network: Network) -> None:
 def test_a_cable_that_is_pulled_fails_the_run_with_the_beam_off(network: Network) -> None:
     process = network.radiography(2000, 50.0)
     stored = network.directory / "writer" / "scan_0001" / "projections"
-    deadline_s = time.monotonic() + 40
+    deadline_s = time.monotonic() + 240
     while len(list(stored.glob("*.tif"))) < 50:
         assert time.monotonic() < deadline_s
         time.sleep(0.1)

@@ -28,6 +28,10 @@ from concertino.storage import open_run
 
 from .conftest import Start
 
+pytestmark = pytest.mark.disturbed_by_load(
+    "servers are processes; one that gives no sign of life within its time-out is given up"
+)
+
 FRAMES = 300
 
 
@@ -137,7 +141,7 @@ def test_signs_of_life_that_are_missed_are_no_loss(
     folder = tmp_path / "writer" / "scan_0001" / "projections"
 
     def pause() -> None:
-        until_s = time.monotonic() + 60
+        until_s = time.monotonic() + 240
         while not (folder.exists() and any(folder.iterdir())) and time.monotonic() < until_s:
             time.sleep(0.05)
         os.kill(server.pid, signal.SIGSTOP)
@@ -191,7 +195,7 @@ def test_a_dead_writer_is_noticed_within_its_time_out(
     failed_s: list[float] = []
 
     def kill() -> None:
-        until_s = time.monotonic() + 60
+        until_s = time.monotonic() + 240
         while not (folder.exists() and len(list(folder.iterdir())) > 20):
             assert time.monotonic() < until_s
             time.sleep(0.02)
@@ -230,7 +234,7 @@ def test_the_loop_goes_on_while_a_camera_server_does_not_answer(
             asked_s = time.monotonic()
             heard = threading.Event()
             session.RE.loop.call_soon_threadsafe(heard.set)
-            heard.wait(30)
+            heard.wait(240)
             ticks.append(time.monotonic() - asked_s)
             time.sleep(0.01)
 

@@ -33,6 +33,10 @@ from concertino.storage import open_run, sample_path
 
 from .conftest import PROGRAM, Start
 
+pytestmark = pytest.mark.disturbed_by_load(
+    "servers are processes; one that gives no sign of life within its time-out is given up"
+)
+
 SETTINGS = ReconstructionSettings(slices=(0,), center=215.87)
 
 
@@ -72,7 +76,7 @@ def stop_of(directory: Path) -> dict[str, Any]:
     return dict(document)
 
 
-def until(condition: Callable[[], bool], timeout_s: float = 90.0) -> None:
+def until(condition: Callable[[], bool], timeout_s: float = 240.0) -> None:
     deadline_s = time.monotonic() + timeout_s
     while not condition():
         assert time.monotonic() < deadline_s
@@ -92,7 +96,7 @@ def test_a_remote_run_gives_the_local_answer(
     session.subscribe(writer)
     session.subscribe(reconstruction)
     session.RE(tomography(camera, beamline))
-    summary = reconstruction.wait(60)
+    summary = reconstruction.wait(240)
 
     local = OnlineReconstruction(SETTINGS)
     session.unsubscribe(1)
@@ -101,7 +105,7 @@ def test_a_remote_run_gives_the_local_answer(
         here.subscribe(local)
         here.RE(tomography(FileCamera(sample_path()), beamline))
     remote_slices = open_run(summary["run_directory"]).frames("slices").read()
-    np.testing.assert_array_equal(remote_slices, local.wait(60).volume)
+    np.testing.assert_array_equal(remote_slices, local.wait(240).volume)
 
     stored = open_run(writer.run_directory)
     assert stored.exit_status == "success"
@@ -120,7 +124,7 @@ def test_a_remote_run_gives_the_local_answer(
     again = OnlineReconstruction(SETTINGS, directory=tmp_path / "again")
     kept = Accumulator()
     assert writer.replay("scan_0001", [again, kept]) > 5
-    np.testing.assert_array_equal(again.wait(60).volume, local.wait(60).volume)
+    np.testing.assert_array_equal(again.wait(240).volume, local.wait(240).volume)
     with pytest.raises(StorageError, match="scan_0009"):
         writer.replay("scan_0009", kept)
 
@@ -153,7 +157,7 @@ def test_a_remote_reconstruction_is_seen_and_changed_from_here(
             num_darks=4, num_flats=4, num_projections=120,
         )
     )  # fmt: skip
-    summary = reconstruction.wait(60)
+    summary = reconstruction.wait(240)
     assert summary["settings"] == changed[0]
     assert (summary["center_px"], summary["settings"]["filter"]) == (45.25, "hann")
     assert summary["resolution_px"] >= 2  # two pixels are the finest that there can be
@@ -188,7 +192,7 @@ def test_software_triggers_reach_a_remote_camera(
             angular_range="180 deg",
         )
     )  # fmt: skip
-    measured = {row["stream"]: row["frames"] for row in benchmark.wait(20)["streams"]}
+    measured = {row["stream"]: row["frames"] for row in benchmark.wait(240)["streams"]}
     assert measured == {"darks": 2, "flats": 2, "projections": 5}
 
 

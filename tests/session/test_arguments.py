@@ -145,5 +145,5 @@ def test_a_closed_session_refuses(tmp_path: Path) -> None:
         lambda: session.guard_beam({"pv": "A", "off": 0}),
         lambda: session.wait_before_runs(SuspendFloor(Signal(name="ring"), 80)),
     ):
-        with pytest.raises(SessionError, match=r"was called after session.close\(\)"):
+        with pytest.raises(SessionError, match=r"was closed before session\.\w+\(\) was called"):
             call()

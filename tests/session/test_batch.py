@@ -138,7 +138,7 @@ def slices(directory: Path) -> Any:
 def replayed(run: Run, settings: ReconstructionSettings, directory: Path) -> Path:
     reconstruction = OnlineReconstruction(settings, directory=directory)
     replay(run, reconstruction)
-    reconstruction.wait(60)
+    reconstruction.wait(240)
     assert reconstruction.run_directory is not None
     reconstruction.settle()
     return reconstruction.run_directory
@@ -186,7 +186,7 @@ def test_slices_in_other_formats_are_the_same(
     expected = slices(reconstruct_run(run, settings, directory=tmp_path).directory)
     online = OnlineReconstruction(settings, output=output, directory=tmp_path)
     replay(run, online)
-    online.wait(60)
+    online.wait(240)
     online.settle()
     main_quietly("reconstruct", "1", "-d", str(data), "--rows", "3,4,9", "--set", "center=31.5",
                  "--output", str(tmp_path), "--format", output)  # fmt: skip

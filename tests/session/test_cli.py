@@ -139,7 +139,7 @@ MISTAKES = [
     ("run radiography --slices a", 1, "slices: 'a' is unknown"),
     ("run radiography --slices 600", 1, "slices: row 600 was asked for, and frames have the rows 0 to"),
     ("run radiography --slices -1", 1, "slices: row -1 was asked for"),
-    ("run radiography --camera no.h5", 1, "there is no file no.h5"),
+    ("run radiography --camera no.h5", 1, "There is no file no.h5"),
     ("run radiography --camera data", 1, "camera: data is a directory"),
     ("run radiography --frame-rate '1 kHz'", 1, "cannot take 1000 frames/s"),
     ("run radiography --frame-rate '-1 Hz'", 1, "frame_rate: '-1 Hz' is too small"),
@@ -163,21 +163,21 @@ MISTAKES = [
     ("resume 77", 1, "no run 77"),
     ("resume", 2, "Missing argument 'run'"),
     ("runs -n 0", 2, "Invalid value for '--number'"),
-    ("runs -d nowhere", 1, "there is no data directory nowhere"),
+    ("runs -d nowhere", 1, "There is no data directory nowhere"),
     ("show 77", 1, "no run 77"),
-    ("show last -d nowhere", 1, "there is no data directory nowhere"),
+    ("show last -d nowhere", 1, "There is no data directory nowhere"),
     ("show nowhere/scan_0001", 1, "no run 'nowhere/scan_0001' in"),
-    ("show -9", 1, "run -9 was asked for"),
+    ("show -9", 1, "Run -9 was asked for"),
     ("replay last --speed -1", 2, "Invalid value for '--speed'"),
     ("replay last --slices 600", 1, "slices: row 600 was asked for"),
     ("reconstruct last --rows a", 1, "rows: 'a' is unknown"),
-    ("reconstruct last --rows 600", 1, "row 600 is asked for, but the frames have rows 0 to 31"),
+    ("reconstruct last --rows 600", 1, "Row 600 was asked for, and the frames have the rows 0 to 31"),
     ("reconstruct last --set center", 1, "--set: 'center' was given; write NAME=VALUE"),
     ("reconstruct last --set beauty=3", 1, "beauty: there is no such setting"),
     ("reconstruct last --settings no.json", 1, "settings: no.json cannot be read as JSON"),
     ("reconstruct last --format bmp", 1, "'bmp' was given; give one of tiff, hdf5, zarr"),
     ("reconstruct last --camera left", 1, "Camera 'left' was asked for"),
-    ("reconstruct 1 -d nowhere", 1, "there is no data directory nowhere"),
+    ("reconstruct 1 -d nowhere", 1, "There is no data directory nowhere"),
     ("sweep last --parameter center", 2, "Missing option '--region'"),
     ("sweep last --parameter center --region 1", 1, "region: '1' is unknown"),
     ("sweep last --parameter center --region 20,28,1 --metric beauty", 1, "metric: 'beauty' is unknown"),
@@ -269,14 +269,14 @@ def test_a_server_that_is_not_there_is_told_with_the_cause(
     assert ended.value.code == 1
     assert out.count("\n") == 1
     assert "TRANSIENT_ConnectFailed" in out
-    assert "is 'concertino tango writer' running there?" in out
+    assert "See whether 'concertino tango writer' runs there" in out
 
 
 def test_the_version(capsys: pytest.CaptureFixture[str]) -> None:
     said = f"concertino {version('concertino')}\n"
     assert printed(capsys, "--version") == said
     as_module = [sys.executable, "-m", "concertino.cli", "--version"]
-    assert subprocess.run(as_module, capture_output=True, text=True, timeout=60).stdout == said
+    assert subprocess.run(as_module, capture_output=True, text=True, timeout=240).stdout == said
 
 
 def test_names_reach_a_terminal_as_text(
@@ -308,6 +308,7 @@ def test_a_live_run_ends_with_its_slices_and_pictures(tmp_path: Path) -> None:
     assert open_run(slices).frames("slices").shape == (2, 48, 48)
 
 
+@pytest.mark.disturbed_by_load("a program is interrupted or killed when its first frames are there")
 def test_an_interrupt_ends_the_demo_in_a_sentence(tmp_path: Path) -> None:
     process = subprocess.Popen(
         [COMMAND, "demo", "-d", "data"],
@@ -320,7 +321,7 @@ def test_an_interrupt_ends_the_demo_in_a_sentence(tmp_path: Path) -> None:
         assert time.monotonic() < deadline
         time.sleep(0.01)
     process.send_signal(signal.SIGINT)
-    out, error = process.communicate(timeout=120)
+    out, error = process.communicate(timeout=240)
     assert process.returncode == 130, out + error
     assert re.search(
         r"^concertino: the .* was interrupted; the beam is off\.$", error, re.MULTILINE
@@ -330,6 +331,7 @@ def test_an_interrupt_ends_the_demo_in_a_sentence(tmp_path: Path) -> None:
     assert open_run(1, tmp_path / "data").exit_status == "abort"
 
 
+@pytest.mark.disturbed_by_load("a program is interrupted or killed when its first frames are there")
 def test_one_interrupt_ends_the_run_with_the_beam_off(tmp_path: Path) -> None:
     process = subprocess.Popen(
         [COMMAND, "run", "radiography", "--shape", "32x48", "--quiet", "--num-darks", "3",
@@ -337,13 +339,13 @@ def test_one_interrupt_ends_the_run_with_the_beam_off(tmp_path: Path) -> None:
         cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
     )  # fmt: skip
     frames = tmp_path / "data" / "scan_0001" / "projections"
-    deadline = time.monotonic() + 120
+    deadline = time.monotonic() + 240
     while not (frames.exists() and len(list(frames.iterdir())) > 20):
         assert process.poll() is None, process.stdout and process.stdout.read()
         assert time.monotonic() < deadline
         time.sleep(0.1)
     process.send_signal(signal.SIGINT)
-    out, _ = process.communicate(timeout=60)
+    out, _ = process.communicate(timeout=240)
     assert process.returncode == 130, out
     assert "radiography was interrupted; the beam is off." in out
     shown = concertino("show", "1", cwd=tmp_path)
@@ -354,6 +356,7 @@ def test_one_interrupt_ends_the_run_with_the_beam_off(tmp_path: Path) -> None:
     assert f"frames     projections: {safe[2]} of" in shown
 
 
+@pytest.mark.disturbed_by_load("a program is interrupted or killed when its first frames are there")
 def test_a_run_that_was_killed_is_resumed(tmp_path: Path) -> None:
     process = subprocess.Popen(
         [COMMAND, "run", "continuous_tomography", *FAST[:-4], "--num-projections", "200",

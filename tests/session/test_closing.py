@@ -201,12 +201,12 @@ def test_a_running_plan_is_aborted(tmp_path: Path, beamline: SimulatedBeamline) 
 
     thread = threading.Thread(target=run)
     thread.start()
-    deadline_s = time.monotonic() + 60
+    deadline_s = time.monotonic() + 240
     while not beamline.shutter.is_open or not list(tmp_path.glob("scan_0001/projections/*.tif")):
         assert time.monotonic() < deadline_s
         time.sleep(0.01)
     session.close()
-    thread.join(60)
+    thread.join(240)
     (error,) = ended
     assert str(error) == "The plan was ended: the session was closed while the plan was running."
     assert isinstance(error, ConcertinoError)
@@ -222,11 +222,12 @@ def test_a_session_is_not_closed_inside_of_its_plan(
 ) -> None:
     with opened(tmp_path) as session:
         session.RE.subscribe(lambda name, document: session.close(), "start")
-        with pytest.raises(SessionError, match=r"session.close\(\) was called inside of a plan"):
+        with pytest.raises(SessionError, match=r"A session cannot be closed inside a plan"):
             session.RE(small_scan(beamline))
         assert session.RE.state == "idle"
 
 
+@pytest.mark.disturbed_by_load("a program is started, and told to end by the clock")
 def test_a_session_of_another_thread_says_what_it_cannot_do(tmp_path: Path) -> None:
     code = """
 import sys, threading
@@ -257,6 +258,7 @@ s.RE(radiography(b.camera, b.beam, b.sample_stage, radio_position=0, flat_positi
 """
 
 
+@pytest.mark.disturbed_by_load("a program is started, and told to end by the clock")
 def test_at_a_prompt_ctrl_c_pauses_and_closing_ends_what_is_paused(tmp_path: Path) -> None:
     (tmp_path / "program.py").write_text(PROMPT)
     data = tmp_path / "data"
@@ -266,7 +268,7 @@ def test_at_a_prompt_ctrl_c_pauses_and_closing_ends_what_is_paused(tmp_path: Pat
         env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
     )  # fmt: skip
     try:
-        deadline_s = time.monotonic() + 120
+        deadline_s = time.monotonic() + 240
         while not list(data.glob("scan_0001/projections/frame_00002*.tif")):
             assert process.poll() is None, process.communicate()
             assert time.monotonic() < deadline_s
@@ -275,7 +277,7 @@ def test_at_a_prompt_ctrl_c_pauses_and_closing_ends_what_is_paused(tmp_path: Pat
         out, _ = process.communicate(
             "print('STATE', s.RE.state, b.shutter.is_open)\ns.close()\n"
             "print('STATE', s.RE.state, b.shutter.is_open)\n",
-            timeout=120,
+            timeout=240,
         )
     finally:
         process.kill()

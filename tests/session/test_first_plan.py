@@ -32,6 +32,6 @@ def test_units_are_loaded_before_the_first_plan(tmp_path: Path) -> None:
         capture_output=True,
         text=True,
         check=False,
-        timeout=200,
+        timeout=240,
     )
     assert done.stdout.strip() == "[True, True]", done.stderr

@@ -65,11 +65,11 @@ def test_all_runs_of_all_are_listed_and_right(
                 blob = SimBlobDetector(files, name="blob")
             session.RE(bp.count([blob], 2))
             assert other.wait(300) == 0
-        session.wait(120)
+        session.wait(240)
         assert len(session.catalog) == 6
         shutil.rmtree(root / ".catalog")  # by somebody who tidies up
         scans(session, "mine", 1, "zarr")
-        session.wait(120)
+        session.wait(240)
         assert len(session.catalog) == 7
         assert session.catalog.missing() == []
         found = find_runs(root)
@@ -101,7 +101,7 @@ def test_a_catalogue_that_cannot_be_used_costs_no_scan(
     root = tmp_path / "data"
     with open_session(root, progress=False, guard=False) as session:
         scans(session, "first", 1, "tiff")
-        session.wait(120)
+        session.wait(240)
     (database,) = (root / ".catalog").glob("*.db")
     database.write_bytes(b"of another program" * 500)
     with (
@@ -109,9 +109,9 @@ def test_a_catalogue_that_cannot_be_used_costs_no_scan(
         open_session(root, progress=False, guard=False) as session,
     ):
         scans(session, "second", 3, "tiff")
-        session.wait(120)
+        session.wait(240)
     assert [run.exit_status for run in find_runs(root)] == ["success"] * 4
-    assert "catalog.rebuild() makes it anew" in caplog.text
+    assert "Call catalog.rebuild() to make it anew" in caplog.text
     with open_session(root, progress=False, guard=False) as session:
         assert session.catalog.rebuild() == 4
 

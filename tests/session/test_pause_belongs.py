@@ -19,7 +19,7 @@ from concertino.plans import for_each, radiography, step_tomography
 from concertino.session import Session, open_session
 from concertino.storage import StoredScan, open_run
 
-WAIT_S = 60.0
+WAIT_S = 240.0
 
 
 def wait_until(condition: Callable[[], Any], what: str) -> None:

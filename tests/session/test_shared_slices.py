@@ -52,7 +52,7 @@ def test_another_process_of_this_computer_writes_there() -> None:
     assert place is not None
     subprocess.run(
         [sys.executable, "-c", WRITER, json.dumps(dataclasses.asdict(place), default=bytes.hex)],
-        check=True, timeout=120,
+        check=True, timeout=240,
     )  # fmt: skip
     np.testing.assert_array_equal(shared.slices(1), volume(1))
 
@@ -118,7 +118,7 @@ def test_late_writing_changes_nothing_that_was_taken() -> None:
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="of the GNU C library")
 def test_workers_do_not_give_each_array_back_to_the_system() -> None:
     done = subprocess.run(
-        [sys.executable, "-c", FAULTS], check=True, capture_output=True, text=True, timeout=120,
+        [sys.executable, "-c", FAULTS], check=True, capture_output=True, text=True, timeout=240,
         env=os.environ | {"MALLOC_TRIM_THRESHOLD_": "65536"},  # as dask starts workers
     )  # fmt: skip
     before, after = json.loads(done.stdout)

@@ -41,7 +41,7 @@ SimulatedBeamline(shape=(16, 16)).twin.warm_up()
 
 COUNTS: dict[str, Any] = {"num_darks": 30, "num_flats": 30}
 BEAMLINE: dict[str, Any] = {"shape": (16, 16), "exposure": 0.0, "frame_rate": 100.0}
-WAIT_S = 90.0
+WAIT_S = 240.0
 #: Of the sample stage, so that a signal can come while it moves; in mm/s.
 SLOW = 2.0
 

@@ -31,6 +31,10 @@ from .matrix import (
 from .presses import press_ctrl_c
 from .programs import PROGRAM, Case
 
+pytestmark = pytest.mark.disturbed_by_load(
+    "seven programs at a time import, scan and are interrupted, each within a wait"
+)
+
 AT_A_TIME = 7
 
 

@@ -99,13 +99,13 @@ def test_a_needle_points_up_to_its_tip() -> None:
     [
         (
             lambda: Focus(depth_of_field_mm=0.0),
-            "depth_of_field_mm must be a positive length in mm, and got 0.0",
+            "depth_of_field_mm: 0.0 was given; give a length in mm, more than 0",
         ),
-        (lambda: Focus(math.nan), "position_mm must be finite, and got nan"),
-        (lambda: sphere(-1.0), "semi_axes_mm must be positive lengths in mm"),
+        (lambda: Focus(math.nan), "position_mm: nan was given; give a finite number"),
+        (lambda: sphere(-1.0), "semi_axes_mm: (-1.0, -1.0, -1.0) were given; give lengths in mm"),
         (
             lambda: BeamlineState(axis_tilt_rad=(math.inf, 0.0)),
-            "the state of a beamline takes finite numbers",
+            "give finite numbers",
         ),
     ],
 )

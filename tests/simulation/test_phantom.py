@@ -179,15 +179,19 @@ def test_slices_look_right(tmp_path: Path) -> None:
 
 
 def test_errors() -> None:
-    with pytest.raises(ParameterError, match=r"semi_axes_mm must be positive lengths in mm"):
+    with pytest.raises(
+        ParameterError, match=r"semi_axes_mm: \(1, 0, 1\) were given; give lengths in mm"
+    ):
         Ellipsoid((0, 0, 0), (1, 0, 1), 1)
-    with pytest.raises(ParameterError, match=r"an ellipsoid takes finite numbers only"):
+    with pytest.raises(ParameterError, match=r"give finite numbers only"):
         Ellipsoid((0, math.nan, 0), (1, 1, 1), 1)
-    with pytest.raises(ParameterError, match=r"shape must be \(height, width\) in px"):
+    with pytest.raises(
+        ParameterError, match=r"shape: \(0, 5\) was given; give \(height, width\) in px"
+    ):
         PAIR.projection(0, (0, 5), 0.1)
-    with pytest.raises(ParameterError, match=r"supersampling must be 1 or more points.* got 0"):
+    with pytest.raises(ParameterError, match=r"supersampling: 0 was given; give 1 or more points"):
         PAIR.projection(0, (5, 5), 0.1, supersampling=0)
-    with pytest.raises(ParameterError, match=r"a foam takes a positive radius_mm.* and -3"):
+    with pytest.raises(ParameterError, match=r"A foam was asked for with radius_mm .* number -3"):
         ellipsoid_foam(0, -3)
-    with pytest.raises(ParameterError, match=r"radius_mm must be a positive length"):
+    with pytest.raises(ParameterError, match=r"radius_mm: 0 was given; give a length"):
         shepp_logan_3d(0)

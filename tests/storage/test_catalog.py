@@ -74,10 +74,11 @@ def test_frames_and_events_read_back_equal(
     assert len(catalog.search(scan_id=np.int64(3))) == 1
     assert [run.name for run in catalog.runs()][:2] == ["zarr", "hdf5"]
     with pytest.raises(
-        CatalogError, match=r"the catalogue of .*: no run 7 in .*: the newest of its 4 runs is zarr"
+        CatalogError,
+        match=r"The catalogue of .*: There is no run 7 in .*: the newest of its 4 runs is zarr",
     ):
         catalog[7]
-    with pytest.raises(CatalogError, match="no run -5 in"):
+    with pytest.raises(CatalogError, match="There is no run -5 in"):
         catalog[-5]
 
 
@@ -183,10 +184,10 @@ def test_what_cannot_be_taken_in_is_told_and_keeps_nothing_else(
     assert len(catalog.search(plan_name="radiography")) == 2
     (missing,) = catalog.missing()
     assert missing.directory == record.parent
-    assert missing.reason.startswith(f"line 5 of {record} is no document")
-    assert f"scan_0002 is not in the catalogue of {tmp_path}: line 5 of" in caplog.text
+    assert missing.reason.startswith(f"Line 5 of {record} is no document")
+    assert f"scan_0002 is not in the catalogue of {tmp_path}: Line 5 of" in caplog.text
     assert (
-        f"the catalogue of {tmp_path} lacks 1 runs: scan_0002; catalog.missing() says"
+        f"The catalogue of {tmp_path} lacks 1 runs: scan_0002; catalog.missing() says"
         in caplog.text
     )
     with pytest.raises(
@@ -250,7 +251,7 @@ def test_a_run_that_ends_while_it_is_taken_in_is_taken_in_again(
         ending = threading.Thread(target=end_it, args=(attempt * 0.00025,))
         ending.start()
         catalog.take_in(record.parent)
-        ending.join(60)
+        ending.join(240)
         assert catalog[1].metadata["stop"]["exit_status"] == "success", attempt
 
 
@@ -339,7 +340,7 @@ def test_it_waits_for_a_moment_without_a_run(
         assert missing() == ["scan_0002", "scan_0003"]
         for name, document in other[1:]:
             writer(name, document)
-        until = time.monotonic() + 60
+        until = time.monotonic() + 240
         while missing() and time.monotonic() < until:
             time.sleep(0.02)
         assert missing() == []
@@ -378,7 +379,7 @@ def test_a_damaged_database_is_told_and_made_anew_when_asked(
     (database,) = (tmp_path / ".catalog").glob("*.db")
     database.write_bytes(b"rubbish" * 1000)
     with pytest.raises(
-        CatalogError, match=r"cannot be used: .*; catalog\.rebuild\(\) makes it anew"
+        CatalogError, match=r"cannot be used: .*\. Call catalog\.rebuild\(\) to make it anew"
     ):
         len(catalog)
     assert not catalog.take_in(tmp_path / "scan_0001")

@@ -217,7 +217,7 @@ def test_hdf5_files_that_were_cut_short_are_refused_at_once(tmp_path: Path) -> N
         # A process of its own: what hangs in HDF5 hangs for ever, with the interpreter's lock.
         done = subprocess.run(
             [sys.executable, "-c", READ, str(path)],
-            capture_output=True, text=True, timeout=120, check=False,
+            capture_output=True, text=True, timeout=240, check=False,
         )  # fmt: skip
         expected = f"whole {frames.sum()}"
         assert done.stdout.strip().splitlines()[-1:] == [expected], done.stdout + done.stderr

@@ -293,7 +293,7 @@ def test_wrong_frames_are_refused(tmp_path: Path) -> None:
 
 
 def test_a_dtype_that_tiff_has_not_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(ParameterError, match="images of dtype complex64 cannot be stored as TIFF"):
+    with pytest.raises(ParameterError, match="Images of dtype complex64 cannot be stored as TIFF"):
         open_sink(tmp_path / "s", shape=(4, 4), dtype="complex64")
     assert not (tmp_path / "s").exists()
 

@@ -41,7 +41,7 @@ def test_the_reconstruction_of_a_replay_is_the_live_one(tmp_path: Path, name: st
         session.subscribe(live)
         session.RE(plan_for(name, beamline))
         session.wait()
-    expected = live.wait(60)
+    expected = live.wait(240)
     shutil.move(tmp_path / "data", tmp_path / "archive")  # and a replay does not mind
 
     run = open_run("scan_0001", root=tmp_path / "archive")
@@ -54,7 +54,7 @@ def test_the_reconstruction_of_a_replay_is_the_live_one(tmp_path: Path, name: st
     export = ImageWriter(directory=tmp_path / "export")
     documents: list[tuple[str, Mapping[str, Any]]] = []
     report = replay(run, [again, export, lambda kind, document: documents.append((kind, document))])
-    result = again.wait(60)
+    result = again.wait(240)
     validate_run(documents)
     np.testing.assert_array_equal(result.volume, expected.volume)
     assert result.center_px == expected.center_px

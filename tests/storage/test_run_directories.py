@@ -86,7 +86,7 @@ def test_a_start_document_that_names_its_directory_gets_that(tmp_path: Path) -> 
 
 @pytest.mark.parametrize("named", ["/data/scan_0005", "../scan_0005", "scan_0001/../../x", "a\0b"])
 def test_a_start_document_cannot_name_a_directory_elsewhere(tmp_path: Path, named: str) -> None:
-    with pytest.raises(StorageError, match=r"leave run_directory out of the meta|cannot be a path"):
+    with pytest.raises(StorageError, match=r"Leave run_directory out of the meta|cannot be a path"):
         RunDirectories(tmp_path)({"uid": "x", "run_directory": named})
 
 
@@ -128,7 +128,7 @@ def test_too_little_space_is_refused_before_anything_is_made(tmp_path: Path) -> 
     directories = RunDirectories(tmp_path)
     with pytest.raises(
         StorageError,
-        match=f"not enough space in {tmp_path}: 1000000.0 TB are needed, .* are free; free some space",
+        match=f"Not enough space in {tmp_path}: 1000000.0 TB are needed, .* are free. Free some space",
     ):
         directories.new(bytes_needed=10**18)
     assert not list(tmp_path.glob("scan_*"))

@@ -37,5 +37,5 @@ def test_numbers_that_json_does_not_have() -> None:
 
 
 def test_wrong_keys() -> None:
-    with pytest.raises(ParameterError, match="It needs exactly the keys 'value' and 'unit'"):
+    with pytest.raises(ParameterError, match="Give exactly the keys 'value' and 'unit'"):
         from_json({"value": 1, "units": "mm"})

@@ -67,7 +67,7 @@ class Browser:
         """What the page says, by the names of its fields."""
         return defaultdict(str, self.driver.execute_script(FIELDS))
 
-    def wait(self, condition: Callable[[dict[str, str]], Any], timeout_s: float = 60) -> None:
+    def wait(self, condition: Callable[[dict[str, str]], Any], timeout_s: float = 240) -> None:
         deadline = time.monotonic() + timeout_s
         while not condition(fields := self.fields()):
             assert time.monotonic() < deadline, f"the page says {fields}"

@@ -19,11 +19,15 @@ import pytest
 from concertino import SessionError
 from concertino.viewers import LivePage, LiveState
 
+pytestmark = pytest.mark.disturbed_by_load(
+    "a page is a process that must begin, answer and end within a wait"
+)
 
-def wait_until(condition: Callable[[], bool], timeout_s: float = 30) -> None:
+
+def wait_until(condition: Callable[[], bool], timeout_s: float = 240) -> None:
     deadline = time.monotonic() + timeout_s
     while not condition():
-        assert time.monotonic() < deadline, "not within 30 s"
+        assert time.monotonic() < deadline, f"not within {timeout_s:g} s"
         time.sleep(0.02)
 
 
@@ -143,7 +147,7 @@ def test_the_process_goes_when_the_scan_is_killed() -> None:
 def test_a_script_that_forgets_to_close_ends_without_complaint() -> None:
     code = "from concertino.viewers import LivePage, LiveState; page = LivePage(LiveState())"
     done = subprocess.run(
-        [sys.executable, "-W", "error", "-c", code], capture_output=True, timeout=60, check=False
+        [sys.executable, "-W", "error", "-c", code], capture_output=True, timeout=240, check=False
     )
 
     assert (done.returncode, done.stderr) == (0, b"")

@@ -69,6 +69,6 @@ def test_no_image(wrong: NDArray[Any]) -> None:
         downsample(wrong)
 
     assert str(caught.value) == (
-        "A live view shows images (height, width) of numbers; it was given an array of shape "
-        f"{wrong.shape} and type {wrong.dtype}."
+        "A live view shows images (height, width) of numbers, and was given an array of shape "
+        f"{wrong.shape} and type {wrong.dtype}. Give it one image."
     )

@@ -101,6 +101,7 @@ def test_who_fills_the_state_can_wait_until_somebody_asks() -> None:
     assert state.asked.is_set()
 
 
+@pytest.mark.disturbed_by_load("it counts what came within a second")
 def test_nothing_is_taken_faster_than_it_is_asked_for() -> None:
     state = LiveState()
     follower = FrameFollower(state, refresh_hz=50)
@@ -137,7 +138,7 @@ def test_the_wire_brings_everything_unchanged() -> None:
 
 
 def wait_for(state: LiveState, number: int) -> Picture:
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + 240
     while time.monotonic() < deadline:
         picture = state.newer("frames", 0)
         if picture is not None and picture.number == number:
@@ -170,7 +171,7 @@ def test_a_follower_does_not_pace_a_stream() -> None:
         frames = np.zeros((80, 64, 64), np.uint16)
         publisher = threading.Thread(target=stream.publish, args=(frames,), daemon=True)
         publisher.start()
-        publisher.join(20)
+        publisher.join(240)
 
         assert stream.published == 80
 

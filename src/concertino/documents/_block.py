@@ -46,7 +46,8 @@ class StartBlock(BaseModel):
         block = start.get(cls.NAME)
         if not isinstance(block, Mapping):
             raise DocumentError(
-                f"{run} (plan {start.get('plan_name', 'unknown')!r}) has no {cls.NAME} block, {cls.WITHOUT}"
+                f"{run} (plan {start.get('plan_name', 'unknown')!r}) has no {cls.NAME} block, "
+                f"{cls.WITHOUT}."
             )
         number = block.get("version")
         if isinstance(number, int) and number > cls.VERSION:
@@ -56,7 +57,10 @@ class StartBlock(BaseModel):
             return cls.model_validate(dict(block))
         except ValidationError as error:
             faults = "; ".join(_describe(fault) for fault in error.errors())
-            raise DocumentError(f"{run}: its {cls.NAME} block is wrong: {faults}.") from error
+            raise DocumentError(
+                f"{run}: its {cls.NAME} block is wrong: {faults}. Have what wrote it write it as "
+                "concertino.documents describes."
+            ) from error
 
     @classmethod
     def _version_message(cls, number: int) -> str:

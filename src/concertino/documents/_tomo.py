@@ -202,8 +202,8 @@ class TomoBlock(StartBlock):
             angles = self.start_angle_deg + index * step
         else:
             raise DocumentError(
-                f"The tomo block has no angles: its scheme is {self.scheme!r}. "
-                "A reconstruction needs a tomography, or angles given to it."
+                f"The tomo block has no angles: its scheme is {self.scheme!r}. Choose a run of a "
+                "tomography, or give the angles."
             )
         return np.deg2rad(self.direction * angles)
 
@@ -241,7 +241,8 @@ class TomoBlock(StartBlock):
         """
         if name not in (None, *self.cameras):
             raise DocumentError(
-                f"Camera {name!r} was asked for; the run has images of {', '.join(self.cameras)}."
+                f"Camera {name!r} was asked for; the run has images of {', '.join(self.cameras)}. "
+                "Name one of these."
             )
         if name is None or name == self.camera:
             others = {stream for block in self.more_cameras.values() for stream in block.streams}

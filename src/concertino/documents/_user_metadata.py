@@ -52,8 +52,8 @@ def check_control_fields(md: Mapping[str, Any], asked: str) -> None:
     """
     for key in sorted(CONTROL_FIELDS & set(md)):
         raise ParameterError(
-            f"{asked}: {key!r} is a field that runs have of their own, and which says how their frames "
-            f"are taken and found; give the value another name, such as 'my_{key}'"
+            f"{asked}: {key!r} is a field that runs have of their own, and which says how their "
+            f"frames are taken and found; give the value another name, such as 'my_{key}'."
         )
 
 

@@ -65,7 +65,7 @@ def parse_address(address: str) -> Address:
     if not all(c.isalnum() or c in "-_.:*[]/" for c in rest):
         raise FrameStreamError(
             f"The frame stream address {address!r} is malformed: beside letters and digits it may "
-            "have - _ . : * [ ] and /."
+            "have - _ . : * [ ] and /. Write tcp://host:port/name."
         )
     host, colon, port = place.rpartition(":")
     if not (host and colon and port.isdigit()):

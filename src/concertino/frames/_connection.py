@@ -118,7 +118,10 @@ class Connection:
     def _poll(self, wait_s: float) -> Received | None:
         with self._lock:
             if self._socket.closed:
-                raise FrameStreamError(f"Frame stream {self.label} was left; nothing can be read.")
+                raise FrameStreamError(
+                    f"Frame stream {self.label} was left, and nothing can be read; subscribe again "
+                    "to read on."
+                )
             if not self._socket.poll(math.ceil(1000 * wait_s)):
                 return None
             try:
@@ -164,5 +167,5 @@ class Connection:
         self.lost = True
         raise FrameStreamError(
             f"{what}: its process died, was stopped or cannot be reached. Frames that were received "
-            "are whole."
+            "are whole; see in the log of that process why it ended."
         )

@@ -36,14 +36,14 @@ def check_acknowledgement(
 
 def given_up(label: str, party: Party) -> str:
     """Say that a subscriber was given up, and why."""
-    return f"Subscriber {party.name!r} of frame stream {label} was given up: {party.reason}."
+    return f"Subscriber {party.name!r} of frame stream {label} was given up: {party.reason}. Subscribe again to go on."
 
 
 def taken_over(label: str, name: str) -> str:
     """Say that another connection goes on for a subscriber."""
     return (
-        f"Subscriber {name!r} of frame stream {label} was resumed by another; only that one gets "
-        "frames."
+        f"Subscriber {name!r} of frame stream {label} was resumed by another, which alone "
+        "gets frames; close this one."
     )
 
 
@@ -207,7 +207,7 @@ class Flow:
             reason = f": {party.reason}" if party.reason else ""
             raise FrameStreamError(
                 f"Subscriber {name!r} of frame stream {self.label} cannot go on: it {party.verb}"
-                f"{reason}."
+                f"{reason}. Subscribe again, under another name."
             )
         if start is not None and not party.acknowledged <= start <= self.published:
             raise FrameStreamError(

@@ -84,8 +84,8 @@ class Keys:
         if key not in self.allowed:
             raise FrameStreamError(
                 f"The publisher of frame stream {address} has the public key {server[:12]}…, which "
-                f"is not among those in {self.allowed_folder}. If you trust it, copy its .key file here "
-                f"and run: concertino keys allow {self.folder} FILE"
+                f"is not among those in {self.allowed_folder}. If you trust it, copy its .key file "
+                f"here and run: concertino keys allow {self.folder} FILE."
             )
         socket.curve_secretkey = self.secret
         socket.curve_publickey = self.public
@@ -142,7 +142,10 @@ def make_keys(folder: Path, name: str) -> Keys:
         # Subscribers on the same computer belong to the same owner.
         _allow(folder, Path(public_file))
     except OSError as error:
-        raise FrameStreamError(f"Keys cannot be made in {folder}: {error.strerror}.") from error
+        raise FrameStreamError(
+            f"Keys cannot be made in {folder}: {error.strerror}. Choose another folder, or change "
+            "its permissions."
+        ) from error
     return load_keys(folder)
 
 
@@ -226,11 +229,18 @@ def _read(file: Path) -> tuple[bytes, bytes | None]:
         public, secret = zmq.auth.load_certificate(file)
         z85.decode(public)
     except OSError as error:
-        raise FrameStreamError(f"The key file {file} cannot be read: {error}.") from error
+        raise FrameStreamError(
+            f"The key file {file} cannot be read: {error}. Check its permissions, or copy it again."
+        ) from error
     except (ValueError, KeyError) as error:
-        raise FrameStreamError(f"{file} is no key file: {error}.") from error
+        raise FrameStreamError(
+            f"{file} is no key file: {error}. Make new keys, or copy the file again."
+        ) from error
     if len(public) != 40:
-        raise FrameStreamError(f"{file} is no key file: its public key has not 40 characters.")
+        raise FrameStreamError(
+            f"{file} is no key file: its public key has not 40 characters. Make new keys, or copy "
+            "the file again."
+        )
     return public, secret
 
 

@@ -139,7 +139,7 @@ class Ledger:
         if found:
             raise FramesLostError(
                 f"Frame stream {self.name or self.address} lost frames: {'; '.join(found)}. "
-                f"Frames 0 to {self.acknowledged} (excluded) are safe."
+                f"Frames 0 to {self.acknowledged} (excluded) are safe; take the others again."
             )
 
 

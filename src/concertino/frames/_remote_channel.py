@@ -143,7 +143,7 @@ class RemoteChannel(Channel):
         if not self._tell(said, Claimed, wait_s):
             raise FrameStreamError(
                 f"The publisher of frame stream {self.label} did not answer a claim within "
-                f"{wait_s:g} s."
+                f"{wait_s:g} s. See whether its process runs, or was stopped."
             )
 
     def _tell(self, said: Message, answer: type[Message], wait_s: float) -> bool:
@@ -204,5 +204,5 @@ class RemoteChannel(Channel):
     def _malformed(self, error: Exception) -> ProtocolError:
         return ProtocolError(
             f"A message of frame stream {self.label} is malformed: {error}. Its publisher does not "
-            f"speak version {VERSION} of the frame protocol."
+            f"speak version {VERSION} of the frame protocol; update it."
         )

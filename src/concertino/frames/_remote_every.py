@@ -92,7 +92,7 @@ class EveryChannel(RemoteChannel):
         if (self._arrived, self._digest) != (end.count, end.digest):
             raise FrameStreamError(
                 f"Frame stream {self.label} ended with {end.count} frames of digest "
-                f"{end.digest:016x}; {self._arrived} of digest {self._digest:016x} arrived."
+                f"{end.digest:016x}; {self._arrived} of digest {self._digest:016x} arrived. Read the frames from where they are stored."
             )
 
     def acknowledge(self, stop: int) -> None:
@@ -123,9 +123,10 @@ class EveryChannel(RemoteChannel):
             pass
         self._given_up = True
         raise FrameStreamError(
-            f"Frames from {first} on of frame stream {self.label} were overwritten while {self._hello.name!r} "
-            "had not acknowledged them: the publisher has given it up. What was computed from them is worth "
-            "nothing."
+            f"Frames from {first} on of frame stream {self.label} were overwritten while "
+            f"{self._hello.name!r} had not acknowledged them: the publisher has given it up. Throw "
+            "away what was computed from them, and acknowledge sooner or give the stream a larger "
+            "ring_bytes."
         )
 
     def _say_safe(self) -> None:
@@ -193,7 +194,7 @@ class SharedChannel(EveryChannel):
         if published < 0:
             raise FrameStreamError(
                 f"Frame stream {self.label} is over: its ring serves another stream by now. "
-                f"{self._arrived} frames were received."
+                f"{self._arrived} frames were received; subscribe to the new stream for more."
             )
         self._published = published
         if published <= self._arrived:
@@ -253,7 +254,7 @@ class WireChannel(EveryChannel):
     def _batch(self, message: Frames, payload: memoryview | None) -> FrameBatch:
         try:
             if payload is None:
-                raise ProtocolError("frames came without pixels")
+                raise ProtocolError("Frames came without pixels.")
             frames = pixels(payload, count_of(message), self.shape, self.dtype)
             batch = unpack_frames(message, frames)
         except ProtocolError as error:

@@ -81,7 +81,7 @@ class LatestChannel(RemoteChannel):
             elif self._ring is not None:
                 frames = self._ring.readable(message.start, message.start + 1)[0].copy()
             else:
-                raise ProtocolError("a frame came without pixels")
+                raise ProtocolError("A frame came without pixels.")
             batch = unpack_frames(message, frames)
         except ProtocolError as error:
             raise self._malformed(error) from error

@@ -179,13 +179,14 @@ class MappedRing:
                 status = os.fstat(descriptor)
                 if not stat.S_ISREG(status.st_mode):
                     raise FrameStreamError(
-                        f"The shared memory of a ring at {path} is no file that can be mapped."
+                        f"The shared memory of a ring at {path} is no file that can be mapped. Use "
+                        "the address in the descriptor of a run that goes on."
                     )
                 found = status.st_size
                 if found < size:
                     raise FrameStreamError(
                         f"The shared memory of a ring at {path} has {found} bytes; {size} were "
-                        "announced."
+                        "announced. Use the address in the descriptor of a run that goes on."
                     )
                 memory = mmap.mmap(
                     descriptor, size, flags=mmap.MAP_SHARED | mmap.MAP_POPULATE, prot=mmap.PROT_READ
@@ -195,7 +196,8 @@ class MappedRing:
         except (OSError, ValueError) as error:
             raise FrameStreamError(
                 f"The shared memory of the ring at {path} cannot be opened: "
-                f"{(isinstance(error, OSError) and error.strerror) or error}."
+                f"{(isinstance(error, OSError) and error.strerror) or error}. Check that its publisher still runs, "
+                "on this computer and as a user who lets you read it."
             ) from error
         self.path = path
         self.capacity = capacity
@@ -206,8 +208,9 @@ class MappedRing:
                 return np.frombuffer(memory, kind, count, place)
             except (ValueError, OverflowError) as error:
                 raise FrameStreamError(
-                    f"The shared memory of the ring at {path} has {size} bytes, not what was announced "
-                    f"to lie at byte {place}: {error}."
+                    f"The shared memory of the ring at {path} has {size} bytes, not what was "
+                    f"announced to lie at byte {place}: {error}. Update the publisher or this side, "
+                    "whichever is the older."
                 ) from error
 
         self._generation = lies(np.int64, 1, _GENERATION)

@@ -119,7 +119,8 @@ def bind_router(
                     f"There is a frame stream at {address} already; close it first."
                 ) from error
             raise FrameStreamError(
-                f"A frame stream cannot be reached at {address}: {error.strerror}."
+                f"A frame stream cannot be reached at {address}: {error.strerror}. Give an address "
+                "of this computer and a port that is free."
             ) from error
         return socket, door
 
@@ -154,6 +155,7 @@ def connect_dealer(
     except zmq.ZMQError as error:
         socket.close(0)
         raise FrameStreamError(
-            f"The frame stream address {address!r} is malformed: {error.strerror}."
+            f"The frame stream address {address!r} is malformed: {error.strerror}. Write "
+            "tcp://host:port/name."
         ) from error
     return connection

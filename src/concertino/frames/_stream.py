@@ -233,8 +233,8 @@ class FrameStream:
         """
         if not 0 <= count <= self.flow.reserved:
             raise FrameStreamError(
-                f"Frame stream {self.name} was told to publish {count} frames; "
-                f"{self.flow.reserved} slots are reserved."
+                f"Frame stream {self.name} was told to publish {count} frames; {self.flow.reserved} "
+                "slots are reserved. Reserve slots for as many first."
             )
         self.ring.sum_up(self.flow.published, count)
         self.seal(count, timestamps, numbers)
@@ -282,8 +282,9 @@ class FrameStream:
         batch = frames[np.newaxis] if frames.ndim == 2 else frames
         if batch.shape[1:] != self.shape or batch.dtype != self.dtype:
             raise FrameStreamError(
-                f"Frame stream {self.name} takes frames of shape {self.shape} and type {self.dtype}; "
-                f"it was given {frames.shape} of {frames.dtype}."
+                f"Frame stream {self.name} takes frames of shape {self.shape} and type "
+                f"{self.dtype}, and was given {frames.shape} of {frames.dtype}. Make a new stream "
+                "for others."
             )
         done = 0
         while done < len(batch):

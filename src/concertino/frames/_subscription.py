@@ -154,7 +154,7 @@ class Subscription:
                 error = FrameStreamError(
                     f"Frame {batch.start + offset} of frame stream {self.address} reached "
                     f"{self.name!r} with other bytes than were published: its checksum is "
-                    f"{found:016x} instead of {sent:016x}."
+                    f"{found:016x} instead of {sent:016x}. Check the network and the memory between them."
                 )
                 self.fail(error)
                 raise error

@@ -95,16 +95,20 @@ class _PyEpics:
             self._epics.ca.create_context()
             self._pv = self._epics.PV(self._name, auto_monitor=False)
         if not self._pv.wait_for_connection(timeout=_ANSWER_S):
-            raise DeviceError(f"{self._name} does not answer")
+            raise DeviceError(
+                f"{self._name} does not answer. Check that its IOC runs, and the name."
+            )
 
     def check(self) -> None:
         if not self._pv.connected:
-            raise DeviceError(f"{self._name} is not connected")
+            raise DeviceError(f"{self._name} is not connected. Check that its IOC runs.")
 
     def off(self) -> str:
         done = self._pv.put(self._off, wait=True, timeout=_ANSWER_S)
         if done is None or done < 0:
-            raise DeviceError(f"{self._name} has not taken {self._off!r} within {_ANSWER_S:g} s")
+            raise DeviceError(
+                f"{self._name} has not taken {self._off!r} within {_ANSWER_S:g} s. Check its IOC."
+            )
         return str(self._pv.get(timeout=_ANSWER_S))
 
 
@@ -120,7 +124,7 @@ class _Caproto:
 
     def check(self) -> None:
         if not self._pv.connected:
-            raise DeviceError(f"{self._name} is not connected")
+            raise DeviceError(f"{self._name} is not connected. Check that its IOC runs.")
 
     def off(self) -> str:
         self._pv.write(self._off, wait=True, timeout=_ANSWER_S)
@@ -189,7 +193,7 @@ class _Program:
 
     def check(self) -> None:
         if shutil.which(self._command[0]) is None:
-            raise DeviceError(f"there is no program {self._command[0]!r}")
+            raise DeviceError(f"There is no program {self._command[0]!r}. Give its whole path.")
 
     def off(self) -> str:
         done = subprocess.run(

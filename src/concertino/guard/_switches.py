@@ -152,7 +152,8 @@ def read_switches(path: Path) -> dict[str, SwitchOff]:
         found = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise ParameterError(
-            f"guard: {path} was given as the description of a beam and cannot be read: {error}."
+            f"guard: {path} was given as the description of a beam and cannot be read: {error}. "
+            "Give a JSON file with an object or a list of objects."
         ) from error
     several = found if isinstance(found, list) else [found]
     if not several or not all(isinstance(one, dict) for one in several):

@@ -189,11 +189,11 @@ def check_steps(settings: ReconstructionSettings, *, on_gpu: bool) -> None:
     steps = [region[2] if region else 1.0 for region in (settings.x_region, settings.y_region)]
     if steps[0] != steps[1]:
         raise ParameterError(
-            f"backend='astra' has square image pixels only, but x_region has the step {steps[0]:g} and "
-            f"y_region {steps[1]:g}; use backend='cpu'"
+            "backend: 'astra' has square image pixels only, and x_region has the step "
+            f"{steps[0]:g}, y_region {steps[1]:g}; use backend='cpu'."
         )
     if not on_gpu and steps[0] != 1.0:
         raise ParameterError(
-            f"backend='astra' without a GPU has image pixels of the detector's size only, but the step "
-            f"of x_region and y_region is {steps[0]:g}; use backend='cpu'"
+            "backend: 'astra' without a GPU has image pixels of the detector's size only, and the "
+            f"step of x_region and y_region is {steps[0]:g}; use backend='cpu'."
         )

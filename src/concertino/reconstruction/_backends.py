@@ -80,8 +80,8 @@ def chosen_backend(settings: ReconstructionSettings) -> Backend:
         _check_geometry(backend, geometry, settings)
         if not backend.available:
             raise ReconstructionError(
-                f"backend={backend.name!r} is not available here: {backend.reason}. "
-                "Or use backend='cpu'."
+                f"backend: {backend.name!r} is not available here: {backend.reason.rstrip('.')}. "
+                "Use it where it is, or use backend='cpu'."
             )
         if backend._check is not None:
             backend._check(settings)
@@ -90,7 +90,7 @@ def chosen_backend(settings: ReconstructionSettings) -> Backend:
     for look in _REGISTRY.values():
         backend = look()
         if not backend.available or geometry not in backend.geometries:
-            passed.append(f"{backend.name}: {backend.reason}")
+            passed.append(f"{backend.name}: {backend.reason.rstrip('.')}")
             continue
         if not passed:
             why = "the quickest on a processor, and it has every geometry"
@@ -98,7 +98,8 @@ def chosen_backend(settings: ReconstructionSettings) -> Backend:
             why = "the first that is available (" + "; ".join(passed) + ")"
         return replace(backend, reason=why)
     raise ReconstructionError(
-        f"no back end is available for {geometry} geometry: {'; '.join(passed)}"
+        f"backend: none is available for {geometry} geometry: {'; '.join(passed)}. Use "
+        "backend='cpu'."
     )
 
 
@@ -112,8 +113,9 @@ def _check_geometry(backend: Backend, geometry: str, settings: ReconstructionSet
         described = {*settings.described_by(), settings.z_parameter}
         asked = [name for name in DESCRIBED_BY if name in described]
         raise ParameterError(
-            f"backend={backend.name!r} has only {', '.join(backend.geometries)} geometry (an upright "
-            f"axis in a parallel beam), but {', '.join(asked)} is set; use backend='cpu' or 'auto'"
+            f"backend: {backend.name!r} has only {', '.join(backend.geometries)} geometry (an "
+            f"upright axis in a parallel beam), and {', '.join(asked)} is set; use backend='cpu' or "
+            "'auto'."
         )
 
 

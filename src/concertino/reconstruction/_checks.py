@@ -25,19 +25,20 @@ _OTHER_UNITS = {  # of a quarter, a half, a whole turn and more, by their size
 def checked_angles(angles: ArrayLike | None, count: int) -> NDArray[np.float64]:
     """Return float64 angles (projection,) in radians; None: half a turn, end excluded."""
     if count < 2:
-        raise ParameterError(f"a tomogram needs at least 2 projections, num_projections is {count}")
+        raise ParameterError(f"num_projections: {count} was given; give 2 or more.")
     if angles is None:
         return np.arange(count) * np.pi / count
     values = np.array(angles, dtype=np.float64)
     if values.shape != (count,):
         raise ParameterError(
-            f"{count} projections need {count} angles, got an array of shape {values.shape}"
+            f"angles: an array of shape {values.shape} was given for {count} projections; give one "
+            "angle for each, in radians."
         )
     bad = np.flatnonzero(~np.isfinite(values))
     if len(bad):
         raise ParameterError(
-            f"angle {int(bad[0])} is {values[bad[0]]} ({len(bad)} of {count} are not finite); "
-            "give every projection's angle in radians"
+            f"angles: number {int(bad[0])} is {values[bad[0]]} ({len(bad)} of {count} are not "
+            "finite); give every projection's angle in radians."
         )
     unit, whole = _other_unit(values)
     if whole in (180.0, 360.0):  # nobody turns to these by accident, in radians
@@ -56,7 +57,7 @@ def tell_other_units(values: NDArray[np.float64]) -> None:
 def _said_of(values: NDArray[np.float64], unit: str) -> str:
     return (
         f"angles: they go from {values.min():g} to {values.max():g} in about even steps, which looks "
-        f"like {unit}; give radians, such as np.deg2rad(angles)"
+        f"like {unit}; give radians, such as np.deg2rad(angles)."
     )
 
 
@@ -83,7 +84,7 @@ def checked_frame_shape(frame_shape: tuple[int, int]) -> tuple[int, int]:
     """Return (rows, columns) as int."""
     if len(frame_shape) != 2 or min(frame_shape) < 1 or frame_shape[1] < 2:
         raise ParameterError(
-            f"frame_shape must be (rows, columns) of at least (1, 2), got {tuple(frame_shape)}"
+            f"frame_shape: {tuple(frame_shape)} was given; give (rows, columns) of at least (1, 2)."
         )
     return int(frame_shape[0]), int(frame_shape[1])
 
@@ -99,8 +100,8 @@ def checked_rows(settings: ReconstructionSettings, rows: int) -> NDArray[np.int6
     outside = wanted[(wanted < 0) | (wanted >= rows)]
     if len(outside):
         raise ParameterError(
-            f"row {int(outside[0])} is asked for, but the frames have rows 0 to {rows - 1}; "
-            "choose other `slices` or `region`"
+            f"Row {int(outside[0])} was asked for, and the frames have the rows 0 to {rows - 1}; "
+            "choose other `slices` or `region`."
         )
     return wanted
 
@@ -120,8 +121,8 @@ def checked_heights(settings: ReconstructionSettings, rows: int) -> NDArray[np.f
         wanted = np.array(settings.slices, dtype=np.float64)
         if len(wanted) > 2 and not np.allclose(np.diff(wanted), wanted[1] - wanted[0]):
             raise ParameterError(
-                f"in this geometry `slices` must be equally spaced, got {settings.slices}; "
-                "reconstruct them one by one, or use `region`"
+                f"slices: {settings.slices} were given, and in this geometry they must be equally "
+                "spaced; reconstruct them one by one, or use `region`."
             )
     else:
         wanted = np.array(positions(settings.region or (0.0, float(rows), 1.0)))
@@ -131,7 +132,7 @@ def checked_heights(settings: ReconstructionSettings, rows: int) -> NDArray[np.f
 def _whole_rows(region: Interval) -> NDArray[np.int64]:
     values = np.array(positions(region))
     if not np.allclose(values, np.round(values)):
-        raise ParameterError(f"`region` must give whole detector rows, got {region}")
+        raise ParameterError(f"region: {region} was given; give whole detector rows.")
     return np.round(values).astype(np.int64)
 
 
@@ -139,8 +140,8 @@ def check_center(center: float, columns: int) -> None:
     """Refuse an axis that the detector does not see."""
     if not 0 <= center <= columns - 1:
         raise ParameterError(
-            f"center {center:g} px lies outside of the frame (columns 0 to {columns - 1}); "
-            "give it in detector columns, or None to have it found"
+            f"center: {center:g} px lies outside of the frame (columns 0 to {columns - 1}); give it "
+            "in detector columns, or None to have it found."
         )
 
 
@@ -153,12 +154,12 @@ def checked_frames(
         stack = stack[None]
     if stack.ndim != 3 or stack.shape[1:] != frame_shape:
         raise ReconstructionError(
-            f"{what} of shape {stack.shape[-2:] if stack.ndim > 2 else stack.shape} do not fit "
-            f"this reconstruction's frames of shape {frame_shape}; "
-            "all images of a scan need one shape (rows, columns)"
+            f"{what} of shape {stack.shape[-2:] if stack.ndim > 2 else stack.shape} do not fit this "
+            f"reconstruction's frames of shape {frame_shape}. Give all images of a scan in one "
+            "shape (rows, columns)."
         )
     if stack.dtype.kind not in "uifb":
-        raise ReconstructionError(f"{what} have dtype {stack.dtype}; counts or real numbers needed")
+        raise ReconstructionError(f"{what} have dtype {stack.dtype}; give counts or real numbers.")
     return stack
 
 
@@ -173,10 +174,9 @@ def check_memory(needed: int, budget: int, rows: int, count: int) -> None:
     """Refuse a job whose projections and result do not fit."""
     if needed > budget:
         raise ReconstructionError(
-            f"{rows} slices of {count} projections need {needed / 2**30:.3g} GiB, "
-            f"{budget / 2**30:.3g} GiB are allowed; "
-            f"take about {max(1, math.floor(rows * budget / needed))} slices at a time, "
-            "or raise `memory_gib`"
+            f"{rows} slices of {count} projections need {needed / 2**30:.3g} GiB, and "
+            f"{budget / 2**30:.3g} GiB are allowed; take about "
+            f"{max(1, math.floor(rows * budget / needed))} slices at a time, or raise `memory_gib`."
         )
 
 

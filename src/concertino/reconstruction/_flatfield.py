@@ -211,9 +211,9 @@ def correction(
     light = flat * flat_scale - offset
     if not (light > 0).any():
         raise ReconstructionError(
-            f"the flats (mean {flat.mean():.6g}) are nowhere brighter than the darks (mean "
-            f"{offset.mean():.6g}); was the beam on? Take flats with beam, "
-            "or set absorptivity=False and give none"
+            f"The flats (mean {flat.mean():.6g}) are nowhere brighter than the darks (mean "
+            f"{offset.mean():.6g}). Take flats with the beam on, or set absorptivity=False and give "
+            "none."
         )
     with np.errstate(divide="ignore", invalid="ignore"):
         gain = np.where(light > _DEAD * np.median(light[light > 0]), 1.0 / light, np.nan)

@@ -5,7 +5,6 @@ z upwards, the origin where the rotation axis meets the beam. A turn by a positi
 axis is counter-clockwise for who looks against that axis.
 """
 
-
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, Field
@@ -122,7 +121,8 @@ def projection_matrices(
         values = np.atleast_1d(np.asarray(getattr(settings, name), dtype=np.float64))
         if len(values) not in (1, count):
             raise ParameterError(
-                f"{name} has {len(values)} values for {count} projections; give one, or one each"
+                f"{name}: {len(values)} values were given for {count} projections; give one, or one "
+                "for each."
             )
         return np.broadcast_to(values, (count,))
 

@@ -43,7 +43,8 @@ def phase_filter(shape: tuple[int, int], settings: PhaseSettings) -> NDArray[np.
     distance = settings.propagation_distance_mm
     if energy is None or pixel is None or distance is None or settings.phase_parameters_missing():
         raise ParameterError(
-            f"phase retrieval needs {', '.join(settings.phase_parameters_missing())}"
+            "Phase retrieval was asked for without "
+            f"{', '.join(settings.phase_parameters_missing())}. Give these too."
         )
     wavelength_um, distance_um = KEV_UM / energy, distance * 1e3
     down = scipy.fft.fftfreq(shape[0], pixel)[:, None]

@@ -194,7 +194,8 @@ def row_among(rows: tuple[int, ...], wanted: int | None) -> int:
         return len(rows) // 2
     if wanted not in rows:
         raise ParameterError(
-            f"a plane through row {wanted} is asked for, but only {len(rows)} rows are kept "
-            f"({min(rows)} to {max(rows)}); choose one of these, or keep more by `slices` or `region`"
+            f"A plane through row {wanted} was asked for, and only {len(rows)} rows are kept "
+            f"({min(rows)} to {max(rows)}); choose one of these, or keep more by `slices` or "
+            "`region`."
         )
     return rows.index(wanted)

@@ -55,8 +55,8 @@ def fourier_correlation(one: NDArray[np.floating], other: NDArray[np.floating]) 
     """
     if one.shape != other.shape or one.ndim not in (2, 3) or min(one.shape) < 8:
         raise ParameterError(
-            "two slices (y, x) or volumes (z, y, x) of one shape and at least 8 px are compared, "
-            f"got {one.shape} and {other.shape}"
+            f"first, second: arrays of shape {one.shape} and {other.shape} were given; give two "
+            "slices (y, x) or volumes (z, y, x) of one shape and at least 8 px."
         )
     window = _window(one.shape)
     first, second = (np.fft.rfftn((part - part.mean()) * window) for part in (one, other))

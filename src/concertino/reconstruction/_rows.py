@@ -53,13 +53,14 @@ def stored_rows(
         return np.union1d(needed, rows_of_planes(height, -(-columns // _PLANES_PX)))
     if isinstance(more, str) or wanted.ndim != 1:
         raise ParameterError(
-            f"keep_rows is {more!r}; give 'needed', 'planes', 'all' or numbers of detector rows"
+            f"keep_rows: {more!r} was given; give 'needed', 'planes', 'all' or numbers of detector "
+            "rows."
         )
     outside = wanted[(wanted < 0) | (wanted >= height)]
     if len(outside):
         raise ParameterError(
-            f"row {int(outside[0])} is to be kept, but the frames have rows 0 to {height - 1}; "
-            "choose other `keep_rows`"
+            f"keep_rows: row {int(outside[0])} was given, and the frames have the rows 0 to "
+            f"{height - 1}; choose other rows."
         )
     return np.union1d(needed, wanted)
 
@@ -83,8 +84,8 @@ def places_among(having: Sequence[float], wanted: Sequence[float]) -> NDArray[np
         place = int(np.argmin(apart))
         if apart[place] > 1e-6:
             raise ParameterError(
-                f"slice {row:g} is asked for, but the {len(having)} slices are of the rows "
-                f"{min(having):g} to {max(having):g}; choose one of these, or other `slices`"
+                f"Slice {row:g} was asked for, and the {len(having)} slices are of the rows "
+                f"{min(having):g} to {max(having):g}; choose one of these, or other `slices`."
             )
         places.append(place)
     return np.array(places, dtype=np.int64)
@@ -155,15 +156,15 @@ class ProjectionRows:
             self.data = large_array(shape, kept_dtype(frames.dtype), zeros=True)
         elif frames.dtype != self.frame_dtype:
             raise ReconstructionError(
-                f"projections {start} to {stop - 1} are {frames.dtype}, the ones before were "
-                f"{self.frame_dtype}; feed all frames of a scan in one dtype"
+                f"Projections {start} to {stop - 1} are {frames.dtype}, and the ones before were "
+                f"{self.frame_dtype}; feed all frames of a scan in one dtype."
             )
         again = start + np.flatnonzero(self.arrived[start:stop])
         if len(again) and not replace:
             twice = int(again[0])
             raise ReconstructionError(
-                f"projection {twice} was given twice; each frame index is fed once, unless "
-                "replace=True says that the later one counts"
+                f"Projection {twice} was given twice. Feed each frame index once, or give "
+                "replace=True to have the later one count."
             )
         if len(again) and self._lent:
             self.data, self._lent = self.data.copy(), False
@@ -177,8 +178,8 @@ class ProjectionRows:
         least, most = int(self.rows.min()), int(self.rows.max())
         if not first_row <= least <= most < first_row + count:
             raise ReconstructionError(
-                f"projections were given cut to the rows {first_row} to {first_row + count - 1}, the rows "
-                f"{least} to {most} are kept; give these"
+                f"Projections were given cut to the rows {first_row} to {first_row + count - 1}, "
+                f"and the rows {least} to {most} are kept; give these."
             )
         if isinstance(self._wanted, slice):
             return slice(self._wanted.start - first_row, self._wanted.stop - first_row)
@@ -202,7 +203,7 @@ class ProjectionRows:
     ) -> NDArray[np.generic]:
         """Copy of some of the kept rows of some projections (projection, row, column)."""
         if self.data is None:
-            raise ReconstructionError("no projections have come yet")
+            raise ReconstructionError("No projections have come yet; feed some first.")
         if not isinstance(rows, slice):
             return np.ascontiguousarray(self.data[indices[:, None], rows])
         if indices[-1] - indices[0] + 1 == len(indices):

@@ -142,7 +142,8 @@ def _fed(
     stack = np.asarray(projections)
     if stack.ndim != 3:
         raise ReconstructionError(
-            f"projections must be (angle, row, column), got an array of shape {stack.shape}"
+            f"projections: an array of shape {stack.shape} was given; give one of (angle, row, "
+            "column)."
         )
     reconstructor = Reconstructor(
         settings,

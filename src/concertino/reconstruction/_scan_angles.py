@@ -88,7 +88,8 @@ class ScanAngles:
         given = np.asarray(known, bool)
         if given.shape != values.shape:
             raise ParameterError(
-                f"{len(values)} projections were given {given.shape} flags `known`; give one each"
+                f"known: flags of shape {given.shape} were given for {len(values)} projections; "
+                "give one for each."
             )
         with self._telling:
             self._told = (values, given.copy())

@@ -201,8 +201,8 @@ class ScanInput:
         stack = checked_frames(frames, shape, "projections")
         if start < 0 or start + len(stack) > self.num_projections:
             raise ReconstructionError(
-                f"projections {start} to {start + len(stack) - 1} were given, "
-                f"the scan has 0 to {self.num_projections - 1}"
+                f"Projections {start} to {start + len(stack) - 1} were given, and the scan has 0 to "
+                f"{self.num_projections - 1}; check num_projections, or where the block starts."
             )
         with self._storing, self._timed("copying rows"):
             if self._rows.data is None:
@@ -322,13 +322,13 @@ class ScanInput:
         received = int(self._rows.present.sum())
         if received < at_least:
             raise ReconstructionError(
-                f"{received} of {self.num_projections} projections have come, "
-                f"at least {at_least} are needed"
+                f"{received} of {self.num_projections} projections have come, and at least "
+                f"{at_least} are needed; feed the others first."
             )
         if self._flats.flats == 0 and (why := self._flats_needed()):
             raise ReconstructionError(
-                f"no flats were given but {why} and attenuation is wanted; add flats, "
-                "or set absorptivity=False to reconstruct the values as they are"
+                f"No flats were given but {why} and attenuation is wanted; add flats, or set "
+                "absorptivity=False to reconstruct the values as they are."
             )
 
     def _flats_needed(self) -> str | None:

@@ -80,7 +80,8 @@ def search(
     places = positions(region)
     if len(places) < 3:
         raise ParameterError(
-            f"a search of {parameter} needs at least 3 places, {region} has {len(places)}"
+            f"region: {region} was given for a search of {parameter} and holds {len(places)} "
+            "places; give at least 3."
         )
     sign = -1.0 if largest_is_best(metric) else 1.0
     known: dict[float, float] = {}
@@ -99,9 +100,9 @@ def search(
     if best in (places[0], places[-1]):
         which = "first" if best == places[0] else "last"
         raise ReconstructionError(
-            f"{parameter}: of the values {places[0]:g} to {places[-1]:g} the {which} one, {best:g}, makes the "
-            f"best slice by {metric!r}, so the best value is not in the region. Move the region, or make it "
-            "wider."
+            f"{parameter}: of the values {places[0]:g} to {places[-1]:g} the {which} one, {best:g}, "
+            f"makes the best slice by {metric!r}, so the best value is not in the region. Move the "
+            "region, or make it wider."
         )
     step = region[2]
     for _ in range(refinements):

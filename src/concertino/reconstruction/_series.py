@@ -77,8 +77,9 @@ class TomogramSeries:
         self._planned = np.asarray(angles, np.float64)
         if not len(self._planned) or len(self._planned) % num_projections:
             raise ParameterError(
-                f"{len(self._planned)} angles are no whole number of tomograms of {num_projections} "
-                "projections each"
+                f"num_projections: {num_projections} was given for a tomogram, and the "
+                f"{len(self._planned)} angles are no whole number of tomograms; give one that "
+                "divides them."
             )
         self._angles = self._planned.copy()
         self._known = np.ones(len(self._planned), bool)
@@ -138,8 +139,8 @@ class TomogramSeries:
         stop, size = start + len(frames), self.num_projections
         if start < 0 or stop > len(self._planned):
             raise ReconstructionError(
-                f"projections {start} to {stop - 1} were given, the series has 0 to "
-                f"{len(self._planned) - 1}"
+                f"Projections {start} to {stop - 1} were given, and the series has 0 to "
+                f"{len(self._planned) - 1}; check where the block starts."
             )
         for number in range(start // size, -(-stop // size)):
             low, high = max(start, number * size), min(stop, (number + 1) * size)
@@ -221,7 +222,10 @@ class TomogramSeries:
             one = self._made.get(number)
             axis = self._axis
         if one is None:
-            raise ReconstructionError(f"tomogram {number} has no projections, or is finished")
+            raise ReconstructionError(
+                f"Tomogram {number} has no projections yet, or is finished; take one that is being "
+                "filled."
+            )
         if one.settings.center is None and axis is not None:
             one.compute_no_more()
             with one._lock:
@@ -290,7 +294,7 @@ class TomogramSeries:
                 else "none can be finished before the flats have come, at the end"
             )
             raise ReconstructionError(
-                f"Tomogram {number} of the series has no memory: {len(self._made)} before it wait, as {why}, "
-                f"and {allowed / 2**30:.3g} GiB are allowed. Give fewer slices, or more memory_gib, or "
-                "reconstruct the stored run, tomogram by tomogram"
+                f"Tomogram {number} of the series has no memory: {len(self._made)} before it wait, "
+                f"as {why}, and {allowed / 2**30:.3g} GiB are allowed. Give fewer slices, or more "
+                "memory_gib, or reconstruct the stored run, tomogram by tomogram."
             )

@@ -74,8 +74,8 @@ class Slicing(ScanInput):
     def _check_upright(self) -> None:
         if self._layout.heights is not None:
             raise ParameterError(
-                "three planes at once are for the upright parallel geometry; in a general one, "
-                "reconstruct a plane by `volume_angle_x` and a `region` of one position"
+                "Three planes at once are for the upright parallel geometry; in a general one, "
+                "reconstruct a plane by `volume_angle_x` and a `region` of one position."
             )
 
     @property
@@ -343,13 +343,13 @@ class Slicing(ScanInput):
         lost = [row for row in rows if row not in kept]
         if lost:
             raise ReconstructionError(
-                f"row {lost[0]} is needed, but only {len(kept)} rows were kept ({min(kept)} to "
-                f"{max(kept)}); ask for all rows when the scan begins"
+                f"Row {lost[0]} is needed, and only {len(kept)} rows were kept ({min(kept)} to "
+                f"{max(kept)}); ask for all rows when the scan begins."
             )
         if (settings.darks, settings.flats) != (self.settings.darks, self.settings.flats):
             raise ReconstructionError(
-                f"darks and flats were combined by {self.settings.darks} and {self.settings.flats} "
-                "as they came; that cannot change afterwards"
+                f"Darks and flats were combined by {self.settings.darks} and {self.settings.flats} "
+                "as they came, which cannot change afterwards. Choose how before the scan begins."
             )
 
     def _apply(self, settings: ReconstructionSettings) -> None:
@@ -365,7 +365,7 @@ class Slicing(ScanInput):
         if changed:
             raise ReconstructionError(
                 f"{changed[0]} is {present[changed[0]]!r} since this reconstruction "
-                "began, and cannot change while it runs; reconstruct again afterwards"
+                "began, and cannot change while it runs; reconstruct again afterwards."
             )
         chosen_backend(settings)  # it may lack what is asked for now
         self._held = self._checked_bytes(layout)

@@ -54,8 +54,8 @@ def level_spiral(
     offsets = np.abs(rows - (projections.shape[1] - 1) / 2)
     if not 0 < count <= len(rows):
         raise ReconstructionError(
-            f"{count} projections per slice were asked for and the spiral has {len(rows)}; "
-            "give as many as make half a turn"
+            f"{count} projections per slice were asked for and the spiral has {len(rows)}; give as "
+            "many as make half a turn."
         )
     reach = np.convolve(offsets, np.ones(count), mode="valid")
     indices = int(np.argmin(reach)) + np.arange(count)
@@ -65,7 +65,7 @@ def level_spiral(
         raise ReconstructionError(
             f"The slice at {height:g} px is on the detector in {int(seen.sum())} of the {count} "
             "projections that it needs; choose one farther from the ends of the sample, or scan "
-            "with a smaller vertical shift per tomogram"
+            "with a smaller vertical shift per tomogram."
         )
     below = np.minimum(wanted.astype(np.int64), max(projections.shape[1] - 2, 0))
     above = np.minimum(below + 1, projections.shape[1] - 1)

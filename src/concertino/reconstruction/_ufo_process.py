@@ -168,10 +168,10 @@ class UfoProcess:
             self._close()
             raise
         if hello is None:
-            raise UfoUnavailableError(f"{self._obituary('starting')} To install it, {INSTALL}.")
+            raise UfoUnavailableError(f"{self._obituary('starting')} Install it, {INSTALL}.")
         if "error" in hello:
             self._close()
-            raise UfoUnavailableError(f"{hello['error']}; {INSTALL}")
+            raise UfoUnavailableError(f"{hello['error']}. Install it, {INSTALL}.")
         self._devices, self._on_gpu = tuple(hello["devices"]), hello["gpu"]
         return ours
 

@@ -132,8 +132,9 @@ class CallbackServer(Served):
             self.take_lease(asked["session"])
         elif self.lease.holder != asked["session"]:
             raise SessionError(
-                f"The {self.KIND} server got a {name} document of a session that it does not serve; its "
-                f"run was given up, or never begun. It serves {self.lease.holder or 'nobody'}."
+                f"The {self.KIND} server serves {self.lease.holder or 'nobody'}, and got a {name} "
+                "document of another session, whose run was given up or never begun. Wait until it "
+                "is free, or start the run again."
             )
         else:
             self.lease.renew(asked["session"])

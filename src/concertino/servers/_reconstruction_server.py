@@ -76,8 +76,8 @@ class Reconstruction(CallbackServer):
     def _check_session(self, session: str) -> None:
         if self.lease.holder not in ("", session):
             raise SessionError(
-                f"The {self.KIND} server takes no changes from {session}: it serves "
-                f"{self.lease.holder}."
+                f"The {self.KIND} server takes no changes from {session}, as it serves "
+                f"{self.lease.holder}; wait until that session's run is over."
             )
 
     @attribute(dtype=bool, access=AttrWriteType.READ, doc="Whether it reconstructs.")

@@ -98,7 +98,7 @@ class RemoteReplay:
             while self._seen < self._number:
                 if self._given_up or time.monotonic() > deadline_s:
                     raise SessionError(
-                        f"the replay of {name} document {self._number} was not fetched within "
-                        f"{_FETCHED_S:g} s, or another replay was asked for"
+                        f"The replay of {name} document {self._number} was not fetched within "
+                        f"{_FETCHED_S:g} s, or another replay was asked for. Ask for it again."
                     )
                 self._changed.wait(0.5)

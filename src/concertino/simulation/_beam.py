@@ -56,7 +56,7 @@ class Beam:
 
     def __post_init__(self) -> None:
         if not (math.isfinite(self.flux) and self.flux >= 0):
-            raise ParameterError(f"flux must be 0 or more photons/px/s, and got {self.flux}")
+            raise ParameterError(f"flux: {self.flux} was given; give 0 or more photons/px/s.")
         check_positive(
             vertical_width=self.vertical_width,
             horizontal_width=self.horizontal_width,

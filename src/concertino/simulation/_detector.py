@@ -59,7 +59,7 @@ class Detector:
     def __post_init__(self) -> None:
         if len(self.shape) != 2 or min(self.shape) < 1:
             raise ParameterError(
-                f"a detector's shape is (height, width) in px, 1 or more, and got {self.shape}"
+                f"shape: {self.shape} was given; give (height, width) in px, 1 or more."
             )
         check_positive(
             finite=True,
@@ -75,7 +75,7 @@ class Detector:
             ring_strength=self.ring_strength,
         )
         if not 1 <= self.bit_depth <= 16:
-            raise ParameterError(f"bit_depth must be 1 to 16 bits, and got {self.bit_depth}")
+            raise ParameterError(f"bit_depth: {self.bit_depth} was given; give 1 to 16 bits.")
 
     @property
     def field_mm(self) -> tuple[float, float]:

@@ -50,10 +50,10 @@ class Faults:
         object.__setattr__(self, "drop_frames", frozenset(self.drop_frames))
         if not 0.0 <= self.drop_probability <= 1.0:
             raise ParameterError(
-                f"drop_probability is a chance, 0 to 1, and got {self.drop_probability}"
+                f"drop_probability: {self.drop_probability} was given; give a chance, 0 to 1."
             )
         if not (math.isfinite(self.slow_s) and self.slow_s >= 0):
-            raise ParameterError(f"slow_s must be 0 s or more, and got {self.slow_s}")
+            raise ParameterError(f"slow_s: {self.slow_s} was given; give 0 s or more.")
 
     def drops(self, index: int) -> bool:
         """Say whether this exposure is lost."""

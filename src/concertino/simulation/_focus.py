@@ -39,10 +39,13 @@ class Focus:
 
     def __post_init__(self) -> None:
         if not math.isfinite(self.position_mm):
-            raise ParameterError(f"position_mm must be finite, and got {self.position_mm}")
+            raise ParameterError(
+                f"position_mm: {self.position_mm} was given; give a finite number."
+            )
         if not (math.isfinite(self.depth_of_field_mm) and self.depth_of_field_mm > 0):
             raise ParameterError(
-                f"depth_of_field_mm must be a positive length in mm, and got {self.depth_of_field_mm}"
+                f"depth_of_field_mm: {self.depth_of_field_mm} was given; give a length in mm, more "
+                "than 0."
             )
 
     def blur_px(self, stage_mm: float) -> float:

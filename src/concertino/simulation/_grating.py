@@ -70,13 +70,13 @@ class Grating:
             moire_px=self.moire_px,
         )
         if not 0 <= self.visibility <= 1:
-            raise ParameterError(f"visibility must be 0 to 1, and got {self.visibility}")
+            raise ParameterError(f"visibility: {self.visibility} was given; give 0 to 1.")
         if not (math.isfinite(self.scattering) and self.scattering >= 0):
-            raise ParameterError(f"scattering must be 0 or more, and got {self.scattering}")
+            raise ParameterError(f"scattering: {self.scattering} was given; give 0 or more.")
         if self.stepped not in ("analyser", "phase", "source") or self.direction not in (1, -1):
             raise ParameterError(
-                "stepped is 'analyser', 'phase' or 'source', and direction 1 or -1, and got "
-                f"{self.stepped!r} and {self.direction!r}"
+                f"stepped, direction: {self.stepped!r} and {self.direction!r} were given; give "
+                "'analyser', 'phase' or 'source', and 1 or -1."
             )
 
     def empty_phase(self, shape: tuple[int, int]) -> NDArray[np.float64]:

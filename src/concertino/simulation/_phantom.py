@@ -47,10 +47,10 @@ class Ellipsoid:
             self.rotation_rad, self.tilt_rad, self.spin_rad,
         )  # fmt: skip
         if not all(math.isfinite(number) for number in numbers):
-            raise ParameterError(f"an ellipsoid takes finite numbers only, and got {self!r}")
+            raise ParameterError(f"An ellipsoid was made of {self!r}; give finite numbers only.")
         if min(self.semi_axes_mm) <= 0:
             raise ParameterError(
-                f"semi_axes_mm must be positive lengths in mm, and got {self.semi_axes_mm}"
+                f"semi_axes_mm: {self.semi_axes_mm} were given; give lengths in mm, more than 0."
             )
 
     def matrix(self) -> NDArray[np.float64]:
@@ -225,14 +225,14 @@ class Phantom:
 def subpixels(supersampling: int) -> NDArray[np.float64]:
     """Return the offsets (n², 2) in px, from a pixel's centre, of the points averaged in it."""
     if supersampling < 1:
-        raise ParameterError(f"supersampling must be 1 or more points, and got {supersampling}")
+        raise ParameterError(f"supersampling: {supersampling} was given; give 1 or more points.")
     steps = (np.arange(supersampling) + 0.5) / supersampling - 0.5
     return np.stack(np.meshgrid(steps, steps), axis=-1).reshape(-1, 2)
 
 
 def _checked_shape(shape: tuple[int, int]) -> tuple[int, int]:
     if len(shape) != 2 or min(shape) < 1:
-        raise ParameterError(f"shape must be (height, width) in px, 1 or more, and got {shape}")
+        raise ParameterError(f"shape: {shape} was given; give (height, width) in px, 1 or more.")
     return shape
 
 

@@ -44,7 +44,7 @@ def shepp_logan_3d(radius_mm: float = 1.0, attenuation_per_mm: float = 2.0) -> P
     IEEE Trans. Nucl. Sci. 21 (1974) 21-43, doi:10.1109/TNS.1974.6499235.
     """
     if radius_mm <= 0:
-        raise ParameterError(f"radius_mm must be a positive length in mm, and got {radius_mm}")
+        raise ParameterError(f"radius_mm: {radius_mm} was given; give a length in mm, more than 0.")
     head = Phantom(
         tuple(
             Ellipsoid(centre, axes, value, rotation_rad=math.radians(turn))
@@ -83,8 +83,8 @@ def ellipsoid_foam(
     """
     if radius_mm <= 0 or height_mm <= 0 or number < 0:
         raise ParameterError(
-            "a foam takes a positive radius_mm and height_mm and a number of 0 or more, "
-            f"and got {radius_mm}, {height_mm} and {number}"
+            f"A foam was asked for with radius_mm {radius_mm}, height_mm {height_mm} and number "
+            f"{number}; give lengths of more than 0, and a number of 0 or more."
         )
     rng = np.random.default_rng(seed)
     body = np.array([radius_mm, radius_mm, height_mm / 2])

@@ -51,7 +51,8 @@ class BeamlineState:
     def __post_init__(self) -> None:
         if not 0.0 <= self.beam_on <= 1.0:
             raise ParameterError(
-                f"beam_on is a part of the exposure, 0 to 1, and got {self.beam_on}"
+                f"beam_on: {self.beam_on} was given; give the part of the exposure with beam, 0 to "
+                "1."
             )
         if not all(
             map(math.isfinite, (self.time_s, self.angle_start_rad, *self.sample_offset_mm))
@@ -61,7 +62,9 @@ class BeamlineState:
                 (self.angle_stop_rad, *self.sample_stop_mm, *self.axis_tilt_rad, self.focus_mm),
             )
         ):
-            raise ParameterError(f"the state of a beamline takes finite numbers, and got {self!r}")
+            raise ParameterError(
+                f"The state of a beamline was set to {self!r}; give finite numbers."
+            )
 
     @property
     def angle_stop_rad(self) -> float:

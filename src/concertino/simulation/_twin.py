@@ -87,7 +87,7 @@ class Twin:
         seed: int = 0,
     ) -> None:
         if not 0 <= seed < 2**63:
-            raise ParameterError(f"seed must be 0 or more and below 2**63, and got {seed}")
+            raise ParameterError(f"seed: {seed} was given; give 0 or more and below 2**63.")
         self.phantom = phantom
         self.beam = beam or Beam()
         self.detector = detector or Detector()
@@ -151,8 +151,8 @@ class Twin:
         """
         if out.shape != self.shape or out.dtype != np.uint16:
             raise ParameterError(
-                f"expose writes frames of shape {self.shape} and dtype uint16, and got an array "
-                f"of shape {out.shape} and dtype {out.dtype}"
+                f"out: an array of shape {out.shape} and dtype {out.dtype} was given; give one of "
+                f"shape {self.shape} and dtype uint16."
             )
         from ._kernels import scramble
 
@@ -183,7 +183,7 @@ class Twin:
         from ._kernels import expose
 
         if not (math.isfinite(exposure_s) and exposure_s >= 0):
-            raise ParameterError(f"exposure_s must be 0 s or more, and got {exposure_s}")
+            raise ParameterError(f"exposure_s: {exposure_s} was given; give 0 s or more.")
         detector = self.detector
         shadows = self.phantom.shadows(
             self.poses(state), detector.pixel_size_mm, self.tilt_rad(state)

@@ -130,7 +130,7 @@ class Catalog:
             if isinstance(which, str) and len(which) >= 4:
                 with suppress(KeyError, ValueError):  # a run whose directory is gone
                     return self.client[which]
-            raise CatalogError(f"the catalogue of {self.root}: {error}") from error
+            raise CatalogError(f"The catalogue of {self.root}: {error}") from error
         if not self.take_in(run.directory):
             raise CatalogError(f"{run.directory} cannot be catalogued: {self._why(run.directory)}")
         return self.client[run.uid]
@@ -337,7 +337,7 @@ class Catalog:
             until = min(until, time.monotonic() + _LOOK_S)  # tiled's import is not part of it
         if left:
             LOG.warning(
-                "the catalogue of %s lacks %d runs: %s; catalog.missing() says why, catalog.catch_up() "
+                "The catalogue of %s lacks %d runs: %s; catalog.missing() says why, catalog.catch_up() "
                 "tries again, and catalog.runs() lists all", self.root, len(left), named(left),
             )  # fmt: skip
 
@@ -349,7 +349,7 @@ class Catalog:
         if entry == Known(place, size):
             return
         if entry is not None and entry.place != place and self._is_run(entry.place, run.uid):
-            raise StorageError(f"it is a copy of {entry.place}, which the catalogue has")
+            raise StorageError(f"It is a copy of {entry.place}, which the catalogue has.")
         prepare_database(self._files)
         if self._rows is None or self._rows.identity != self._files.identity:
             self._close_rows()

@@ -96,7 +96,9 @@ class CatalogFiles:
                     return
                 self._temporary = tempfile.TemporaryDirectory(prefix="concertino-catalogue-")
         except FileNotFoundError as error:
-            raise CatalogError(f"there is no data directory {self.root} to catalogue") from error
+            raise CatalogError(
+                f"There is no data directory {self.root} to catalogue; check the path."
+            ) from error
         except OSError:
             self._temporary = tempfile.TemporaryDirectory(prefix="concertino-catalogue-")
 
@@ -150,8 +152,8 @@ class CatalogFiles:
         """Return the error that says that the file is damaged."""
         text = (str(error).splitlines() or [type(error).__name__])[0]
         return CatalogError(
-            f"the catalogue {self.database} cannot be used: {text}; catalog.rebuild() makes it anew from "
-            "the runs' own records, which are not affected"
+            f"The catalogue {self.database} cannot be used: {text}. Call catalog.rebuild() to make "
+            "it anew from the runs' own records, which are not affected."
         )
 
     def remove(self) -> None:
@@ -170,7 +172,8 @@ class CatalogFiles:
                     path.unlink(missing_ok=True)
         except OSError as error:
             raise CatalogError(
-                f"the catalogue in {self.directory} cannot be removed: {error.strerror}"
+                f"The catalogue in {self.directory} cannot be removed: {error.strerror}. Change its "
+                "permissions, or remove it by hand."
             ) from error
 
     def close(self) -> None:
@@ -187,7 +190,7 @@ class CatalogFiles:
             )
         elif self.directory.exists():  # a file in its place: of somebody else
             raise CatalogError(
-                f"{self.directory} is a file and no catalogue; move it away, then rebuild"
+                f"{self.directory} is a file and no catalogue; move it away, then rebuild."
             )
 
     def _sqlite_uri(self) -> str:

@@ -71,8 +71,8 @@ class CatalogWriter:
         """
         if not self._finish(timeout_s):
             raise CatalogError(
-                f"the catalogue of {self.catalog.root} still lacks {len(self._waiting)} runs after "
-                f"{timeout_s:g} s; wait longer, or call catalog.catch_up() later"
+                f"The catalogue of {self.catalog.root} still lacks {len(self._waiting)} runs after "
+                f"{timeout_s:g} s; wait longer, or call catalog.catch_up() later."
             )
 
     def close(self) -> None:

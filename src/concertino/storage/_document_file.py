@@ -146,14 +146,18 @@ class DocumentFile:
                         yield _decode(line)
                     except ValueError as error:
                         raise StorageError(
-                            f"line {number} of {self.path} is no document ({error}); "
-                            "the file was damaged or edited: restore it from a copy"
+                            f"Line {number} of {self.path} is no document ({error}); the file was "
+                            "damaged or edited: restore it from a copy."
                         ) from error
         except FileNotFoundError as error:
             raise StorageError(
-                f"{self.path.parent} is no run directory: it has no {self.path.name}"
+                f"{self.path.parent} is no run directory: it has no {self.path.name}. Give the "
+                "directory of a run."
             ) from error
         except StorageError:
             raise
         except OSError as error:
-            raise StorageError(f"cannot read {self.path}: {error.strerror}") from error
+            raise StorageError(
+                f"{self.path} cannot be read: {error.strerror}. Check its permissions, and that its "
+                "disk is there."
+            ) from error

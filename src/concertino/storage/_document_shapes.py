@@ -119,6 +119,6 @@ def check_document(name: str, document: Mapping[str, Any], line: int, origin: Pa
 
 def _damaged(name: str, line: int, origin: Path, what: str) -> StorageError:
     return StorageError(
-        f"the {name} document in line {line} of {origin} {what}; the file was damaged or edited: "
-        "restore it from a copy"
+        f"The {name} document in line {line} of {origin} {what}; the file was damaged or edited: "
+        "restore it from a copy."
     )

@@ -66,14 +66,17 @@ def open_run(
         return _readable(found[0])
     if found:
         names = ", ".join(f"{run.directory} ({run.uid[:8]})" for run in found)
-        raise StorageError(f"{which!r} is more than one run in {place}: {names}; give the uid")
+        raise StorageError(f"{which!r} is more than one run in {place}: {names}; give the uid.")
     has = (
         f"the newest of its {len(runs)} runs is {runs[0].name} ({runs[0].uid[:8] or 'damaged'})"
         if runs
         else ("it has no runs")
     )
     asked = which if str(which).isdecimal() else repr(which)  # a command's scan id comes as text
-    raise StorageError(f"no run {asked} in {place}: {has}")
+    raise StorageError(
+        f"There is no run {asked} in {place}: {has}. See which there are with: concertino runs -d "
+        f"{place}"
+    )
 
 
 def run_directories(root: str | os.PathLike[str]) -> Iterator[Path]:
@@ -156,14 +159,19 @@ def _named_directory(which: str | os.PathLike[str], place: Path) -> Path | None:
             found.setdefault(os.path.realpath(choice), choice.absolute())
     if len(found) > 1:
         both = " and ".join(map(str, found.values()))
-        raise StorageError(f"{which!r} is two runs: {both}; give the whole path")
+        raise StorageError(f"{which!r} is two runs: {both}; give the whole path.")
     if found:
         return next(iter(found.values()))
     if not is_name:
         if isinstance(which, os.PathLike) or any(os.path.isdir(choice) for choice in choices):
-            raise StorageError(f"{path} is no run directory: it has no {DOCUMENTS}")
+            raise StorageError(
+                f"{path} is no run directory: it has no {DOCUMENTS}. Give the directory of a run."
+            )
     elif os.path.isdir(place / path):
-        raise StorageError(f"{place / path} is no run directory: it has no {DOCUMENTS}")
+        raise StorageError(
+            f"{place / path} is no run directory: it has no {DOCUMENTS}. Give the directory of a "
+            "run."
+        )
     return None
 
 

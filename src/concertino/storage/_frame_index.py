@@ -80,5 +80,8 @@ def read_frame_index(directory: Path) -> NDArray[Any]:
     except (FileNotFoundError, NotADirectoryError):
         return np.empty(0, INDEX_DTYPE)
     except OSError as error:
-        raise StorageError(f"cannot read {path}: {error.strerror}") from error
+        raise StorageError(
+            f"{path} cannot be read: {error.strerror}. Check its permissions, and that its disk is "
+            "there."
+        ) from error
     return np.frombuffer(data, INDEX_DTYPE, len(data) // INDEX_DTYPE.itemsize)

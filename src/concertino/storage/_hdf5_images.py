@@ -37,11 +37,11 @@ def open_hdf5(path: Path) -> "h5py.File":
         source = Hdf5Snapshot(path) if has_writer(path) else path
         return h5py.File(source, "r", rdcc_nbytes=_CACHE_BYTES, rdcc_nslots=_CACHE_SLOTS)
     except FileNotFoundError as error:
-        raise StorageError(f"there is no file {path}") from error
+        raise StorageError(f"There is no file {path}; check the path.") from error
     except (OSError, RuntimeError) as error:
         raise StorageError(
-            f"{path} cannot be read as HDF5: {error}; was it cut short, or is it damaged, or no HDF5 "
-            "file? Restore it from a copy"
+            f"{path} cannot be read as HDF5: {error}. If it was cut short or damaged, restore it "
+            "from a copy."
         ) from error
 
 
@@ -54,7 +54,8 @@ def readable(path: str | Path) -> Iterator[None]:
         raise
     except (KeyError, OSError, RuntimeError, ValueError) as error:
         raise StorageError(
-            f"{path} cannot be read: {error}; was it cut short or damaged? Restore it from a copy"
+            f"{path} cannot be read: {error}. If it was cut short or damaged, restore it from a "
+            "copy."
         ) from error
 
 
@@ -74,15 +75,17 @@ def open_dataset(file: "h5py.File", name: str) -> FrameReader:
         present = [f"{key} {tuple(shape)}" for key, shape in image_datasets(file).items()]
         raise StorageError(
             f"{file.filename} has no data set {name!r}; the images in it are: "
-            f"{', '.join(present) or 'none'}"
+            f"{', '.join(present) or 'none'}. Name one of these."
         )
     if dataset.ndim not in (2, 3) or dataset.dtype.kind not in "uif":
         raise StorageError(
-            f"{file.filename}:{name} has shape {dataset.shape} and dtype {dataset.dtype}; images "
-            "are numbers in (frame, height, width) or (height, width)"
+            f"{file.filename}:{name} has shape {dataset.shape} and dtype {dataset.dtype}; give a "
+            "data set of numbers in (frame, height, width) or (height, width)."
         )
     if dataset.size == 0:
-        raise StorageError(f"{file.filename}:{name} is empty: its shape is {dataset.shape}")
+        raise StorageError(
+            f"{file.filename}:{name} is empty: its shape is {dataset.shape}. Give another data set."
+        )
     offsets = None
     if not file.userblock_size and file.driver != "fileobj":
         with readable(file.filename):
@@ -148,8 +151,8 @@ class _DatasetFrames:
             self._dataset.read_direct(target if self._dataset.ndim == 3 else target[0], part)
         except (KeyError, OSError, RuntimeError, ValueError) as error:
             raise StorageError(
-                f"frames {start} to {start + len(out) - 1} cannot be read from {self._name}: "
-                f"{error}; is the file damaged?"
+                f"Frames {start} to {start + len(out) - 1} cannot be read from {self._name}: "
+                f"{error}. If the file is damaged, restore it from a copy."
             ) from error
         if not direct:
             out[:] = target

@@ -74,7 +74,7 @@ class ImageAxes:
     def __post_init__(self) -> None:
         if len({axis.name for axis in self}) < 3:
             raise ParameterError(
-                f"axes: {', '.join(axis.name for axis in self)} were given; give each another name"
+                f"axes: {', '.join(axis.name for axis in self)} were given; give each another name."
             )
 
     def __iter__(self) -> Any:

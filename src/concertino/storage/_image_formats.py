@@ -69,8 +69,8 @@ def register_image_format(image_format: ImageFormat) -> None:
     )
     if taken:
         raise ParameterError(
-            f"image format {image_format.name!r} cannot be registered: {', '.join(sorted(taken))} is "
-            f"taken; there are {', '.join(_FORMATS)}"
+            f"Image format {image_format.name!r} cannot be registered: {', '.join(sorted(taken))} "
+            f"is taken; there are {', '.join(_FORMATS)}."
         )
     _FORMATS[image_format.name] = image_format
 
@@ -104,7 +104,7 @@ def check_image_format(name: str, asked: str = "format") -> None:
         If it needs an extra that is not installed.
     """
     if name not in _FORMATS:
-        raise ParameterError(f"{asked}: {name!r} was given; give one of {', '.join(_FORMATS)}")
+        raise ParameterError(f"{asked}: {name!r} was given; give one of {', '.join(_FORMATS)}.")
     _FORMATS[name].check()
 
 
@@ -137,15 +137,16 @@ def open_resource(document: Mapping[str, Any], recorded: str, directory: Path) -
     maker = makers.get(mimetype)
     if maker is None:
         raise StorageError(
-            f"frames of mimetype {mimetype!r} at {document['uri']} cannot be read; "
-            f"there are readers for {', '.join(makers)}"
+            f"Frames of mimetype {mimetype!r} at {document['uri']} cannot be read; there are "
+            f"readers for {', '.join(makers)}."
         )
     try:
         return maker(place_of(document["uri"], recorded, directory), document["parameters"])
     except KeyError as error:
         raise StorageError(
-            f"the frames at {document['uri']} are said to be {mimetype!r}, but the parameter "
-            f"{error} that this needs is missing from their stream_resource document"
+            f"The frames at {document['uri']} are said to be {mimetype!r}, and the parameter "
+            f"{error} that this needs is missing from their stream_resource document. Have the "
+            "program that wrote it add the parameter."
         ) from error
 
 
@@ -194,8 +195,8 @@ def open_sink(
     check_image_format(format)
     if bytes_per_file and format != "tiff":
         raise ParameterError(
-            f"bytes_per_file: {bytes_per_file} was given for format {format!r}, which has one way of its "
-            "own; leave it out, or give format='tiff'"
+            f"bytes_per_file: {bytes_per_file} was given for format {format!r}, which has one way "
+            "of its own; leave it out, or give format='tiff'."
         )
     known = dict(metadata or {})
     stream = ImageStream(

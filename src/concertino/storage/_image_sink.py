@@ -67,8 +67,8 @@ def stored_dtype(stream: ImageStream, format: str) -> np.dtype[Any]:
     stored = np.dtype(stream.dtype).newbyteorder("<")
     if stored.kind not in "uif" or stored.itemsize > 8:
         raise ParameterError(
-            f"images of dtype {np.dtype(stream.dtype)} cannot be stored as {format}; give integers or "
-            "floats of at most 64 bits"
+            f"Images of dtype {np.dtype(stream.dtype)} cannot be stored as {format}; give integers "
+            "or floats of at most 64 bits."
         )
     return stored
 
@@ -98,8 +98,8 @@ class ImageSink(ABC):
             directory.mkdir(parents=True, exist_ok=True)
             if any(directory.iterdir()):
                 raise StorageError(
-                    f"cannot store frames in {directory}: it has files already, and files are never "
-                    "overwritten; choose another directory"
+                    f"Cannot store frames in {directory}: it has files already, and files are never "
+                    "overwritten; choose another directory."
                 )
             self._folder = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
             self._index = FrameIndexFile(self._folder)
@@ -142,13 +142,14 @@ class ImageSink(ABC):
         """
         if start != self.stored:
             raise StorageError(
-                f"frame {start} came to {self.directory} where frame {self.stored} must be next; "
-                "a sink takes each frame once and in order"
+                f"Frame {start} came to {self.directory} where frame {self.stored} must be next; a "
+                "sink takes each frame once and in order."
             )
         if frames.shape[1:] != self.shape or frames.dtype.newbyteorder("<") != self.dtype:
             raise StorageError(
-                f"frames of shape {frames.shape[1:]} and dtype {frames.dtype} came to {self.directory}, "
-                f"which stores {self.shape} and {self.dtype}; start a new stream for them"
+                f"Frames of shape {frames.shape[1:]} and dtype {frames.dtype} came to "
+                f"{self.directory}, which stores {self.shape} and {self.dtype}; start a new stream "
+                "for them."
             )
         stored = np.ascontiguousarray(frames, dtype=self.dtype)
         if checksums is not None:

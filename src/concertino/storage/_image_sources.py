@@ -95,21 +95,31 @@ def find_tiffs(source: str | Path | Sequence[str | Path]) -> list[Path]:
     """
     if not isinstance(source, (str, Path)):
         if not source:
-            raise StorageError("a list of images was given that has no files in it")
+            raise StorageError(
+                "A list of images was given that has no files in it; give at least one."
+            )
         return [path for item in source for path in find_tiffs(item)]
     path = Path(source)
     if path.is_dir():
         files = [p for p in path.iterdir() if p.suffix.lower() in _TIFF_SUFFIXES]
         if not files:
-            raise StorageError(f"the directory {path} has no TIFF files (*.tif, *.tiff) in it")
+            raise StorageError(
+                f"The directory {path} has no TIFF files (*.tif, *.tiff) in it; give one that has, "
+                "or a pattern."
+            )
     elif path.exists():
         files = [path]
     elif glob.has_magic(str(source)):
         files = [Path(p) for p in glob.glob(str(source), recursive=True) if Path(p).is_file()]
         if not files:
-            raise StorageError(f"no file fits the pattern {str(source)!r} (seen from {Path.cwd()})")
+            raise StorageError(
+                f"No file fits the pattern {str(source)!r} (seen from {Path.cwd()}); check the "
+                "path."
+            )
     else:
-        raise StorageError(f"there is no file or directory {path} (seen from {Path.cwd()})")
+        raise StorageError(
+            f"There is no file or directory {path} (seen from {Path.cwd()}); check the path."
+        )
     return natural_sort(files)
 
 
@@ -145,10 +155,11 @@ def _only_stack(stacks: dict[str, tuple[int, ...]], path: Path) -> str:
     if len(stacks) == 1:
         return next(iter(stacks))
     if not stacks:
-        raise StorageError(f"{path} has no stack of images in it")
+        raise StorageError(f"{path} has no stack of images in it. Give another file.")
     present = ", ".join(f"{name} {shape}" for name, shape in stacks.items())
     raise StorageError(
-        f"{path} has more than one stack of images: say which, as '{path.name}:NAME'; there are {present}"
+        f"{path} has more than one stack of images. Say which, as '{path.name}:NAME'; there are "
+        f"{present}."
     )
 
 
@@ -191,11 +202,13 @@ def sequence_of(
 def _check_start(start: int, count: int | None, length: int, name: str) -> None:
     if start < 0 or (start >= length and length > 0):
         raise ParameterError(
-            f"start index {start} was asked for, and {name} holds the frames 0 to {length - 1}"
+            f"Start index {start} was asked for, and {name} holds the frames 0 to {length - 1}; "
+            "give one of these."
         )
     if count is not None and not 0 <= count <= length - start:
         raise ParameterError(
-            f"{count} frames from start index {start} on were asked for, and {name} holds {length}"
+            f"{count} frames from start index {start} on were asked for, and {name} holds {length}; "
+            "ask for fewer."
         )
 
 
@@ -206,8 +219,8 @@ def _checked_region(roi: Region | None, frame: tuple[int, ...], name: str) -> Re
     inside = row >= 0 and column >= 0 and row + height <= frame[0] and column + width <= frame[1]
     if not inside or height < 1 or width < 1:
         raise ParameterError(
-            f"the region of interest (row {row}, column {column}, height {height}, width {width}) "
-            f"does not fit in the frames of {name}, which are {frame[0]}x{frame[1]} px "
-            "(height x width)"
+            f"The region of interest (row {row}, column {column}, height {height}, width {width}) "
+            f"does not fit in the frames of {name}, which are {frame[0]}x{frame[1]} px (height x "
+            "width). Make it smaller, or move it."
         )
     return row, column, height, width

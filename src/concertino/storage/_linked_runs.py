@@ -26,7 +26,7 @@ def linked_runs(run: Run) -> tuple[Run, ...]:
         if earlier is None or earlier.uid in found:
             raise StorageError(
                 f"{first.name} resumes the run {first.start['resumes']}, which is not in "
-                f"{first.directory.parent}: put its directory beside {first.directory.name}"
+                f"{first.directory.parent}. Put its directory beside {first.directory.name}."
             )
         found[earlier.uid] = first = earlier
     while later := [

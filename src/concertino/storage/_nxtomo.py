@@ -97,14 +97,17 @@ def export_nxtomo(
 
     path = Path(path)
     if path.exists() and not overwrite:
-        raise StorageError(f"{path} is there already; choose another file, or overwrite it")
+        raise StorageError(f"{path} is there already; choose another file, or overwrite it.")
     scan = StoredScan(run, camera)
     tomo = _completed(scan.tomo, energy, propagation_distance)
     angles = scan.angles()
     pieces = scan.pieces
     frames = sum(map(len, pieces))
     if not any(piece.kind == "projection" for piece in pieces):
-        raise StorageError(f"{run.name} cannot be exported: no projections of it are stored.")
+        raise StorageError(
+            f"{run.name} cannot be exported: no projections of it are stored. Take the scan again "
+            "with an ImageWriter subscribed."
+        )
     keys, degrees, heights = _per_frame(scan, np.rad2deg(angles.all_rad()))
     first = pieces[0].frames
     part = path.with_name(f".{path.name}.part")
@@ -147,8 +150,8 @@ def export_nxtomo(
         raise  # a frame that cannot be read
     except (OSError, RuntimeError) as error:  # HDF5 raises both
         raise StorageError(
-            f"{path} cannot be written: {error} ({frames} frames of {frame_bytes} bytes, {done} of them "
-            "done); free some space or choose another place"
+            f"{path} cannot be written: {error} ({frames} frames of {frame_bytes} bytes, {done} of "
+            "them done); free some space or choose another place."
         ) from error
     finally:
         with contextlib.suppress(OSError):

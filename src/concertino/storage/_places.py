@@ -38,7 +38,7 @@ def check_name(name: str, what: str = "name") -> str:
     if wrong:
         shown = repr(name if len(name) <= 60 else name[:60] + "…")
         raise StorageError(
-            f"{what} {shown} cannot be that of a file or directory: {wrong}; choose another one"
+            f"{what} {shown} cannot be that of a file or directory: {wrong}; choose another one."
         )
     return name
 
@@ -98,11 +98,13 @@ def check_place(
         if any(real.is_relative_to(Path(root).resolve()) for root in roots):
             return place
     except (OSError, ValueError, RuntimeError) as error:  # a NUL, too long, links in a circle
-        raise StorageError(f"{str(path)[:200]!r} cannot be a path: {error}") from error
+        raise StorageError(
+            f"{str(path)[:200]!r} cannot be a path: {error}. Choose another one."
+        ) from error
     inside = " or ".join(str(root) for root in roots)
     raise StorageError(
-        f"{str(path)!r} was asked for, which is {real} and not in {inside}: nothing is read or written "
-        f"there; {hint or 'choose a place inside'}"
+        f"{str(path)!r} was asked for, which is {real} and not in {inside}: nothing is read or "
+        f"written there. {hint or 'Choose a place inside.'}"
     )
 
 

@@ -133,12 +133,13 @@ class RawFrames:
                 )
         except OSError as error:
             raise StorageError(
-                f"frame {first} cannot be read from {path}: {error.strerror or error}"
+                f"Frame {first} cannot be read from {path}: {error.strerror or error}. Check its "
+                "permissions, and that its disk is there."
             ) from error
         if not got:
             raise StorageError(
                 f"{path} ends before its frame {first + count - 1} does: it was cut short after it "
-                "was opened"
+                "was opened. Restore it from a copy."
             )
 
     def _check_sizes(self) -> None:
@@ -149,8 +150,8 @@ class RawFrames:
             if offset >= 0 and size < offset + self._frame_bytes:
                 raise StorageError(
                     f"{path} is cut short: its last image ends at byte "
-                    f"{offset + self._frame_bytes}, the file has {size}; copy it again, or leave "
-                    "it out"
+                    f"{offset + self._frame_bytes}, the file has {size}; copy it again, or leave it "
+                    "out."
                 )
 
 

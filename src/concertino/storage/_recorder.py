@@ -27,8 +27,8 @@ def directory_of_start(start: Mapping[str, Any]) -> Path:
     named = start.get("run_directory")
     if not named:
         raise DocumentError(
-            f"run {start.get('uid')} cannot be recorded: its start document has no 'run_directory'; "
-            "use the RunEngine of open_session(), or give the Recorder a RunDirectories"
+            f"Run {start.get('uid')} cannot be recorded: its start document has no 'run_directory'; "
+            "use the RunEngine of open_session(), or give the Recorder a RunDirectories."
         )
     return Path(named)
 
@@ -117,8 +117,8 @@ class Recorder:
         run = self._runs.get(named)
         if run is None:
             raise DocumentError(
-                f"the {name} document cannot be recorded: its {link} {named!r} belongs to no open run; "
-                "subscribe the Recorder before the run starts"
+                f"The {name} document cannot be recorded: its {link} {named!r} belongs to no open "
+                "run; subscribe the Recorder before the run starts."
             )
         return run
 
@@ -165,8 +165,8 @@ class Recorder:
             return encode_document(name, document)
         except TypeError as error:
             raise DocumentError(
-                f"a {name} document cannot be recorded in {record.path}: {error}; "
-                "give the plan and the devices values that JSON has"
+                f"A {name} document cannot be recorded in {record.path}: {error}; give the plan and "
+                "the devices values that JSON has."
             ) from error
 
     def _forget(self, run: str) -> None:

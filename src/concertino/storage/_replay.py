@@ -104,13 +104,14 @@ def replay(
     """
     if speed is not None and not speed > 0:
         raise ParameterError(
-            f"speed {speed!r} was asked for; give a positive number, or None for as fast as possible"
+            f"speed: {speed!r} was given; give a positive number, or None for as fast as possible."
         )
     stored = run if isinstance(run, Run) else open_run(run, root)
     unknown = sorted(set(streams or ()) - set(stored.streams))
     if unknown:
         raise ParameterError(
-            f"streams {unknown} were asked for; {stored.name} has {', '.join(stored.streams)}"
+            f"streams: {unknown} were asked for; {stored.name} has {', '.join(stored.streams)}. "
+            "Name some of these."
         )
     takers = [callbacks] if callable(callbacks) else list(callbacks)
     begun_s = time.monotonic()

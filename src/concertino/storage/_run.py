@@ -92,7 +92,7 @@ class StoredStream:
         if key not in keys:
             known = f"it has frames of {', '.join(keys)}" if keys else "it has no frames"
             asked = "frames were asked for" if key is None else f"frames of {key!r} were asked for"
-            raise StorageError(f"stream {self.name!r} of {self._run.name}: {asked}; {known}")
+            raise StorageError(f"Stream {self.name!r} of {self._run.name}: {asked}; {known}.")
         if key not in self._frames:
             self._frames[key] = frames_of(self._run.index, self.name, key, self._run.directory)
         return self._frames[key]
@@ -109,15 +109,15 @@ class StoredStream:
             return self.frames(key).read()
         if key not in self._index.data_keys:
             raise StorageError(
-                f"stream {self.name!r} of {self._run.name} has no data key {key!r}; "
-                f"it has {', '.join(self._index.data_keys)}"
+                f"Stream {self.name!r} of {self._run.name} has no data key {key!r}; it has "
+                f"{', '.join(self._index.data_keys)}."
             )
         try:
             return np.array([event["data"][key] for event in self.events if key in event["data"]])
         except (ValueError, OverflowError) as error:
             raise StorageError(
-                f"the values of {key!r} in {self.name} of {self._run.name} make no array: {error}; they "
-                "are of different lengths or damaged: see .events"
+                f"The values of {key!r} in {self.name} of {self._run.name} make no array: {error}; "
+                "they are of different lengths or damaged: see .events."
             ) from error
 
     def __repr__(self) -> str:
@@ -287,7 +287,10 @@ class Run:
                 return document
             break
         index_documents(self._file, self._file.path)  # says what is wrong
-        raise StorageError(f"{self._file.path} has no start document")
+        raise StorageError(
+            f"{self._file.path} has no start document: the process that recorded this run died when "
+            "it started. There is nothing to read; remove its directory."
+        )
 
     def close(self) -> None:
         """Close the frames' files."""

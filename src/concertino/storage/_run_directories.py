@@ -125,7 +125,7 @@ class RunDirectories:
         named = start.get("run_directory")
         if not named:
             return self.new().path
-        hint = "leave run_directory out of the metadata: each run gets a directory of its own"
+        hint = "Leave run_directory out of the metadata: each run gets a directory of its own."
         return check_place(str(named), [self.root], hint)
 
     def _make(self, scan_id: int) -> tuple[Path, int]:
@@ -133,7 +133,7 @@ class RunDirectories:
             if (self.root / "documents.jsonl").exists():
                 raise StorageError(
                     f"{self.root} has a run already and separate_scans is off; choose another data "
-                    "directory or switch separate_scans on"
+                    "directory or switch separate_scans on."
                 )
             return self.root, scan_id
         while True:
@@ -173,13 +173,13 @@ def _expression(pattern: str) -> re.Pattern[str]:
         check_name(pattern.format(1), "scan name")
     except (ValueError, IndexError, KeyError, AttributeError, StorageError) as error:
         raise ParameterError(
-            f"pattern {pattern!r} does not make a name of a scan id ({error}); "
-            "use one field, such as 'scan_{:04d}'"
+            f"pattern: {pattern!r} does not make a name of a scan id ({error}); use one field, such "
+            "as 'scan_{:04d}'."
         ) from error
     if sum(field is not None for _, field, _, _ in pieces) != 1 or "/" in pattern:
         raise ParameterError(
-            f"pattern {pattern!r} must have exactly one field for the scan id and no path separator; "
-            "use for example 'scan_{:04d}'"
+            f"pattern: {pattern!r} was given; give one with exactly one field for the scan id and "
+            "no path separator, such as 'scan_{:04d}'."
         )
     expression = "".join(
         re.escape(text) + ("" if field is None else r"0*(\d+)") for text, field, _, _ in pieces

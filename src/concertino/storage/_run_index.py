@@ -62,8 +62,8 @@ def index_documents(documents: Iterable[tuple[str, Mapping[str, Any]]], origin: 
         if index is None:
             if name != "start":
                 raise StorageError(
-                    f"{origin} begins with a {name} document instead of a start document; "
-                    "it is not the record of a whole run"
+                    f"{origin} begins with a {name} document instead of a start document, and is "
+                    "not the record of a whole run; restore it from a copy."
                 )
             check_document(name, document, number, origin)
             index = RunIndex(document)
@@ -74,13 +74,13 @@ def index_documents(documents: Iterable[tuple[str, Mapping[str, Any]]], origin: 
         except MALFORMED as error:
             missing = f"{error} is unknown" if isinstance(error, KeyError) else str(error)
             raise StorageError(
-                f"the {name} document in line {number} of {origin} cannot be read: {missing}; the file "
-                "was damaged or edited: restore it from a copy"
+                f"The {name} document in line {number} of {origin} cannot be read: {missing}; the "
+                "file was damaged or edited: restore it from a copy."
             ) from error
     if index is None:
         raise StorageError(
-            f"{origin} has no document: the process that recorded this run died when it started; "
-            "there is nothing to read, the directory can be removed"
+            f"{origin} has no document: the process that recorded this run died when it started. "
+            "There is nothing to read; remove its directory."
         )
     return index
 
@@ -168,9 +168,9 @@ def frames_of(index: RunIndex, stream: str, key: str, directory: Path) -> Stored
         return _described_frames(index, stream, key, directory)
     except MALFORMED as error:
         raise StorageError(
-            f"the frames of {key!r} in {stream} of {directory} cannot be found: its documents are not as "
-            f"they must be ({type(error).__name__}: {error}); they were damaged, or are of a program "
-            "whose frames have no reader here"
+            f"The frames of {key!r} in {stream} of {directory} cannot be found: its documents are "
+            f"not as they must be ({type(error).__name__}: {error}). If they were damaged, restore "
+            "them from a copy; frames of a program that has no reader here cannot be read."
         ) from error
 
 

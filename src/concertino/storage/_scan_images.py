@@ -79,7 +79,7 @@ def open_scan(path: str | Path, *, start: int = 0, roi: Region | None = None) ->
         present = ", ".join(f"{name} {shape}" for name, shape in stacks.items())
         raise StorageError(
             f"{path} is neither a DXfile (/exchange/data) nor an NXtomo; the images in it are: "
-            f"{present or 'none'}. Open them one by one with open_images"
+            f"{present or 'none'}. Open them one by one with open_images."
         )
 
     def sequence(selection: Selection | None, first: int = 0) -> StoredFrames:
@@ -96,7 +96,8 @@ def open_scan(path: str | Path, *, start: int = 0, roi: Region | None = None) ->
     projections = sequence(layout.projections, start)
     if len(projections) == 0:
         raise StorageError(
-            f"{path} is an NXtomo without projections (image_key_control, or image_key, 0)"
+            f"{path} is an NXtomo without projections (image_key_control, or image_key, 0). Give "
+            "another file."
         )
     return ScanImages(
         darks=sequence(layout.darks),

@@ -65,7 +65,8 @@ def _nxtomo(file: "h5py.File", entry: "h5py.Group") -> ScanLayout:
     if detector is None:
         raise StorageError(
             f"{file.filename} says that {entry.name} is an NXtomo, and has no detector with data "
-            "and image_key in it"
+            "and image_key in it. Have the program that wrote it add these, or open its images one "
+            "by one with open_images."
         )
     data = detector["data"]
     # ESRF's image_key_control tells frames for alignment (-1) from projections; to image_key they are alike.
@@ -154,8 +155,8 @@ def _per_unit(dataset: "h5py.Dataset", default: str, wanted: str) -> float:
         return convert({"value": 1.0, "unit": meant_unit(unit)}, wanted, parameter=unit)
     except ParameterError as error:
         raise StorageError(
-            f"{dataset.file.filename}:{dataset.name} is in {unit!r}, which cannot be read as {wanted}; "
-            "mend the attribute 'units' of the data set"
+            f"{dataset.file.filename}:{dataset.name} is in {unit!r}, which cannot be read as "
+            f"{wanted}; mend the attribute 'units' of the data set."
         ) from error
 
 
@@ -168,5 +169,6 @@ def _text(value: Any) -> str:
 def _check_length(file: "h5py.File", name: str, found: int, frames: int) -> None:
     if found != frames:
         raise StorageError(
-            f"{file.filename}:{name} has {found} values for {frames} frames; they must be as many"
+            f"{file.filename}:{name} has {found} values for {frames} frames. Have the program that "
+            "wrote it write one for each."
         )

@@ -9,13 +9,13 @@ from pathlib import Path
 from concertino._errors import StorageError
 
 _HINTS = {
-    errno.ENOSPC: "free some space or choose another data directory",
-    errno.EDQUOT: "the quota is used up: free some space or choose another data directory",
-    errno.EACCES: "change its permissions or choose another data directory",
-    errno.EPERM: "change its permissions or choose another data directory",
-    errno.EROFS: "the file system is read-only: choose another data directory",
-    errno.EEXIST: "files are never overwritten: choose another directory",
-    errno.EMFILE: "too many files are open in this process: raise the limit (ulimit -n)",
+    errno.ENOSPC: "Free some space, or choose another data directory.",
+    errno.EDQUOT: "The quota is used up: free some space, or choose another data directory.",
+    errno.EACCES: "Change its permissions, or choose another data directory.",
+    errno.EPERM: "Change its permissions, or choose another data directory.",
+    errno.EROFS: "The file system is read-only: choose another data directory.",
+    errno.EEXIST: "Files are never overwritten: choose another directory.",
+    errno.EMFILE: "Too many files are open in this process: raise the limit (ulimit -n).",
 }
 
 
@@ -46,9 +46,8 @@ def storage_error(error: OSError, asked: str) -> StorageError:
     """
     number = error.errno or 0
     reason = os.strerror(number) if number else str(error)
-    hint = _HINTS.get(number)
-    message = f"cannot {asked}: {reason}" + (f"; {hint}" if hint else "")
-    result = StorageError(message)
+    hint = _HINTS.get(number, "See whether its disk is there and whole.")
+    result = StorageError(f"Cannot {asked}: {reason}. {hint}")
     result.errno = error.errno
     return result
 
@@ -80,8 +79,8 @@ def check_directory(directory: str | os.PathLike[str]) -> Path:
     if not existing.is_dir():
         what = "it" if existing == path else str(existing)
         raise StorageError(
-            f"cannot use {path} as data directory: {what} is a file, not a directory; "
-            "choose another data directory"
+            f"Cannot use {path} as data directory: {what} is a file, not a directory; choose "
+            "another data directory."
         )
     try:
         path.mkdir(parents=True, exist_ok=True)
@@ -103,8 +102,8 @@ def check_space(directory: str | os.PathLike[str], bytes_needed: int) -> None:
     free = free_space(directory)
     if bytes_needed > free:
         error = StorageError(
-            f"not enough space in {Path(directory).absolute()}: {size_text(bytes_needed)} are needed, "
-            f"{size_text(free)} are free; {_HINTS[errno.ENOSPC]}"
+            f"Not enough space in {Path(directory).absolute()}: {size_text(bytes_needed)} are "
+            f"needed, {size_text(free)} are free. {_HINTS[errno.ENOSPC]}"
         )
         error.errno = errno.ENOSPC
         raise error

@@ -143,21 +143,21 @@ class StoredFrames:
         stop = len(self) if stop is None else stop
         if not 0 <= start <= stop <= len(self):
             raise ParameterError(
-                f"frames {start} to {stop} of {self.name} were asked for; it has {len(self)}"
+                f"Frames {start} to {stop} of {self.name} were asked for; it has {len(self)}."
             )
         height, width = self.shape[1:]
         first, last, step = (rows or slice(None)).indices(height)
         if step != 1 or first >= last:
             raise ParameterError(
-                f"{rows} of {self.name} were asked for; give consecutive ones of its {height} rows"
+                f"{rows} of {self.name} were asked for; give consecutive ones of its {height} rows."
             )
         shape = (stop - start, last - first, width)
         if out is None:
             out = self._room(shape)
         elif out.shape != shape or not np.can_cast(self.dtype, out.dtype, "safe"):
             raise ParameterError(
-                f"frames {start} to {stop} of {self.name} have shape {shape} and dtype {self.dtype}; "
-                f"the array to read them to has {out.shape} and {out.dtype}"
+                f"Frames {start} to {stop} of {self.name} have shape {shape} and dtype "
+                f"{self.dtype}; the array to read them to has {out.shape} and {out.dtype}. Give one of theirs."
             )
         elif out.dtype != self.dtype:
             out[...] = self.read(start, stop, rows=rows, verify=verify)
@@ -247,8 +247,8 @@ class StoredFrames:
             return np.empty(shape, self.dtype)
         except (MemoryError, ValueError) as error:  # also of what a damaged record describes
             raise StorageError(
-                f"frames of shape {shape} and dtype {self.dtype} of {self.name} find no memory "
-                f"({error}); read fewer at once"
+                f"Frames of shape {shape} and dtype {self.dtype} of {self.name} find no memory "
+                f"({error}); read fewer at once."
             ) from error
 
     def _is_readable(self, index: int) -> bool:
@@ -279,7 +279,7 @@ class StoredFrames:
                 try:
                     self._read_files(files, place + i, region, out[i : i + 1])
                 except StorageError as single:
-                    raise StorageError(f"frame {index + i} of {self.name}: {single}") from error
+                    raise StorageError(f"Frame {index + i} of {self.name}: {single}") from error
             raise
 
     def _read_files(self, files: FrameFiles, place: int, region: Region, out: NDArray[Any]) -> None:
@@ -290,13 +290,13 @@ class StoredFrames:
             if reader.shape[1:] != self._stored_shape or reader.dtype != self.dtype:
                 raise StorageError(
                     f"{files.path(place + done)} has frames of shape {reader.shape[1:]} and dtype "
-                    f"{reader.dtype}; the run's documents say {self._stored_shape} and {self.dtype}: it "
-                    "is another file"
+                    f"{reader.dtype}, and the run's documents say {self._stored_shape} and "
+                    f"{self.dtype}: it is another file. Put the right one there."
                 )
             if first + count > reader.shape[0]:
                 raise StorageError(
                     f"{files.path(place + done)} has {reader.shape[0]} images and should have "
-                    f"{first + count}; it was cut short: restore it from a copy"
+                    f"{first + count}; it was cut short: restore it from a copy."
                 )
             reader.read(first, region, out[done : done + count])
             done += count
@@ -308,9 +308,9 @@ class StoredFrames:
             if not _has_sum(frames[i], known["checksum"][i]):
                 number, place = self._place(start + int(i))
                 raise StorageError(
-                    f"frame {start + i} of {self.name}: {self._segments[number].files.path(place)} differs "
-                    "from the checksum that was taken when the frame was exposed; it was damaged or "
-                    "changed: restore it from a copy, or read with verify=False"
+                    f"Frame {start + i} of {self.name}: {self._segments[number].files.path(place)} "
+                    "differs from the checksum that was taken when the frame was exposed; it was "
+                    "damaged or changed: restore it from a copy, or read with verify=False."
                 )
 
     def _index_of(self, segment: Segment) -> NDArray[Any]:

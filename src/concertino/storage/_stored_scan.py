@@ -169,15 +169,16 @@ class StoredScan:
         there = self.present(stream)
         stop = len(there) if stop is None else stop
         if not 0 <= start <= stop <= len(there) or stream not in self.streams:
+            has = ", ".join(f"{len(self.present(s))} {s}" for s in self.streams) or "none"
             raise ParameterError(
-                f"frames {start} to {stop} of {stream} were asked for; {self.name} has "
-                + (", ".join(f"{len(self.present(s))} {s}" for s in self.streams) or "none")
+                f"Frames {start} to {stop} of {stream} were asked for; {self.name} has {has}. Ask for "
+                "frames of these."
             )
         lost = np.flatnonzero(~there[start:stop])
         if len(lost):
             raise StorageError(
-                f"frame {start + lost[0]} of {stream} of {self.name} is missing, and "
-                f"{len(lost) - 1} more; resume the run, or read the pieces that are there"
+                f"Frame {start + lost[0]} of {stream} of {self.name} is missing, and "
+                f"{len(lost) - 1} more; resume the run, or read the pieces that are there."
             )
         pieces = [piece for piece in self._pieces if piece.stream == stream]
         frames = pieces[0].frames
@@ -224,7 +225,7 @@ class StoredScan:
                 raise StorageError(
                     f"{new.frames.name} has frames of {new.frames.shape[1:]} {new.frames.dtype}, "
                     f"{piece.frames.name} of {piece.frames.shape[1:]} {piece.frames.dtype}: they "
-                    "are no parts of one scan"
+                    "are no parts of one scan. Read each by itself."
                 )
 
     def _key(self, run: Run, stream: str) -> str:

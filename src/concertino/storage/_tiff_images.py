@@ -64,8 +64,9 @@ class TiffOpener:
                 first.dtype.newbyteorder("="),
             ):
                 raise StorageError(
-                    f"images of one sequence must be alike: {paths[0]} has {_describe(first)}, "
-                    f"{path} has {_describe(file)}; move the odd ones out, or give a narrower pattern"
+                    f"Images of one sequence must be alike: {paths[0]} has {_describe(first)}, "
+                    f"{path} has {_describe(file)}; move the odd ones out, or give a narrower "
+                    "pattern."
                 )
         numbers = np.repeat(np.arange(len(files)), [file.count for file in files])
         if all(file.offsets is not None and file.dtype == first.dtype for file in files):
@@ -81,7 +82,10 @@ class TiffOpener:
                 found = file.read(len(beginning))
                 alike = os.fstat(file.fileno()).st_size == size
         except OSError as error:
-            raise StorageError(f"{path} cannot be opened: {error.strerror or error}") from error
+            raise StorageError(
+                f"{path} cannot be opened: {error.strerror or error}. Check its permissions, and "
+                "that its disk is there."
+            ) from error
         if images is not None and alike and _counted(found, text) == beginning:
             return images
         import tifffile
@@ -150,8 +154,8 @@ def _images_in(file: "tifffile.TiffFile", path: Path) -> _Images:
         shape, dtype, axes = series.shape, np.dtype(series.dtype), series.axes
     if not axes.endswith("YX"):
         raise StorageError(
-            f"{path} has images with axes {axes} and shape {shape}; only grey ones of "
-            "(height, width) can be read: convert it"
+            f"{path} has images with axes {axes} and shape {shape}, and only grey ones of (height, "
+            "width) can be read; convert it."
         )
     frame_shape = int(shape[-2]), int(shape[-1])
     stored = dtype.newbyteorder(file.byteorder)
@@ -164,7 +168,8 @@ def _images_in(file: "tifffile.TiffFile", path: Path) -> _Images:
         if page_shape != frame_shape or page_dtype != dtype:
             raise StorageError(
                 f"{path} has images that are not alike: the first is {shape[-2]}x{shape[-1]} px of "
-                f"{dtype}, page {number} has shape {page_shape} and dtype {page_dtype}"
+                f"{dtype}, page {number} has shape {page_shape} and dtype {page_dtype}. Write each "
+                "kind to a file of its own."
             )
     offsets = offsets or [offset for *_, offset in pages if offset is not None]
     if len(offsets) >= len(pages):
@@ -240,7 +245,8 @@ def _counted(beginning: bytes, text: slice) -> bytes:
 def _unreadable(path: Path, error: Exception) -> StorageError:
     reason = str(error).splitlines()[0] if str(error) else type(error).__name__
     return StorageError(
-        f"{path} cannot be read as TIFF: {reason}; is it damaged, or still being written?"
+        f"{path} cannot be read as TIFF: {reason}. If it is still being written, wait; if it is "
+        "damaged, restore it from a copy."
     )
 
 

@@ -79,8 +79,8 @@ class StoredRuns:
             if run.uid == uid:
                 return run
         raise CatalogError(
-            f"the run {uid} was in {self._root / directory} when it was catalogued and is not in "
-            f"{self._root} now; put its directory back, or have catalog.rebuild() forget it"
+            f"The run {uid} was in {self._root / directory} when it was catalogued and is not in "
+            f"{self._root} now; put its directory back, or have catalog.rebuild() forget it."
         )
 
 
@@ -145,7 +145,10 @@ def _of_tiled(
     """Return tiled's adapter of files that may have been moved with their run."""
     reader = DEFAULT_ADAPTERS_BY_MIMETYPE.get(source.mimetype)
     if reader is None:
-        raise CatalogError(f"there is no reader for {source.mimetype}")
+        raise CatalogError(
+            f"There is no reader for {source.mimetype}. Read the run from its record, with "
+            "concertino.storage.open_run."
+        )
     for asset in source.assets:  # of this one request
         asset.data_uri = current_uri(asset.data_uri, recorded, run.directory)
     return reader.from_catalog(source, node, **parameters)

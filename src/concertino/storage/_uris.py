@@ -48,14 +48,20 @@ def path_of_uri(uri: str) -> Path:
     'a.h5'
     """
     if not is_file_uri(uri):
-        raise StorageError(f"frames at {uri} cannot be read here: only file: URIs can")
+        raise StorageError(
+            f"Frames at {uri} cannot be read here: only file: URIs can. Copy them to a disk of this "
+            "computer."
+        )
     # What follows "?" or "#" belongs to the name: programs that do not quote write it so.
     rest = uri.split(":", 1)[1]
     if rest.startswith("//"):
         rest = "/" + rest[2:].partition("/")[2]
     path = os.fsdecode(unquote_to_bytes(rest))
     if "\0" in path:
-        raise StorageError(f"the URI {uri} is damaged: no path has a NUL character")
+        raise StorageError(
+            f"The URI {uri} is damaged: no path has a NUL character. Restore the run's documents "
+            "from a copy."
+        )
     return Path(path)
 
 

@@ -28,12 +28,13 @@ def open_zarr(path: Path) -> FrameReader:
         array = zarr.open_array(path, mode="r")
     except (OSError, KeyError, ValueError) as error:
         raise StorageError(
-            f"{path} cannot be read as a Zarr array: {error}; is it damaged or moved away?"
+            f"{path} cannot be read as a Zarr array: {error}. If it was moved, put it back; if it "
+            "is damaged, restore it from a copy."
         ) from error
     if array.ndim != 3 or array.dtype.kind not in "uif":
         raise StorageError(
-            f"{path} has shape {array.shape} and dtype {array.dtype}; images are numbers in "
-            "(frame, height, width)"
+            f"{path} has shape {array.shape} and dtype {array.dtype}; give an array of numbers in "
+            "(frame, height, width)."
         )
     return _ArrayFrames(array, path)
 
@@ -56,8 +57,8 @@ class _ArrayFrames:
             ]
         except (OSError, RuntimeError, ValueError) as error:
             raise StorageError(
-                f"frames {start} to {start + len(out) - 1} cannot be read from {self._path}: "
-                f"{error}; is it damaged?"
+                f"Frames {start} to {start + len(out) - 1} cannot be read from {self._path}: "
+                f"{error}. If it is damaged, restore it from a copy."
             ) from error
 
     def close(self) -> None:

@@ -172,7 +172,7 @@ class ImageFormatContract:
         self, open_it: Callable[..., ImageSink], tmp_path: Path
     ) -> None:
         """Before anything is made."""
-        with pytest.raises(ParameterError, match="images of dtype complex64 cannot be stored"):
+        with pytest.raises(ParameterError, match="Images of dtype complex64 cannot be stored"):
             open_it(dtype="complex64")
         assert not (tmp_path / "s").exists()
 

@@ -73,7 +73,7 @@ def from_json(value: Mapping[str, Any]) -> "Quantity[Any]":
     """
     if set(value) != {"value", "unit"}:
         raise ParameterError(
-            f"{dict(value)!r} is no quantity. It needs exactly the keys 'value' and 'unit'."
+            f"{dict(value)!r} is no quantity. Give exactly the keys 'value' and 'unit'."
         )
     return quantity(value["value"], value["unit"])
 

@@ -193,5 +193,8 @@ def _spawn(
             )
         except OSError as error:
             ours.close()
-            raise SessionError(f"The live view's process cannot be started: {error}.") from error
+            raise SessionError(
+                f"The live view's process cannot be started: {error}. See whether this computer has "
+                "memory and processes left."
+            ) from error
     return process, ours

@@ -84,8 +84,8 @@ def downsample(image: ArrayLike, longest_px: int = LONGEST_SIDE_PX) -> NDArray[A
     array = np.asarray(image)
     if array.ndim != 2 or array.size == 0 or array.dtype.kind not in "?bBhHiIlLqQefdFDgGuc":
         raise ParameterError(
-            f"A live view shows images (height, width) of numbers; it was given an array of shape "
-            f"{array.shape} and type {array.dtype}."
+            "A live view shows images (height, width) of numbers, and was given an array of shape "
+            f"{array.shape} and type {array.dtype}. Give it one image."
         )
     step = -(-max(array.shape) // longest_px)
     steps = [step if 4 * side >= longest_px else 1 for side in array.shape]

@@ -59,7 +59,7 @@ class FlowContract:
         assert batch is not None
         assert not done.wait(0.05)
         reader.acknowledge(batch.stop)
-        assert done.wait(5)
+        assert done.wait(8)
         publisher.join()
         reader.close()
 
@@ -157,11 +157,11 @@ class FlowContract:
         assert batch is not None
         heard.clear()
         reader.acknowledge(batch.stop)
-        assert heard.wait(5)
+        assert heard.wait(8)
         eventually(lambda: stream.acknowledged == 1)
         heard.clear()
         reader.fail("enough")
-        assert heard.wait(5)
+        assert heard.wait(8)
 
     def test_a_read_of_no_frames_is_refused(self, make: Make) -> None:
         stream = make()

@@ -68,7 +68,7 @@ def check_batch(batch: FrameBatch, start: int) -> None:
     np.testing.assert_array_equal(batch.frames, expected)
 
 
-def eventually(condition: Callable[[], bool], timeout_s: float = 5.0) -> None:
+def eventually(condition: Callable[[], bool], timeout_s: float = 8.0) -> None:
     """Wait until a condition holds: what a subscriber says takes time to reach the publisher."""
     deadline = time.monotonic() + timeout_s
     while not condition():

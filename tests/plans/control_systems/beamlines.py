@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 HERE = Path(__file__).parent
-_BEGINS_S = 120.0
+_BEGINS_S = 240.0
 _SCANS_S = 180.0
 
 
