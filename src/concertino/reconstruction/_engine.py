@@ -1,7 +1,6 @@
 """Grids of all slices, filled block by block in the order of frame indices."""
 
 import math
-import threading
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
@@ -14,6 +13,7 @@ from ._aligned import aligned_zeros
 from ._correct import FlatField, fill_padded
 from ._gridding import GridPlan, groups_of
 from ._rows import Rows
+from ._scratch import Scratch
 from ._settings import ReconstructionSettings
 from ._work import Work
 
@@ -71,7 +71,7 @@ class Engine:
         self._grids: dict[int, NDArray[np.float32]] = {
             group: self._new_grid(group) for group in range(live)
         }
-        self._local = threading.local()
+        self._local = Scratch()
         self.early = live / len(self._groups)
         self.spread_blocks: list[int] = []
 
@@ -173,18 +173,19 @@ class Engine:
 
     def _scratch(self, name: str, shape: tuple[int, ...]) -> NDArray[np.float32]:
         """Memory of this thread that is used again and again."""
-        kept: NDArray[np.float32] | None = getattr(self._local, name, None)
-        if kept is None or kept.size < math.prod(shape):
-            setattr(self._local, name, None)  # it goes before there is another
-            kept = aligned_zeros((math.prod(shape),))
-            setattr(self._local, name, kept)
-        return kept[: math.prod(shape)].reshape(shape)
+        memory = self._local.memory
+        size = math.prod(shape)
+        if name in memory and memory[name].size < size:
+            del memory[name]  # it goes before there is another
+        if name not in memory:
+            memory[name] = aligned_zeros((size,))
+        return memory[name][:size].reshape(shape)
 
     def _cleared_grid(self, group: int) -> NDArray[np.float32]:
         """A grid of this thread to which nothing was added; a new one comes empty from the system."""
-        before = getattr(self._local, "grid", None)
+        before = self._local.memory.get("grid")
         grid = self._scratch("grid", self._grid_shape(group))
-        if self._local.grid is before:
+        if self._local.memory["grid"] is before:
             grid[:] = 0.0
         return grid
 
