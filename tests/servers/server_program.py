@@ -14,7 +14,12 @@ from concertino.devices import SimulatedBeamline
 from tests.forked_programs import serve
 
 # What each would import or load: the units, and the compiled code of the simulated camera.
-_ = (callbacks.OnlineReconstruction, reconstruction.ReconstructionSettings, storage.open_run, units.ureg)
+_ = (
+    callbacks.OnlineReconstruction,
+    reconstruction.ReconstructionSettings,
+    storage.open_run,
+    units.ureg,
+)
 SimulatedBeamline(shape=(16, 16)).twin.warm_up()
 assert "tango" not in sys.modules
 assert threading.active_count() == 1
