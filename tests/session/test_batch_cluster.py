@@ -324,11 +324,7 @@ def test_ctrl_c_ends_the_workers(run: Run, tmp_path: Path, used_s: float, times:
     )  # fmt: skip
     me = psutil.Process(command.pid)
     until = time.monotonic() + 120
-    while not [
-        child
-        for child in me.children(recursive=True)
-        if "spawn_main" in str(child.cmdline()) and child.cpu_times().user >= used_s
-    ]:
+    while not any(is_worker(child, used_s) for child in me.children(recursive=True)):
         assert time.monotonic() < until
         assert command.poll() is None, command.communicate()
         time.sleep(0.05)
@@ -343,3 +339,10 @@ def test_ctrl_c_ends_the_workers(run: Run, tmp_path: Path, used_s: float, times:
     assert all(line.startswith("Compiling the reconstruction") for line in before), printed
     _, alive = psutil.wait_procs(children, 10)
     assert not alive
+
+
+def is_worker(process: psutil.Process, used_s: float) -> bool:
+    """Whether it is a worker that has used some processor time."""
+    with suppress(psutil.NoSuchProcess):  # others come and go
+        return "spawn_main" in str(process.cmdline()) and process.cpu_times().user >= used_s
+    return False
