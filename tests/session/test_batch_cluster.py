@@ -333,7 +333,8 @@ def test_ctrl_c_ends_the_workers(run: Run, tmp_path: Path, used_s: float, times:
         os.killpg(command.pid, signal.SIGINT)  # as a terminal does
         time.sleep(0.01)
     _, printed = command.communicate(timeout=120)
-    assert command.returncode == 130, printed
+    late = {-signal.SIGINT} if times > 1 else set()  # one came when all was done and said
+    assert command.returncode in {130} | late, printed
     *before, last = printed.splitlines()
     assert last == "concertino: interrupted."
     assert all(line.startswith("Compiling the reconstruction") for line in before), printed
