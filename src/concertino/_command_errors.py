@@ -18,7 +18,7 @@ from ._shown import ShownStream, shown
 #: What typer raises for a command line that it cannot take: click's exception, or its own copy of it.
 _CommandLineError: Any = typer.BadParameter.__mro__[2]
 _INTERRUPTED = 130
-_AGAIN_S = 0.05
+_AGAIN_S = 1.1  # what closes after a Ctrl-C may ignore another for a second
 
 
 def run_command(app: typer.Typer, arguments: list[str] | None) -> int:
@@ -48,7 +48,9 @@ def run_command(app: typer.Typer, arguments: list[str] | None) -> int:
             sys.stdout.flush()
             return code
     except KeyboardInterrupt:  # also one that comes before or after what typer runs
+        known = signal.signal(signal.SIGINT, signal.SIG_IGN)  # more of them say no more
         _say("concertino: interrupted.")
+        signal.signal(signal.SIGINT, known)
         return _INTERRUPTED
     except _CommandLineError as error:
         return _misunderstood(error)

@@ -21,6 +21,7 @@ LOG = logging.getLogger(__name__)
 
 _LOOK_S = 0.1
 _END_S = 20.0
+_HASTE_S = 1.0
 
 
 @contextmanager
@@ -45,7 +46,7 @@ def local_workers(distributed: Any, preload: str = "") -> Iterator[Any]:
         If a worker does not start.
     """
     workers = _LocalWorkers(distributed, preload)
-    with ExitStack() as ends:
+    with _hasty_ctrl_c_ignored(), ExitStack() as ends:
         ends.push(workers.end)  # before there is anything to end: Ctrl+C comes at any time
         workers.start()
         yield workers.client
@@ -146,6 +147,29 @@ async def _scaled(here: Any) -> None:
 
     here.scale(CPU_COUNT)
     await here
+
+
+@contextmanager
+def _hasty_ctrl_c_ignored() -> Iterator[None]:
+    """Ignore a Ctrl+C so soon after another that it would break off what the first one began to end."""
+    known = signal.getsignal(signal.SIGINT)
+    if threading.current_thread() is not threading.main_thread() or not callable(known):
+        yield
+        return
+    last_s = -_HASTE_S
+
+    def take(number: int, frame: FrameType | None) -> None:
+        nonlocal last_s
+        now_s = time.monotonic()
+        if now_s - last_s >= _HASTE_S:
+            last_s = now_s
+            known(number, frame)
+
+    signal.signal(signal.SIGINT, take)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, known)
 
 
 @contextmanager

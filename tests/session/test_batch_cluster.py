@@ -329,11 +329,7 @@ def test_ctrl_c_ends_the_workers(run: Run, tmp_path: Path, used_s: float, times:
     )  # fmt: skip
     me = psutil.Process(command.pid)
     until = time.monotonic() + 240
-    while not [
-        child
-        for child in me.children(recursive=True)
-        if "spawn_main" in str(child.cmdline()) and child.cpu_times().user >= used_s
-    ]:
+    while not any(is_worker(child, used_s) for child in me.children(recursive=True)):
         assert time.monotonic() < until
         assert command.poll() is None, command.communicate()
         time.sleep(0.05)
@@ -342,9 +338,17 @@ def test_ctrl_c_ends_the_workers(run: Run, tmp_path: Path, used_s: float, times:
         os.killpg(command.pid, signal.SIGINT)  # as a terminal does
         time.sleep(0.01)
     _, printed = command.communicate(timeout=240)
-    assert command.returncode == 130, printed
+    late = {-signal.SIGINT} if times > 1 else set()  # one came when all was done and said
+    assert command.returncode in {130} | late, printed
     *before, last = printed.splitlines()
     assert last == "concertino: interrupted."
     assert all(line.startswith("Compiling the reconstruction") for line in before), printed
     _, alive = psutil.wait_procs(children, 30)
     assert not alive
+
+
+def is_worker(process: psutil.Process, used_s: float) -> bool:
+    """Whether it is a worker that has used some processor time."""
+    with suppress(psutil.NoSuchProcess):  # others come and go
+        return "spawn_main" in str(process.cmdline()) and process.cpu_times().user >= used_s
+    return False

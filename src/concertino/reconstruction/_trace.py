@@ -77,18 +77,18 @@ def _add_line(source_at, stride, slow, fast, depth, steps, near, line_at, first,
     k = first
     while k + AT_ONCE <= last:
         t = np.float32(k)
-        add_piece(  # type: ignore[call-arg]
+        add_piece(
             line_at + np.uintp(4 * k), source_at, stride,
             slow + t * steps[0], steps[0], fast + t * steps[1], steps[1],
-            depth + t * steps[2], steps[2], near, np.int32(AT_ONCE), depths, (0, 0),
+            depth + t * steps[2], steps[2], near, np.int32(AT_ONCE), depths, (0, 0),  # type: ignore[call-arg]
         )  # fmt: skip
         k += AT_ONCE
     if k < last:
         t = np.float32(k)
-        add_piece(  # type: ignore[call-arg]
+        add_piece(
             line_at + np.uintp(4 * k), source_at, stride,
             slow + t * steps[0], steps[0], fast + t * steps[1], steps[1],
-            depth + t * steps[2], steps[2], near, np.int32(last - k), depths, (0,),
+            depth + t * steps[2], steps[2], near, np.int32(last - k), depths, (0,),  # type: ignore[call-arg]
         )  # fmt: skip
 
 
@@ -106,15 +106,15 @@ def _add_straight(source_at, stride, slow, fast, step, depth, near, line_at, fir
     keep, share = (np.float32(1.0) - share) * scale, share * scale
     k = first
     while k + AT_ONCE <= last:
-        add_straight_piece(  # type: ignore[call-arg]
+        add_straight_piece(
             line_at + np.uintp(4 * k), source_at, beside_at, keep, share,
-            fast + np.float32(k) * step, step, near, np.int32(AT_ONCE), (0, 0),
+            fast + np.float32(k) * step, step, near, np.int32(AT_ONCE), (0, 0),  # type: ignore[call-arg]
         )  # fmt: skip
         k += AT_ONCE
     if k < last:
-        add_straight_piece(  # type: ignore[call-arg]
+        add_straight_piece(
             line_at + np.uintp(4 * k), source_at, beside_at, keep, share,
-            fast + np.float32(k) * step, step, near, np.int32(last - k), (0,),
+            fast + np.float32(k) * step, step, near, np.int32(last - k), (0,),  # type: ignore[call-arg]
         )  # fmt: skip
 
 
