@@ -47,8 +47,12 @@ class Alarm:
 
     def columns(self) -> dict[str, Any]:
         """Return the columns of its event."""
-        numbers = {name: float(getattr(self, name)) for name in ("value", "limit", "confidence")}
-        return {**asdict(self), **numbers}
+        return {
+            **asdict(self),
+            "value": float(self.value),
+            "limit": float(self.limit),
+            "confidence": float(self.confidence),
+        }
 
 
 def check_level(level: object) -> None:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from bluesky.protocols import HasName
 from numpy.typing import NDArray
 
 from concertino import ParameterError
@@ -55,7 +56,7 @@ class BeamCurrent:
         for name, value in (("recovered_s", self.recovered_s), ("lag_s", self.lag_s)):
             if not value >= 0:
                 raise ParameterError(f"{name}: {value!r} was given; give a time in s, 0 or more.")
-        if not isinstance(self.signal, str) and not hasattr(self.signal, "name"):
+        if not isinstance(self.signal, str | HasName):
             raise ParameterError(
                 f"signal: {self.signal!r} has no name. Give a signal such as beamline.ring.current, or "
                 "its name."

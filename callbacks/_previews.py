@@ -259,6 +259,5 @@ class Previews:
         planes = reconstructor.planes(*self._planes)
         if not self._intact():
             return
-        for name in ("xy", "xz", "yz"):
-            image = np.ascontiguousarray(getattr(planes, name))
-            self._frames[f"plane_{name}"].publish(image)
+        for name, image in (("xy", planes.xy), ("xz", planes.xz), ("yz", planes.yz)):
+            self._frames[f"plane_{name}"].publish(np.ascontiguousarray(image))

@@ -10,6 +10,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, cast
 
+from bluesky.protocols import HasName
 from event_model import EventPage, unpack_event_page
 
 from concertino import DocumentError, ParameterError, SessionError
@@ -249,6 +250,6 @@ def _limits(check: Check) -> dict[str, Any]:
     return {
         name: value
         if isinstance(value, (int, float, str, tuple, type(None)))
-        else str(getattr(value, "name", value))
+        else str(value.name if isinstance(value, HasName) else value)
         for name, value in vars(check).items()
     }

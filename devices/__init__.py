@@ -11,6 +11,10 @@ from ._frame_source import (
     CameraSettings,
     FrameSource,
     Grab,
+    TellsClock,
+    TellsFirstNumber,
+    TellsMemory,
+    TellsReadoutRate,
     TriggeredFrameSource,
 )
 from ._motor import SimulatedMotor
@@ -45,6 +49,10 @@ __all__ = [
     "SimulatedTube",
     "SuspenderSignal",
     "TangoCamera",
+    "TellsClock",
+    "TellsFirstNumber",
+    "TellsMemory",
+    "TellsReadoutRate",
     "TriggeredFrameSource",
     "check_software_trigger",
     "foam_twin",

@@ -15,7 +15,7 @@ from concertino.frames import FrameRequest, FrameStream
 from ._acquisition_failures import failure, hanging, silent, started_twice
 from ._exposing import Exposing
 from ._exposures import Exposures
-from ._frame_source import FrameSource
+from ._frame_source import FrameSource, first_number_of
 from ._hold_back import Preview, hold_until_fired
 from ._source_watch import SourceWatch
 
@@ -120,7 +120,7 @@ class Acquisition(Exposing):
     @property
     def first_number(self) -> int:
         """The camera's number of the first frame that it exposes."""
-        declared = getattr(self._source, "first_number", None)
+        declared = first_number_of(self._source)
         if declared is None:  # then it is that of the first frame that came
             declared = self._exposures.first_number
         return int(declared)

@@ -5,13 +5,14 @@ import math
 import time
 from collections.abc import Callable
 from contextlib import suppress
-from typing import Any, Literal
+from typing import Any, Literal, Protocol, runtime_checkable
 
 import numpy as np
 from ophyd_async.core import (
     AsyncStatus,
     StandardReadable,
     StandardReadableFormat,
+    WatchableAsyncStatus,
     soft_signal_r_and_setter,
     soft_signal_rw,
 )
@@ -24,6 +25,20 @@ _RING_UPDATE_S = 1.0
 _TUBE_KV, _TUBE_UA = 60.0, 1000.0  # a tube's settings at the start
 
 _WORDS = {"open": True, "on": True, "closed": False, "close": False, "off": False}
+
+
+@runtime_checkable
+class _TellsSourceKind(Protocol):
+    """A device that tells what makes its beam."""
+
+    source_kind: Literal["tube", "synchrotron"] | None
+
+
+@runtime_checkable
+class _TellsDuration(Protocol):
+    """A device that tells how long it takes to be set, in seconds; the answer may be awaitable."""
+
+    def set_duration_s(self, value: Any) -> Any: ...
 
 
 def _as_switch(device: str, value: object) -> bool:
@@ -316,7 +331,9 @@ class BeamSwitch:
                 "or 'synchrotron', or leave it out."
             )
         self.device = device
-        self.source_kind = source_kind or getattr(device, "source_kind", None)
+        self.source_kind = source_kind or (
+            device.source_kind if isinstance(device, _TellsSourceKind) else None
+        )
         self._values = {True: on, False: off}
         self._coming: Any = None
 
@@ -330,7 +347,7 @@ class BeamSwitch:
         on = _as_switch(self.name, value)
         coming, self._coming = self._coming, None
         # A device of ophyd-async that is still busy with it would go on, and be on in the end.
-        if not on and hasattr(coming, "task") and not coming.done:
+        if not on and isinstance(coming, AsyncStatus | WatchableAsyncStatus) and not coming.done:
             coming.task.cancel()
         status = self.device.set(self._values[on])
         if on:
@@ -339,10 +356,11 @@ class BeamSwitch:
 
     def set_duration_s(self, value: bool | str) -> Any:
         """Return how long `set` takes, in seconds, as the device tells it; 0 when it does not."""
-        duration = getattr(self.device, "set_duration_s", None)
-        return 0.0 if duration is None else duration(self._values[_as_switch(self.name, value)])
+        if not isinstance(self.device, _TellsDuration):
+            return 0.0
+        return self.device.set_duration_s(self._values[_as_switch(self.name, value)])
 
-    def state_of(self, value: Any) -> bool | None:
+    def state_of(self, value: object) -> bool | None:
         """Return whether the device gives beam when it reads as a value; None when that does not tell.
 
         The values for beam and no beam tell, if they are texts, or true and false; so do the words open, on, closed,

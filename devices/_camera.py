@@ -33,7 +33,13 @@ from ._account import StreamAccount
 from ._acquisition import PATIENCE_S
 from ._camera_checks import check_memory, check_retrospective, check_software_trigger
 from ._camera_preparation import CameraPreparation
-from ._frame_source import FrameSource, TriggeredFrameSource
+from ._frame_source import (
+    FrameSource,
+    TellsClock,
+    TellsReadoutRate,
+    TriggeredFrameSource,
+    first_number_of,
+)
 from ._remote_acquisition import AnyAcquisition
 
 _PROGRESS_S = 0.02
@@ -132,7 +138,9 @@ class Camera(CameraPreparation, Triggerable, Preparable, Flyable, Stageable, Sto
     @property
     def memory_rate_hz(self) -> float:
         """Frames that it reads out of a memory of its own in a second; 0 for as fast as it can."""
-        return float(getattr(self.source, "readout_rate_hz", 0.0))
+        return (
+            float(self.source.readout_rate_hz) if isinstance(self.source, TellsReadoutRate) else 0.0
+        )
 
     @property
     def exposed(self) -> bool:
@@ -236,7 +244,7 @@ class Camera(CameraPreparation, Triggerable, Preparable, Flyable, Stageable, Sto
         self._set_frames(stream.address)
         self._set_preview(acquisition.preview)
         self._set_pixel_size(self.source.pixel_size_um)
-        declared = getattr(self.source, "first_number", None)
+        declared = first_number_of(self.source)
         self._set_first_number(UNKNOWN_NUMBER if declared is None else declared)
 
     async def exposures(self, since: int = 0) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
@@ -257,8 +265,7 @@ class Camera(CameraPreparation, Triggerable, Preparable, Flyable, Stageable, Sto
 
     async def clock(self) -> float:
         """Return what the clock of the time stamps shows now, in seconds since the epoch."""
-        clock = getattr(self.source, "clock", None)
-        return time.time() if clock is None else float(clock())
+        return float(self.source.clock()) if isinstance(self.source, TellsClock) else time.time()
 
     async def read_settings(self) -> dict[str, Reading[Any]]:
         """Return what the frames depend on: the configuration but for what a request makes of it."""

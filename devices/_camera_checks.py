@@ -7,7 +7,7 @@ from ophyd_async.core import DetectorTrigger, TriggerInfo
 from concertino import CameraError
 from concertino.frames import FrameRequest
 
-from ._frame_source import FrameSource
+from ._frame_source import FrameSource, TriggeredFrameSource, memory_bytes_of
 
 #: Slots of the ring that are not kept from before a trigger, so that there is room for what follows.
 HELD_SPARE = 4
@@ -51,7 +51,7 @@ def check_software_trigger(camera: str, request: FrameRequest, source: FrameSour
     CameraError
         If it does not.
     """
-    if request.trigger == "software" and not hasattr(source, "trigger"):
+    if request.trigger == "software" and not isinstance(source, TriggeredFrameSource):
         raise CameraError(
             f"Camera {camera} was asked for {request.kind} by software triggers, and takes none: its "
             f"{type(source).__name__} has no method 'trigger'. Use a plan in which the camera goes on at its "
@@ -126,7 +126,7 @@ def check_memory(camera: str, request: FrameRequest, source: FrameSource) -> Non
     """
     if request.readout == "direct":
         return
-    memory = getattr(source, "memory_bytes", 0)
+    memory = memory_bytes_of(source)
     if not memory:
         raise CameraError(
             f"Camera {camera} was asked to record {request.kind} and read them out later; it has no "

@@ -65,11 +65,8 @@ class FrameSource(Protocol):
     """A camera as `Camera` drives it: called from one thread, but `stop` from any.
 
     One with software triggers has a method more, see `TriggeredFrameSource`; `trigger`, too, is called
-    from any thread. Two members are optional: ``first_number``, the number of the first frame that is
-    exposed after `start` (without it, whichever comes first), and ``clock()``, what the clock of the time
-    stamps shows now in seconds (without it, the computer's). The clock is asked about once a second by the
-    thread that grabs, and by plans in another; the times of the frames are converted to the computer's
-    before anybody else sees them.
+    from any thread. What else a source may offer is a protocol each: `TellsFirstNumber`, `TellsClock`,
+    `TellsMemory`, `TellsReadoutRate`. Nobody derives from them.
 
     Attributes
     ----------
@@ -118,6 +115,52 @@ class FrameSource(Protocol):
 
     def stop(self) -> None:
         """Stop exposing and let a waiting `grab` return; harmless when stopped."""
+
+
+@runtime_checkable
+class TellsFirstNumber(Protocol):
+    """A source that tells the number of the first frame that is exposed after `start`.
+
+    Without it, or with None, that is whichever comes first.
+    """
+
+    first_number: int | None
+
+
+@runtime_checkable
+class TellsClock(Protocol):
+    """A source whose time stamps are by a clock of its own, not the computer's.
+
+    It is asked about once a second by the thread that grabs, and by plans in another; the times of the
+    frames are converted to the computer's before anybody else sees them.
+    """
+
+    def clock(self) -> float:
+        """Return what that clock shows now, in seconds."""
+
+
+@runtime_checkable
+class TellsMemory(Protocol):
+    """A source that tells how large the memory of its camera is, in bytes; 0 for none."""
+
+    memory_bytes: int
+
+
+@runtime_checkable
+class TellsReadoutRate(Protocol):
+    """A source that tells how many frames it reads out of its camera's memory in a second; 0 for as fast as it can."""
+
+    readout_rate_hz: float
+
+
+def first_number_of(source: FrameSource) -> int | None:
+    """Return the number that the next first frame will have; None when the source does not tell."""
+    return source.first_number if isinstance(source, TellsFirstNumber) else None
+
+
+def memory_bytes_of(source: FrameSource) -> int:
+    """Return the size of a camera's own memory in bytes; 0 when it has none."""
+    return int(source.memory_bytes) if isinstance(source, TellsMemory) else 0
 
 
 @runtime_checkable

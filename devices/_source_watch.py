@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from concertino._clocks import CameraTimes, ClockRelation, HostTimes
 from concertino.frames import FrameRequest
 
-from ._frame_source import BufferedFrameSource, FrameSource, Grab
+from ._frame_source import BufferedFrameSource, FrameSource, Grab, TellsClock
 
 #: How long the loop waits for a source to stop; one that needs longer goes on in a thread.
 _STOPPED_S = 0.5
@@ -49,7 +49,9 @@ class SourceWatch:
         self._unanswered = 0
         self._triggered_s = 0.0
         self._stopping: threading.Thread | None = None
-        self._clock = ClockRelation(CameraTimes, getattr(source, "clock", None), _LOOKS)
+        self._clock = ClockRelation(
+            CameraTimes, source.clock if isinstance(source, TellsClock) else None, _LOOKS
+        )
         self._looked_s = 0.0
         #: Whether the thread that carries the frames is within a call to the source.
         self.busy = False

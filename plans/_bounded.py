@@ -8,9 +8,19 @@ from typing import Any
 from bluesky import Msg
 from bluesky.utils import FailedStatus, MsgGenerator
 
+from concertino.frames import FrameRequest
+
 from ._deadlines import CameraOverdueError, Deadlines, OverdueError, deadlines
 from ._device_facts import AxisFacts, CameraFacts, axis_facts, camera_facts
-from ._offers import CountsExposed, CountsSafe, HasFrameRate, HasVelocity, name_of
+from ._offers import (
+    CountsExposed,
+    CountsSafe,
+    HasFrameRate,
+    HasVelocity,
+    MovesAxis,
+    TellsDone,
+    name_of,
+)
 from ._passed_on import passed_on
 from ._questions import asked, number
 from ._refusals import failed, note_what_was_asked, told
@@ -40,6 +50,11 @@ class _Pending:
     @property
     def name(self) -> str:
         return name_of(self.device)
+
+    @property
+    def not_done(self) -> bool:
+        """Whether its status says that it is not done."""
+        return isinstance(self.status, TellsDone) and not self.status.done
 
     @property
     def switches(self) -> bool:
@@ -114,7 +129,7 @@ class Watched:
             others = [
                 f"{one.name}, which was told to {one.command}"
                 for one in pending
-                if getattr(one.status, "done", True) is False and one.name not in str(error)
+                if one.not_done and one.name not in str(error)
             ]
             if others:
                 error.add_note(f"Not done either: {'; '.join(dict.fromkeys(others))}.")
@@ -175,7 +190,7 @@ def _check(pending: list[_Pending]) -> MsgGenerator[None]:
     """Raise if something is overdue, as far as can be told."""
     limits, now_s = deadlines(), time.monotonic()
     for one in pending:
-        if getattr(one.status, "done", False):
+        if isinstance(one.status, TellsDone) and one.status.done:
             continue
         least_s = one.least_s(limits)
         if now_s - one.since_s < least_s or now_s - one.looked_s < min(_LOOK_S, least_s / 4):
@@ -204,7 +219,7 @@ def _switch(one: _Pending, limits: Deadlines) -> MsgGenerator[None]:
 
 
 def _move(one: _Pending, limits: Deadlines) -> MsgGenerator[None]:
-    axis = getattr(one.device, "axis", one.device)
+    axis = one.device.axis if isinstance(one.device, MovesAxis) else one.device
     if one.facts is None:
         one.facts = yield from _told(lambda: axis_facts(axis), AxisFacts("", None, None, 0.0))
     facts: AxisFacts = one.facts
@@ -246,7 +261,8 @@ def _trigger(one: _Pending, limits: Deadlines) -> MsgGenerator[None]:
 def _frames(one: _Pending, limits: Deadlines) -> MsgGenerator[None]:
     """Judge what lasts until frames are safe by the number of those that are."""
     device = one.device
-    count = int(getattr(one.request, "count", 0) or 0)
+    request = one.request if isinstance(one.request, FrameRequest) else None
+    count = 0 if request is None else int(request.count or 0)
     due_s = one.since_s
     if one.command == "complete" and count:
         facts: CameraFacts = yield from _camera(one)
@@ -261,7 +277,7 @@ def _frames(one: _Pending, limits: Deadlines) -> MsgGenerator[None]:
     silent_s = now_s - max(due_s, one.progress_s)
     if silent_s < limits.safe_s:
         return
-    kind = getattr(one.request, "kind", "frames")
+    kind = "frames" if request is None else request.kind
     wanted = f" of {count}" if count else ""
     raise CameraOverdueError(
         f"{one.name} was told to {one.command} {kind} and has not done so: {safe}{wanted} frames are safe, "

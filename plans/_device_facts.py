@@ -8,7 +8,7 @@ from concertino import ParameterError
 from concertino.units import convert
 
 from ._motor_facts import ramp_s, unit_of
-from ._offers import HasVelocity
+from ._offers import HasVelocity, TellsFrameSize
 from ._questions import number
 
 
@@ -88,12 +88,16 @@ async def camera_facts(camera: Any) -> CameraFacts:
             return float(signal)
         return (await number(signal) or 0.0) if signal is not None else 0.0
 
+    height, width, frame_bytes = 0, 0, 0
+    if isinstance(camera, TellsFrameSize):
+        height, width = camera.frame_shape
+        frame_bytes = int(camera.frame_bytes)
     return CameraFacts(
         await told("exposure"),
         await told("readout_s"),
         await told("frame_rate"),
-        tuple(getattr(camera, "frame_shape", (0, 0))),
-        int(getattr(camera, "frame_bytes", 0)),
+        (height, width),
+        frame_bytes,
         await told("pixel_size"),
         int(await told("ring_bytes")),
         int(await told("ring_held_bytes")),

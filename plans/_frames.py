@@ -22,6 +22,7 @@ from ._cameras import (
 )
 from ._deadlines import deadlines
 from ._hold import Hold
+from ._offers import HasExposure
 from ._parameters import read_number
 from ._protocols import Beam, FrameCamera, Rotation, Stage, TriggerDevice
 from ._questions import awaited
@@ -169,7 +170,7 @@ def take_stepped_frames(
 def _await_pulse(cameras: CameraSet, exposed: str, stream: str) -> MsgGenerator[None]:
     """Wait for the frame that a pulse starts; a pulse that got lost is told, not waited for."""
     within_s = deadlines().frame_s
-    if hasattr(cameras.first, "exposure"):
+    if isinstance(cameras.first, HasExposure):
         within_s += 2 * (yield from read_number(cameras.first.exposure))
     done = yield from wait_briefly(exposed, within_s)
     if done is False:

@@ -12,7 +12,7 @@ from concertino import ParameterError
 from concertino.units import convert, meant_unit
 
 from ._epics_fields import record_field
-from ._offers import Reads
+from ._offers import HasLimits, Reads
 from ._questions import number
 
 #: By which names a motor gives the time in which it gains its speed.
@@ -49,9 +49,7 @@ def main_key(device: Any, keys: Mapping[str, Any]) -> str | None:
 def stated_unit(device: HasName) -> str:
     """Return the unit that a device has as an attribute, spelt as pint does; empty when it has none."""
     for attribute in _UNITS:
-        unit = None
-        with suppress(Exception):
-            unit = getattr(device, attribute, None)
+        unit = _part(device, attribute)
         if isinstance(unit, str) and unit:
             return meant_unit(unit)
     return ""
@@ -68,12 +66,14 @@ async def unit_of(device: HasName) -> str:
 
 async def position_limits(motor: HasName) -> tuple[float, float]:
     """Return the lowest and the highest position that a motor tells to take, in its unit."""
-    pairs = [_pair(getattr(motor, "limits", None)) if _has(motor, "limits") else None]
+    pairs: list[tuple[float, float] | None] = []
+    with suppress(Exception):  # A property may want a connection.
+        pairs.append(_pair(motor.limits) if isinstance(motor, HasLimits) else None)
     low, high = [await _figure(motor, name) for name in ("low_limit_travel", "high_limit_travel")]
     pairs.append(_pair((low, high)))
     for name in _SETPOINTS:
-        if hasattr(motor, name):
-            pairs.append(await _control_limits(getattr(motor, name)))
+        if (setpoint := _part(motor, name)) is not None:
+            pairs.append(await _control_limits(setpoint))
     known = [pair for pair in pairs if pair is not None]
     return (
         max((low for low, _ in known), default=-math.inf),
@@ -102,7 +102,7 @@ async def ramp_s(motor: HasName, speed: float) -> float:
         In its unit per second.
     """
     for name in RAMPS:
-        signal = getattr(motor, name, None)
+        signal: Any = _part(motor, name)
         if signal is None:
             continue
         told = await number(signal)
@@ -163,16 +163,14 @@ def _pair(value: Any) -> tuple[float, float] | None:
 
 async def _figure(motor: Any, name: str) -> float | None:
     """Return a number that a motor has, as an attribute or a signal."""
-    if not _has(motor, name):
-        return None
-    value = getattr(motor, name)
+    value = _part(motor, name)
     if isinstance(value, int | float) and not isinstance(value, bool):
         return float(value)
     return await number(value) if isinstance(value, Reads) else None
 
 
-def _has(motor: Any, name: str) -> bool:
-    """Whether an attribute is there and can be had: a property may want a connection."""
+def _part(motor: object, name: str) -> object:
+    """Return what a motor has by one of the names of a table above; None also where a property wants a connection."""
     with suppress(Exception):
-        return getattr(motor, name, None) is not None
-    return False
+        return getattr(motor, name, None)
+    return None

@@ -1,6 +1,11 @@
 """What a device may offer besides what plans need; plans ask by these whether it does."""
 
-from typing import Any, Protocol, runtime_checkable
+from collections.abc import Callable, Iterable
+from typing import Any, Literal, Protocol, runtime_checkable
+
+from bluesky.protocols import HasName
+
+from concertino.frames import FrameRequest, PulseTrain
 
 
 @runtime_checkable
@@ -44,7 +49,7 @@ class SaysIfBeam(Protocol):
 class TellsState(Protocol):
     """A beam that tells what a value that it reads means; None for neither on nor off."""
 
-    def state_of(self, value: Any) -> Any: ...
+    def state_of(self, value: object) -> Any: ...
 
 
 @runtime_checkable
@@ -93,14 +98,14 @@ class NotesPositions(Protocol):
 class ChecksTrain(Protocol):
     """A trigger box that raises when it cannot give some pulses."""
 
-    def check_train(self, value: Any) -> Any: ...
+    def check_train(self, value: PulseTrain) -> Any: ...
 
 
 @runtime_checkable
 class ChecksRequest(Protocol):
     """A camera that raises when it cannot deliver some frames."""
 
-    def check_request(self, request: Any) -> Any: ...
+    def check_request(self, request: FrameRequest) -> Any: ...
 
 
 @runtime_checkable
@@ -154,7 +159,144 @@ class ReadsSettings(Protocol):
     def read_settings(self) -> Any: ...
 
 
+@runtime_checkable
+class ReadsConfiguration(Protocol):
+    """A device that reads what only people change."""
+
+    def read_configuration(self) -> Any: ...
+
+
+@runtime_checkable
+class TellsExposed(Protocol):
+    """A camera that tells whether it has exposed all that it was asked for."""
+
+    exposed: bool
+
+
+@runtime_checkable
+class TellsEndedEarly(Protocol):
+    """A camera that tells whether it was stopped before it had exposed all."""
+
+    name: str
+    ended_early: bool
+
+
+@runtime_checkable
+class TellsFrameSize(Protocol):
+    """A camera that tells the shape of its frames in pixels, and their size in bytes."""
+
+    frame_shape: tuple[int, int]
+    frame_bytes: int
+
+
+@runtime_checkable
+class TellsUnstored(Protocol):
+    """An account of streams that tells of which the frames were stored nowhere."""
+
+    unstored: Iterable[str]
+
+
+@runtime_checkable
+class TellsTrigger(Protocol):
+    """What a camera is prepared for: frames, and who starts their exposures."""
+
+    trigger: object
+
+
+@runtime_checkable
+class CountsExposures(Protocol):
+    """What a detector of ophyd-async is prepared for."""
+
+    number_of_exposures: Any
+
+
+@runtime_checkable
+class TellsSourceKind(Protocol):
+    """A beam that tells what makes it."""
+
+    source_kind: Literal["tube", "synchrotron"] | None
+
+
+@runtime_checkable
+class SaysIfLit(Protocol):
+    """A guard of a beam that says why the beam may still be on; empty when it is off."""
+
+    lit: str
+
+
+@runtime_checkable
+class MovesAxis(Protocol):
+    """What moves an axis in a way of its own."""
+
+    axis: Any
+
+
+@runtime_checkable
+class HasLimits(Protocol):
+    """A motor that tells between which positions it goes."""
+
+    limits: Any
+
+
+@runtime_checkable
+class GetsValue(Protocol):
+    """A signal whose value is got by ``get_value``, as of ophyd-async."""
+
+    def get_value(self) -> Any: ...
+
+
+@runtime_checkable
+class Gets(Protocol):
+    """A signal whose value is got by ``get``, as of ophyd."""
+
+    def get(self) -> Any: ...
+
+
+@runtime_checkable
+class Describes(Protocol):
+    """A device that describes its readings."""
+
+    name: str
+
+    def describe(self) -> Any: ...
+
+
+@runtime_checkable
+class TakesCallback(Protocol):
+    """A status: it calls whoever wants to know when it is done."""
+
+    def add_callback(self, callback: Callable[[Any], None]) -> Any: ...
+
+
+@runtime_checkable
+class TellsDone(Protocol):
+    """A status that tells whether what it stands for is done."""
+
+    done: bool
+
+
+@runtime_checkable
+class TellsSuccess(Protocol):
+    """A status that tells whether what it stands for was done well."""
+
+    success: bool
+
+
+@runtime_checkable
+class OfDevice(Protocol):
+    """A status that tells its device, as ophyd's do."""
+
+    device: object
+
+
+@runtime_checkable
+class OfObject(Protocol):
+    """A status that tells its device by another name."""
+
+    obj: object
+
+
 def name_of(device: object, otherwise: str | None = None) -> str:
     """Return what a device is called; what has no name is shown, or called otherwise."""
     shown = str(device) if otherwise is None else otherwise
-    return str(getattr(device, "name", shown))
+    return str(device.name) if isinstance(device, HasName) else shown

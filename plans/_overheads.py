@@ -11,6 +11,7 @@ from bluesky.utils import MsgGenerator
 
 from concertino.documents import LEDGER
 
+from ._offers import TellsTrigger
 from ._passed_on import passed_on
 from ._questions import Errand, Question
 
@@ -82,7 +83,7 @@ class Spans:
         command, now_s = message.command, self.clock()
         if command == "open_run":
             self.begin_s = now_s
-        elif command == "prepare" and hasattr(message.args[0], "trigger"):
+        elif command == "prepare" and isinstance(message.args[0], TellsTrigger):
             stepped = message.args[0].trigger == "software"
             self._open.append(Span(message.obj, stepped, now_s))
         elif command == "trigger":

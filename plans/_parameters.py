@@ -14,7 +14,7 @@ from concertino.units import QuantityLike, convert, is_unit
 
 from ._awaited import names_of
 from ._motor_facts import greatest_velocity, position_limits, stated_unit, unit_of
-from ._offers import ChecksRequest, ChecksValue, ChecksVelocity, HasVelocity
+from ._offers import ChecksRequest, ChecksValue, ChecksVelocity, Describes, HasVelocity
 from ._protocols import FrameCamera
 from ._questions import PresentNumber, asked, outcome, present_number
 from ._roles import check_beam
@@ -25,7 +25,7 @@ _ROUNDING = 1e-9
 def motor_unit(motor: Any) -> MsgGenerator[str]:
     """Return the unit of a motor's position, as the motor itself tells; empty when it does not."""
     unit = stated_unit(motor)
-    if not unit and hasattr(motor, "describe"):
+    if not unit and isinstance(motor, Describes):
         unit = yield from asked(lambda: unit_of(motor), f"{motor.name} was asked for its unit")
     return unit
 

@@ -5,8 +5,9 @@ from bluesky.utils import FailedPause, FailedStatus, RunEngineControlException
 
 from concertino import ConcertinoError, DeviceError
 from concertino._errors import notes_of
+from concertino.frames import FrameRequest
 
-from ._offers import name_of
+from ._offers import OfDevice, OfObject, name_of
 
 _ASKS = ("read", "locate", "describe", "stop")
 _LONGEST = 60
@@ -29,13 +30,14 @@ def told(command: str, value: object) -> str:
         case "set", _:
             return f"was to be set to {_short(value)}"
         case "prepare", _:
-            return f"was to prepare for {getattr(value, 'kind', '') or _short(value)}"
+            return f"was to prepare for {value.kind if isinstance(value, FrameRequest) else _short(value)}"
         case "trigger", _:
             return "was triggered"
         case "kickoff", _:
             return "was told to start"
         case "complete", _:
-            return f"was told to complete {getattr(value, 'kind', 'what it had started')}"
+            frames = value.kind if isinstance(value, FrameRequest) else "what it had started"
+            return f"was told to complete {frames}"
     return f"was told to {command}"
 
 
@@ -84,7 +86,9 @@ def note_what_was_asked(error: BaseException, message: Msg, commands: tuple[str,
 def _who(error: FailedStatus) -> str:
     """Return the name of a status's device, as far as it tells."""
     status = error.args[0] if error.args else None
-    device = getattr(status, "device", None) or getattr(status, "obj", None)
+    device = status.device if isinstance(status, OfDevice) else None
+    if device is None and isinstance(status, OfObject):
+        device = status.obj
     return name_of(device, "") or "A device"
 
 

@@ -9,11 +9,11 @@ from bluesky import Msg
 from bluesky.utils import MsgGenerator
 
 from concertino import ConcertinoError
-from concertino.frames import PulseTrain
+from concertino.frames import FrameRequest, PulseTrain
 from concertino.units import convert
 
 from ._device_facts import AxisFacts, CameraFacts, axis_facts, camera_facts, move_s
-from ._offers import TellsDuration, name_of
+from ._offers import CountsExposures, Gets, GetsValue, TellsDuration, TellsTrigger, name_of
 from ._overheads import Overheads, Spans
 from ._questions import (
     AboutTheRun,
@@ -226,7 +226,7 @@ class Rehearsal:
             return
         facts: AxisFacts = yield from self._known(device, axis_facts)
         if facts.speed is None:
-            if not hasattr(device, "get_value") and not hasattr(device, "get"):
+            if not isinstance(device, GetsValue | Gets):
                 self.untimed[device.name] = None
             self._promise(message, 0.0, "settings")
         else:
@@ -265,17 +265,15 @@ class Rehearsal:
             box.train, box.pulsing = request, False
             self._promise(message, 0.0, "overhead")
             return
-        count = getattr(request, "count", getattr(request, "number_of_exposures", None))
         facts: CameraFacts = yield from self._known(camera, camera_facts)
-        stream = Taken(
-            getattr(request, "stream", "") or getattr(request, "kind", "frames"),
-            camera.name,
-            facts,
-            str(getattr(request, "trigger", "internal")),
-            int(count or 0),
-            self.now_s,
-            later=getattr(request, "readout", "direct") == "later",
-        )
+        if isinstance(request, FrameRequest):
+            name, trigger, count = request.stream_name, str(request.trigger), request.count
+        else:
+            name = "frames"
+            trigger = str(request.trigger) if isinstance(request, TellsTrigger) else "internal"
+            count = request.number_of_exposures if isinstance(request, CountsExposures) else 0
+        later = isinstance(request, FrameRequest) and request.readout == "later"
+        stream = Taken(name, camera.name, facts, trigger, int(count or 0), self.now_s, later=later)
         self._by_now(camera).stream = stream
         self._promise(message, self._overheads.stream_s, "overhead")
 

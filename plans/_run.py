@@ -21,7 +21,7 @@ from concertino._errors import notes_of
 
 from ._cameras import CameraSet, camera_set, collect_ledgers, collect_streams, declare_ledgers
 from ._checkpoints import checkpoints_found, pardoned
-from ._optional import optional
+from ._offers import TellsUnstored
 from ._passed_on import passed_on
 from ._protocols import Beam, FrameCamera
 from ._safety import INTERRUPTIONS, BeamGuard, Cleanup, beam_off, end_safely, motor_off
@@ -216,7 +216,8 @@ def _close(error: BaseException, lit: str) -> MsgGenerator[None]:
 def _unstored(cameras: CameraSet | None) -> dict[str, str]:
     """Return what the stop document says when all went well and frames were stored nowhere."""
     accounts = [camera.account for camera in (cameras.cameras if cameras is not None else ())]
-    lost = [f"{stream}" for account in accounts for stream in optional(account, "unstored", ())]
+    telling = [account for account in accounts if isinstance(account, TellsUnstored)]
+    lost = [f"{stream}" for account in telling for stream in account.unstored]
     if not lost:
         return {}
     shown = ", ".join(dict.fromkeys(lost))

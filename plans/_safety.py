@@ -17,7 +17,7 @@ from concertino import DeviceError
 from ._beam_state import comes_to_read, reads_as_switched
 from ._bounded import Watched, bounded
 from ._deadlines import OverdueError, deadlines
-from ._offers import Stops, TellsDuration
+from ._offers import Stops, TakesCallback, TellsDone, TellsDuration, TellsSourceKind, TellsSuccess
 from ._protocols import Beam
 from ._questions import Errand, sent
 from ._stopping import have_run_engines_stop_in_time
@@ -54,7 +54,7 @@ class BeamGuard:
     def __init__(self, beam: Beam) -> None:
         self.beam = beam
         self.name = beam.name
-        self.source_kind = getattr(beam, "source_kind", None)
+        self.source_kind = beam.source_kind if isinstance(beam, TellsSourceKind) else None
         self._armed = False
         self._closing: Any = None
         self._coming: Any = None  # What the beam answered when it was told to come on.
@@ -114,11 +114,11 @@ class BeamGuard:
             yield from beam_off(self.beam)
             if self._comes:
                 raise OverdueError(self._may_come)
-        elif self._lies or not getattr(self._closing, "success", True):
+        elif self._lies or (isinstance(self._closing, TellsSuccess) and not self._closing.success):
             yield from beam_off(self.beam)
         self.disarm()
 
-    def hear(self, message: Msg, response: Any) -> None:
+    def hear(self, message: Msg, response: object) -> None:
         """Note what the beam answered, if it was told to come on."""
         if message.command == "set" and message.obj is self.beam and message.args[0] is True:
             self._coming = response
@@ -126,7 +126,7 @@ class BeamGuard:
     @property
     def _comes(self) -> bool:
         """Whether it was told to come on and has not said that it is, nor that it will not."""
-        return getattr(self._coming, "done", True) is False
+        return isinstance(self._coming, TellsDone) and not self._coming.done
 
     @property
     def _may_come(self) -> str:
@@ -199,7 +199,7 @@ class BeamGuard:
 def _status_of(beam: Beam, value: bool) -> Any:
     """Switch a beam, and return what tells when that is done."""
     status = beam.set(value)
-    if not hasattr(status, "add_callback"):
+    if not isinstance(status, TakesCallback):
         raise DeviceError(
             f"{beam.name} was to switch {'on' if value else 'off'}, and its set returned "
             f"{status!r}. Let it return a status, as those of bluesky do, which tells when it is "

@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from bluesky.protocols import HasName
 from bluesky.utils import MsgGenerator, maybe_await
 
 from concertino import SessionError
 
-from ._offers import ReadsSettings
+from ._offers import ReadsConfiguration, ReadsSettings
 from ._questions import AboutTheRun, outcome
 from ._resume_checks import alike, shown
 
@@ -79,9 +80,10 @@ class Settings:
         # What a camera was asked for last, such as the address of its stream, is no setting.
         read = camera.read_settings if isinstance(camera, ReadsSettings) else None
         for device, question in [(camera, read), *((axis, None) for axis in self._axes)]:
-            question = question or getattr(device, "read_configuration", None)
             if question is None:
-                continue
+                if not isinstance(device, ReadsConfiguration):
+                    continue
+                question = device.read_configuration
             readings = await maybe_await(question())
             passing = _passing(device)
             found |= {n: r["value"] for n, r in readings.items() if n not in passing}
@@ -98,4 +100,4 @@ def _passing(device: Any) -> set[str]:
             "acceleration_time",
         )
     )  # fmt: skip
-    return {name for signal in signals if isinstance(name := getattr(signal, "name", None), str)}
+    return {signal.name for signal in signals if isinstance(signal, HasName)}

@@ -10,7 +10,7 @@ from bluesky import Msg
 from concertino._bluesky_private import have_run_engines_stop
 
 from ._deadlines import OverdueError, deadlines
-from ._offers import Abandons, Stops, name_of
+from ._offers import Abandons, SaysIfLit, Stops, name_of
 
 
 class StopsInTime:
@@ -91,7 +91,7 @@ def have_run_engines_stop_in_time() -> None:
     """
 
     def stopped(touched: Iterable[Any], bundlers: Iterable[Any]) -> None:
-        lit = [device for device in touched if getattr(device, "lit", "")]
+        lit = [device for device in touched if isinstance(device, SaysIfLit) and device.lit]
         for bundler in bundlers if lit else ():
             bundler.close_run = _saying(bundler.close_run, lit)
 

@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 from concertino import SessionError
-from concertino.documents import check_documents_quickly
+from concertino.documents import DocumentCallback, check_documents_quickly
 
 from ._delivery import Delivery
 from ._ending import open_sessions
@@ -70,7 +70,7 @@ class BorrowedRunEngine:
             self._after_plan.append(function)
             self._run_engine.after_plan.append(function)
 
-    def subscribe(self, callback: Any, name: str = "all") -> int:
+    def subscribe(self, callback: DocumentCallback, name: str = "all") -> int:
         """Subscribe a callback."""
         token = int(self._run_engine.subscribe(callback, name))
         self._tokens.append(token)

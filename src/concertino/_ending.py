@@ -398,7 +398,8 @@ class _Unbreakable:
 
 def _outlive_the_terminal() -> None:
     # RunEngine and plans print while they clean up, and what they print must not end that.
-    for name in ("stdout", "stderr"):
-        stream = getattr(sys, name)
-        if stream is not None and not isinstance(stream, _Unbreakable):
-            setattr(sys, name, _Unbreakable(stream))
+    sys.stdout, sys.stderr = _unbreakable(sys.stdout), _unbreakable(sys.stderr)
+
+
+def _unbreakable(stream: Any) -> Any:
+    return stream if stream is None or isinstance(stream, _Unbreakable) else _Unbreakable(stream)

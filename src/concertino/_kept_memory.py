@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import math
 import mmap
+import sys
 import threading
 import weakref
 from collections.abc import Iterator
@@ -125,7 +126,7 @@ class _Keeper:
             with contextlib.suppress(IndexError):
                 self.idle.pop(0)
         memory = mmap.mmap(-1, size, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
-        if hasattr(mmap, "MADV_HUGEPAGE"):
+        if sys.platform == "linux":
             with contextlib.suppress(OSError):
                 memory.madvise(mmap.MADV_HUGEPAGE)
         return memory, True

@@ -29,7 +29,7 @@ from concertino._session_run_engine import SessionRunEngine, say_who_holds
 from concertino._storage_gate import StorageGate
 from concertino._subscriptions import Subscriptions, open_catalog
 from concertino._unit_guard import UnitGuard
-from concertino.callbacks import RunLog
+from concertino.callbacks import Closes, RunLog
 from concertino.documents import DocumentCallback
 from concertino.plans import Hold, Preflight, preflight, with_hold
 from concertino.storage import Recorder, RunDirectories
@@ -86,20 +86,24 @@ class Session(AbstractContextManager["Session"]):
         self.directory = directories.root
         self.RE: Any = run_engine or SessionRunEngine({})
         self._borrowed = BorrowedRunEngine(self.RE, md or {})
+        self._made: list[Closes] = []
         try:
             self._baseline = bpp.SupplementalData()
             self.add_baseline(*baseline)
             self.hold = self.RE.hold if isinstance(self.RE, SessionRunEngine) else Hold()
             self.recorder = Recorder(directories)
+            self._made.append(self.recorder)
             self.guard = SessionGuard(
                 self.RE, self.directory, silence_s=guard_silence_s, loop_silence_s=guard_loop_silence_s,
                 automatic=guard is True, at=guard_at,
             )  # fmt: skip
+            self._made.append(self.guard)
             self._prepare(directories, progress)
             self._catalog: Catalog | None = None
             self._catalog_writer: CatalogWriter | None = None
             if catalog:
                 self._catalog, self._catalog_writer = open_catalog(self.directory, self._borrowed)
+                self._made.append(self._catalog)
                 self._subscriptions.catalog_writer = self._catalog_writer
             self.guard.add(guard)
         except BaseException:
@@ -136,10 +140,8 @@ class Session(AbstractContextManager["Session"]):
 
     def _give_up(self) -> None:
         """Leave nothing behind of a session that does not open."""
-        for part in ("guard", "recorder", "_catalog"):
-            made = getattr(self, part, None)
-            if made is not None:
-                made.close()
+        for made in reversed(self._made):
+            made.close()
         self._borrowed.give_back()
 
     @property

@@ -7,6 +7,7 @@ import mmap
 import os
 import secrets
 import stat
+import sys
 import weakref
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -111,7 +112,7 @@ class SharedSlices:
 
     def forget(self, number: int) -> None:
         """Give the memory of a part back."""
-        if self._file is not None and hasattr(mmap, "MADV_REMOVE"):
+        if self._file is not None and sys.platform == "linux":
             with self._map(number) as memory:
                 memory.madvise(mmap.MADV_REMOVE)
 

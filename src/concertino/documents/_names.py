@@ -1,7 +1,6 @@
 """Names that devices can have, so that streams, fields and files can be named after them."""
 
 import unicodedata
-from typing import Any
 
 from concertino._errors import ParameterError, ParameterTypeError
 
@@ -10,7 +9,7 @@ _NO_FILE = "\\'\"{}"
 _LONGEST = 100
 
 
-def check_device_name(name: Any, part: str, *, in_files: bool = False) -> None:
+def check_device_name(name: object, part: str, *, in_files: bool = False) -> None:
     """Refuse the name of a device after which no field of a document can be named.
 
     Parameters

@@ -124,8 +124,12 @@ class TomoBlock(StartBlock):
                     f"{self.num_projections} projections; give one for each"
                 )
         elif self.scheme in ("equidistant", "spiral"):
-            for field in ("start_angle_deg", "angular_range_deg"):
-                if getattr(self, field) is None:
+            needed = {
+                "start_angle_deg": self.start_angle_deg,
+                "angular_range_deg": self.angular_range_deg,
+            }
+            for field, value in needed.items():
+                if value is None:
                     raise ValueError(f"scheme {self.scheme!r} needs {field}, or all of angles_deg")
         for camera, block in self.more_cameras.items():
             unknown = [stream for stream in block.streams if stream not in self.image_kinds]
@@ -135,8 +139,13 @@ class TomoBlock(StartBlock):
                     f"besides {self.camera!r}, and streams that image_kinds has"
                 )
         if self.scheme == "spiral":
-            for field in ("vertical_start_mm", "vertical_range_mm", "projections_per_tomogram"):
-                if getattr(self, field) is None:
+            needed = {
+                "vertical_start_mm": self.vertical_start_mm,
+                "vertical_range_mm": self.vertical_range_mm,
+                "projections_per_tomogram": self.projections_per_tomogram,
+            }
+            for field, value in needed.items():
+                if value is None:
                     raise ValueError(f"scheme 'spiral' needs {field}")
         return self
 

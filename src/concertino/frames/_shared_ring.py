@@ -196,7 +196,7 @@ class MappedRing:
         except (OSError, ValueError) as error:
             raise FrameStreamError(
                 f"The shared memory of the ring at {path} cannot be opened: "
-                f"{getattr(error, 'strerror', None) or error}. Check that its publisher still runs, "
+                f"{(isinstance(error, OSError) and error.strerror) or error}. Check that its publisher still runs, "
                 "on this computer and as a user who lets you read it."
             ) from error
         self.path = path

@@ -110,12 +110,8 @@ def _geometry(settings: ReconstructionSettings) -> str:
 
 def _check_geometry(backend: Backend, geometry: str, settings: ReconstructionSettings) -> None:
     if geometry not in backend.geometries:
-        defaults = type(settings).model_fields
-        asked = [
-            name
-            for name in DESCRIBED_BY
-            if getattr(settings, name) != defaults[name].default or name == settings.z_parameter
-        ]
+        described = {*settings.described_by(), settings.z_parameter}
+        asked = [name for name in DESCRIBED_BY if name in described]
         raise ParameterError(
             f"backend: {backend.name!r} has only {', '.join(backend.geometries)} geometry (an "
             f"upright axis in a parallel beam), and {', '.join(asked)} is set; use backend='cpu' or "

@@ -3,6 +3,7 @@
 import logging
 import math
 import os
+import sys
 from collections.abc import Sequence
 
 import numpy as np
@@ -164,7 +165,7 @@ def checked_frames(
 
 def usable_cores() -> int:
     """Return the number of cores that this process may use."""
-    if hasattr(os, "sched_getaffinity"):
+    if sys.platform == "linux":
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
 

@@ -5,8 +5,6 @@ z upwards, the origin where the rotation axis meets the beam. A turn by a positi
 axis is counter-clockwise for who looks against that axis.
 """
 
-from typing import Any
-
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, Field
@@ -56,8 +54,12 @@ class GeometrySettings(BaseModel):
     @property
     def general(self) -> bool:
         """Whether slices need more than their own detector row."""
+        return bool(self.described_by())
+
+    def described_by(self) -> list[str]:
+        """Return which parameters of a general geometry are not as they are without one."""
         defaults = type(self).model_fields
-        return any(getattr(self, name) != defaults[name].default for name in DESCRIBED_BY)
+        return [name for name in DESCRIBED_BY if getattr(self, name) != defaults[name].default]
 
     @property
     def magnification(self) -> float:
@@ -92,7 +94,7 @@ def turn(about: str, angle: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 def projection_matrices(
-    settings: Any, angles: NDArray[np.float64], center: float, rows: int
+    settings: GeometrySettings, angles: NDArray[np.float64], center: float, rows: int
 ) -> NDArray[np.float64]:
     """Matrices that project volume points onto the detector.
 

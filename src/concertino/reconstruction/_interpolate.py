@@ -17,6 +17,7 @@ from llvmlite import ir
 from numba import types
 from numba.core import cgutils, config
 from numba.core.codegen import get_host_cpu_features
+from numba.core.typing import BaseContext
 from numba.extending import intrinsic
 
 from ._emit import FLOAT, INT, Emitter
@@ -255,20 +256,20 @@ class _Piece(Emitter):
 
 @intrinsic
 def add_piece(
-    typingctx: Any,
-    target: Any,
-    source: Any,
-    stride: Any,
-    slow: Any,
-    slow_step: Any,
-    fast: Any,
-    fast_step: Any,
-    depth: Any,
-    depth_step: Any,
-    near: Any,
-    count: Any,
-    depths: Any,
-    whole: Any,
+    typingctx: BaseContext,
+    target: types.Type,
+    source: types.Type,
+    stride: types.Type,
+    slow: types.Type,
+    slow_step: types.Type,
+    fast: types.Type,
+    fast_step: types.Type,
+    depth: types.Type,
+    depth_step: types.Type,
+    near: types.Type,
+    count: types.Type,
+    depths: types.UniTuple | types.Tuple,
+    whole: types.UniTuple | types.Tuple,
 ) -> Any:
     """Add to `AT_ONCE` neighbours, or to `count` of them, what they see of a projection.
 
@@ -336,17 +337,17 @@ def add_piece(
 
 @intrinsic
 def add_straight_piece(
-    typingctx: Any,
-    target: Any,
-    source: Any,
-    beside: Any,
-    share: Any,
-    other_share: Any,
-    fast: Any,
-    fast_step: Any,
-    near: Any,
-    count: Any,
-    whole: Any,
+    typingctx: BaseContext,
+    target: types.Type,
+    source: types.Type,
+    beside: types.Type,
+    share: types.Type,
+    other_share: types.Type,
+    fast: types.Type,
+    fast_step: types.Type,
+    near: types.Type,
+    count: types.Type,
+    whole: types.UniTuple | types.Tuple,
 ) -> Any:
     """As `add_piece`, where all see the same two slow elements, and neighbours are at most 2 apart.
 

@@ -98,7 +98,11 @@ class PhaseSettings(BaseModel):
         """Names of settings that the method needs and that are not given."""
         if self.phase_method == "none":
             return []
-        needed = ["energy_kev", "propagation_distance_mm", "pixel_size_um"]
+        needed = {
+            "energy_kev": self.energy_kev,
+            "propagation_distance_mm": self.propagation_distance_mm,
+            "pixel_size_um": self.pixel_size_um,
+        }
         if self.phase_method == "tie":
-            needed.append("delta_beta")
-        return [name for name in needed if getattr(self, name) is None]
+            needed["delta_beta"] = self.delta_beta
+        return [name for name, value in needed.items() if value is None]

@@ -356,13 +356,15 @@ class Slicing(ScanInput):
         """Go on with other settings."""
         layout = layout_of(settings, self.frame_shape)
         self._check_possible(settings, (int(row) for row in layout.kept))
-        fixed = ("memory_gib", "threads", "backend")
-        changed = [
-            name for name in fixed if getattr(settings, name) != getattr(self.settings, name)
-        ]
+        fixed = {"memory_gib", "threads", "backend"}
+        present, wanted = (
+            self.settings.model_dump(include=fixed),
+            settings.model_dump(include=fixed),
+        )
+        changed = [name for name in present if wanted[name] != present[name]]
         if changed:
             raise ReconstructionError(
-                f"{changed[0]} is {getattr(self.settings, changed[0])!r} since this reconstruction "
+                f"{changed[0]} is {present[changed[0]]!r} since this reconstruction "
                 "began, and cannot change while it runs; reconstruct again afterwards."
             )
         chosen_backend(settings)  # it may lack what is asked for now

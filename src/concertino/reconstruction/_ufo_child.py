@@ -84,15 +84,23 @@ class Ufo:
         self._objects = ctypes.CDLL("libgobject-2.0.so.0")
         pointer = ctypes.c_void_p
         self._objects.g_object_unref.argtypes = [pointer]
-        for name, result, arguments in (
-            ("ufo_plugin_manager_new", pointer, []),
-            ("ufo_plugin_manager_get_task", pointer, [pointer, ctypes.c_char_p, pointer]),
-            ("ufo_task_graph_new", pointer, []),
-            ("ufo_task_graph_read_from_data", None, [pointer, pointer, ctypes.c_char_p, pointer]),
-            ("ufo_scheduler_new", pointer, []),
-            ("ufo_base_scheduler_run", None, [pointer, pointer, pointer]),
-        ):
-            function = getattr(self._library, name)
+        declared: tuple[tuple[Any, Any, list[Any]], ...] = (
+            (self._library.ufo_plugin_manager_new, pointer, []),
+            (
+                self._library.ufo_plugin_manager_get_task,
+                pointer,
+                [pointer, ctypes.c_char_p, pointer],
+            ),
+            (self._library.ufo_task_graph_new, pointer, []),
+            (
+                self._library.ufo_task_graph_read_from_data,
+                None,
+                [pointer, pointer, ctypes.c_char_p, pointer],
+            ),
+            (self._library.ufo_scheduler_new, pointer, []),
+            (self._library.ufo_base_scheduler_run, None, [pointer, pointer, pointer]),
+        )
+        for function, result, arguments in declared:
             function.restype, function.argtypes = result, arguments
 
     def missing_tasks(self) -> list[str]:

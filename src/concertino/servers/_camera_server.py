@@ -15,6 +15,9 @@ from concertino.devices import (
     AcquisitionProgress,
     CameraSettings,
     FrameSource,
+    TellsClock,
+    TellsFirstNumber,
+    TellsMemory,
     TriggeredFrameSource,
     check_software_trigger,
 )
@@ -102,8 +105,7 @@ class CameraServer(Served):
     @json_command
     def Clock(self, asked: dict[str, Any]) -> float:
         """Return what the clock of the time stamps shows now, in seconds."""
-        clock = getattr(self._source, "clock", None)
-        return time.time() if clock is None else float(clock())
+        return float(self._source.clock()) if isinstance(self._source, TellsClock) else time.time()
 
     @json_command
     def Trigger(self, asked: dict[str, Any]) -> None:
@@ -178,8 +180,12 @@ class CameraServer(Served):
             "shape": list(self._source.shape),
             "dtype": np.dtype(self._source.dtype).str,
             "pixel_size_um": float(self._source.pixel_size_um),
-            "first_number": getattr(self._source, "first_number", None),
-            "memory_bytes": int(getattr(self._source, "memory_bytes", 0)),
+            "first_number": (
+                self._source.first_number if isinstance(self._source, TellsFirstNumber) else None
+            ),
+            "memory_bytes": (
+                int(self._source.memory_bytes) if isinstance(self._source, TellsMemory) else 0
+            ),
         }
 
     def _mine(self, asked: dict[str, Any]) -> Acquisition:

@@ -10,7 +10,7 @@ from tango.server import attribute
 
 from concertino import SessionError
 from concertino.callbacks import OnlineReconstruction
-from concertino.reconstruction import ReconstructionSettings, Resolution
+from concertino.reconstruction import ReconstructionSettings
 from concertino.storage import encode_document
 
 from ._callback_server import CallbackServer
@@ -88,16 +88,13 @@ class Reconstruction(CallbackServer):
     def summary(self) -> dict[str, Any]:
         """Return where the slices are and how the axis was found."""
         result = self._callback.wait()
+        told = result.resolution
         return {
             "run_directory": str(self._callback.run_directory),
             "center_px": float(result.center_px),
             "confidence": float(result.confidence),
             "missing": list(result.missing),
             "settings": result.settings.model_dump(mode="json"),
-            "resolution_px": _finite(result.resolution, "resolution_px"),
-            "signal_to_noise": _finite(result.resolution, "signal_to_noise"),
+            "resolution_px": None if told is None else float(told.resolution_px),
+            "signal_to_noise": None if told is None else float(told.signal_to_noise),
         }
-
-
-def _finite(resolution: Resolution | None, name: str) -> float | None:
-    return None if resolution is None else float(getattr(resolution, name))

@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 
 from concertino import ParameterError
 
+from ._checks import check_positive
 from ._state import BeamlineState
 
 
@@ -56,12 +57,15 @@ class Beam:
     def __post_init__(self) -> None:
         if not (math.isfinite(self.flux) and self.flux >= 0):
             raise ParameterError(f"flux: {self.flux} was given; give 0 or more photons/px/s.")
-        for name in (
-            "vertical_width", "horizontal_width", "drift_period_s", "wander_period_s",
-            "nominal_ring_ma", "nominal_tube_ma", "nominal_tube_kv",
-        ):  # fmt: skip
-            if not getattr(self, name) > 0:
-                raise ParameterError(f"{name}: {getattr(self, name)} was given; give more than 0.")
+        check_positive(
+            vertical_width=self.vertical_width,
+            horizontal_width=self.horizontal_width,
+            drift_period_s=self.drift_period_s,
+            wander_period_s=self.wander_period_s,
+            nominal_ring_ma=self.nominal_ring_ma,
+            nominal_tube_ma=self.nominal_tube_ma,
+            nominal_tube_kv=self.nominal_tube_kv,
+        )
 
     def profile(self, shape: tuple[int, int]) -> NDArray[np.float64]:
         """Return the intensity (height, width) relative to `flux`, at rest."""

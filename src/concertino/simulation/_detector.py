@@ -1,12 +1,13 @@
 """What the detector makes of the light."""
 
-import math
 from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from concertino import ParameterError
+
+from ._checks import check_not_negative, check_positive
 
 
 @dataclass(frozen=True)
@@ -60,12 +61,19 @@ class Detector:
             raise ParameterError(
                 f"shape: {self.shape} was given; give (height, width) in px, 1 or more."
             )
-        for name in ("pixel_size_mm", "gain", "full_well"):
-            if not (math.isfinite(getattr(self, name)) and getattr(self, name) > 0):
-                raise ParameterError(f"{name}: {getattr(self, name)} was given; give more than 0.")
-        for name in ("dark_current", "read_noise", "unevenness", "ring_pixels", "ring_strength"):
-            if not (math.isfinite(getattr(self, name)) and getattr(self, name) >= 0):
-                raise ParameterError(f"{name}: {getattr(self, name)} was given; give 0 or more.")
+        check_positive(
+            finite=True,
+            pixel_size_mm=self.pixel_size_mm,
+            gain=self.gain,
+            full_well=self.full_well,
+        )
+        check_not_negative(
+            dark_current=self.dark_current,
+            read_noise=self.read_noise,
+            unevenness=self.unevenness,
+            ring_pixels=self.ring_pixels,
+            ring_strength=self.ring_strength,
+        )
         if not 1 <= self.bit_depth <= 16:
             raise ParameterError(f"bit_depth: {self.bit_depth} was given; give 1 to 16 bits.")
 

@@ -9,6 +9,8 @@ from numpy.typing import NDArray
 
 from concertino import ParameterError
 
+from ._checks import check_positive
+
 
 @dataclass(frozen=True)
 class Grating:
@@ -62,9 +64,11 @@ class Grating:
     direction: Literal[1, -1] = 1
 
     def __post_init__(self) -> None:
-        for name in ("period_um", "distance_mm", "moire_px"):
-            if not getattr(self, name) > 0:
-                raise ParameterError(f"{name}: {getattr(self, name)} was given; give more than 0.")
+        check_positive(
+            period_um=self.period_um,
+            distance_mm=self.distance_mm,
+            moire_px=self.moire_px,
+        )
         if not 0 <= self.visibility <= 1:
             raise ParameterError(f"visibility: {self.visibility} was given; give 0 to 1.")
         if not (math.isfinite(self.scattering) and self.scattering >= 0):

@@ -4,21 +4,35 @@ import ctypes
 import errno
 import os
 import sys
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass
 from functools import cache
-from typing import Any
 
 _KEEP_SIZE = 1
 _TELLS_ERRORS = (5, 8)  # the first Linux whose syncfs does
 
 
+@dataclass(frozen=True)
+class _Library:
+    """Functions of the C library; None for what this system's does not have."""
+
+    syncfs: Callable[[int], int] | None = None
+    fallocate: Callable[[int, int, int, int], int] | None = None
+
+
 @cache
-def _library() -> Any | None:
+def _library() -> _Library:
     if not sys.platform.startswith("linux"):
-        return None
-    library = ctypes.CDLL(None, use_errno=True)
-    if hasattr(library, "fallocate"):
-        library.fallocate.argtypes = [ctypes.c_int, ctypes.c_int, ctypes.c_int64, ctypes.c_int64]
-    return library
+        return _Library()
+    found = ctypes.CDLL(None, use_errno=True)
+    syncfs = fallocate = None
+    with suppress(AttributeError):
+        syncfs = found.syncfs
+    with suppress(AttributeError):
+        fallocate = found.fallocate
+        fallocate.argtypes = [ctypes.c_int, ctypes.c_int, ctypes.c_int64, ctypes.c_int64]
+    return _Library(syncfs, fallocate)
 
 
 def sync_path(path: str | os.PathLike[str], folder: int | None = None) -> None:
@@ -61,11 +75,11 @@ def sync_file_system(file: int) -> bool:
     OSError
         When the disk reports an error.
     """
-    library = _library()
+    syncfs = _library().syncfs
     release = tuple(int(part) for part in os.uname().release.split(".")[:2] if part.isdigit())
-    if library is None or release < _TELLS_ERRORS or not hasattr(library, "syncfs"):
+    if syncfs is None or release < _TELLS_ERRORS:
         return False
-    if library.syncfs(file):
+    if syncfs(file):
         number = ctypes.get_errno()
         raise OSError(number, os.strerror(number))
     return True
@@ -89,9 +103,9 @@ def reserve_space(file: int, position: int, size: int) -> None:
     OSError
         ENOSPC or EDQUOT when there is no space.
     """
-    library, number = _library(), errno.EOPNOTSUPP
-    if library is not None and hasattr(library, "fallocate"):
-        if library.fallocate(file, _KEEP_SIZE, position, size) == 0:
+    fallocate, number = _library().fallocate, errno.EOPNOTSUPP
+    if fallocate is not None:
+        if fallocate(file, _KEEP_SIZE, position, size) == 0:
             return
         number = ctypes.get_errno()
     if number not in (errno.EOPNOTSUPP, errno.ENOSYS, errno.EINTR):

@@ -16,6 +16,7 @@ from concertino.devices import (
     CameraSettings,
     FrameSource,
     Grab,
+    TellsClock,
     TriggeredFrameSource,
 )
 from concertino.frames import FrameRequest
@@ -305,5 +306,5 @@ def _eventually(condition: Callable[[], bool]) -> None:
 
 def _shown_ns(source: FrameSource) -> int:
     """What the clock of a source's time stamps shows now, in ns."""
-    clock = getattr(source, "clock", time.time)
-    return round(clock() * 1e9)
+    shown = source.clock() if isinstance(source, TellsClock) else time.time()
+    return round(shown * 1e9)

@@ -10,6 +10,7 @@ from typing import Any, ClassVar, Literal, get_args
 from bluesky import Msg, RunEngine
 from bluesky.utils import MsgGenerator, RunEngineInterrupted
 
+from concertino.frames import FrameRequest
 from concertino.plans import passed_on
 
 from ._endless import never_done
@@ -181,7 +182,8 @@ def fault_positions(messages: Sequence[Msg], *, every: bool = True) -> list[int]
     stream, seen, chosen = "", set(), []
     for position, message in enumerate(messages):
         if message.command == "prepare":
-            stream = getattr(message.args[0], "kind", stream) if message.args else stream
+            request = message.args[0] if message.args else None
+            stream = request.kind if isinstance(request, FrameRequest) else stream
         key = (stream, describe_message(message), message.args if message.command == "set" else ())
         if repr(key) not in seen:
             seen.add(repr(key))

@@ -4,7 +4,7 @@ import math
 import re
 from collections.abc import Mapping
 from numbers import Real
-from typing import TYPE_CHECKING, Any, TypeAlias, Union
+from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, Union, runtime_checkable
 
 from concertino._errors import ParameterError
 
@@ -262,9 +262,17 @@ def _kind(units: Any) -> str:
     return _KINDS.get(dimensions, f"of dimension {dimensions}")
 
 
+@runtime_checkable
+class _IsQuantity(Protocol):
+    """A quantity of any registry: each has a class of its own."""
+
+    magnitude: Any
+    units: Any
+
+
 def is_quantity(value: object) -> bool:
     """Return whether something is a quantity of pint, of whichever registry."""
-    return hasattr(value, "magnitude") and hasattr(value, "units")
+    return isinstance(value, _IsQuantity)
 
 
 def _show(value: Any) -> str:

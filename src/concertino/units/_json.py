@@ -4,6 +4,8 @@ import math
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from concertino._errors import ParameterError
 
 from ._convert import quantity
@@ -38,9 +40,8 @@ def to_json(value: "Quantity[Any]") -> dict[str, Any]:
     {'value': 10.0, 'unit': 'mm'}
     """
     number = value.magnitude
-    number = (
-        number.item() if hasattr(number, "item") and getattr(number, "ndim", 0) == 0 else number
-    )
+    if isinstance(number, np.generic | np.ndarray) and number.ndim == 0:
+        number = number.item()
     if isinstance(number, bool) or not isinstance(number, int | float) or not math.isfinite(number):
         raise ParameterError(f"{value!r} cannot be written as JSON. Give a single, finite number.")
     return {"value": number, "unit": _name(value)}

@@ -81,13 +81,13 @@ class LiveDocument:
         summary: dict[str, Any] = self._feed.summary
         frozen = bool(self._freeze.active)
         label = "Show new pictures" if frozen else _FREEZE
-        for model, name, value in (
-            (self._header, "text", header(summary, frozen=frozen)),
-            (self._document, "title", title(summary)),
-            (self._freeze, "label", label),
-        ):
-            if getattr(model, name) != value:
-                setattr(model, name, value)
+        text, caption = header(summary, frozen=frozen), title(summary)
+        if self._header.text != text:
+            self._header.text = text
+        if self._document.title != caption:
+            self._document.title = caption
+        if self._freeze.label != label:
+            self._freeze.label = label
         self._axis.show(summary)
         for panel, pictures in (
             (self._frames, self._feed.pictures["frames"]),
