@@ -19,6 +19,7 @@ from concertino.session import open_session
 pytestmark = pytest.mark.browser
 
 ASKED_S = 0.05
+PATIENCE_S = 240.0  # the camera and the plan load what they need first
 SLOW_S = 0.1  # twice as long as there is, on any computer
 
 
@@ -50,7 +51,8 @@ def test_the_page_of_a_scan_says_how_late_previews_are(tmp_path: Path, browser: 
         browser.wait(lambda says: says["state"] == "waiting for a run")
         seen: list[dict[str, str]] = []
         watching = threading.Thread(
-            target=browser.wait, args=(lambda says: says["previews"] and not seen.append(says),)
+            target=browser.wait,
+            args=(lambda says: says["previews"] and not seen.append(says), PATIENCE_S),
         )
         watching.start()
         session.RE(
