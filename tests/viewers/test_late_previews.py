@@ -16,7 +16,12 @@ from concertino.plans import continuous_tomography
 from concertino.reconstruction import ReconstructionSettings
 from concertino.session import open_session
 
-pytestmark = pytest.mark.browser
+pytestmark = [
+    pytest.mark.browser,
+    pytest.mark.disturbed_by_load(
+        "a page must be seen, and told, while a scan of eight seconds runs"
+    ),
+]
 
 ASKED_S = 0.05
 SLOW_S = 0.1  # twice as long as there is, on any computer
