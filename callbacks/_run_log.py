@@ -5,6 +5,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from concertino.documents import OpenRuns
+
 from ._consumer import Consumer
 
 _LOGGERS = ("concertino", "bluesky", "ophyd_async", "ophyd")
@@ -29,18 +31,18 @@ class RunLog(Consumer):
     def __init__(self, *, necessary: bool = False) -> None:
         super().__init__("run log", necessary=necessary)
         self._handlers: dict[str, logging.Handler] = {}
+        self._runs = OpenRuns()
 
     def take_document(self, name: str, document: Mapping[str, Any]) -> None:
         """Take one document."""
+        run = self._runs.note(name, document)
         if name == "start":
             self._open_file(document)
         elif name == "descriptor":
             keys = ", ".join(document["data_keys"])
-            self._write(document["run_start"], f"stream {document.get('name')} has {keys}")
+            self._write(run, f"stream {document.get('name')} has {keys}")
         elif name == "stream_resource":
-            self._write(
-                document.get("run_start", ""), f"{document['data_key']} in {document['uri']}"
-            )
+            self._write(run, f"{document['data_key']} in {document['uri']}")
         elif name == "stop":
             self._close(document)
 
@@ -71,6 +73,7 @@ class RunLog(Consumer):
 
     def _close(self, stop: Mapping[str, Any]) -> None:
         run = stop["run_start"]
+        self._runs.forget(run)
         failed = stop["exit_status"] != "success"
         self._write(
             run,

@@ -54,9 +54,13 @@ def test_the_page_of_a_scan_says_how_late_previews_are(tmp_path: Path, browser: 
         browser.open(view.url)
         browser.wait(lambda says: says["state"] == "waiting for a run")
         seen: list[dict[str, str]] = []
-        watching = threading.Thread(
-            target=browser.wait, args=(lambda says: says["previews"] and not seen.append(says),)
-        )
+
+        def late(says: dict[str, str]) -> bool:
+            if says["previews"]:
+                seen.append(says)
+            return bool(seen)
+
+        watching = threading.Thread(target=browser.wait, args=(late,))
         watching.start()
         session.RE(
             continuous_tomography(

@@ -14,6 +14,7 @@ from ._cameras import CameraBlock, announced_bytes, camera_stream
 from ._device_configuration import device_configuration
 from ._grating import OBJECT_STEPPING, REFERENCE_STEPPING, GratingBlock, SteppedGrating
 from ._names import check_device_name
+from ._open_runs import OpenRuns, link_of
 from ._quick_checks import check_documents_quickly
 from ._segments import StreamSegment, free_segment, index_ranges
 from ._streams import (
@@ -39,7 +40,7 @@ from ._user_metadata import (
 from ._validate import validate, validate_run
 
 for _class in (
-    AngleRecord, CameraBlock, GratingBlock, ProjectionAngles, StartBlock, StreamSegment, TomoBlock,
+    AngleRecord, CameraBlock, GratingBlock, OpenRuns, ProjectionAngles, StartBlock, StreamSegment, TomoBlock,
 ):  # fmt: skip
     _class.__module__ = __name__
 del _class
@@ -61,6 +62,7 @@ __all__ = [
     "DocumentCallback",
     "GratingBlock",
     "ImageKind",
+    "OpenRuns",
     "ProjectionAngles",
     "StartBlock",
     "SteppedGrating",
@@ -82,6 +84,7 @@ __all__ = [
     "image_kind",
     "index_ranges",
     "is_ledger",
+    "link_of",
     "validate",
     "validate_run",
 ]

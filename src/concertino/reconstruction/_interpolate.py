@@ -17,7 +17,7 @@ from llvmlite import ir
 from numba import types
 from numba.core import cgutils, config
 from numba.core.codegen import get_host_cpu_features
-from numba.core.typing import BaseContext
+from numba.core.typing.context import BaseContext
 from numba.extending import intrinsic
 
 from ._emit import FLOAT, INT, Emitter
@@ -267,9 +267,9 @@ def add_piece(
     depth: types.Type,
     depth_step: types.Type,
     near: types.Type,
-    count: types.Type,
-    depths: types.UniTuple | types.Tuple,
-    whole: types.UniTuple | types.Tuple,
+    count: Any,
+    depths: Any,
+    whole: Any,
 ) -> Any:
     """Add to `AT_ONCE` neighbours, or to `count` of them, what they see of a projection.
 
@@ -346,8 +346,8 @@ def add_straight_piece(
     fast: types.Type,
     fast_step: types.Type,
     near: types.Type,
-    count: types.Type,
-    whole: types.UniTuple | types.Tuple,
+    count: Any,
+    whole: Any,
 ) -> Any:
     """As `add_piece`, where all see the same two slow elements, and neighbours are at most 2 apart.
 

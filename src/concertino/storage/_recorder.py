@@ -7,13 +7,10 @@ from pathlib import Path
 from typing import Any
 
 from concertino._errors import DocumentError
+from concertino.documents import OpenRuns, link_of
 
 from ._document_file import encode_document
 from ._record import Record
-
-# The fields by which a document names an earlier one of its run; the first that it has counts.
-_LINKS = ("run_start", "stream_resource", "descriptor", "resource")
-_NAMED_LATER = ("start", "descriptor", "stream_resource", "resource")
 
 
 def directory_of_start(start: Mapping[str, Any]) -> Path:
@@ -58,7 +55,7 @@ class Recorder:
     def __init__(self, directory: Callable[[Mapping[str, Any]], Path] = directory_of_start) -> None:
         self._directory = directory
         self._records: dict[str, Record] = {}  # by the uid of the start document
-        self._runs: dict[str, str] = {}  # uid of a document -> uid of its start document
+        self._runs = OpenRuns()
         self._closing: list[Future[None]] = []
         self._prepared: Record | None = None
         self._syncer = ThreadPoolExecutor(1, thread_name_prefix="recorder")
@@ -71,8 +68,7 @@ class Recorder:
             self._records[run] = self._open(Path(self._directory(document)))
         else:
             run = self.run_of(name, document)
-        if name in _NAMED_LATER:
-            self._runs[document["uid"]] = run
+        self._runs.note(name, document)
         record = self._records[run]
         record.check()
         record.append(self._encode(name, document, record))
@@ -112,10 +108,10 @@ class Recorder:
         DocumentError
             When it belongs to none.
         """
-        link = next((field for field in _LINKS if field in document), _LINKS[0])
-        named = document.get(link, "")
-        run = self._runs.get(named)
-        if run is None:
+        run = self._runs.run_of(document)
+        if not run:
+            link = link_of(document)
+            named = document.get(link, "")
             raise DocumentError(
                 f"The {name} document cannot be recorded: its {link} {named!r} belongs to no open "
                 "run; subscribe the Recorder before the run starts."
@@ -171,4 +167,4 @@ class Recorder:
 
     def _forget(self, run: str) -> None:
         del self._records[run]
-        self._runs = {uid: other for uid, other in self._runs.items() if other != run}
+        self._runs.forget(run)
