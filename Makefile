@@ -10,9 +10,9 @@ PYTHON ?= $(shell for python in python3.11 python3.12 python3.13 python3; do \
 
 WHEEL_DIR := build/wheel
 
-# Most tests wait for devices, processes and disks: several run at a time, those of a file in one process.
-# tests/conftest.py orders the files.
-JOBS ?= 4
+# Most tests wait for devices, processes and disks, and take a fifth of a processor: several run at a time, those of
+# a file in one process, which needs 1 GiB. tests/conftest.py orders the files.
+JOBS ?= 6
 PYTEST := -m pytest -n $(JOBS) --dist loadfile --no-loadscope-reorder --durations 25
 
 .DEFAULT_GOAL := help

@@ -9,16 +9,21 @@ others in the ratio of processor times: that of one process over what two cores 
 stores slices meanwhile: half of it all, or the busiest of them if that is more. Beside it stands the ratio as if storing never
 overlapped with what the workers do.
 
+``cores`` is how many the threads of this process keep busy, if the busiest of them waits for no other: its processor time over that thread's
+(Linux only). Nothing on two cores can be faster than one process by more than two over that.
+
 Run ``python benchmarks/dask_workers.py``; ``--large`` for 512 slices of 1024² from 1600 projections (as many as 1024 columns
 need), of which each worker has more than 5 s of work.
 """
 
 import argparse
+import contextlib
 import os
 import shutil
 import statistics
 import sys
 import tempfile
+import threading
 import time
 from pathlib import Path
 from typing import Any
@@ -47,6 +52,41 @@ def processor_s(process: psutil.Process) -> float:
     return float(times.user + times.system)
 
 
+class Threads:
+    """The processor time of each thread of this process, looked for while a block lasts."""
+
+    def __init__(self) -> None:
+        self._ended = threading.Event()
+        self._begun = self._times()
+        self._found = dict(self._begun)
+        self._looks = threading.Thread(target=self._look)
+
+    def __enter__(self) -> "Threads":
+        self._looks.start()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._ended.set()
+        self._looks.join()
+
+    @property
+    def cores(self) -> float:
+        """How many cores they keep busy, if the busiest of them waits for no other."""
+        used = [ns - self._begun.get(thread, 0) for thread, ns in self._found.items()]
+        return sum(used) / max(used)
+
+    def _look(self) -> None:
+        while not self._ended.wait(0.05):
+            self._found |= self._times()
+
+    def _times(self) -> dict[str, int]:
+        found = {}
+        for file in Path("/proc/self/task").glob("*/schedstat"):
+            with contextlib.suppress(OSError):  # the thread has ended
+                found[str(file)] = int(file.read_text().split()[0])
+        return found
+
+
 class Bench:
     """One stored scan, reconstructed in different ways."""
 
@@ -69,10 +109,11 @@ class Bench:
         threads = 2 if kind == "two threads" else 1
         if kind == "two workers":
             scheduler = self._client
-        result = reconstruct_run(
-            self._run, self._settings.updated(threads=threads), output="hdf5", directory=self._out,
-            scheduler=scheduler,
-        )  # fmt: skip
+        with Threads() as of_this:
+            result = reconstruct_run(
+                self._run, self._settings.updated(threads=threads), output="hdf5",
+                directory=self._out, scheduler=scheduler,
+            )  # fmt: skip
         used = [
             processor_s(process) - begun for process, begun in zip(processes, before, strict=True)
         ]
@@ -81,6 +122,7 @@ class Bench:
             "wall_s": result.duration_s, "start_s": result.start_s, "parts": result.parts,
             "cpu_s": used[0] if scheduler is None else sum(used),
             "shared_s": max(sum(used) / 2, *used), "serial_s": used[0] + max(used[1:]),
+            "cores": of_this.cores,
             "load": os.getloadavg()[0],
         }  # fmt: skip
 

@@ -130,6 +130,7 @@ class ProcessingRun:
         self.publish_parts(
             [images], images.shape[1:], images.dtype,
             stream=stream, data_key=data_key, configuration=configuration,
+            ring_bytes=min(RING_BYTES, images.nbytes),
         )  # fmt: skip
 
     def publish_parts(

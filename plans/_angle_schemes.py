@@ -2,12 +2,10 @@
 
 import itertools
 import math
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, fields, is_dataclass
-from typing import Any, ClassVar, Protocol, runtime_checkable
+from dataclasses import dataclass
+from typing import Literal, Protocol, runtime_checkable
 
 from concertino import ParameterError
-from concertino.units import convert
 
 
 @runtime_checkable
@@ -20,7 +18,10 @@ class AngleScheme(Protocol):
         Stands in the `TomoBlock`.
     """
 
-    name: ClassVar[str]
+    @property
+    def name(self) -> str:
+        """What the scheme is called."""
+        ...
 
     def angles(self, number: int, start_deg: float, range_deg: float) -> list[float]:
         """Return as many angles, in deg, in the order in which they are taken.
@@ -42,7 +43,7 @@ class Equidistant:
     [0.0, 45.0, 90.0, 135.0]
     """
 
-    name: ClassVar[str] = "equidistant"
+    name: Literal["equidistant"] = "equidistant"
 
     def angles(self, number: int, start_deg: float, range_deg: float) -> list[float]:
         """Return the angles, in deg."""
@@ -70,8 +71,8 @@ class MultiTurn:
     [0.0, 72.0, 144.0, 216.0, 288.0]
     """
 
-    name: ClassVar[str] = "multi_turn"
     turns: int = 7
+    name: Literal["multi_turn"] = "multi_turn"
 
     def __post_init__(self) -> None:
         if self.turns < 1:
@@ -111,7 +112,7 @@ class GoldenRatio:
     [0.0, 111.25, 42.49, 153.74]
     """
 
-    name: ClassVar[str] = "golden_ratio"
+    name: Literal["golden_ratio"] = "golden_ratio"
 
     def angles(self, number: int, start_deg: float, range_deg: float) -> list[float]:
         """Return the angles, in deg."""
@@ -140,8 +141,8 @@ class Timbir:
     [0.0, 90.0, 45.0, 135.0]
     """
 
-    name: ClassVar[str] = "timbir"
     rounds: int = 8
+    name: Literal["timbir"] = "timbir"
 
     def __post_init__(self) -> None:
         if self.rounds < 1 or self.rounds & (self.rounds - 1):
@@ -191,8 +192,8 @@ class AngleList:
         In the order in which they are to be taken.
     """
 
-    name: ClassVar[str] = "list"
     listed: tuple[float, ...]
+    name: Literal["list"] = "list"
 
     def angles(self, number: int, start_deg: float, range_deg: float) -> list[float]:
         """Return the angles, in deg; start and range are not looked at."""
@@ -202,86 +203,6 @@ class AngleList:
                 "as many."
             )
         return list(self.listed)
-
-
-_NAMED: dict[str, AngleScheme] = {
-    scheme.name: scheme for scheme in (Equidistant(), MultiTurn(), GoldenRatio(), Timbir())
-}
-
-
-def angle_scheme(value: Any) -> AngleScheme:
-    """Return the scheme that a parameter means: a scheme, the name of one, or angles.
-
-    Raises
-    ------
-    ParameterError
-        If it is none of them.
-    """
-    if isinstance(value, AngleScheme):
-        return value
-    if isinstance(value, str) and value in _NAMED:
-        return _NAMED[value]
-    if isinstance(value, Sequence) and not isinstance(value, str) and value:
-        return AngleList(tuple(convert(angle, "deg", parameter="scheme") for angle in value))
-    raise ParameterError(
-        f"scheme: {value!r} was given; give {', '.join(map(repr, _NAMED))}, a scheme such as "
-        "Timbir(rounds=4), or a list of angles in deg."
-    )
-
-
-@dataclass(frozen=True)
-class RecordedAngles:
-    """The angles of a run, under the name that its scheme had.
-
-    Parameters
-    ----------
-    name : str
-        Of the scheme.
-    listed : tuple of float
-        Of all projections, in deg.
-    """
-
-    name: str
-    listed: tuple[float, ...]
-
-    def angles(self, number: int, start_deg: float, range_deg: float) -> list[float]:
-        """Return the first of them, in deg; start and range are not looked at."""
-        return list(self.listed[:number])
-
-    passed = angles
-
-
-def scheme_record(scheme: AngleScheme) -> dict[str, Any]:
-    """Return a scheme as ``plan_args`` has it: its name, and its parameters if that is not all.
-
-    Examples
-    --------
-    >>> from concertino.plans._angle_schemes import scheme_record
-    >>> scheme_record(MultiTurn(turns=3))
-    {'scheme': 'multi_turn', 'scheme_parameters': {'turns': 3}}
-    """
-    parameters = asdict(scheme) if type(scheme) in map(type, _NAMED.values()) else {}  # type: ignore[call-overload]
-    return {"scheme": scheme.name, **({"scheme_parameters": parameters} if parameters else {})}
-
-
-def recorded_scheme(
-    name: str, parameters: Mapping[str, Any] | None, angles_deg: Sequence[float]
-) -> Any:
-    """Return the scheme of a run from what its start document has.
-
-    Parameters
-    ----------
-    name : str
-        Of the scheme.
-    parameters : mapping or None
-        As `scheme_record` gives them; a run of before they were recorded has none.
-    angles_deg : sequence of float
-        The angles of all projections.
-    """
-    known = _NAMED.get(name)
-    if known is None or (is_dataclass(known) and fields(known) and parameters is None):
-        return RecordedAngles(name, tuple(angles_deg))
-    return type(known)(**(parameters or {}))
 
 
 @dataclass(frozen=True)

@@ -1,59 +1,64 @@
 """Views of a sample at several angles, for plans that align the rotation axis."""
 
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
+from bluesky import Msg
 from bluesky.utils import MsgGenerator
 from numpy.typing import NDArray
 
+from concertino import ParameterError
+from concertino.documents import DARKS, FLATS
+
 from ._frame_tap import FrameTap
 from ._frames import move_together
-from ._imaging import Imaging
-from ._pieces import Piece
+from ._hold import Hold
+from ._pieces import Piece, Take
+from ._sample_use import SampleToTheEnd
+from ._scan_setup import ScanSetup
 
 
 class AxisViews:
-    """Takes darks and flats once, then views, and gives them as attenuation.
+    """Looks at darks and flats, takes views, and gives them as attenuation.
 
     Parameters
     ----------
-    asked : Imaging
-        Parameters that all imaging plans take.
-    rotation : device
-        Rotation stage.
+    setup : ScanSetup
+        The devices.
     degree : float
         What one degree is in the rotation's unit.
+    stream : str
+        Name of the stream of the first views.
 
     Raises
     ------
     ParameterError
-        If there are several cameras.
+        If there are several cameras, or no darks and flats before the views.
     """
 
-    def __init__(self, asked: Imaging, rotation: Any, degree: float) -> None:
-        asked.check_one_camera("the axis is looked at with one")
-        self._asked = asked
-        self._rotation = rotation
-        self._degree = degree
-        self._tap = FrameTap(asked.cameras.first, "alignment")
-        self._dark: NDArray[np.float64] | None = None
-        self._flat: NDArray[np.float64] | None = None
+    def __init__(self, setup: ScanSetup, degree: float, stream: str) -> None:
+        setup.cameras.check_one("the axis is looked at with one")
+        _check_corrected(setup.streams, stream)
+        self._setup, self._degree = setup, degree
+        self._rotation = setup.motors["rotation"]
+        self._tap = FrameTap(setup.cameras.first, "alignment")
+        self._means: dict[str, NDArray[np.float64]] = {}
 
-    def darks(self) -> MsgGenerator[None]:
-        """Take frames without beam."""
-        piece = Piece.whole("darks", self._asked.numbers["darks"])
-        self._dark = (yield from self._seen(self._asked.darks(piece, None), piece)).mean(axis=0)
+    def around(self, stream: str, take: Take) -> Take:
+        """Return what takes a stream of the run, undivided, and looks at darks and flats."""
+        return partial(self._undivided, take)
 
-    def flats(self, position: float) -> MsgGenerator[None]:
-        """Take frames without sample."""
-        piece = Piece.whole("flats", self._asked.numbers["flats"])
-        taking = self._asked.frames_at(position, piece, None)
-        self._flat = (yield from self._seen(taking, piece)).mean(axis=0)
+    def _undivided(self, take: Take, piece: Piece, hold: Hold | None) -> MsgGenerator[bool]:
+        yield Msg("null", None, SampleToTheEnd())
+        if piece.base not in (DARKS, FLATS):
+            return (yield from take(piece, None))
+        frames = yield from self._seen(take(piece, None), piece)
+        self._means[piece.base] = frames.mean(axis=0)
+        return True
 
-    def take(
-        self, angles_deg: Sequence[float], stream: str, radio: float
-    ) -> MsgGenerator[NDArray[np.float64]]:
+    def take(self, angles_deg: Sequence[float], stream: str) -> MsgGenerator[NDArray[np.float64]]:
         """Take a view at each angle, and bring the rotation back to the first.
 
         Returns
@@ -63,7 +68,7 @@ class AxisViews:
         """
         angles = [angle * self._degree for angle in angles_deg]
         piece = Piece.whole(stream, len(angles))
-        taking = self._asked.steps([(self._rotation, angles)], radio, piece, None)
+        taking = self._setup.steps([(self._rotation, angles)], self._setup.radio, piece, None)
         frames = yield from self._seen(taking, piece)
         yield from move_together((self._rotation, angles[0]))
         return self._attenuation(frames)
@@ -73,9 +78,17 @@ class AxisViews:
         return (yield from self._tap.taken(piece.count))
 
     def _attenuation(self, frames: NDArray[Any]) -> NDArray[np.float64]:
-        dark = 0.0 if self._dark is None else self._dark
-        # Without flats the brightest that a pixel was: the sample moves.
-        flat = frames.max(axis=0) if self._flat is None else self._flat
+        dark, flat = self._means[DARKS], self._means[FLATS]
         light = np.maximum(frames - dark, 1.0) / np.maximum(flat - dark, 1.0)
         attenuation: NDArray[np.float64] = -np.log(light)
         return attenuation
+
+
+def _check_corrected(streams: Sequence[str], views: str) -> None:
+    before = streams[: streams.index(views)] if views in streams else streams
+    missing = [stream for stream in (DARKS, FLATS) if stream not in before]
+    if missing and views in streams:
+        raise ParameterError(
+            f"order: {', '.join(streams)} are taken, and the {views} want {' and '.join(missing)} before them. "
+            "Name these first."
+        )

@@ -73,11 +73,19 @@ class CameraSet:
                 f"camera: {', '.join(names)} were given. Give each camera once, and each a name of "
                 "its own."
             )
-        if self.readout not in ("direct", "later"):
-            raise ParameterError(
-                f"readout: {self.readout!r} was given; give 'direct' to read frames out as they are "
-                "taken, or 'later' to record them into the camera's memory first."
-            )
+        check_readout(self.readout)
+
+    def check_one(self, why: str) -> None:
+        """Check that there is one camera only.
+
+        Raises
+        ------
+        ParameterError
+            If there are several.
+        """
+        if self.others:
+            names = ", ".join(camera.name for camera in self.cameras)
+            raise ParameterError(f"camera: {names} were given; {why}. Give one camera.")
 
     @property
     def first(self) -> Any:
@@ -124,6 +132,38 @@ class CameraSet:
             first=segment.first, stream=self.stream_of(camera, stream), readout=self.readout,
             moving=moving,
         )  # fmt: skip
+
+
+def check_readout(value: object) -> Readout:
+    """Return when frames are read out.
+
+    Raises
+    ------
+    ParameterError
+        If it is no such time.
+    """
+    if value not in ("direct", "later"):
+        raise ParameterError(
+            f"readout: {value!r} was given; give 'direct' to read frames out as they are "
+            "taken, or 'later' to record them into the camera's memory first."
+        )
+    return value
+
+
+def check_on_lost(value: object) -> OnLost:
+    """Return what lost frames do.
+
+    Raises
+    ------
+    ParameterError
+        If it is nothing that they could do.
+    """
+    if value not in ("fail", "flag"):
+        raise ParameterError(
+            f"on_lost: {value!r} was given; give 'fail' to fail the run when frames are "
+            "lost, or 'flag' to only note it in the ledger."
+        )
+    return value
 
 
 def check_camera(camera: object) -> None:

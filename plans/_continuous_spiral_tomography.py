@@ -1,7 +1,6 @@
 """Continuous spiral tomography: the sample turns and moves along the axis steadily."""
 
 from collections.abc import Sequence
-from functools import partial
 from typing import Any
 
 from bluesky.protocols import Movable
@@ -9,16 +8,11 @@ from bluesky.utils import MsgGenerator
 
 from concertino.units import QuantityLike
 
-from ._acquisitions import Acquisitions, imaging_plan
-from ._cameras import Cameras, OnLost, Readout, camera_set, common_frame_rate
-from ._formulas import continuous_velocity
-from ._imaging import DEFAULT_ORDER, Imaging, imaging_numbers
-from ._metadata import quantity
-from ._parameters import limit_of_blur
-from ._spiral import checked_spiral
-from ._sweep import SteadyScan, check_sweep, plan_sweeps, sweep_and_take, sweep_angles
-
-_RATE = "num_projections and the camera's frame rate"
+from ._acquisition import Darks, Flats
+from ._cameras import Cameras, OnLost, Readout
+from ._imaging_scan import DEFAULT_ORDER, ImagingScan
+from ._spiral_projections import SpiralProjections
+from ._take_scan import take_scan
 
 
 def continuous_spiral_tomography(
@@ -81,7 +75,8 @@ def continuous_spiral_tomography(
     start_angle : quantity
         First angle; a plain number is in deg.
     order : sequence of str
-        The acquisitions and their order; one that is not named is left out.
+        The acquisitions and their order; one that is not named is left out. Darks and flats may come several
+        times, and ``"flats every 100 projections"`` takes flats before each hundred projections.
     on_lost : {"fail", "flag"}
         What lost frames do: fail the run, or only stand in its ledger.
     max_blur : quantity, optional
@@ -113,63 +108,26 @@ def continuous_spiral_tomography(
     ...     radio_position="0 mm", flat_position="10 mm", start_position_vertical="0 mm",
     ...     vertical_shift_per_tomogram="2 mm", sample_height="5 mm", num_projections=90)
     """
-    asked = Imaging(
-        camera_set(camera, readout), beam, sample_stage, radio_position, flat_position,
-        imaging_numbers(num_darks, num_flats, num_projections), order, on_lost, md,
-    )  # fmt: skip
-    frames = asked.checked_counts()
-    spiral = yield from checked_spiral(
-        rotation,
-        vertical_stage,
-        projections=frames.get("projections", 1),
-        angular_range=angular_range,
-        start_angle=start_angle,
-        start_position_vertical=start_position_vertical,
-        vertical_shift_per_tomogram=vertical_shift_per_tomogram,
-        sample_height=sample_height,
-        velocity=True,
-    )
-    if "projections" in frames:
-        frames["projections"] = spiral.total
-    blur_px = limit_of_blur(max_blur)
-    rate = yield from common_frame_rate(asked.cameras)
-    velocity = continuous_velocity(rate, spiral.range_deg, spiral.projections)
-    lift = continuous_velocity(rate, spiral.shift_mm, spiral.projections)
-    sweeps = yield from plan_sweeps(
-        [
-            (rotation, spiral.start_deg * spiral.per_degree, velocity * spiral.per_degree),
-            (vertical_stage, spiral.start_mm * spiral.per_mm, lift * spiral.per_mm),
+    motors = {"rotation": rotation, "vertical_stage": vertical_stage}
+    scan = ImagingScan(
+        plan="continuous_spiral_tomography",
+        acquisitions=[
+            Darks(number=num_darks),
+            Flats(number=num_flats),
+            SpiralProjections(
+                number=num_projections,
+                angular_range=angular_range,
+                start_angle=start_angle,
+                start_position_vertical=start_position_vertical,
+                vertical_shift_per_tomogram=vertical_shift_per_tomogram,
+                sample_height=sample_height,
+            ),
         ],
-        spiral.total / rate,
+        radio_position=radio_position,
+        flat_position=flat_position,
+        order=order,
+        on_lost=on_lost,
+        readout=readout,
+        max_blur=max_blur,
     )
-    turning, lifting = sweeps
-    angles = sweep_angles(asked.cameras, turning, spiral.per_degree)
-    yield from check_sweep(turning, "start_angle", "angular_range", f"angular_range, {_RATE}")
-    yield from check_sweep(
-        lifting,
-        "start_position_vertical",
-        "sample_height",
-        f"vertical_shift_per_tomogram, {_RATE}",
-    )
-    scan = SteadyScan(sweeps, spiral.total, angles)
-    acquisitions = Acquisitions(
-        "continuous_spiral_tomography",
-        asked.around(partial(sweep_and_take, asked, scan)),
-        tomo={
-            **spiral.tomo(rotation),
-            "acquisition": "continuous",
-            "angle_source": "computed" if angles is None else angles.source,
-        },
-        motors={"rotation": rotation, "vertical_stage": vertical_stage},
-        afterwards=[(sweep.axis, sweep.start) for sweep in sweeps],
-        plan_args={
-            **spiral.plan_args(),
-            **({} if blur_px is None else {"max_blur": quantity(blur_px, "px")}),
-            "velocity": quantity(velocity, "deg/s"),
-            "vertical_velocity": quantity(lift, "mm/s"),
-            "frame_rate": quantity(rate, "Hz"),
-        },
-        restore=scan.restored(),
-        max_blur_px=blur_px,
-    )
-    return (yield from imaging_plan(asked, frames, acquisitions))
+    return (yield from take_scan(scan, camera, beam, sample_stage, motors, md=md))

@@ -1,26 +1,20 @@
 """Continuous tomography: the rotation turns steadily while the camera runs freely."""
 
 from collections.abc import Sequence
-from functools import partial
 from typing import Any
 
 from bluesky.protocols import Movable
 from bluesky.utils import MsgGenerator
 
-from concertino.units import QuantityLike, convert, convert_count
+from concertino.units import QuantityLike
 
-from ._acquisitions import Acquisitions, imaging_plan
-from ._angle_schemes import angle_scheme, passed_angles, scheme_record
-from ._cameras import Cameras, OnLost, Readout, camera_set, common_frame_rate
-from ._formulas import continuous_velocity
-from ._half_acquisition import axis_fields, axis_record, turn_deg
-from ._imaging import DEFAULT_ORDER, Imaging, imaging_numbers
-from ._metadata import quantity
-from ._parameters import check_motor, limit_of_blur, per_degree
-from ._sweep import SteadyScan, check_sweep, plan_sweeps, sweep_and_take, sweep_angles
-from ._triggers import sweep_trigger
-
-_SPEED = "angular_range, num_projections and the camera's frame rate"
+from ._acquisition import Darks, Flats
+from ._cameras import Cameras, OnLost, Readout
+from ._imaging_scan import DEFAULT_ORDER, ImagingScan
+from ._projections import SweepProjections
+from ._scheme_values import SchemeLike
+from ._take_scan import take_scan
+from ._triggers import TriggerLike, who_starts
 
 
 def continuous_tomography(
@@ -37,8 +31,8 @@ def continuous_tomography(
     num_tomograms: int = 1,
     angular_range: QuantityLike | None = None,
     start_angle: QuantityLike = "0 deg",
-    scheme: Any = "equidistant",
-    trigger: Any = "software",
+    scheme: SchemeLike = "equidistant",
+    trigger: TriggerLike = "software",
     half_acquisition: bool = False,
     rotation_axis: QuantityLike | None = None,
     order: Sequence[str] = DEFAULT_ORDER,
@@ -95,7 +89,8 @@ def continuous_tomography(
         Column of the rotation axis, when it is known; a plain number is in px, counted from the
         middle of the first column.
     order : sequence of str
-        The acquisitions and their order; one that is not named is left out.
+        The acquisitions and their order; one that is not named is left out. Darks and flats may come several
+        times, and ``"flats every 100 projections"`` takes flats before each hundred projections.
     on_lost : {"fail", "flag"}
         What lost frames do: fail the run, or only stand in its ledger.
     max_blur : quantity, optional
@@ -130,73 +125,33 @@ def continuous_tomography(
     ...                              radio_position="0 mm", flat_position="10 mm",
     ...                              num_projections=500, md={"sample": "foam"})
     """
-    asked = Imaging(
-        camera_set(camera, readout), beam, sample_stage, radio_position, flat_position,
-        imaging_numbers(num_darks, num_flats, num_projections), order, on_lost, md,
-    )  # fmt: skip
-    frames = asked.checked_counts()
-    each = frames.get("projections", 1)
-    tomograms = convert_count(num_tomograms, parameter="num_tomograms")
-    number = each * tomograms
-    if "projections" in frames:
-        frames["projections"] = number
-    axis: Any = rotation
-    check_motor(axis, "rotation", velocity=True)
-    sweep = turn_deg(angular_range, half_acquisition)
-    axis_at = axis_fields(asked.cameras.first, rotation_axis, half_acquisition)
-    start = convert(start_angle, "deg", parameter="start_angle")
-    blur_px = limit_of_blur(max_blur)
-    rate = yield from common_frame_rate(asked.cameras)
-    rule = angle_scheme(scheme)
-    passed = passed_angles(rule, each, start, sweep, tomograms)
-    velocity = continuous_velocity(rate, passed.step, 1)
-    degree = yield from per_degree(axis)
-    sweeps = yield from plan_sweeps(
-        [(axis, start * degree, velocity * degree)], passed.span / abs(velocity)
+    started_by, device = who_starts(trigger)
+    scan = ImagingScan(
+        plan="continuous_tomography",
+        acquisitions=[
+            Darks(number=num_darks),
+            Flats(number=num_flats),
+            SweepProjections(
+                number=num_projections,
+                angular_range=angular_range,
+                start_angle=start_angle,
+                scheme=scheme,
+                trigger=started_by,
+                half_acquisition=half_acquisition,
+                rotation_axis=rotation_axis,
+                tomograms=num_tomograms,
+                unwind=unwind,
+            ),
+        ],
+        radio_position=radio_position,
+        flat_position=flat_position,
+        order=order,
+        on_lost=on_lost,
+        readout=readout,
+        max_blur=max_blur,
     )
-    yield from check_sweep(sweeps[0], "start_angle", "angular_range", _SPEED)
-    by = yield from sweep_trigger(
-        trigger,
-        asked.cameras,
-        axis,
-        [angle * degree for angle in passed.angles],
-        velocity * degree,
-        rate,
+    return (
+        yield from take_scan(
+            scan, camera, beam, sample_stage, {"rotation": rotation}, trigger=device, md=md
+        )
     )
-    passed.check(by.by_position)
-    angles = sweep_angles(asked.cameras, sweeps[0], degree, by)
-    scan = SteadyScan(sweeps, number, angles, by, unwind)
-    acquisitions = Acquisitions(
-        "continuous_tomography",
-        asked.around(partial(sweep_and_take, asked, scan)),
-        tomo={
-            "scheme": passed.scheme,
-            "acquisition": "continuous",
-            "angles_deg": None if passed.even else list(passed.angles),
-            "angular_range_deg": passed.step * number if passed.even else sweep,
-            "projections_per_tomogram": each if tomograms > 1 else None,
-            "start_angle_deg": start,
-            "angle_source": "computed" if angles is None else angles.source,
-            "rotation": axis.name,
-            **axis_at,
-        },
-        motors={"rotation": rotation},
-        afterwards=[(axis, sweeps[0].start)] if unwind else (),
-        plan_args={
-            "num_projections": each,
-            "num_tomograms": tomograms,
-            "angular_range": quantity(sweep, "deg"),
-            "start_angle": quantity(start, "deg"),
-            **scheme_record(rule),
-            **axis_record(axis_at),
-            **({} if blur_px is None else {"max_blur": quantity(blur_px, "px")}),
-            **({} if unwind else {"unwind": False}),
-            "trigger": trigger if isinstance(trigger, str) else trigger.name,
-            "velocity": quantity(velocity, "deg/s"),
-            "frame_rate": quantity(rate, "Hz"),
-        },
-        restore=scan.restored(),
-        triggers={"projections": by.request},
-        max_blur_px=blur_px,
-    )
-    return (yield from imaging_plan(asked, frames, acquisitions))

@@ -1,29 +1,99 @@
 """Find the column of the rotation axis from two views half a turn apart."""
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Mapping
+from functools import partial
+from typing import Annotated, Any, ClassVar, Literal
 
 from bluesky.protocols import Movable, Readable
 from bluesky.utils import MsgGenerator
 
 from concertino import DeviceError
 from concertino.reconstruction import AxisEstimate, axis_from_opposite
-from concertino.units import QuantityLike, convert
+from concertino.units import QuantityLike
 
-from ._acquisitions import Acquisitions, imaging_plan, undivided
+from ._acquisition import Acquisition, Darks, Flats, Ready, register_acquisition
 from ._axis_views import AxisViews
-from ._cameras import OnLost, camera_set
+from ._cameras import OnLost, Trigger
 from ._figures import Figures, number
-from ._imaging import Imaging
+from ._hold import Hold
+from ._imaging_scan import ImagingScan
 from ._metadata import quantity
-from ._parameters import check_limits, check_motor, per_degree
-from ._pieces import Take
+from ._parameters import check_limits, per_degree
+from ._pieces import Piece
 from ._questions import ends_where_only_a_run_can_tell
-
-ALIGNMENT_ORDER: Sequence[str] = ("darks", "flats", "views")
-VIEW_KINDS = {"darks": "dark", "flats": "flat", "views": "projection"}
+from ._scan_setup import ScanSetup
+from ._scan_values import Counted, In
+from ._take_scan import take_scan
 
 _LEAST_CONFIDENCE = 0.2
+
+
+@register_acquisition
+class OppositeViews(Acquisition):
+    """Views half a turn apart, from which the column of the rotation axis is found.
+
+    Parameters
+    ----------
+    number : int
+        Frames at each of the two angles.
+    start_angle : quantity
+        First angle; a plain number is in deg.
+    """
+
+    STREAM: ClassVar[str] = "views"
+    TRIGGER: ClassVar[Trigger] = "software"
+    MOTORS: ClassVar[Mapping[str, bool]] = {"rotation": False}
+    PAUSES: ClassVar[bool] = False
+
+    kind: Literal["opposite_views"] = "opposite_views"
+    number: Annotated[int, Counted("num_views")] = 5
+    start_angle: Annotated[float, In("deg")] = 0.0
+
+    @property
+    def count(self) -> int:
+        """Number of its frames."""
+        return 2 * self.number
+
+    def tomo(self, setup: ScanSetup) -> dict[str, Any]:
+        """Return the fields of the `TomoBlock` that it knows."""
+        return {
+            "scheme": "alignment",
+            "acquisition": "stepped",
+            "num_projections": self.count,
+            "rotation": setup.motors["rotation"].name,
+        }
+
+    def ready(self, setup: ScanSetup) -> MsgGenerator[Ready]:
+        """Check the angles."""
+        degree = yield from per_degree(setup.motors["rotation"])
+        for angle in (self.start_angle, self.start_angle + 180):
+            yield from check_limits(setup.motors["rotation"], angle * degree, "start_angle")
+        views = AxisViews(setup, degree, self.stream)
+        return Ready(
+            self,
+            partial(self._look, views),
+            self.TRIGGER,
+            tomo=self.tomo(setup),
+            plan_args={"start_angle": quantity(self.start_angle, "deg")},
+            around=views.around,
+        )
+
+    def _look(
+        self, views: AxisViews, setup: ScanSetup, piece: Piece, hold: Hold | None
+    ) -> MsgGenerator[bool]:
+        start, count = self.start_angle, self.number
+        figures = Figures("rotation_axis", {"center": number("px"), "confidence": number()})
+        seen = yield from views.take([start] * count + [start + 180] * count, piece.stream)
+        estimate = axis_from_opposite(seen[:count].mean(axis=0), seen[count:].mean(axis=0))
+        if estimate.confidence < _LEAST_CONFIDENCE:
+            raise DeviceError(
+                f"find_rotation_axis: the views of {setup.cameras.name} at {start:g} and {start + 180:g} deg "
+                f"do not mirror one another (confidence {estimate.confidence:.2f}). Bring a sample with "
+                "contrast into the view, take more views, or align the axis first."
+            )
+        yield from figures.note(center=estimate.center_px, confidence=estimate.confidence)
+        setup.found["axis"] = estimate
+        return True
 
 
 @ends_where_only_a_run_can_tell
@@ -88,58 +158,19 @@ def find_rotation_axis(
     >>> plan = find_rotation_axis(b.camera, b.rotation, b.beam, b.sample_stage,
     ...                           radio_position=0, flat_position="10 mm")
     """
-    numbers = {"darks": num_darks, "flats": num_flats, "views": num_views}
-    asked = Imaging(
-        camera_set(camera), beam, sample_stage, radio_position, flat_position,
-        numbers, ALIGNMENT_ORDER, on_lost, md,
-    )  # fmt: skip
-    frames = asked.checked_counts()
-    axis: Any = rotation
-    check_motor(axis, "rotation")
-    start = convert(start_angle, "deg", parameter="start_angle")
-    degree = yield from per_degree(axis)
-    for angle in (start, start + 180):
-        yield from check_limits(axis, angle * degree, "start_angle")
-    views = AxisViews(asked, axis, degree)
-    figures = Figures("rotation_axis", {"center": number("px"), "confidence": number()})
-    found: list[AxisEstimate] = []
-    count = frames["views"]
-    frames = {**frames, "views": 2 * count}
-
-    def look(radio: float) -> MsgGenerator[None]:
-        angles = [start] * count + [start + 180] * count
-        seen = yield from views.take(angles, "views", radio)
-        estimate = axis_from_opposite(seen[:count].mean(axis=0), seen[count:].mean(axis=0))
-        if estimate.confidence < _LEAST_CONFIDENCE:
-            raise DeviceError(
-                f"find_rotation_axis: the views of {asked.cameras.name} at {start:g} and {start + 180:g} deg "
-                f"do not mirror one another (confidence {estimate.confidence:.2f}). Bring a sample with "
-                "contrast into the view, take more views, or align the axis first."
-            )
-        yield from figures.note(center=estimate.center_px, confidence=estimate.confidence)
-        found.append(estimate)
-
-    def blocks(radio: float, flat: float) -> dict[str, Take]:
-        return {
-            "darks": undivided(views.darks),
-            "flats": undivided(lambda: views.flats(flat)),
-            "views": undivided(lambda: look(radio)),
-        }
-
-    acquisitions = Acquisitions(
-        "find_rotation_axis",
-        blocks,
-        tomo={
-            "scheme": "alignment",
-            "acquisition": "stepped",
-            "num_projections": 2 * count,
-            "image_kinds": VIEW_KINDS,
-            "rotation": axis.name,
-        },
-        motors={"rotation": axis},
-        plan_args={"start_angle": quantity(start, "deg")},
-        triggers={"views": "software"},
-        interruptible=False,
+    scan = ImagingScan(
+        plan="find_rotation_axis",
+        acquisitions=[
+            Darks(number=num_darks),
+            Flats(number=num_flats),
+            OppositeViews(number=num_views, start_angle=start_angle),
+        ],
+        radio_position=radio_position,
+        flat_position=flat_position,
+        on_lost=on_lost,
     )
-    yield from imaging_plan(asked, frames, acquisitions)
-    return found[0]
+    found: dict[str, Any] = {}
+    motors = {"rotation": rotation}
+    yield from take_scan(scan, camera, beam, sample_stage, motors, md=md, found=found)
+    estimate: AxisEstimate = found["axis"]
+    return estimate

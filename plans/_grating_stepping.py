@@ -1,29 +1,19 @@
 """Grating stepping: the fringes of a grating interferometer, without and with the sample."""
 
 from collections.abc import Sequence
-from functools import partial
-from typing import Any, Literal, get_args
+from typing import Any, Literal
 
 from bluesky.protocols import Movable
 from bluesky.utils import MsgGenerator
 
-from concertino import ParameterError
-from concertino.documents import (
-    OBJECT_STEPPING,
-    REFERENCE_STEPPING,
-    GratingBlock,
-    SteppedGrating,
-)
-from concertino.units import QuantityLike, convert, convert_count
+from concertino.documents import OBJECT_STEPPING, REFERENCE_STEPPING, SteppedGrating
+from concertino.units import QuantityLike
 
-from ._acquisitions import Acquisitions, imaging_plan
-from ._cameras import Cameras, OnLost, camera_set
-from ._frames import move_together
-from ._hold import Hold
-from ._imaging import Imaging
-from ._metadata import quantity
-from ._parameters import check_limits, check_motor, in_motor_unit, motor_position
-from ._pieces import Piece, Take
+from ._acquisition import Darks
+from ._cameras import Cameras, OnLost
+from ._grating_steps import GratingSteps
+from ._imaging_scan import ImagingScan
+from ._take_scan import take_scan
 
 
 def grating_stepping(
@@ -87,7 +77,7 @@ def grating_stepping(
         Period of the analyser grating when another one is stepped, without which there is no
         refraction angle then; a plain number is in um.
     order : sequence of str
-        The acquisitions and their order; one that is not named is left out.
+        The acquisitions and their order; one that is not named is left out. Darks may come several times.
     on_lost : {"fail", "flag"}
         What lost frames do: fail the run, or only stand in its ledger.
     md : dict, optional
@@ -113,103 +103,28 @@ def grating_stepping(
     ...                         grating_period="2.4 um", stepping_start_position="0 um",
     ...                         propagation_distance="20 cm")
     """
-    periods = convert_count(num_periods, parameter="num_periods", unit="")
-    steps = convert_count(
-        num_steps_per_period, parameter="num_steps_per_period", minimum=3, unit=""
+    reference = GratingSteps(
+        sample=False,
+        grating_period=grating_period,
+        stepping_start_position=stepping_start_position,
+        num_periods=num_periods,
+        num_steps_per_period=num_steps_per_period,
+        propagation_distance=propagation_distance,
+        stepped_grating=stepped_grating,
+        stepping_direction=stepping_direction,
+        analyser_period=analyser_period,
     )
-    asked = Imaging(
-        camera_set(camera), beam, sample_stage, radio_position, flat_position,
-        {
-            "darks": num_darks,
-            REFERENCE_STEPPING: periods * steps,
-            OBJECT_STEPPING: periods * steps,
-        },
-        order, on_lost, md,
-    )  # fmt: skip
-    frames = asked.checked_counts()
-    motor: Any = stepping
-    check_motor(motor, "stepping")
-    per_um = yield from in_motor_unit(motor, "um", "stepping")
-    start = yield from motor_position(motor, stepping_start_position, "stepping_start_position")
-    period = convert(grating_period, "um", parameter="grating_period", positive=True)
-    positions = [start + i * period / steps * per_um for i in range(periods * steps)]
-    yield from check_limits(motor, positions[-1], "grating_period and num_periods")
-    distance = None
-    if propagation_distance is not None:
-        distance = convert(
-            propagation_distance, "mm", parameter="propagation_distance", positive=True
-        )
-    analyser = None
-    if analyser_period is not None:
-        analyser = convert(analyser_period, "um", parameter="analyser_period", positive=True)
-    _check_stepped(stepped_grating, stepping_direction, period, analyser)
-    block = GratingBlock(
-        period_um=period,
-        num_periods=periods,
-        num_steps_per_period=steps,
-        start_um=start / per_um,
-        propagation_distance_mm=distance,
-        stepping=motor.name,
-        stepped=stepped_grating,
-        direction=stepping_direction,
-        analyser_period_um=analyser,
+    scan = ImagingScan(
+        plan="grating_stepping",
+        acquisitions=[
+            Darks(number=num_darks),
+            reference,
+            reference.model_copy(update={"sample": True}),
+        ],
+        radio_position=radio_position,
+        flat_position=flat_position,
+        order=order,
+        on_lost=on_lost,
     )
-
-    def step(sample: float, piece: Piece, hold: Hold | None) -> MsgGenerator[bool]:
-        complete = yield from asked.steps([(motor, positions)], sample, piece, hold)
-        yield from move_together((motor, start))
-        return complete
-
-    def blocks(radio: float, flat: float) -> dict[str, Take]:
-        return {
-            "darks": asked.darks,
-            REFERENCE_STEPPING: partial(step, flat),
-            OBJECT_STEPPING: partial(step, radio),
-        }
-
-    kinds = {"darks": "dark", REFERENCE_STEPPING: "flat", OBJECT_STEPPING: "projection"}
-    acquisitions = Acquisitions(
-        "grating_stepping",
-        blocks,
-        tomo={
-            "scheme": "grating",
-            "acquisition": "stepped",
-            "num_projections": frames.get(OBJECT_STEPPING, 0),
-            "propagation_distance_mm": distance,
-            "image_kinds": {stream: kinds[stream] for stream in frames},
-        },
-        motors={"stepping": stepping},
-        plan_args={
-            "grating_period": quantity(period, "um"),
-            "stepping_start_position": quantity(start / per_um, "um"),
-            "num_periods": periods,
-            "num_steps_per_period": steps,
-            "propagation_distance": None if distance is None else quantity(distance, "mm"),
-            "stepped_grating": stepped_grating,
-            "stepping_direction": stepping_direction,
-            "analyser_period": None if analyser is None else quantity(analyser, "um"),
-        },
-        triggers={REFERENCE_STEPPING: "software", OBJECT_STEPPING: "software"},
-        metadata={"grating": block.model_dump(mode="json")},
-        whole=[REFERENCE_STEPPING, OBJECT_STEPPING],
-    )
-    return (yield from imaging_plan(asked, frames, acquisitions))
-
-
-def _check_stepped(grating: str, direction: int, period: float, analyser: float | None) -> None:
-    if grating not in get_args(SteppedGrating):
-        raise ParameterError(
-            f"stepped_grating: {grating!r} was given; give which grating the motor moves: 'analyser', "
-            "'phase' or 'source'."
-        )
-    if isinstance(direction, bool) or direction not in (1, -1):
-        raise ParameterError(
-            f"stepping_direction: {direction!r} was given; give 1 if larger positions of the motor are "
-            "towards larger columns of the frame, or -1 if towards smaller ones."
-        )
-    if grating == "analyser" and analyser is not None and analyser != period:
-        raise ParameterError(
-            f"analyser_period: {analyser:g} um was given, and the analyser itself is stepped, with a "
-            f"grating_period of {period:g} um. Leave analyser_period out, or say which grating the motor "
-            "moves: stepped_grating='phase' or 'source'."
-        )
+    motors = {"stepping": stepping}
+    return (yield from take_scan(scan, camera, beam, sample_stage, motors, md=md))

@@ -1,12 +1,10 @@
 """Half acquisition: a full turn with the axis at the edge, for a field twice as wide."""
 
-from collections.abc import Mapping
 from typing import Any
 
 from concertino import ParameterError
 from concertino.units import QuantityLike, convert
 
-from ._metadata import quantity
 from ._parameters import angular_range_deg
 from ._protocols import FrameCamera
 
@@ -84,11 +82,3 @@ def axis_fields(
             "of one. Move the rotation axis, or leave half_acquisition out."
         )
     return {**fields, "rotation_axis_px": axis}
-
-
-def axis_record(fields: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what `axis_fields` gives as the parameters that were given, for ``plan_args``."""
-    record: dict[str, Any] = {"half_acquisition": True} if "half_acquisition" in fields else {}
-    if "rotation_axis_px" in fields:
-        record["rotation_axis"] = quantity(fields["rotation_axis_px"], "px")
-    return record

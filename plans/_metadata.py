@@ -6,7 +6,7 @@ from typing import Any
 
 from bluesky.utils import MsgGenerator
 
-from concertino.documents import TomoBlock, check_user_metadata, image_kind
+from concertino.documents import TomoBlock, check_user_metadata
 from concertino.storage import encode_document
 
 from ._cameras import CameraSet
@@ -21,8 +21,8 @@ def imaging_metadata(
     plan_args: Mapping[str, Any],
     frames: Mapping[str, int],
     *,
-    announced: Mapping[str, int] | None = None,
     tomo: Mapping[str, Any],
+    scan: Mapping[str, Any],
     md: Mapping[str, Any] | None,
 ) -> MsgGenerator[dict[str, Any]]:
     """Return the metadata of a run.
@@ -40,11 +40,11 @@ def imaging_metadata(
     plan_args : mapping
         Parameters of the plan, JSON-safe, numbers in their unit.
     frames : mapping of str to int
-        Frames of each stream, in the order of acquisition.
-    announced : mapping of str to int, optional
-        Those of them that this run is to take, when an earlier one has some.
+        Frames of each stream that this run is to take, in the order of acquisition.
     tomo : mapping
-        Fields of the `TomoBlock` that the plan knows.
+        Fields of the `TomoBlock` that the plan knows, with `image_kinds`.
+    scan : mapping
+        The `ImagingScan`, JSON-safe.
     md : mapping, optional
         What the user adds; it wins.
     """
@@ -52,7 +52,7 @@ def imaging_metadata(
     for camera in cameras.cameras:
         size = yield from read_number(camera.pixel_size)
         pixel_sizes.append(size or None)
-    kinds = tomo.get("image_kinds") or {stream: image_kind(stream) for stream in frames}
+    kinds = tomo["image_kinds"]
     block = TomoBlock(
         **{
             "pixel_size_um": pixel_sizes[0],
@@ -83,9 +83,7 @@ def imaging_metadata(
         "motors": [motor.name for motor in motors.values()],
         "hints": {},
         "frames": {
-            name: count
-            for stream, count in (frames if announced is None else announced).items()
-            for name in cameras.streams(stream)
+            name: count for stream, count in frames.items() for name in cameras.streams(stream)
         },
         "frame_shape": list(cameras.frame_shape),
         "frame_bytes": cameras.frame_bytes,
@@ -95,6 +93,7 @@ def imaging_metadata(
             else {}
         ),
         "tomo": block.model_dump(mode="json"),
+        "imaging_scan": scan,
         **(md or {}),
     }
 

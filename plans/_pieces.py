@@ -46,6 +46,23 @@ class Piece:
         return self.first + self.count
 
 
+@dataclass(frozen=True)
+class Visit:
+    """Frames of a stream that are taken before another stream is.
+
+    Parameters
+    ----------
+    stream : str
+        Name of the stream.
+    first, stop : int
+        Index of the first frame, and of the one after the last.
+    """
+
+    stream: str
+    first: int
+    stop: int
+
+
 #: Takes a piece, until a switch asks for a pause, if there is one; tells whether all of it was taken.
 Take = Callable[[Piece, Hold | None], MsgGenerator[bool]]
 
@@ -88,12 +105,12 @@ class Exposures:
 
 
 class Work:
-    """What is still to be taken of a scan, in the order of its acquisitions.
+    """What is still to be taken of a scan, in the order of its visits.
 
     Parameters
     ----------
-    frames : mapping of str to int
-        Frames of each stream, in order.
+    visits : sequence of Visit
+        What is taken, in order.
     missing : mapping of str to sequence of range, optional
         Which of them are to be taken; all by default.
     names : iterable of str
@@ -106,7 +123,7 @@ class Work:
 
     def __init__(
         self,
-        frames: Mapping[str, int],
+        visits: Sequence[Visit],
         missing: Mapping[str, Sequence[range]] | None = None,
         names: Iterable[str] = (),
         *,
@@ -115,7 +132,9 @@ class Work:
     ) -> None:
         self._names = set(names)
         self._whole, self._averaged = set(whole), set(averaged)
-        self._missing = {base: np.ones(count, bool) for base, count in frames.items()}
+        self._visits = tuple(visits)
+        counts = {visit.stream: visit.stop for visit in self._visits}
+        self._missing = {base: np.ones(count, bool) for base, count in counts.items()}
         if missing is not None:
             for base, due in self._missing.items():
                 due[:] = False
@@ -125,12 +144,10 @@ class Work:
 
     def next(self) -> Piece | None:
         """Return the next piece to be taken; None when there is none."""
-        for base, due in self._missing.items():
-            if due.any():
-                first = int(np.argmax(due))
-                held = np.flatnonzero(~due[first:])
-                count = int(held[0]) if len(held) else len(due) - first
-                return Piece(base, first, count, free_segment(base, first, self._names).name)
+        for visit in self._visits:
+            for first, stop in _runs(self._missing[visit.stream], visit):
+                stream = free_segment(visit.stream, first, self._names).name
+                return Piece(visit.stream, first, stop - first, stream)
         return None
 
     def is_last(self, piece: Piece) -> bool:
@@ -201,18 +218,23 @@ class Work:
 
     def missing(self) -> dict[str, list[list[int]]]:
         """Return the first index of what is missing, and the one after the last, by stream."""
-        found: dict[str, list[list[int]]] = {}
-        for base, due in self._missing.items():
-            edges = np.flatnonzero(np.diff(np.concatenate([[False], due, [False]]).astype(int)))
-            pairs = [[int(a), int(b)] for a, b in zip(edges[::2], edges[1::2], strict=True)]
-            if pairs:
-                found[base] = pairs
-        return found
+        found = {
+            base: [[first, stop] for first, stop in _runs(due, Visit(base, 0, len(due)))]
+            for base, due in self._missing.items()
+        }
+        return {base: pairs for base, pairs in found.items() if pairs}
 
     def announced(self) -> dict[str, int]:
         """Return the frames of each stream that is to come, if nothing comes between."""
         found: dict[str, int] = {}
-        for base, parts in self.missing().items():
-            for first, stop in parts:
-                found[free_segment(base, first, self._names).name] = stop - first
+        for visit in self._visits:
+            for first, stop in _runs(self._missing[visit.stream], visit):
+                found[free_segment(visit.stream, first, self._names).name] = stop - first
         return found
+
+
+def _runs(due: NDArray[np.bool_], visit: Visit) -> list[tuple[int, int]]:
+    """Return the first index of what is due in a visit, and the one after the last, run by run."""
+    inside = np.concatenate([[False], due[visit.first : visit.stop], [False]]).astype(int)
+    edges = (np.flatnonzero(np.diff(inside)) + visit.first).tolist()
+    return list(zip(edges[::2], edges[1::2], strict=True))

@@ -8,9 +8,10 @@ from bluesky.utils import MsgGenerator
 
 from concertino.units import QuantityLike
 
-from ._acquisitions import Acquisitions, imaging_plan
-from ._cameras import Cameras, OnLost, Readout, camera_set
-from ._imaging import DEFAULT_ORDER, Imaging, imaging_numbers
+from ._acquisition import Darks, Flats, Radiographs
+from ._cameras import Cameras, OnLost, Readout
+from ._imaging_scan import DEFAULT_ORDER, ImagingScan
+from ._take_scan import take_scan
 
 
 def radiography(
@@ -46,7 +47,8 @@ def radiography(
     num_darks, num_flats, num_projections : int
         Number of frames without beam, without sample, and with both.
     order : sequence of str
-        The acquisitions and their order; one that is not named is left out.
+        The acquisitions and their order; one that is not named is left out. Darks and flats may come several
+        times, and ``"flats every 100 projections"`` takes flats before each hundred projections.
     on_lost : {"fail", "flag"}
         What lost frames do: fail the run, or only stand in its ledger.
     readout : {"direct", "later"}
@@ -73,15 +75,17 @@ def radiography(
     >>> plan = radiography(b.camera, b.beam, b.sample_stage,
     ...                    radio_position="0 mm", flat_position="1 cm", num_projections=10)
     """
-    asked = Imaging(
-        camera_set(camera, readout), beam, sample_stage, radio_position, flat_position,
-        imaging_numbers(num_darks, num_flats, num_projections), order, on_lost, md,
-    )  # fmt: skip
-    frames = asked.checked_counts()
-
-    acquisitions = Acquisitions(
-        "radiography",
-        asked.around(asked.frames_at),
-        tomo={"scheme": "radiography", "acquisition": "single"},
+    scan = ImagingScan(
+        plan="radiography",
+        acquisitions=[
+            Darks(number=num_darks),
+            Flats(number=num_flats),
+            Radiographs(number=num_projections),
+        ],
+        radio_position=radio_position,
+        flat_position=flat_position,
+        order=order,
+        on_lost=on_lost,
+        readout=readout,
     )
-    return (yield from imaging_plan(asked, frames, acquisitions))
+    return (yield from take_scan(scan, camera, beam, sample_stage, md=md))

@@ -1,9 +1,8 @@
 """Continue a scan that broke off: take what its record says is missing, in a linked run."""
 
 import asyncio
-import inspect
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -12,40 +11,24 @@ from bluesky.protocols import Movable, Readable
 from bluesky.utils import MsgGenerator
 
 from concertino import ParameterError
-from concertino.documents import TomoBlock, index_ranges
+from concertino.documents import index_ranges
 from concertino.storage import Run, StoredScan, open_run
 
-from ._angle_schemes import recorded_scheme
-from ._continuous_spiral_tomography import continuous_spiral_tomography
-from ._continuous_tomography import continuous_tomography
-from ._grating_stepping import grating_stepping
+from ._imaging_scan import ImagingScan
 from ._offers import name_of
+from ._protocols import TriggerDevice
 from ._questions import asked
-from ._radiography import radiography
 from ._resume_checks import check_resumable, check_same, differences
 from ._scan_so_far import ScanSoFar, answer_scan_so_far
-from ._step_spiral_tomography import step_spiral_tomography
-from ._step_tomography import step_tomography
+from ._take_scan import take_scan
 
-_PLANS: Mapping[str, Callable[..., MsgGenerator[str]]] = {
-    "radiography": radiography,
-    "step_tomography": step_tomography,
-    "continuous_tomography": continuous_tomography,
-    "step_spiral_tomography": step_spiral_tomography,
-    "continuous_spiral_tomography": continuous_spiral_tomography,
-    "grating_stepping": grating_stepping,
-}
 #: To read what is stored of a scan takes as long as it takes; this is a day.
 _READING_S = 86_400.0
-#: Streams of which a part is of no use: the fringes drift between two times.
-_WHOLE = {"grating_stepping": ("reference_stepping", "object_stepping")}
-#: Who starts exposures without being a device.
-_NO_DEVICES = ("software", "edge")
 #: What is known of each run anew.
 _OF_THE_RUN = frozenset({
     "uid", "time", "scan_id", "scan_name", "run_directory", "plan_type", "plan_name", "plan_args",
     "detectors", "motors", "hints", "frames", "frame_shape", "frame_bytes", "tomo", "grating",
-    "versions", "resumes",
+    "imaging_scan", "versions", "resumes",
 })  # fmt: skip
 
 
@@ -58,8 +41,9 @@ def resume(
     *,
     vertical_stage: Movable[Any] | None = None,
     stepping: Movable[Any] | None = None,
-    trigger: Any = None,
-    unmoved: Sequence[Any] = (),
+    motors: Mapping[str, Movable[Any]] | None = None,
+    trigger: TriggerDevice | None = None,
+    unmoved: Sequence[Readable[Any]] = (),
     verify: bool = True,
     root: str | None = None,
     md: dict[str, Any] | None = None,
@@ -77,6 +61,8 @@ def resume(
         The run, or what `concertino.storage.open_run` takes.
     camera, beam, sample_stage, rotation, vertical_stage, stepping : device
         The devices of the plan, as then.
+    motors : mapping of str to device, optional
+        What else moved, by its part, in a scan of one's own.
     trigger : TriggerDevice, optional
         What gave the pulses, if a device did.
     unmoved : sequence of Readable
@@ -112,28 +98,29 @@ def resume(
     ...               unmoved=[b.vertical_stage])
     """
     stored = run if isinstance(run, Run) else open_run(run, root)
-    check_resumable(stored, _PLANS)
+    check_resumable(stored)
     scan = StoredScan(stored)
     first, last = scan.runs[0], scan.runs[-1]
+    taken = ImagingScan.from_start(first.start)
     if last.stop is None and last.is_recording:
         raise ParameterError(f"resume: {last.name} is being recorded. Wait for its end.")
-    name = str(first.start["plan_name"])
     missing = yield from asked(
-        lambda: asyncio.to_thread(missing_frames, scan, verify),
+        lambda: asyncio.to_thread(missing_frames, scan, taken, verify),
         f"The disk was asked which frames of {scan.name} are missing",
         _READING_S,
     )
     if not missing:
         raise ParameterError(
             f"resume: nothing is missing of {scan.name}: "
-            + ", ".join(f"{count} {stream}" for stream, count in first.start["frames"].items())
+            + ", ".join(f"{count} {stream}" for stream, count in taken.frames.items())
             + ". Take a new scan."
         )
-    devices = {
-        "camera": camera, "beam": beam, "sample_stage": sample_stage, "rotation": rotation,
-        "vertical_stage": vertical_stage, "stepping": stepping, "trigger": trigger,
+    asked_for = {
+        "rotation": rotation, "vertical_stage": vertical_stage, "stepping": stepping, **(motors or {}),
     }  # fmt: skip
-    given = _arguments(first, _PLANS[name], devices)
+    parts = {part: motor for part, motor in asked_for.items() if motor is not None}
+    given = {"camera": camera, "beam": beam, "sample_stage": sample_stage, **parts}
+    _check_devices(first, taken, given if trigger is None else {**given, "trigger": trigger})
     carried = {key: value for key, value in last.start.items() if key not in _OF_THE_RUN}
 
     def check(metadata: Mapping[str, Any]) -> MsgGenerator[None]:
@@ -148,67 +135,50 @@ def resume(
             check=check,
         )
 
-    uid: str = yield from answer_scan_so_far(_PLANS[name](**given, md=md), answer)
+    plan = take_scan(taken, camera, beam, sample_stage, parts, trigger=trigger, md=md)
+    uid: str = yield from answer_scan_so_far(plan, answer)
     return uid
 
 
-def missing_frames(scan: StoredScan, verify: bool) -> dict[str, list[range]]:
+def missing_frames(scan: StoredScan, taken: ImagingScan, verify: bool) -> dict[str, list[range]]:
     """Return which frames of a scan are missing or cannot be read, by stream.
 
     Parameters
     ----------
     scan : StoredScan
         The scan.
+    taken : ImagingScan
+        What it was to take.
     verify : bool
         Whether to read those that there are.
     """
-    start = scan.runs[0].start
-    whole = _WHOLE.get(str(start.get("plan_name")), ())
     found: dict[str, list[range]] = {}
-    for stream, count in start["frames"].items():
+    for stream, count in taken.frames.items():
         there = scan.present(stream)[:count]
         if verify:
             there[[index for index in scan.unreadable(stream) if index < count]] = False
         if there.all():
             continue
-        gaps = [range(count)] if stream in whole else index_ranges(np.flatnonzero(~there))
+        gaps = [range(count)] if stream in taken.whole else index_ranges(np.flatnonzero(~there))
         found[stream] = list(gaps)
     return found
 
 
-def _arguments(run: Run, plan: Callable[..., Any], devices: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the arguments of a plan as its run's start document has them."""
+def _check_devices(run: Run, scan: ImagingScan, devices: Mapping[str, Any]) -> None:
+    """Refuse other devices than those of the run.
+
+    Raises
+    ------
+    ParameterError
+        With all that differ.
+    """
     recorded = run.start["plan_args"]
-    known = inspect.signature(plan).parameters
+    used = ("camera", "beam", "sample_stage", "trigger", *scan.motors)
     wrong = []
-    for part, device in devices.items():
-        wanted = recorded.get(part)
-        if part == "trigger" and wanted in _NO_DEVICES and device is None:
-            continue
-        if wanted is None or device is None:
-            if wanted is not None or device is not None:
-                wrong.append(
-                    f"{part} was {wanted or 'none'} and is {name_of(device, '') or 'none'}"
-                )
-        elif name_of(device) != wanted:
-            wrong.append(f"{part} was {wanted} and is {name_of(device)}")
+    for part in dict.fromkeys([*used, *devices]):
+        then = recorded.get(part) if part in used else None
+        device = devices.get(part)
+        now = None if device is None else name_of(device)
+        if now != then and (now is not None or part != "trigger" or scan.needs_trigger):
+            wrong.append(f"{part} was {then or 'none'} and is {now or 'none'}")
     differences(run, wrong, "Give the devices that it was taken with")
-    given = {part: device for part, device in devices.items() if part in recorded}
-    for parameter, value in recorded.items():
-        if parameter in known and given.get(parameter) is None:
-            given[parameter] = _plain(value)
-    if "scheme" in known:
-        tomo = TomoBlock.from_start(run.start)
-        angles = tomo.angles_deg or []
-        if not angles and tomo.num_projections:
-            angles = np.rad2deg(tomo.direction * tomo.angles_rad()).tolist()
-        given["scheme"] = recorded_scheme(
-            str(recorded["scheme"]), recorded.get("scheme_parameters"), angles
-        )
-    return given
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, Mapping) and set(value) == {"value", "unit"}:
-        return f"{value['value']!r} {value['unit']}" if value["unit"] else value["value"]
-    return value

@@ -1,6 +1,6 @@
 """Whether a run can be continued, and whether everything is as it was."""
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import bluesky.plan_stubs as bps
@@ -10,6 +10,7 @@ from concertino import ParameterError
 from concertino.documents import BASELINE, TomoBlock
 from concertino.storage import Run
 
+from ._imaging_scan import ImagingScan
 from ._offers import HasExposure
 from ._parameters import read_number
 from ._questions import asked
@@ -17,8 +18,8 @@ from ._questions import asked
 _TOLERANCE = 1e-3
 
 
-def check_resumable(run: Run, plans: Collection[str]) -> None:
-    """Refuse a run that is none of a plan that can be continued.
+def check_resumable(run: Run) -> None:
+    """Refuse a run that is none of a scan that can be continued.
 
     Raises
     ------
@@ -32,11 +33,12 @@ def check_resumable(run: Run, plans: Collection[str]) -> None:
             f"resume: {run.name} processes the run {run.start['derived_from']}; resume that one."
         )
     TomoBlock.from_start(run.start)
-    if run.start.get("plan_name") not in plans or not isinstance(run.start.get("frames"), Mapping):
-        raise ParameterError(
-            f"resume: {run.name} is a run of {run.start.get('plan_name')!r}, which cannot be resumed; "
-            f"runs of {', '.join(plans)} can. Run it again."
-        )
+    if run.start.get(ImagingScan.NAME) is not None and ImagingScan.from_start(run.start).pauses:
+        return
+    raise ParameterError(
+        f"resume: {run.name} is a run of {run.start.get('plan_name')!r}, which cannot be resumed: it is "
+        "no imaging scan, or one that is taken as a whole. Run it again."
+    )
 
 
 def check_same(

@@ -1,34 +1,26 @@
 """Retrospective radiography: expose without end, and keep the frames around an event."""
 
-from collections.abc import Mapping, Sequence
-from typing import Any, Literal
+from collections.abc import Sequence
+from typing import Any
 
-import bluesky.plan_stubs as bps
 from bluesky.protocols import Movable, Readable
 from bluesky.utils import MsgGenerator
 
-from concertino import ParameterError
-from concertino.frames import FrameRequest, RecordingTrigger, Retrospective
-from concertino.units import QuantityLike, convert, convert_count
+from concertino.frames import RecordingTrigger
+from concertino.units import QuantityLike
 
-from ._acquisitions import Acquisitions, imaging_plan
-from ._cameras import OnLost, camera_set
-from ._frames import move_together
-from ._hold import Hold
-from ._imaging import DEFAULT_ORDER, Imaging, imaging_numbers
-from ._metadata import quantity
-from ._parameters import check_request
-from ._pieces import Piece
-from ._retrospective import WatchedSignal, take_retrospective_frames
-
-OnTimeout = Literal["fail", "keep"]
+from ._acquisition import Darks, Flats
+from ._cameras import OnLost
+from ._imaging_scan import DEFAULT_ORDER, ImagingScan
+from ._recorded_radiographs import OnTimeout, RetrospectiveRadiographs
+from ._take_scan import take_scan
 
 
 def retrospective_radiography(
     camera: Readable[Any],
     beam: Movable[Any],
     sample_stage: Movable[Any],
-    trigger: Any,
+    trigger: RecordingTrigger | Readable[Any],
     *,
     radio_position: QuantityLike,
     flat_position: QuantityLike,
@@ -78,7 +70,8 @@ def retrospective_radiography(
     on_timeout : {"fail", "keep"}
         What then: fail the run, or keep the frames around that time.
     order : sequence of str
-        The acquisitions and their order; one that is not named is left out.
+        The acquisitions and their order; one that is not named is left out. Darks and flats may come several
+        times.
     on_lost : {"fail", "flag"}
         What lost frames do: fail the run, or only stand in its ledger. Those let go are not lost.
     md : dict, optional
@@ -108,89 +101,23 @@ def retrospective_radiography(
     >>> plan = retrospective_radiography(b.camera, b.beam, b.sample_stage, trigger,
     ...                                  radio_position="0 mm", flat_position="1 cm", num_before=50)
     """
-    before = convert_count(num_before, parameter="num_before")
-    after = convert_count(num_after, parameter="num_after")
-    asked = Imaging(
-        camera_set(camera), beam, sample_stage, radio_position, flat_position,
-        imaging_numbers(num_darks, num_flats, before + after), order, on_lost, md,
-    )  # fmt: skip
-    frames = asked.checked_counts()
-    asked.check_one_camera("frames are kept by the ring of one")
-    wait_s = convert(max_wait, "s", parameter="max_wait")
-    if not wait_s > 0:
-        raise ParameterError(
-            f"max_wait: {wait_s:g} s was given; give the longest time to wait for the trigger, more "
-            "than 0 s."
-        )
-    if on_timeout not in ("fail", "keep"):
-        raise ParameterError(
-            f"on_timeout: {on_timeout!r} was given; give 'fail' to fail the run when the trigger does "
-            "not fire, or 'keep' to keep the frames around that time."
-        )
-    watched = _watched(trigger, trigger_above, trigger_below)
-    recording = trigger if watched is None else RecordingTrigger()
-    request = FrameRequest(
-        before + after, "projections", on_lost=on_lost,
-        retrospective=Retrospective(before, after, recording),
-    )  # fmt: skip
-    if "projections" in frames:
-        yield from check_request(asked.cameras.first, request)
-
-    def take(radio: float, piece: Piece, hold: Hold | None) -> MsgGenerator[bool]:
-        yield from move_together((sample_stage, radio))
-        yield from take_retrospective_frames(
-            asked.cameras.first, request, watched=watched, max_wait_s=wait_s, on_timeout=on_timeout,
-            beam=asked.beam,
-        )  # fmt: skip
-        return True
-
-    def disarm() -> MsgGenerator[None]:
-        recording.disarm()
-        yield from bps.null()
-
-    limits: Mapping[str, Any] = {"trigger_above": trigger_above, "trigger_below": trigger_below}
-    acquisitions = Acquisitions(
-        "retrospective_radiography",
-        asked.around(take),
-        tomo={"scheme": "radiography", "acquisition": "single"},
-        plan_args={
-            "num_before": before,
-            "num_after": after,
-            "trigger": getattr(trigger, "name", "") or "fired by hand or by a callback",
-            **{name: limit for name, limit in limits.items() if limit is not None},
-            "max_wait": quantity(wait_s, "s"),
-            "on_timeout": on_timeout,
-        },
-        restore=[disarm],
-        interruptible=False,
+    scan = ImagingScan(
+        plan="retrospective_radiography",
+        acquisitions=[
+            Darks(number=num_darks),
+            Flats(number=num_flats),
+            RetrospectiveRadiographs(
+                num_before=num_before,
+                num_after=num_after,
+                trigger_above=trigger_above,
+                trigger_below=trigger_below,
+                max_wait=max_wait,
+                on_timeout=on_timeout,
+            ),
+        ],
+        radio_position=radio_position,
+        flat_position=flat_position,
+        order=order,
+        on_lost=on_lost,
     )
-    return (yield from imaging_plan(asked, frames, acquisitions))
-
-
-def _watched(trigger: Any, above: Any, below: Any) -> WatchedSignal | None:
-    """Return the signal that fires, or None when the trigger is fired by somebody."""
-    limits = {"trigger_above": above, "trigger_below": below}
-    if isinstance(trigger, RecordingTrigger):
-        for name, limit in limits.items():
-            if limit is not None:
-                raise ParameterError(
-                    f"{name}: {limit!r} was given with a RecordingTrigger, which has no value. Give a "
-                    "signal as trigger, or leave the limit out."
-                )
-        return None
-    if not isinstance(trigger, Readable):
-        raise ParameterError(
-            f"trigger: {trigger!r} can neither be fired nor read. Give a RecordingTrigger, or a signal "
-            "with trigger_above or trigger_below."
-        )
-    given = {
-        name: convert(limit, "", parameter=name)
-        for name, limit in limits.items()
-        if limit is not None
-    }
-    if not given:
-        raise ParameterError(
-            f"trigger: the value of {trigger.name} is to be watched, but no limit was given. Give "
-            "trigger_above or trigger_below, in the signal's unit."
-        )
-    return WatchedSignal(trigger, given.get("trigger_above"), given.get("trigger_below"))
+    return (yield from take_scan(scan, camera, beam, sample_stage, trigger=trigger, md=md))

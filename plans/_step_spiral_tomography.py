@@ -1,7 +1,6 @@
 """Stepped spiral tomography: rotation and height rest while a frame is taken."""
 
 from collections.abc import Sequence
-from functools import partial
 from typing import Any
 
 from bluesky.protocols import Movable
@@ -9,10 +8,11 @@ from bluesky.utils import MsgGenerator
 
 from concertino.units import QuantityLike
 
-from ._acquisitions import Acquisitions, imaging_plan
-from ._cameras import Cameras, OnLost, camera_set
-from ._imaging import DEFAULT_ORDER, Imaging, imaging_numbers
-from ._spiral import checked_spiral
+from ._acquisition import Darks, Flats
+from ._cameras import Cameras, OnLost
+from ._imaging_scan import DEFAULT_ORDER, ImagingScan
+from ._spiral_projections import StepSpiralProjections
+from ._take_scan import take_scan
 
 
 def step_spiral_tomography(
@@ -73,7 +73,8 @@ def step_spiral_tomography(
     start_angle : quantity
         First angle; a plain number is in deg.
     order : sequence of str
-        The acquisitions and their order; one that is not named is left out.
+        The acquisitions and their order; one that is not named is left out. Darks and flats may come several
+        times, and ``"flats every 100 projections"`` takes flats before each hundred projections.
     on_lost : {"fail", "flag"}
         What lost frames do: fail the run, or only stand in its ledger.
     md : dict, optional
@@ -99,36 +100,24 @@ def step_spiral_tomography(
     ...     radio_position="0 mm", flat_position="10 mm", start_position_vertical="0 mm",
     ...     vertical_shift_per_tomogram="2 mm", sample_height="5 mm", num_projections=90)
     """
-    asked = Imaging(
-        camera_set(camera), beam, sample_stage, radio_position, flat_position,
-        imaging_numbers(num_darks, num_flats, num_projections), order, on_lost, md,
-    )  # fmt: skip
-    frames = asked.checked_counts()
-    spiral = yield from checked_spiral(
-        rotation,
-        vertical_stage,
-        projections=frames.get("projections", 1),
-        angular_range=angular_range,
-        start_angle=start_angle,
-        start_position_vertical=start_position_vertical,
-        vertical_shift_per_tomogram=vertical_shift_per_tomogram,
-        sample_height=sample_height,
-        velocity=False,
+    motors = {"rotation": rotation, "vertical_stage": vertical_stage}
+    scan = ImagingScan(
+        plan="step_spiral_tomography",
+        acquisitions=[
+            Darks(number=num_darks),
+            Flats(number=num_flats),
+            StepSpiralProjections(
+                number=num_projections,
+                angular_range=angular_range,
+                start_angle=start_angle,
+                start_position_vertical=start_position_vertical,
+                vertical_shift_per_tomogram=vertical_shift_per_tomogram,
+                sample_height=sample_height,
+            ),
+        ],
+        radio_position=radio_position,
+        flat_position=flat_position,
+        order=order,
+        on_lost=on_lost,
     )
-    if "projections" in frames:
-        frames["projections"] = spiral.total
-    points = [(rotation, spiral.angles()), (vertical_stage, spiral.heights())]
-    acquisitions = Acquisitions(
-        "step_spiral_tomography",
-        asked.around(partial(asked.steps, points)),
-        tomo={
-            **spiral.tomo(rotation),
-            "acquisition": "stepped",
-            "angle_source": "readback",
-        },
-        motors={"rotation": rotation, "vertical_stage": vertical_stage},
-        afterwards=[(axis, positions[0]) for axis, positions in points],
-        triggers={"projections": "software"},
-        plan_args=spiral.plan_args(),
-    )
-    return (yield from imaging_plan(asked, frames, acquisitions))
+    return (yield from take_scan(scan, camera, beam, sample_stage, motors, md=md))

@@ -1,25 +1,20 @@
 """Stepped tomography: the rotation rests while a frame is taken."""
 
 from collections.abc import Sequence
-from functools import partial
 from typing import Any
 
 from bluesky.protocols import Movable
 from bluesky.utils import MsgGenerator
 
-from concertino import ParameterError
-from concertino.frames import PulseTrain
-from concertino.units import QuantityLike, convert
+from concertino.units import QuantityLike
 
-from ._acquisitions import Acquisitions, imaging_plan
-from ._angle_schemes import angle_scheme, scheme_record
-from ._cameras import Cameras, OnLost, camera_set
-from ._half_acquisition import axis_fields, axis_record, turn_deg
-from ._imaging import DEFAULT_ORDER, Imaging, imaging_numbers
-from ._metadata import quantity
-from ._parameters import check_limits, check_motor, per_degree
-from ._safety import motor_off
-from ._triggers import check_train, check_trigger
+from ._acquisition import Darks, Flats
+from ._cameras import Cameras, OnLost
+from ._imaging_scan import DEFAULT_ORDER, ImagingScan
+from ._projections import StepProjections
+from ._scheme_values import SchemeLike
+from ._take_scan import take_scan
+from ._triggers import TriggerLike, who_starts
 
 
 def step_tomography(
@@ -35,8 +30,8 @@ def step_tomography(
     num_projections: int = 3000,
     angular_range: QuantityLike | None = None,
     start_angle: QuantityLike = "0 deg",
-    scheme: Any = "equidistant",
-    trigger: Any = "software",
+    scheme: SchemeLike = "equidistant",
+    trigger: TriggerLike = "software",
     half_acquisition: bool = False,
     rotation_axis: QuantityLike | None = None,
     order: Sequence[str] = DEFAULT_ORDER,
@@ -84,7 +79,8 @@ def step_tomography(
         Column of the rotation axis, when it is known; a plain number is in px, counted from the
         middle of the first column.
     order : sequence of str
-        The acquisitions and their order; one that is not named is left out.
+        The acquisitions and their order; one that is not named is left out. Darks and flats may come several
+        times, and ``"flats every 100 projections"`` takes flats before each hundred projections.
     on_lost : {"fail", "flag"}
         What lost frames do: fail the run, or only stand in its ledger.
     md : dict, optional
@@ -108,61 +104,29 @@ def step_tomography(
     >>> plan = step_tomography(b.camera, b.rotation, b.beam, b.sample_stage,
     ...                        radio_position=0, flat_position=10, num_projections=90)
     """
-    asked = Imaging(
-        camera_set(camera), beam, sample_stage, radio_position, flat_position,
-        imaging_numbers(num_darks, num_flats, num_projections), order, on_lost, md,
-    )  # fmt: skip
-    frames = asked.checked_counts()
-    axis: Any = rotation
-    check_motor(axis, "rotation")
-    cone = getattr(beam, "source_kind", None) == "tube"
-    sweep = turn_deg(angular_range, half_acquisition, cone=cone)
-    axis_at = axis_fields(asked.cameras.first, rotation_axis, half_acquisition)
-    start = convert(start_angle, "deg", parameter="start_angle")
-    rule = angle_scheme(scheme)
-    who = check_trigger(trigger)
-    if who == "edge":
-        raise ParameterError(
-            "trigger: 'edge' was given, and in a stepped scan pulses must wait for the stage. Give the device "
-            "that makes them, or 'software'."
-        )
-    pulses = None if isinstance(who, str) else who
-    number = frames.get("projections", 1)
-    if pulses is not None:
-        yield from check_train(pulses, PulseTrain(number))
-    angles = rule.angles(number, start, sweep)
-    degree = yield from per_degree(axis)
-    for angle, parameter in (
-        (angles[0], "start_angle"),
-        (min(angles), "angular_range"),
-        (max(angles), "angular_range"),
-    ):
-        yield from check_limits(axis, angle * degree, parameter)
-    positions = [angle * degree for angle in angles]
-
-    acquisitions = Acquisitions(
-        "step_tomography",
-        asked.around(partial(asked.steps, [(axis, positions)], pulses=pulses)),
-        tomo={
-            "scheme": rule.name,
-            "acquisition": "stepped",
-            "angles_deg": None if rule.name == "equidistant" else angles,
-            "angular_range_deg": sweep,
-            "start_angle_deg": start,
-            "angle_source": "readback",
-            "rotation": axis.name,
-            **axis_at,
-        },
-        motors={"rotation": rotation},
-        afterwards=[(axis, positions[0])],
-        triggers={"projections": "software" if pulses is None else "edge"},
-        restore=[] if pulses is None else [lambda: motor_off(pulses)],
-        plan_args={
-            "trigger": "software" if pulses is None else pulses.name,
-            "angular_range": quantity(sweep, "deg"),
-            "start_angle": quantity(start, "deg"),
-            **scheme_record(rule),
-            **axis_record(axis_at),
-        },
+    started_by, device = who_starts(trigger)
+    scan = ImagingScan(
+        plan="step_tomography",
+        acquisitions=[
+            Darks(number=num_darks),
+            Flats(number=num_flats),
+            StepProjections(
+                number=num_projections,
+                angular_range=angular_range,
+                start_angle=start_angle,
+                scheme=scheme,
+                trigger=started_by,
+                half_acquisition=half_acquisition,
+                rotation_axis=rotation_axis,
+            ),
+        ],
+        radio_position=radio_position,
+        flat_position=flat_position,
+        order=order,
+        on_lost=on_lost,
     )
-    return (yield from imaging_plan(asked, frames, acquisitions))
+    return (
+        yield from take_scan(
+            scan, camera, beam, sample_stage, {"rotation": rotation}, trigger=device, md=md
+        )
+    )

@@ -17,13 +17,13 @@ from ._cameras import camera_set
 from ._deadlines import deadlines
 from ._frames import move_together
 from ._hold import Hold
-from ._imaging import Imaging
 from ._motor_facts import ramp_s
 from ._parameters import check_limits, check_velocity, read_number
 from ._pieces import Piece
 from ._projection_angles import SweepAngles, tells_exposures
 from ._questions import asked, awaited
 from ._safety import Cleanup, motor_off
+from ._scan_setup import ScanSetup
 from ._speed import SETTLE_S, SMOOTH, SpeedWatch
 from ._steady_move import SteadyMove
 from ._sweep_move import Sweep
@@ -174,7 +174,7 @@ class _Motion:
 
 
 def sweep_and_take(
-    asked: Imaging, whole: SteadyScan, radio: float, piece: Piece, hold: Hold | None
+    whole: SteadyScan, setup: ScanSetup, piece: Piece, hold: Hold | None
 ) -> MsgGenerator[bool]:
     """Take projections while axes move steadily, and leave the axes where they stop.
 
@@ -184,12 +184,10 @@ def sweep_and_take(
 
     Parameters
     ----------
-    asked : Imaging
-        Parameters that all imaging plans take.
     whole : SteadyScan
         All projections.
-    radio : float
-        The sample stage's radio position, in its unit.
+    setup : ScanSetup
+        The devices.
     piece : Piece
         Which of them are taken.
     hold : Hold or None
@@ -200,10 +198,10 @@ def sweep_and_take(
     bool
         False if it was ended early.
     """
-    cameras, scan = asked.cameras, whole.part(piece)
+    cameras, scan = setup.cameras, whole.part(piece)
     sweeps, angles, trigger = scan.sweeps, scan.angles, scan.trigger
     yield from move_together(
-        (asked.sample_stage, radio), *((sweep.axis, sweep.first) for sweep in sweeps)
+        (setup.sample_stage, setup.radio), *((sweep.axis, sweep.first) for sweep in sweeps)
     )
     for sweep in sweeps:
         yield from bps.mv(sweep.axis.velocity, abs(sweep.velocity))
@@ -214,7 +212,7 @@ def sweep_and_take(
     # Now, not when the event comes: a callback that takes its time over it must not do so with beam.
     yield from bps.declare_stream(*places, name="motion")
     taking = Taking(
-        cameras, piece.count, piece.stream, asked.on_lost, trigger.request, asked.beam, hold,
+        cameras, piece.count, piece.stream, setup.on_lost, trigger.request, setup.beam, hold,
         within_s=None if trigger.request == "internal" else 2 * sweeps[0].frames_s + deadlines().frame_s,
         others={} if angles is None else {PROJECTION_ANGLES: angles},
         moving=True,
@@ -244,7 +242,7 @@ def sweep_and_take(
         yield from _end(scan, motion, back=False)
     if complete and angles is not None and angles.asked is not None:
         slowest = str(getattr(cameras.first.account, "slowest", ""))
-        angles.asked.check(cameras.first.name, slowest, fail=asked.on_lost == "fail")
+        angles.asked.check(cameras.first.name, slowest, fail=setup.on_lost == "fail")
     return complete
 
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Literal
+from typing import Any, Literal, TypeAlias
 
 import bluesky.plan_stubs as bps
 import numpy as np
@@ -143,6 +143,12 @@ class PulseAngles(SweepAngles):
         return self._where[np.clip(numbers, 0, len(self._where) - 1)] + half, spread
 
 
+#: Who starts an exposure: the plan or the camera, pulses that somebody gives, or those of a device.
+StartedBy = Literal["software", "edge", "device"]
+#: What plans take as their ``trigger``.
+TriggerLike: TypeAlias = Literal["software", "edge"] | TriggerDevice
+
+
 def check_trigger(trigger: object) -> Literal["software", "edge"] | TriggerDevice:
     """Return who shall start the exposures.
 
@@ -159,6 +165,37 @@ def check_trigger(trigger: object) -> Literal["software", "edge"] | TriggerDevic
         f"trigger: {trigger!r} was given; give 'software', 'edge' for pulses that somebody gives to the "
         "camera's input, or a device that gives them: one with axes, prepare, set, trigger and stop."
     )
+
+
+def who_starts(trigger: object) -> tuple[StartedBy, TriggerDevice | None]:
+    """Return who starts the exposures, as a value, and the device that does, if one does.
+
+    Raises
+    ------
+    ParameterError
+        If it is nobody who could.
+    """
+    who = check_trigger(trigger)
+    return (who, None) if isinstance(who, str) else ("device", who)
+
+
+def trigger_device(who: StartedBy, device: object) -> TriggerDevice | None:
+    """Return the device that starts the exposures, if one does.
+
+    Raises
+    ------
+    ParameterError
+        If it is none that could.
+    """
+    if who != "device":
+        return None
+    found = check_trigger(device)
+    return None if isinstance(found, str) else found
+
+
+def recorded_trigger(who: StartedBy, device: Any) -> str:
+    """Return what ``plan_args`` have: who starts the exposures, or the name of the device."""
+    return str(device.name) if who == "device" else who
 
 
 def sweep_trigger(

@@ -67,13 +67,19 @@ def batch_memory(
         compute, and the limit is that of a part there.
     """
     limit = settings.memory_limit_bytes
-    ring = max(min(_RING_BYTES, limit // 16), _LEAST_SLICES * slice_bytes)
+    ring = ring_bytes(settings, slice_bytes)
     if dtype is None:
         return BatchMemory(limit, ring, limit)
     load_what_computes(dtype)
     give_back()
     left = limit - resident_bytes() - ring - reading - _SMALL_BYTES
     return BatchMemory(limit, ring, max(left, limit // _LEAST_SHARE))
+
+
+def ring_bytes(settings: ReconstructionSettings, slice_bytes: int) -> int:
+    """Return the memory for slices that wait to be stored."""
+    limit = settings.memory_limit_bytes
+    return max(min(_RING_BYTES, limit // 16), _LEAST_SLICES * slice_bytes)
 
 
 def with_memory(settings: ReconstructionSettings, part: int) -> ReconstructionSettings:

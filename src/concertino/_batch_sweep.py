@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from concertino._batch_memory import ring_bytes
 from concertino._batch_parts import Progress, counter
 from concertino._errors import ParameterError
 from concertino._scan_frames import ScanFrames
@@ -126,8 +127,10 @@ def sweep_run(
     ) as processing:
         assert processing is not None
         assert processing.directory is not None
-        processing.publish(
-            strip,
+        processing.publish_parts(
+            [strip],
+            strip.shape[1:],
+            strip.dtype,
             stream="slices",
             data_key="slices",
             configuration={
@@ -138,5 +141,6 @@ def sweep_run(
                     base, scan.tomo, strip.shape[1:], (chosen,), (parameter, values.tolist())
                 ),
             },
+            ring_bytes=ring_bytes(base, strip[0].nbytes),
         )
         return Sweep(processing.directory, estimate, values, chosen)

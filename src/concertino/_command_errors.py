@@ -2,8 +2,11 @@
 
 import logging
 import os
+import signal
 import sys
-from contextlib import redirect_stdout
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager, redirect_stdout
 from typing import Any
 
 import typer
@@ -15,6 +18,7 @@ from ._shown import ShownStream, shown
 #: What typer raises for a command line that it cannot take: click's exception, or its own copy of it.
 _CommandLineError: Any = typer.BadParameter.__mro__[2]
 _INTERRUPTED = 130
+_AGAIN_S = 0.05
 
 
 def run_command(app: typer.Typer, arguments: list[str] | None) -> int:
@@ -37,12 +41,15 @@ def run_command(app: typer.Typer, arguments: list[str] | None) -> int:
     logging.getLogger("bluesky").addHandler(logging.NullHandler())
     try:
         # What is printed are names of others, too: of samples, files, devices.
-        with ending_signals(), redirect_stdout(ShownStream(sys.stdout)):
+        with ending_signals(), _interrupts_heard(), redirect_stdout(ShownStream(sys.stdout)):
             code = int(app(arguments, standalone_mode=False) or 0)
             if code == _INTERRUPTED:
-                _say("concertino: interrupted.")
+                raise KeyboardInterrupt
             sys.stdout.flush()
             return code
+    except KeyboardInterrupt:  # also one that comes before or after what typer runs
+        _say("concertino: interrupted.")
+        return _INTERRUPTED
     except _CommandLineError as error:
         return _misunderstood(error)
     except ConcertinoError as error:
@@ -53,6 +60,31 @@ def run_command(app: typer.Typer, arguments: list[str] | None) -> int:
     except OSError as error:
         _say(f"concertino: {error}; see that the file or directory can be read and written.")
     return 1
+
+
+@contextmanager
+def _interrupts_heard() -> Iterator[None]:
+    """Interrupt once more where Ctrl-C came in a finalizer or as garbage was collected.
+
+    Nothing can be raised there, so that Python prints it and goes on. Libraries have such functions,
+    dask one for each collection.
+    """
+    known = sys.unraisablehook
+    main = threading.get_ident()
+
+    def hook(unraisable: Any) -> None:
+        if unraisable.exc_type is not KeyboardInterrupt or threading.get_ident() != main:
+            known(unraisable)
+            return
+        again = threading.Timer(_AGAIN_S, signal.pthread_kill, (main, signal.SIGINT))
+        again.daemon = True
+        again.start()
+
+    sys.unraisablehook = hook
+    try:
+        yield
+    finally:
+        sys.unraisablehook = known
 
 
 def _misunderstood(error: Any) -> int:

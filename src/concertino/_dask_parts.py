@@ -3,21 +3,17 @@
 from __future__ import annotations
 
 import asyncio
-import logging
-import signal
-import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import wait
-from contextlib import ExitStack, contextmanager
-from multiprocessing.resource_tracker import ensure_running
-from types import FrameType
+from contextlib import contextmanager
 from typing import Any
 from uuid import uuid4
 
 from concertino._errors import ConcertinoError, ParameterError, ReconstructionError
 from concertino._extras import extra
+from concertino._local_workers import local_workers
 
 Work = Callable[..., Any]
 """Takes arguments, and a function to be called with a number of steps that are done."""
@@ -262,18 +258,7 @@ def cluster(scheduler: Any, patience_s: float = 30.0, *, preload: str = "") -> I
             )
         yield _ready(scheduler, patience_s)
     elif scheduler == "local":
-        with ExitStack() as ends:
-            with _ctrl_c_waits():
-                here = ends.enter_context(
-                    distributed.LocalCluster(
-                        threads_per_worker=1,
-                        host="127.0.0.1",
-                        dashboard_address="127.0.0.1:0",
-                        silence_logs=logging.CRITICAL,
-                        preload=preload or None,
-                    )
-                )
-                client = ends.enter_context(distributed.Client(here))
+        with local_workers(distributed, preload) as client:
             yield _ready(client, patience_s)
     elif isinstance(scheduler, str):
         with _connected(distributed, scheduler) as client:
@@ -283,36 +268,6 @@ def cluster(scheduler: Any, patience_s: float = 30.0, *, preload: str = "") -> I
             f"scheduler: {scheduler!r} was given; give 'local', the address of a dask scheduler, or a "
             "distributed.Client."
         )
-
-
-@contextmanager
-def _ctrl_c_waits() -> Iterator[None]:
-    """Start processes that Ctrl+C leaves alone; one in the meantime comes after the block.
-
-    A terminal interrupts all its processes, and the one that started the workers ends them. Threads
-    and processes have the signal mask of the thread that started them, from their first instruction.
-    """
-    held: list[int] = []
-    at_once = signal.getsignal(signal.SIGINT)
-
-    def hold(number: int, frame: FrameType | None) -> None:
-        held.append(number)
-        if len(held) > 1 and callable(at_once):  # who asks twice waits no longer
-            at_once(number, frame)
-
-    ensure_running()  # the tracker of resources unblocks the signal where it is started
-    handles = threading.current_thread() is threading.main_thread() and callable(at_once)
-    mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
-    if handles:  # the system may give the signal to a thread of a library, Python handles it here
-        signal.signal(signal.SIGINT, hold)
-    try:
-        yield
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
-        if handles:
-            signal.signal(signal.SIGINT, at_once)
-    if held:
-        signal.raise_signal(signal.SIGINT)
 
 
 def _ready(client: Any, patience_s: float) -> Cluster:

@@ -24,7 +24,7 @@ _USER = (
 JUSTIFIED: dict[str, str] = {
     "plans/_directors.py::_iterate": _USER,
     "plans/_hold.py::Hold.wait": _USER,
-    "plans/_acquisitions.py::_heard": _USER,
+    "plans/_take_scan.py::_heard": _USER,
     "plans/_interruptible.py::Interruptible._wait": _USER,
     "plans/_awaited.py::Awaited._do": _DONE,
     "plans/_stopping.py::StopsInTime.stop": _DONE,

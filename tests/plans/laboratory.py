@@ -48,6 +48,8 @@ class Laboratory:
                 **beamline,
             },
         )
+        #: Devices of a test's own, by name.
+        self.more: dict[str, Any] = {}
         b = self.beamline
         self.motors: tuple[SimulatedMotor, ...] = (b.rotation, b.sample_stage, b.vertical_stage)
         for motor in self.motors:

@@ -320,8 +320,8 @@ def test_every_end_is_safe(labs: dict[str, GratingLaboratory], source: str) -> N
         ),
         (
             {"order": ("darks", "flats")},
-            "order: ['darks', 'flats'] was given; name each of darks, reference_stepping, "
-            "object_stepping at most once, and at least one.",
+            "order: ['darks', 'flats'] was given; name darks, reference_stepping, "
+            "object_stepping, and at least one. ",
         ),
     ],
 )

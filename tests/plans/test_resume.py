@@ -232,11 +232,12 @@ def test_runs_that_cannot_be_resumed(laboratory: Laboratory) -> None:
         return open_run(run.directory)
 
     tomo = run.start["tomo"]
-    said = refusal(laboratory, resumed(laboratory, name, changed(plan_name="ascan")))
+    said = refusal(
+        laboratory, resumed(laboratory, name, changed(plan_name="ascan", imaging_scan=None))
+    )
     assert said == (
-        f"resume: {run.name} is a run of 'ascan', which cannot be resumed; runs of radiography, "
-        "step_tomography, continuous_tomography, step_spiral_tomography, "
-        "continuous_spiral_tomography, grating_stepping can. Run it again."
+        f"resume: {run.name} is a run of 'ascan', which cannot be resumed: it is no imaging scan, or one "
+        "that is taken as a whole. Run it again."
     )
     with pytest.raises(DocumentError, match=r"the tomo block is of version 9, and Concertino"):
         laboratory.RE(

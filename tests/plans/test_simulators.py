@@ -112,6 +112,23 @@ def _imaging_run(lab: Workshop) -> MsgGenerator[Any]:
     )
 
 
+def _taken(lab: Workshop) -> MsgGenerator[Any]:
+    b = lab.beamline
+    return plans.take_scan(_RADIOGRAPHY, b.camera, b.beam, b.sample_stage)
+
+
+def _taken_again(lab: Workshop) -> MsgGenerator[Any]:
+    b = lab.beamline
+    parts = {"camera": b.camera.name, "beam": b.beam.name, "sample_stage": b.sample_stage.name}
+    start = {"imaging_scan": _RADIOGRAPHY.to_json(), "plan_args": parts}
+    return plans.take_again(start, [b.camera, b.beam, b.sample_stage])
+
+
+_RADIOGRAPHY = plans.ImagingScan(
+    acquisitions=[plans.Darks(number=2), plans.Radiographs(number=3)],
+    radio_position=0,
+    flat_position=1,
+)
 #: A call of every exported plan and stub. A new one without a case fails `test_no_plan_is_forgotten`.
 CASES: dict[str, Case] = {
     "align_rotation_axis": lambda lab: _aligning(
@@ -141,6 +158,8 @@ CASES: dict[str, Case] = {
     "scan": lambda lab: plans.scan([lab.y], lab.x, 0, 1, 3),
     "step_spiral_tomography": lambda lab: lab.plan("step_spiral_tomography"),
     "step_tomography": lambda lab: lab.plan("step_tomography"),
+    "take_again": _taken_again,
+    "take_scan": _taken,
     "take_darks": lambda lab: plans.take_darks(lab.beamline.camera, lab.beamline.beam, 2),
     "take_flats": lambda lab: plans.take_flats(
         lab.beamline.camera, lab.beamline.beam, lab.beamline.sample_stage, 1.0, 2

@@ -103,17 +103,20 @@ EVERY_PLAN: list[tuple[dict[str, Any], str]] = [
     ),
     (
         {"order": ["darks", "radios"]},
-        "order: ['darks', 'radios'] was given; name each of darks, flats, projections at most once, "
-        "and at least one.",
+        "order: ['darks', 'radios'] was given; name darks, flats, projections, and at least one. "
+        "Those that are no darks or flats are taken once; 'flats every 100 projections' takes flats before "
+        "each hundred.",
     ),
     (
-        {"order": ["darks", "darks"]},
-        "order: ['darks', 'darks'] was given; name each of darks, flats, projections at most once, "
-        "and at least one.",
+        {"order": ["projections", "projections"]},
+        "order: ['projections', 'projections'] was given; name darks, flats, projections, and at least one. "
+        "Those that are no darks or flats are taken once; 'flats every 100 projections' takes flats before "
+        "each hundred.",
     ),
     (
         {"order": []},
-        "order: [] was given; name each of darks, flats, projections at most once, and at least one.",
+        "order: [] was given; name darks, flats, projections, and at least one. Those that are no darks or "
+        "flats are taken once; 'flats every 100 projections' takes flats before each hundred.",
     ),
     (
         {"order": "darks"},

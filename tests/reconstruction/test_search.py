@@ -155,9 +155,12 @@ def test_several_settings_in_turn_and_together(lines: NDArray[np.float32], toget
 def test_smoothing_finds_the_summit_that_noise_hides() -> None:
     noise = np.zeros(41)
 
-    def slices_at(changes: Sequence[Mapping[str, float]]) -> Iterator[NDArray[np.float32]]:
-        for value in (change["center"] for change in changes):
-            yield np.full((1, 1), noise[round(value)] - (value - 23.0) ** 2, np.float32)
+    def slices_at(
+        changes: Sequence[Mapping[str, float]],
+    ) -> Iterator[tuple[int, NDArray[np.float32]]]:
+        for place, value in reversed([*enumerate(change["center"] for change in changes)]):
+            brightness = noise[round(value)] - (value - 23.0) ** 2
+            yield place, np.full((1, 1), brightness, np.float32)
 
     errors, confidence = np.zeros((20, 2)), np.zeros((20, 2))
     for seed in range(20):
@@ -223,9 +226,9 @@ def test_slices_of_a_sweep_go_side_by_side_as_far_as_there_is_memory(
         like_this = job._like_this
         job._like_this = lambda *a, **k: made.append(a) or like_this(*a, **k)  # type: ignore[func-returns-value,method-assign]  # noqa: B023
         slices = job._slices_with([{"overall_angle": value} for value in values])
-        strip = [next(slices)]
+        first = next(slices)
         assert len(made) == at_once
-        strips.append([*strip, *slices])
+        strips.append([image for _, image in sorted([first, *slices], key=lambda one: one[0])])
     np.testing.assert_array_equal(strips[1], strips[0])
     np.testing.assert_array_equal(strips[2], strips[0])
 

@@ -59,9 +59,8 @@ def start(tmp_path: Path, programs: Programs) -> Iterator[Start]:
         pid = programs.start(
             {
                 "arguments": ["tango", kind, "--port", str(port), *options, "--log", str(log)],
-                "directory": str(
-                    tmp_path
-                ),  # a server that is given no directory makes one where it is
+                # A server that is given no directory makes one where it is.
+                "directory": str(tmp_path),
                 "out": str(out),
                 "environment": dict(os.environ),
             }

@@ -304,9 +304,21 @@ def wait_for(seconds: float, step: Callable[[int], Any]) -> None:
     time.sleep(seconds)
 
 
+def test_workers_that_do_not_start_are_told() -> None:
+    with (
+        pytest.raises(ReconstructionError, match=r"dask workers .* did not start: .* failed"),
+        cluster("local", preload="1/0"),
+    ):
+        pass
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize("used_s", [0.0, 2.0], ids=["as they start", "at work"])
-def test_ctrl_c_ends_the_workers(run: Run, tmp_path: Path, used_s: float) -> None:
+@pytest.mark.parametrize(
+    ("used_s", "times"),
+    [(0.0, 1), (0.0, 3), (0.5, 1), (2.0, 1), (2.0, 3)],
+    ids=["as they start", "again and again", "as they load", "at work", "again and again at work"],
+)
+def test_ctrl_c_ends_the_workers(run: Run, tmp_path: Path, used_s: float, times: int) -> None:
     command = subprocess.Popen(
         [sys.executable, "-c", "import concertino.cli; concertino.cli.main()", "reconstruct",
          str(run.directory), "--scheduler", "local", "--output", str(tmp_path), "--quiet",
@@ -326,12 +338,10 @@ def test_ctrl_c_ends_the_workers(run: Run, tmp_path: Path, used_s: float) -> Non
         assert command.poll() is None, command.communicate()
         time.sleep(0.05)
     children = me.children(recursive=True)
-    os.killpg(command.pid, signal.SIGINT)  # as a terminal does
-    try:
-        _, printed = command.communicate(timeout=20)
-    except subprocess.TimeoutExpired:  # dask's observer of the garbage collection may swallow it
-        os.killpg(command.pid, signal.SIGINT)
-        _, printed = command.communicate(timeout=240)
+    for _ in range(times):
+        os.killpg(command.pid, signal.SIGINT)  # as a terminal does
+        time.sleep(0.01)
+    _, printed = command.communicate(timeout=240)
     assert command.returncode == 130, printed
     *before, last = printed.splitlines()
     assert last == "concertino: interrupted."

@@ -145,7 +145,7 @@ MISTAKES = [
     ("run radiography --frame-rate '-1 Hz'", 1, "frame_rate: '-1 Hz' is too small"),
     ("run radiography --exposure '0 ms'", 1, "exposure: '0 ms' is not positive"),
     ("run radiography --exposure '5 mm'", 1, "exposure: a time in s is wanted"),
-    ("run radiography --order flats,flats", 1, "name each of darks, flats, projections at most once"),
+    ("run radiography --order projections,projections", 1, "Those that are no darks or flats are taken once"),
     ("run radiography --on-lost maybe", 1, "on_lost: 'maybe' was given"),
     ("run step_tomography --scheme foo", 1, "scheme: 'foo' was given"),
     ("run continuous_tomography --num-projections 50 --max-blur 0.001", 1, "blur: the image of"),
@@ -378,3 +378,44 @@ def test_a_run_that_was_killed_is_resumed(tmp_path: Path) -> None:
     assert "frames     projections: 200 of 200" in out
     error = concertino("resume", "1", "--slices", "none", cwd=tmp_path, code=1)
     assert "resume: nothing is missing of scan_0001: 3 darks, 3 flats, 200 projections." in error
+
+
+INTERRUPTED = """
+import os, signal, sys, time
+import typer
+from concertino._command_errors import run_command
+
+def ctrl_c():
+    os.kill(os.getpid(), signal.SIGINT)
+    time.sleep(1)  # it comes here
+
+class Garbage:
+    def __del__(self):
+        ctrl_c()
+
+class Output:
+    def flush(self):
+        ctrl_c()
+
+app = typer.Typer()
+
+@app.command()
+def work(place: str) -> None:
+    if place == "finalizer":
+        Garbage()
+        time.sleep(60)
+    elif place == "end":
+        sys.stdout = Output()
+    else:
+        ctrl_c()
+
+sys.exit(run_command(app, sys.argv[1:]))
+"""
+
+
+@pytest.mark.parametrize("place", ["command", "finalizer", "end"])
+def test_ctrl_c_is_heard_wherever_it_comes(place: str) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", INTERRUPTED, place], capture_output=True, text=True, timeout=50
+    )
+    assert (done.returncode, done.stderr) == (130, "concertino: interrupted.\n")

@@ -8,6 +8,7 @@ from ._angles import (
     first_number,
     frame_places,
 )
+from ._block import StartBlock
 from ._callback import DocumentCallback
 from ._cameras import CameraBlock, announced_bytes, camera_stream
 from ._device_configuration import device_configuration
@@ -39,7 +40,7 @@ from ._user_metadata import (
 from ._validate import validate, validate_run
 
 for _class in (
-    AngleRecord, CameraBlock, GratingBlock, OpenRuns, ProjectionAngles, StreamSegment, TomoBlock,
+    AngleRecord, CameraBlock, GratingBlock, OpenRuns, ProjectionAngles, StartBlock, StreamSegment, TomoBlock,
 ):  # fmt: skip
     _class.__module__ = __name__
 del _class
@@ -63,6 +64,7 @@ __all__ = [
     "ImageKind",
     "OpenRuns",
     "ProjectionAngles",
+    "StartBlock",
     "SteppedGrating",
     "StreamSegment",
     "TomoBlock",

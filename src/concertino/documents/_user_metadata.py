@@ -10,8 +10,8 @@ from jsonschema import ValidationError
 from concertino._errors import ParameterError, ParameterTypeError
 
 CONTROL_FIELDS = frozenset({
-    "derived_from", "detectors", "frame_bytes", "frame_shape", "frames", "hints", "more_frame_bytes",
-    "motors", "plan_args", "preflight", "resumes", "time", "tomo", "transient", "uid",
+    "derived_from", "detectors", "frame_bytes", "frame_shape", "frames", "hints", "imaging_scan",
+    "more_frame_bytes", "motors", "plan_args", "preflight", "resumes", "time", "tomo", "transient", "uid",
 })  # fmt: skip
 """Fields of a start document that Concertino itself sets and obeys."""
 

@@ -74,22 +74,25 @@ def _cluster_ends(ahead: NDArray[np.float64]) -> NDArray[np.bool_]:
         ends = ends.copy()
         ends[-1] = True
         return ends
-    limit = widest / 4
-    while limit > _ROUNDING:
+    limit, known = widest, 0
+    while (limit := limit / 4) > _ROUNDING:
         apart = np.flatnonzero(ahead > limit)
+        if len(apart) == known:  # the same as before
+            continue
+        known = len(apart)
         # each chain goes from behind one such gap to the next
         before = np.roll(apart, 1)
         total = np.concatenate([[0.0], np.cumsum(ahead)])
         extent = total[apart] - total[before + 1]
         extent[0] += total[-1]
         short = extent <= _CLUSTER * np.minimum(ahead[before], ahead[apart])
+        short &= apart != before + 1  # nothing is between them
         for first, last in zip(before[short], apart[short], strict=True):
             if first < last:
                 ends[first + 1 : last] = False
             else:
                 ends[first + 1 :] = False
                 ends[:last] = False
-        limit /= 4
     return ends
 
 

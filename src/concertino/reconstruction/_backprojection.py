@@ -37,6 +37,10 @@ class BackprojectionPlan:
         """How many slices lie side by side in memory when this many are wanted."""
         return next(count for count in (2, 4, 8, 16, 32) if slices <= count or count == 32)
 
+    def shape_of(self, slices: int) -> tuple[int, int, int]:
+        """Shape (row, column, lane) of an image for some slices."""
+        return (*self.grid_shape, self.lanes(slices))
+
     def add(
         self,
         grid: NDArray[np.float32],

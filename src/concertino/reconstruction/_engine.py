@@ -1,5 +1,6 @@
 """Grids of all slices, filled block by block in the order of frame indices."""
 
+import math
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
@@ -10,7 +11,7 @@ from concertino._kept_memory import large_array
 
 from ._aligned import aligned_zeros
 from ._correct import FlatField, fill_padded
-from ._gridding import GridPlan
+from ._gridding import GridPlan, groups_of
 from ._rows import Rows
 from ._scratch import Scratch
 from ._settings import ReconstructionSettings
@@ -64,13 +65,11 @@ class Engine:
         self._rows, self._angles, self._weights, self._settings = rows, angles, weights, settings
         self._pool, self._threads = pool, threads
         count = rows.row_count
-        self._lanes = plan.lanes(count)
-        self._groups = [
-            slice(start, min(start + self._lanes, count)) for start in range(0, count, self._lanes)
-        ]
+        self._groups = groups_of(count)
+        self._group_of = np.repeat(np.arange(len(self._groups)), list(map(_size, self._groups)))
         self._most = live
         self._grids: dict[int, NDArray[np.float32]] = {
-            group: self._new_grid() for group in range(live)
+            group: self._new_grid(group) for group in range(live)
         }
         self._local = Scratch()
         self.early = live / len(self._groups)
@@ -116,7 +115,7 @@ class Engine:
         extra = list(rest)
         whole = [(self._indices(b), self._weights[self._indices(b)]) for b in self.spread_blocks]
         wanted = np.arange(self._rows.row_count) if only is None else only
-        groups = sorted({int(place) // self._lanes for place in wanted})
+        groups = sorted({int(group) for group in self._group_of[wanted]})
         if only is not None and not last:
             self._keep_up_to_date(groups, whole)
         size = (self.plan.y.count, self.plan.x.count)
@@ -129,12 +128,12 @@ class Engine:
             if group in self._grids:
                 grid, todo = self._grids[group], extra
                 if not last:
-                    half_way = self._scratch("grid", self.plan.grid_shape)
+                    half_way = self._scratch("grid", self._grid_shape(group))
                     if todo:
                         half_way[:] = grid
                         grid, half_way = half_way, None
             else:
-                grid, todo = self._cleared_grid(), whole + extra
+                grid, todo = self._cleared_grid(group), whole + extra
             for indices, weights in todo:
                 self._add(grid, group, indices, weights, pool)
                 work.add(0.5 * share / len(todo))
@@ -144,7 +143,7 @@ class Engine:
             if only is None:
                 self.plan.image(grid, volume[rows], *how)
                 return
-            target = np.empty((rows.stop - rows.start, *size), np.float32)
+            target = np.empty((_size(rows), *size), np.float32)
             self.plan.image(grid, target, *how)
             for place, row in enumerate(wanted):
                 if rows.start <= row < rows.stop:
@@ -153,8 +152,11 @@ class Engine:
         self._on_groups(groups, one, work)
         return volume
 
-    def _new_grid(self) -> NDArray[np.float32]:
-        return aligned_zeros((*self.plan.grid_shape, self._lanes))
+    def _grid_shape(self, group: int) -> tuple[int, int, int]:
+        return self.plan.shape_of(_size(self._groups[group]))
+
+    def _new_grid(self, group: int) -> NDArray[np.float32]:
+        return aligned_zeros(self._grid_shape(group))
 
     def _keep_up_to_date(
         self, groups: list[int], whole: list[tuple[NDArray[np.int64], NDArray[np.float64]]]
@@ -162,29 +164,28 @@ class Engine:
         """Give groups that are looked at grids of their own, in place of others if need be."""
         looked_at = set(groups[: self._most])
         for group in sorted(looked_at - set(self._grids)):
-            if len(self._grids) < self._most:
-                grid = self._new_grid()
-            else:
-                grid = self._grids.pop(
-                    next(other for other in self._grids if other not in looked_at)
-                )
-                grid[:] = 0.0
+            if len(self._grids) == self._most:
+                del self._grids[next(other for other in self._grids if other not in looked_at)]
+            grid = self._new_grid(group)
             for indices, weights in whole:
                 self._add(grid, group, indices, weights, self._pool if self._threads > 1 else None)
             self._grids[group] = grid
 
-    def _scratch(self, name: str, shape: tuple[int, int]) -> NDArray[np.float32]:
-        """Memory of this thread that is used again and again, (*shape, lane)."""
+    def _scratch(self, name: str, shape: tuple[int, ...]) -> NDArray[np.float32]:
+        """Memory of this thread that is used again and again."""
         memory = self._local.memory
+        size = math.prod(shape)
+        if name in memory and memory[name].size < size:
+            del memory[name]  # it goes before there is another
         if name not in memory:
-            memory[name] = aligned_zeros((*shape, self._lanes))
-        return memory[name]
+            memory[name] = aligned_zeros((size,))
+        return memory[name][:size].reshape(shape)
 
-    def _cleared_grid(self) -> NDArray[np.float32]:
+    def _cleared_grid(self, group: int) -> NDArray[np.float32]:
         """A grid of this thread to which nothing was added; a new one comes empty from the system."""
-        new = "grid" not in self._local.memory
-        grid = self._scratch("grid", self.plan.grid_shape)
-        if not new:
+        before = self._local.memory.get("grid")
+        grid = self._scratch("grid", self._grid_shape(group))
+        if self._local.memory["grid"] is before:
             grid[:] = 0.0
         return grid
 
@@ -214,7 +215,11 @@ class Engine:
         pool: ThreadPoolExecutor | None,
     ) -> None:
         rows = self._groups[group]
-        padded = self._scratch("padded", (self._settings.projections_per_block, self.plan.width))
-        padded = padded[: len(indices)]
+        lanes = self.plan.lanes(_size(rows))
+        padded = self._scratch("padded", (len(indices), self.plan.width, lanes))
         fill_padded(self._rows, indices, rows, self.flat_field, self._settings, padded)
         self.plan.add(grid, padded, self._angles[indices], weights, pool, self._threads)
+
+
+def _size(group: slice) -> int:
+    return int(group.stop - group.start)

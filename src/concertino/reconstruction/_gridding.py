@@ -13,8 +13,10 @@ F. Marone and M. Stampanoni, Regridding reconstruction algorithm for real-time t
 doi:10.1107/S0909049512032864
 """
 
-from collections.abc import Callable, Iterable
+import math
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from itertools import pairwise
 
 import numpy as np
 import scipy.fft
@@ -30,12 +32,25 @@ OVERSAMPLING = 1.25  # of a whole slice: what lies at its very edge is outside o
 WINDOW_OVERSAMPLING = 2.0  # of a part of it: what lies just beyond must not fold in
 KERNEL_WIDTH = 4
 MARGIN = 4  # cells around a grid: what a kernel at its edge reaches belongs to the other end
+MOST_LANES = 8
 TABLE_STEPS = 1024
 _CACHED = 2**20  # bytes that a core keeps at hand
 # Lines that SciPy transforms side by side; what is left over takes three times as long.
 _TOGETHER = 4
 _FEWEST_COLUMNS = 16  # that are worth a look at a row's page: rows of a large grid are pages apart
 PHASE_BLOCK = 64
+_BANDS_OF_HALF = 4  # for each thread
+
+
+def groups_of(slices: int) -> list[slice]:
+    """Return which of some slices share a grid: eight, and then the rest but for one of an odd number.
+
+    Two are the real and the imaginary part of one image. Who has no partner is real: half of a grid does for it,
+    whatever other slices are wanted, so that its bits are the same when these are made elsewhere.
+    """
+    pairs = slices - slices % 2
+    edges = [*range(0, pairs, MOST_LANES), pairs, *range(slices, pairs, -1)]
+    return [slice(first, last) for first, last in pairwise(edges)]
 
 
 class GridPlan:
@@ -57,6 +72,7 @@ class GridPlan:
         oversampling = OVERSAMPLING if whole else WINDOW_OVERSAMPLING
         cells_y, cells_x = _grid_size(y.count, oversampling), _grid_size(x.count, oversampling)
         self.grid_shape = (cells_y + 2 * MARGIN, cells_x + 2 * MARGIN)
+        self._half_rows = cells_y // 2 + MARGIN
         self.response = self.response_of(settings)
         self._factor = factor(settings.filter)
         beta = _beta(oversampling)
@@ -66,8 +82,10 @@ class GridPlan:
         # all of them, but of image pixels that are wider than the detector's
         widest = max(x.step, y.step, 1.0)
         self.limit = int(self.width / 2 / widest + 1e-9)
-        self.across = _correction(x.count, cells_x, beta)
-        self.down = _correction(y.count, cells_y, beta)
+        self.across = self.down = _correction(x.count, cells_x, beta)
+        if (y.count, cells_y) != (x.count, cells_x):
+            self.down = _correction(y.count, cells_y, beta)
+        self._down_half = self.down * _signs(y.count).astype(np.float32)
 
     def response_of(self, settings: ReconstructionSettings) -> NDArray[np.float32]:
         """Response of a filter, float32, (`width`,), in the order of `fftfreq`."""
@@ -78,11 +96,23 @@ class GridPlan:
     @staticmethod
     def lanes(slices: int) -> int:
         """How many slices lie side by side in memory when this many are wanted."""
-        return next(count for count in (2, 4, 8) if slices <= count or count == 8)
+        return next(count for count in (2, 4, MOST_LANES) if slices <= count or count == MOST_LANES)
 
-    def grid_bytes(self, lanes: int) -> int:
-        """Memory of one grid."""
-        return self.grid_shape[0] * self.grid_shape[1] * lanes * 4
+    def shape_of(self, slices: int) -> tuple[int, int, int]:
+        """Shape (row, column, lane) of a grid for some slices; of one, the frequencies that are not negative in y.
+
+        Its others are the complex conjugates of these.
+        """
+        rows = self._half_rows if slices == 1 else self.grid_shape[0]
+        return (rows, self.grid_shape[1], self.lanes(slices))
+
+    def bytes_of(self, slices: int) -> int:
+        """Memory of a grid for some slices."""
+        rows, columns, lanes = self.shape_of(slices)
+        return rows * columns * lanes * 4
+
+    def _is_half(self, grid: NDArray[np.float32]) -> bool:
+        return len(grid) == self._half_rows
 
     def add(
         self,
@@ -98,7 +128,7 @@ class GridPlan:
         Parameters
         ----------
         grid
-            float32, (row, column, lane); changed.
+            float32, (row, column, lane), see `shape_of`; changed.
         padded
             float32, (projection, `width`, lane), padded rows; overwritten.
         angles, weights
@@ -142,18 +172,23 @@ class GridPlan:
         fine = np.exp(turn * np.arange(PHASE_BLOCK)).astype(np.complex64)
         scales = weights.astype(np.float32)
 
+        half = self._is_half(grid)
+        middle = 0 if half else len(grid) // 2
+
         def one_band(band: NDArray[np.int64]) -> None:
             spread(
                 spectra, slopes, coarse, fine, response, scales, self.limit, self.table, grid,
-                band, (0,) * lanes, (0,) * KERNEL_WIDTH, (0,),
+                middle, band, (0,) * lanes, (0,) * KERNEL_WIDTH, (0,),
             )  # fmt: skip
 
-        run_on(pool, one_band, bands(self.grid_shape[0], threads if pool else 1))
+        # of a half, the first rows have most to do: who is done takes another of several bands
+        count = threads * (_BANDS_OF_HALF if half else 1) if pool else 1
+        run_on(pool, one_band, bands(len(grid), count))
 
     def image(
         self,
         grid: NDArray[np.float32],
-        volume: NDArray[np.float32],
+        volume: NDArray[np.float32] | Sequence[NDArray[np.float32]],
         scale: float,
         half_way: NDArray[np.float32] | None = None,
         pool: ThreadPoolExecutor | None = None,
@@ -168,7 +203,7 @@ class GridPlan:
         grid
             float32, (row, column, lane).
         volume
-            float32, (slice, y, x), written; at most as many slices as the grid has lanes.
+            float32, (slice, y, x), or one (y, x) after the other, written; at most as many slices as the grid has lanes.
         scale
             Factor of the result.
         half_way
@@ -182,29 +217,17 @@ class GridPlan:
 
         work = work or Work()
         x, y = self.x.count, self.y.count
+        half = self._is_half(grid)
         source = grid.view(np.complex64)
-        between = (grid if half_way is None else half_way).view(np.complex64)[MARGIN:-MARGIN]
+        between = (grid if half_way is None else half_way).view(np.complex64)
+        between = between[: 1 - MARGIN] if half else between[MARGIN:-MARGIN]
+        down = self._down_half if half else self.down
         left = x // 2
-        height = len(source) - 2 * MARGIN
+        height, lanes = self.grid_shape[0] - 2 * MARGIN, source.shape[2]
         places = (np.arange(y) - y // 2) % height
-        lanes = source.shape[2]
         rows_at_once = _lines_at_once(self.grid_shape[1] * lanes * 8, _TOGETHER)
         columns_at_once = _lines_at_once(height * lanes * 8, _FEWEST_COLUMNS)
-        over_the_top, below = source[:MARGIN].copy(), source[-MARGIN:].copy()
-
-        def folded(rows: slice) -> NDArray[np.complex64]:
-            """Rows of the grid, with what lies beyond its edges added at the other end."""
-            lines = source[MARGIN + rows.start : MARGIN + rows.stop].copy()
-            for margin, begin in ((below, 0), (over_the_top, height - MARGIN)):
-                first, last = max(rows.start, begin), min(rows.stop, begin + MARGIN)
-                if first < last:
-                    lines[first - rows.start : last - rows.start] += margin[
-                        first - begin : last - begin
-                    ]
-            inner = lines[:, MARGIN:-MARGIN]
-            inner[:, :MARGIN] += lines[:, -MARGIN:]
-            inner[:, -MARGIN:] += lines[:, :MARGIN]
-            return inner
+        folded = _folded_half(source) if half else _folded_whole(source)
 
         def some_rows(band: NDArray[np.int64]) -> None:
             for first in range(int(band[0]), int(band[1]), rows_at_once):
@@ -212,25 +235,68 @@ class GridPlan:
                 lines = scipy.fft.ifft(folded(rows), axis=1, norm="forward", overwrite_x=True)
                 between[rows, :left] = lines[:, lines.shape[1] - left :]
                 between[rows, left:x] = lines[:, : x - left]
-                work.add(0.5 * share * len(lines) / height)
+                work.add(0.5 * share * len(lines) / len(between))
 
         def some_columns(band: NDArray[np.int64]) -> None:
-            memory = np.empty(height * columns_at_once * lanes, np.complex64)
+            memory = np.empty(len(between) * columns_at_once * lanes, np.complex64)
             for first in range(int(band[0]), int(band[1]), columns_at_once):
                 columns = slice(first, min(first + columns_at_once, int(band[1])))
-                shape = (height, columns.stop - first, lanes)
-                lines = memory[: height * shape[1] * lanes].reshape(shape)
+                shape = (len(between), columns.stop - first, lanes)
+                lines = memory[: math.prod(shape)].reshape(shape)
                 lines[...] = between[:, columns]
-                lines = scipy.fft.ifft(lines, axis=0, norm="forward", overwrite_x=True)
-                unpack(
-                    lines.view(np.float32), places, self.across, self.down, np.float32(scale),
-                    volume, first,
-                )  # fmt: skip
+                if half:
+                    image = scipy.fft.irfft(lines, height, axis=0, norm="forward", overwrite_x=True)
+                else:
+                    image = scipy.fft.ifft(lines, axis=0, norm="forward", overwrite_x=True)
+                for lane, target in enumerate(volume):
+                    unpack(
+                        image.view(np.float32), lane, places, self.across, down, np.float32(scale),
+                        target, first,
+                    )  # fmt: skip
                 work.add(0.5 * share * shape[1] / x)
 
         parts = threads if pool else 1
-        run_on(pool, some_rows, bands(height, parts), work)
+        run_on(pool, some_rows, bands(len(between), parts), work)
         run_on(pool, some_columns, bands(x, parts), work)
+
+
+def _folded_whole(source: NDArray[np.complex64]) -> Callable[[slice], NDArray[np.complex64]]:
+    """Return what gives some rows of a grid, with what lies beyond its edges added at the other end."""
+    over_the_top, below = source[:MARGIN].copy(), source[-MARGIN:].copy()
+    last = len(source) - 3 * MARGIN
+    return _folded(source[MARGIN:-MARGIN], ((below, 0), (over_the_top, last)))
+
+
+def _folded_half(source: NDArray[np.complex64]) -> Callable[[slice], NDArray[np.complex64]]:
+    """Return the same for half of a grid.
+
+    What lies beyond the highest frequency is the conjugate of what lies beyond the lowest one, on the
+    other side of the middle column, and belongs before the highest.
+    """
+    before = np.zeros_like(source[:MARGIN])
+    before[:, 1:] = source[: -MARGIN - 1 : -1, :0:-1].conj()
+    return _folded(source[: 1 - MARGIN], ((before, len(source) - 2 * MARGIN + 1),))
+
+
+def _folded(
+    source: NDArray[np.complex64], beyond: Iterable[tuple[NDArray[np.complex64], int]]
+) -> Callable[[slice], NDArray[np.complex64]]:
+    """Return what gives rows of a grid, with some rows added from a row on, and the outer columns."""
+
+    def folded(rows: slice) -> NDArray[np.complex64]:
+        lines = source[rows].copy()
+        for margin, begin in beyond:
+            first, last = max(rows.start, begin), min(rows.stop, begin + MARGIN)
+            if first < last:
+                lines[first - rows.start : last - rows.start] += margin[
+                    first - begin : last - begin
+                ]
+        inner = lines[:, MARGIN:-MARGIN]
+        inner[:, :MARGIN] += lines[:, -MARGIN:]
+        inner[:, -MARGIN:] += lines[:, :MARGIN]
+        return inner
+
+    return folded
 
 
 def _lines_at_once(line_bytes: int, least: int) -> int:
@@ -293,5 +359,9 @@ def _correction(count: int, size: int, beta: float) -> NDArray[np.float32]:
     places = np.arange(count) - count // 2
     waves = np.cos(np.pi * KERNEL_WIDTH * np.outer(places, nodes) / size)
     transform = waves @ (weights * _kernel(nodes, beta)) * KERNEL_WIDTH / 2
-    signs = np.where(places % 2 == 0, 1.0, -1.0)
-    return np.asarray(signs / transform, dtype=np.float32)
+    return np.asarray(_signs(count) / transform, dtype=np.float32)
+
+
+def _signs(count: int) -> NDArray[np.float64]:
+    """Return the signs of image positions whose frequencies are counted from the lowest."""
+    return np.where((np.arange(count) - count // 2) % 2 == 0, 1.0, -1.0)

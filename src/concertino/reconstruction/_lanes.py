@@ -8,7 +8,6 @@ from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import replace
-from itertools import groupby
 from typing import Any
 
 import numpy as np
@@ -27,7 +26,7 @@ from ._slice_geometry import SliceGeometry
 
 _IN_FACTORS = frozenset({"center", "cutoff"})
 
-Images = list[NDArray[np.float32]]
+Images = list[tuple[int, NDArray[np.float32]]]  # with their places
 
 
 def fit_in_lanes(
@@ -91,28 +90,42 @@ class LaneSlices:
         self._most = 8
         self._memory: list[NDArray[np.float32]] = []  # of grids that are not in use
 
-    def slices(self, settings: Sequence[ReconstructionSettings]) -> Iterator[NDArray[np.float32]]:
-        """Yield the slice float32, (y, x), of each of some settings, which tell the axis.
+    def slices(
+        self,
+        settings: Sequence[ReconstructionSettings],
+        into: NDArray[np.float32] | None = None,
+    ) -> Iterator[tuple[int, NDArray[np.float32]]]:
+        """Yield place and slice, float32, (y, x), of each of some settings, which tell the axis, in any order.
 
-        Only as many are computed ahead of who takes them as there is memory for.
+        Only as many are computed ahead of who takes them as there is memory for. They are written to `into`, float32,
+        (place, y, x), if it is given.
         """
         groups, at_once = self._groups(settings)
+
+        def made(group: Sequence[int], pool: ThreadPoolExecutor | None) -> Images:
+            if into is None:
+                images = [
+                    np.empty((self._where.y.count, self._where.x.count), np.float32) for _ in group
+                ]
+            else:
+                images = [into[place] for place in group]
+            self._fill(images, [settings[place] for place in group], pool)
+            return list(zip(group, images, strict=True))
+
         if at_once == 1 or len(groups) < self._threads:
             for group in groups:  # too few for all threads: they share each
-                yield from self._images(group, self._pool if self._threads > 1 else None)
+                yield from made(group, self._pool if self._threads > 1 else None)
             return
         ahead: deque[Future[Images]] = deque()
         for group in groups:
-            ahead.append(self._pool.submit(self._images, group, None))
+            ahead.append(self._pool.submit(made, group, None))
             if len(ahead) == at_once:
                 yield from ahead.popleft().result()
         while ahead:
             yield from ahead.popleft().result()
 
-    def _groups(
-        self, settings: Sequence[ReconstructionSettings]
-    ) -> tuple[list[list[ReconstructionSettings]], int]:
-        """Return neighbours whose filters are equally long, for a grid each; and grids at once."""
+    def _groups(self, settings: Sequence[ReconstructionSettings]) -> tuple[list[list[int]], int]:
+        """Return the places of those whose filters are equally long, for a grid each; and grids at once."""
         for one in settings:
             if (width := self._width(one)) not in self._plans:
                 self._plans[width] = GridPlan(self._geometry(one), one)
@@ -120,9 +133,9 @@ class LaneSlices:
         self._most = longest.lanes(len(settings))
         while self._most > 2 and self._bytes(longest, settings[0]) > self._spare:
             self._most //= 2
-        groups = []
-        for _, neighbours in groupby(settings, self._width):
-            alike = list(neighbours)
+        groups, widths = [], [self._width(one) for one in settings]
+        for width in dict.fromkeys(widths):
+            alike = [place for place, its in enumerate(widths) if its == width]
             edges = range(0, len(alike), self._most)
             groups += [alike[first : first + self._most] for first in edges]
         fitting = self._spare // self._bytes(longest, settings[0])
@@ -140,11 +153,15 @@ class LaneSlices:
         lanes = self._most
         # a padded row, its spectrum and that of negative frequencies, and the lanes' spectra
         spectra = settings.projections_per_block * (plan.width + 1) * (4 + 4 + 8 + 4 * lanes)
-        return plan.grid_bytes(lanes) + spectra + lanes * plan.x.count * plan.y.count * 4
+        return plan.bytes_of(lanes) + spectra + lanes * plan.x.count * plan.y.count * 4
 
-    def _images(
-        self, group: Sequence[ReconstructionSettings], pool: ThreadPoolExecutor | None
-    ) -> Images:
+    def _fill(
+        self,
+        images: Sequence[NDArray[np.float32]],
+        group: Sequence[ReconstructionSettings],
+        pool: ThreadPoolExecutor | None,
+    ) -> None:
+        """Write the slice of each of some settings that share a grid."""
         plan = self._plans[self._width(group[0])]
         lanes = plan.lanes(len(group))
         cells = plan.grid_shape[0] * plan.grid_shape[1]
@@ -165,10 +182,8 @@ class LaneSlices:
                 np.multiply(spectrum, factors[pair], out=turned[:, :, pair])
             spectra = turned.view(np.float32)
             plan.spread(grid, spectra, ones, self._angles[indices], weights, pool, self._threads)
-        images = np.empty((len(group), plan.y.count, plan.x.count), np.float32)
         plan.image(grid, images, self._scale, None, pool, self._threads)
         self._memory.append(memory)
-        return list(images)
 
     def _spectrum(
         self, indices: NDArray[np.int64], width: int, settings: ReconstructionSettings

@@ -1,9 +1,11 @@
 """The memory that a job takes, by the formula in the documentation."""
 
+import numpy as np
+
 from ._backends import Backend
 from ._collecting import workspace_bytes
 from ._condition import conditioning_bytes
-from ._gridding import GridPlan
+from ._gridding import GridPlan, groups_of
 from ._layout import layout_of
 from ._settings import ReconstructionSettings
 from ._volume import scratch_bytes
@@ -51,15 +53,14 @@ def job_bytes(
         scratch = scratch_bytes(layout.slices, geometry, height, settings)
         return held + _SMALL_BYTES + scratch
     plan = GridPlan(geometry, settings)
-    lanes = plan.lanes(layout.slices)
-    groups = -(-layout.slices // lanes)
     scratch = scratch_of_blocks(plan, layout.slices, (projections, columns), settings, threads)
     spare = budget - held if live else 0
     own = live_groups(plan, layout.slices, threads, spare - scratch)
-    turns = 0 if own == groups else _taking_turns(groups, threads)
+    grids = _grids(plan, layout.slices)
+    turns = sorted(grids[own:], reverse=True)[: _taking_turns(len(grids), threads)]
     treated = conditioning_bytes((height, columns), settings) if layout.conditioned else 0
     # projections are treated before there are grids
-    return held + _SMALL_BYTES + max(treated, plan.grid_bytes(lanes) * (own + turns) + scratch)
+    return held + _SMALL_BYTES + max(treated, sum(grids[:own]) + sum(turns) + scratch)
 
 
 def scratch_of_blocks(
@@ -105,12 +106,17 @@ def live_groups(plan: GridPlan, slices: int, threads: int, spare: int) -> int:
     spare
         Bytes for grids.
     """
-    grid = plan.grid_bytes(plan.lanes(slices))
-    groups = -(-slices // plan.lanes(slices))
-    fitting = max(0, min(spare, _GRID_BYTES)) // grid
-    if fitting >= groups:
-        return groups
-    return max(0, min(fitting, spare // grid - _taking_turns(groups, threads)))
+    grids = _grids(plan, slices)
+    filled = np.cumsum(grids)
+    if filled[-1] <= min(spare, _GRID_BYTES):
+        return len(grids)
+    left = spare - grids[0] * _taking_turns(len(grids), threads)
+    return int(np.searchsorted(filled, min(left, _GRID_BYTES), side="right"))
+
+
+def _grids(plan: GridPlan, slices: int) -> list[int]:
+    """Bytes of the grid of each group of slices, the largest first."""
+    return [plan.bytes_of(group.stop - group.start) for group in groups_of(slices)]
 
 
 def _taking_turns(groups: int, threads: int) -> int:

@@ -1,5 +1,6 @@
 """One number for a slice: what a search makes largest or smallest."""
 
+import math
 from collections.abc import Callable
 from functools import lru_cache
 from typing import Literal, get_args
@@ -63,6 +64,17 @@ def slice_metric(image: NDArray[np.floating], metric: Metric) -> float:
     return float(_OF_PIXELS[metric](_inside(image)))
 
 
+def correlation(one: NDArray[np.float32], other: NDArray[np.float32]) -> float:
+    """Pearson's correlation of the pixels of two images, which are lost; 0 where one is flat."""
+    one -= one.mean(dtype=np.float64)
+    other -= other.mean(dtype=np.float64)
+    together, *squares = (
+        float(np.mean(a * b, dtype=np.float64))
+        for a, b in ((one, other), (one, one), (other, other))
+    )
+    return together / math.sqrt(squares[0] * squares[1]) if 0 not in squares else 0.0
+
+
 def _inside(image: NDArray[np.floating]) -> NDArray[np.float64]:
     """Pixels in the inscribed ellipse, float64, row by row."""
     edges = _edges(*image.shape)
@@ -79,6 +91,13 @@ def _edges(height: int, width: int) -> list[tuple[int, int]]:
     squares = x[0] * x[0]
     rows = [np.flatnonzero(square + squares <= 1.0) for square in (y * y)[:, 0]]
     return [(int(row[0]), int(row[-1]) + 1) if len(row) else (0, 0) for row in rows]
+
+
+def _variance(pixels: NDArray[np.float64]) -> float:
+    """As `numpy.var`, which takes new memory for as many numbers; the pixels are lost."""
+    pixels -= pixels.mean()
+    pixels *= pixels
+    return float(pixels.mean())
 
 
 def _moment(order: int) -> Callable[[NDArray[np.float64]], float]:
@@ -103,8 +122,8 @@ _OF_PIXELS: dict[Metric, Callable[[NDArray[np.float64]], float]] = {
     "max": lambda pixels: pixels.max(),
     "sum": lambda pixels: pixels.sum(),
     "mean": lambda pixels: pixels.mean(),
-    "var": lambda pixels: pixels.var(),
-    "std": lambda pixels: pixels.std(),
+    "var": _variance,
+    "std": lambda pixels: math.sqrt(_variance(pixels)),
     "skew": _moment(3),
     "kurtosis": lambda pixels: _moment(4)(pixels) - 3.0,
     "entropy": _entropy,

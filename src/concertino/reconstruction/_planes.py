@@ -81,8 +81,8 @@ class PlanesKeeper:
         upright = [BackprojectionPlan(line, settings) for line in lines]
         lanes = BackprojectionPlan.lanes(len(across))
         groups = [across[i : i + lanes] for i in range(0, len(across), lanes)]
-        self._parts = [_Part([GridPlan(slice_, settings)], np.array([place[2]]), 2)]
-        self._parts += [_Part(upright, group, lanes) for group in groups]
+        self._parts = [_Part([GridPlan(slice_, settings)], np.array([place[2]]), 1)]
+        self._parts += [_Part(upright, group, len(across)) for group in groups]
 
     def catch_up(self, *, all_of_them: bool, most: int | None = None) -> bool:
         """Add the projections that have come since; only whole blocks, or all of them.
@@ -133,10 +133,10 @@ class _Part:
     """What is summed for some rows, which one plane or two are made of."""
 
     def __init__(
-        self, plans: Sequence[GridPlan | BackprojectionPlan], rows: NDArray[np.int64], lanes: int
+        self, plans: Sequence[GridPlan | BackprojectionPlan], rows: NDArray[np.int64], like: int
     ) -> None:
-        self.rows, self.lanes = rows, lanes
-        self.sums = [(plan, aligned_zeros((*plan.grid_shape, lanes))) for plan in plans]
+        self.rows, self.lanes = rows, plans[0].lanes(like)  # as for so many rows
+        self.sums = [(plan, aligned_zeros(plan.shape_of(like))) for plan in plans]
 
     def images(self, scale: float) -> list[NDArray[np.float32]]:
         """Return float32, (row, y, x), for each plan."""
@@ -157,11 +157,10 @@ def load_code(rows: int) -> None:
         Of a vertical plane.
     """
     settings, line, point = ReconstructionSettings(), Lattice(-7.5, 1.0, 16), Lattice(0.0, 1.0, 1)
-    lanes = BackprojectionPlan.lanes(rows)
     row, slice_ = np.zeros(1, np.int64), SliceGeometry(16, 7.5, line, line)
     parts = [
-        _Part([GridPlan(slice_, settings)], row, 2),
-        _Part([BackprojectionPlan(SliceGeometry(16, 7.5, line, point), settings)], row, lanes),
+        _Part([GridPlan(slice_, settings)], row, 1),
+        _Part([BackprojectionPlan(SliceGeometry(16, 7.5, line, point), settings)], row, rows),
     ]
     for part in parts:
         for plan, grid in part.sums:

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from ._blocks import corrections
 from ._layout import layout_of
-from ._metrics import Metric
+from ._metrics import Metric, correlation
 from ._resolution import Resolution, fourier_correlation
 from ._result import value_unit
 from ._rows import Rows
@@ -20,6 +20,8 @@ from ._slicing import Slicing
 
 if TYPE_CHECKING:  # heavy: loaded with the first projections
     from ._lanes import LaneSlices
+
+Images = Iterator[tuple[int, NDArray[np.float32]]]
 
 
 class Reconstructor(Slicing):
@@ -125,8 +127,8 @@ class Reconstructor(Slicing):
         with self._lock:
             changes = [{parameter: value} for value in values]
             strip = np.empty((len(changes), *self.slice_shape), np.float32)
-            for place, image in enumerate(self._slices_with(changes)):
-                strip[place] = image
+            for _ in self._slices_with(changes, (0, 1), strip):
+                pass
             return strip
 
     def sweep_and_find(
@@ -147,13 +149,11 @@ class Reconstructor(Slicing):
             As `find_parameter`.
         """
         strip = np.empty((len(positions(region)), *self.slice_shape), np.float32)
-        places = iter(range(len(strip)))
+        room = [strip]
 
-        def kept(changes: Sequence[Mapping[str, float]]) -> Iterator[NDArray[np.float32]]:
-            for image in self._slices_with(changes):
-                if (place := next(places, None)) is not None:  # those of the region are tried first
-                    strip[place] = image
-                yield image
+        def kept(changes: Sequence[Mapping[str, float]]) -> Images:
+            # those of the region are tried first
+            return self._slices_with(changes, (0, 1), room.pop() if room else None)
 
         with self._lock:
             found = self._judged(search(kept, parameter, region, metric, **how), {})
@@ -227,23 +227,26 @@ class Reconstructor(Slicing):
     def _judged(self, found: ParameterEstimate, others: Mapping[str, float]) -> ParameterEstimate:
         """Trust an estimate as far as slices of the odd and of the even projections show the same."""
         changes = {**others, found.parameter: found.value}
-        odd, even = (self._slice_with(changes, (part, 2)).ravel() for part in (0, 1))
-        alike = float(np.corrcoef(odd, even)[0, 1]) if odd.std() > 0 < even.std() else 0.0
+        alike = correlation(*(self._slice_with(changes, (part, 2)) for part in (0, 1)))
         whole = max(0.0, 2 * alike / (1 + alike))  # of all projections (Spearman and Brown)
         return replace(found, confidence=found.confidence * whole)
 
     def _slice_with(
         self, changes: Mapping[str, float], every: tuple[int, int] = (0, 1)
     ) -> NDArray[np.float32]:
-        return next(self._slices_with([changes], every))
+        return next(self._slices_with([changes], every))[1]
 
     def _slices_with(
-        self, changes: Sequence[Mapping[str, float]], every: tuple[int, int] = (0, 1)
-    ) -> Iterator[NDArray[np.float32]]:
+        self,
+        changes: Sequence[Mapping[str, float]],
+        every: tuple[int, int] = (0, 1),
+        into: NDArray[np.float32] | None = None,
+    ) -> Images:
         """Reconstruct one slice with each of some changes: on grids that they share, if they can.
 
         Else side by side, each in a thread of its own: a single slice is too little for several
-        threads, which then wait for one another.
+        threads, which then wait for one another. They come with their places, in any order, and lie in `into`
+        (place, y, x) then, if it is given.
         """
         from ._lanes import fit_in_lanes
 
@@ -255,14 +258,17 @@ class Reconstructor(Slicing):
         changed = [base.updated(**change) for change in changes]
         # the changes may tell the geometry, too: what they leave decides
         if fit_in_lanes(changes, changed):
-            yield from self._in_lanes(changed, every)
+            yield from self._in_lanes(changed, every, into)
             return
         at_once = self._slices_at_once(changed[0]) if len(changes) > 1 else 1
         for first in range(0, len(changes), at_once):
             together = changed[first : first + at_once]
             threads = max(1, self._threads // len(together))
             others = [self._like_this(one.updated(threads=threads), every) for one in together]
-            yield from self._pool.map(_first_slice, others)
+            for place, image in enumerate(self._pool.map(_first_slice, others), first):
+                if into is not None:
+                    into[place] = image
+                yield place, image
 
     def _slices_at_once(self, settings: ReconstructionSettings) -> int:
         """How many jobs of one slice go side by side: one for each thread, if there is memory."""
@@ -275,13 +281,16 @@ class Reconstructor(Slicing):
         return layout.bytes(self.num_projections, self.frame_shape[1], 0)
 
     def _in_lanes(
-        self, settings: Sequence[ReconstructionSettings], every: tuple[int, int]
-    ) -> Iterator[NDArray[np.float32]]:
+        self,
+        settings: Sequence[ReconstructionSettings],
+        every: tuple[int, int],
+        into: NDArray[np.float32] | None,
+    ) -> Images:
         for one in settings:
             layout_of(one, self.frame_shape)  # refuses an axis that the detector does not see
         shared = self._like_this(settings[0], every)
         spare = self._budget - self._held - self._own_bytes(settings[0])
-        yield from shared._lane_slices(self._pool, spare).slices(settings)
+        yield from shared._lane_slices(self._pool, spare).slices(settings, into)
 
     def _lane_slices(self, pool: ThreadPoolExecutor, spare_bytes: int) -> "LaneSlices":
         """Return what makes a slice of the first row with each of several axes or cut-offs."""

@@ -14,8 +14,8 @@ from ._settings import Interval, positions
 SliceAt = Callable[[Mapping[str, float]], NDArray[np.float32]]
 """Reconstructs one slice (y, x) with some settings changed."""
 
-SlicesAt = Callable[[Sequence[Mapping[str, float]]], Iterator[NDArray[np.float32]]]
-"""Reconstructs one slice (y, x) for each of several changes of settings, in order."""
+SlicesAt = Callable[[Sequence[Mapping[str, float]]], Iterator[tuple[int, NDArray[np.float32]]]]
+"""Reconstructs one slice (y, x) for each of several changes of settings; gives place and slice, in any order."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -89,9 +89,7 @@ def search(
     def tried(values: Sequence[float]) -> NDArray[np.float64]:
         new = [value for value in dict.fromkeys(values) if value not in known]
         images = slices_at([{**(fixed or {}), parameter: value} for value in new])
-        known.update(
-            (value, slice_metric(image, metric)) for value, image in zip(new, images, strict=True)
-        )
+        known.update((new[place], slice_metric(image, metric)) for place, image in images)
         return np.array([known[value] for value in values])
 
     curve = _smoothed(sign * tried(places), smoothing)

@@ -83,7 +83,20 @@ def _frequencies_in_band(slope, middle, low, high, limit):  # type: ignore[no-un
 
 @njit(nogil=True, cache=True, error_model="numpy", fastmath={"contract"})
 def spread(  # type: ignore[no-untyped-def]
-    spectra, slopes, coarse, fine, response, weights, limit, table, grid, band, lanes, taps, one
+    spectra,
+    slopes,
+    coarse,
+    fine,
+    response,
+    weights,
+    limit,
+    table,
+    grid,
+    middle_y,
+    band,
+    lanes,
+    taps,
+    one,
 ):
     """Add a block of radial spectra to the rows [band[0], band[1]) of a grid.
 
@@ -108,14 +121,16 @@ def spread(  # type: ignore[no-untyped-def]
         float32, (position, tap): the spreading kernel.
     grid
         float32, (row, column, lane).
+    middle_y
+        int: the row of frequency 0.
     band
         int64, (2,).
     lanes, taps, one
         tuples of int; only their lengths (slices, kernel width, 1) matter.
     """
     width = spectra.shape[1]
-    rows, columns = grid.shape[0], grid.shape[1]
-    middle_y, middle_x = rows // 2, columns // 2
+    columns = grid.shape[1]
+    middle_x = columns // 2
     lane_count, tap_count = len(lanes), len(taps)
     half_taps = 0.5 * tap_count
     steps = table.shape[0] - 1
@@ -181,28 +196,28 @@ def spread(  # type: ignore[no-untyped-def]
 
 
 @njit(nogil=True, cache=True, error_model="numpy")
-def unpack(image, places, across, down, scale, volume, first):  # type: ignore[no-untyped-def]
-    """Undo the spreading kernel and store the lanes of some columns as slices.
+def unpack(image, lane, places, across, down, scale, target, first):  # type: ignore[no-untyped-def]
+    """Undo the spreading kernel and store a lane of some columns in a slice.
 
     Parameters
     ----------
     image
         float32, (row, column, lane): all rows of the columns from `first` on.
+    lane
+        int: which one.
     places
-        int64: where each row of the volume stands in `image`.
+        int64: where each row of the slice stands in `image`.
     across, down
         float32: correction of each column and row.
     scale
         float32.
-    volume
-        float32, (slice, row, column); as many slices as are wanted of the lanes.
+    target
+        float32, (row, column): the slice.
     first
-        int: column of the volume where the columns of `image` begin.
+        int: column of the slice where the columns of `image` begin.
     """
-    for row in range(volume.shape[1]):
+    for row in range(target.shape[0]):
         source = image[places[row]]
         factor = scale * down[row]
-        for lane in range(volume.shape[0]):
-            target = volume[lane, row]
-            for column in range(image.shape[1]):
-                target[first + column] = source[column, lane] * (factor * across[first + column])
+        for column in range(image.shape[1]):
+            target[row, first + column] = source[column, lane] * (factor * across[first + column])

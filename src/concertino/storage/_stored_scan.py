@@ -124,8 +124,13 @@ class StoredScan:
     def present(self, stream: str) -> NDArray[np.bool_]:
         """Return which frames of a stream there are: bool, (n,), n at least the planned number."""
         pieces = [piece for piece in self._pieces if piece.stream == stream]
-        count = self.runs[0].start.get("frames", {}).get(stream, 0)
-        there = np.zeros(max([count, *(p.first + len(p) for p in pieces)]), bool)
+        announced = self.runs[0].start.get("frames", {})
+        planned = [
+            segment.first + count
+            for name, count in announced.items()
+            if (segment := self.tomo.segment(name)).base == stream
+        ]
+        there = np.zeros(max([0, *planned, *(p.first + len(p) for p in pieces)]), bool)
         for piece in pieces:
             there[piece.first : piece.first + len(piece)] = True
         return there

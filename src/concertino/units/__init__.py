@@ -3,7 +3,7 @@
 from typing import TYPE_CHECKING, Any
 
 from . import _registry
-from ._convert import QuantityLike, convert, convert_count, is_quantity
+from ._convert import QuantityLike, convert, convert_count, is_quantity, parse
 from ._device import to_device_unit
 from ._json import from_json, to_json
 from ._names import is_unit, meant_unit
@@ -22,6 +22,7 @@ __all__ = [
     "is_quantity",
     "is_unit",
     "meant_unit",
+    "parse",
     "q",
     "to_device_unit",
     "to_json",

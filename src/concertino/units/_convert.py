@@ -162,6 +162,12 @@ def parse(text: str, *, parameter: str = "quantity") -> "Quantity[Any]":
     ------
     ParameterError
         If the text is no number with a unit, or the unit is unknown.
+
+    Examples
+    --------
+    >>> from concertino.units import parse
+    >>> parse("10 mm").magnitude
+    10.0
     """
     found = _NUMBER_AND_UNIT.fullmatch(text.strip())
     if found is None:

@@ -292,7 +292,11 @@ def _totals(start: Mapping[str, Any]) -> dict[str, int | None]:
     tomo = start.get("tomo") or {}
     arguments = start.get("plan_args") or {}
     totals: dict[str, int | None] = {}
-    announced = start.get("frames") or {}
+    announced: dict[str, int] = {}
+    for name, number in (start.get("frames") or {}).items():
+        segment = StreamSegment.of(name)
+        stop = segment.first + number
+        announced[segment.base] = max(stop, announced.get(segment.base, 0))
     for stream, kind in tomo.get("image_kinds", {}).items():
         count = announced.get(stream, arguments.get(f"num_{stream}"))
         if kind == "projection":
