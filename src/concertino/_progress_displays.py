@@ -48,7 +48,7 @@ class Meter:
         target: Any = None,
         unit: str | None = None,
         precision: int | None = None,
-        **_: Any,
+        **_: object,
     ) -> None:
         """Take what a status of bluesky tells those who watch it."""
         self.told = True

@@ -12,6 +12,7 @@ Two counts over the whole package, and a bar for each that only goes down:
 import ast
 from collections import Counter
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -23,11 +24,15 @@ MOST_BY_NAME = 45
 MOST_UNTYPED = 150
 
 
-def sources() -> Iterator[Path]:
-    for folder in FOLDERS:
-        for path in sorted((ROOT / folder).rglob("*.py")):
-            if not any(part.is_symlink() for part in path.parents):
-                yield path
+@cache
+def sources() -> dict[str, ast.Module]:
+    """Return all modules of the package, by path."""
+    return {
+        path.relative_to(ROOT).as_posix(): ast.parse(path.read_text())
+        for folder in FOLDERS
+        for path in sorted((ROOT / folder).rglob("*.py"))
+        if not any(part.is_symlink() for part in path.parents)
+    }
 
 
 def by_name(tree: ast.AST) -> int:
@@ -81,9 +86,7 @@ def untyped(tree: ast.AST) -> Iterator[str]:
 
 
 def test_devices_are_asked_by_protocols() -> None:
-    found = Counter(
-        {str(p.relative_to(ROOT)): by_name(ast.parse(p.read_text())) for p in sources()}
-    )
+    found = Counter({path: by_name(tree) for path, tree in sources().items()})
     assert found.total() <= MOST_BY_NAME, (
         f"{found.total()} attributes are asked for by name; at most {MOST_BY_NAME}. Ask by a protocol, with "
         f"isinstance: {[place for place in found.items() if place[1]]}"
@@ -91,11 +94,7 @@ def test_devices_are_asked_by_protocols() -> None:
 
 
 def test_public_parameters_have_types() -> None:
-    found = [
-        f"{path.relative_to(ROOT)}:{one}"
-        for path in sources()
-        for one in untyped(ast.parse(path.read_text()))
-    ]
+    found = [f"{path}:{one}" for path, tree in sources().items() for one in untyped(tree)]
     assert len(found) <= MOST_UNTYPED, (
         f"{len(found)} parameters of public functions are Any; at most {MOST_UNTYPED}. Say what they take; "
         "object, if anything may come:\n" + "\n".join(found)

@@ -17,7 +17,6 @@ from llvmlite import ir
 from numba import types
 from numba.core import cgutils, config
 from numba.core.codegen import get_host_cpu_features
-from numba.core.typing.context import BaseContext
 from numba.extending import intrinsic
 
 from ._emit import FLOAT, INT, Emitter
@@ -256,17 +255,17 @@ class _Piece(Emitter):
 
 @intrinsic
 def add_piece(
-    typingctx: BaseContext,
-    target: types.Type,
-    source: types.Type,
-    stride: types.Type,
-    slow: types.Type,
-    slow_step: types.Type,
-    fast: types.Type,
-    fast_step: types.Type,
-    depth: types.Type,
-    depth_step: types.Type,
-    near: types.Type,
+    typingctx: Any,
+    target: Any,
+    source: Any,
+    stride: Any,
+    slow: Any,
+    slow_step: Any,
+    fast: Any,
+    fast_step: Any,
+    depth: Any,
+    depth_step: Any,
+    near: Any,
     count: Any,
     depths: Any,
     whole: Any,
@@ -337,15 +336,15 @@ def add_piece(
 
 @intrinsic
 def add_straight_piece(
-    typingctx: BaseContext,
-    target: types.Type,
-    source: types.Type,
-    beside: types.Type,
-    share: types.Type,
-    other_share: types.Type,
-    fast: types.Type,
-    fast_step: types.Type,
-    near: types.Type,
+    typingctx: Any,
+    target: Any,
+    source: Any,
+    beside: Any,
+    share: Any,
+    other_share: Any,
+    fast: Any,
+    fast_step: Any,
+    near: Any,
     count: Any,
     whole: Any,
 ) -> Any:
