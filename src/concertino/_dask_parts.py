@@ -297,7 +297,7 @@ def _ctrl_c_waits() -> Iterator[None]:
 
     def hold(number: int, frame: FrameType | None) -> None:
         held.append(number)
-        if len(held) > 1 and callable(at_once):  # who asks twice waits no longer
+        if len(held) > 1 and callable(at_once):  # asking twice takes no longer
             at_once(number, frame)
 
     ensure_running()  # the tracker of resources unblocks the signal where it is started
