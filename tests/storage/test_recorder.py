@@ -130,7 +130,7 @@ def test_a_line_cut_short_is_left_out_and_told(tmp_path: Path) -> None:
 def test_a_damaged_line_in_the_middle_is_an_error(tmp_path: Path) -> None:
     path = tmp_path / "documents.jsonl"
     path.write_text('["start", {"uid": "1"}]\nrubbish\n["stop", {}]\n')
-    with pytest.raises(StorageError, match=f"line 2 of {path} is no document .*restore it"):
+    with pytest.raises(StorageError, match=f"Line 2 of {path} is no document .*restore it"):
         list(DocumentFile(path))
 
 
@@ -147,7 +147,7 @@ def test_a_record_is_never_overwritten(tmp_path: Path) -> None:
         recorder(name, document)
     name, document = documents_of_a_run(tmp_path)[0]
     with pytest.raises(
-        StorageError, match=r"documents\.jsonl: File exists; files are never overwritten"
+        StorageError, match=r"documents\.jsonl: File exists. Files are never overwritten"
     ):
         recorder(name, document)
     recorder.close()
@@ -155,7 +155,7 @@ def test_a_record_is_never_overwritten(tmp_path: Path) -> None:
 
 def test_a_start_without_a_directory_is_an_error() -> None:
     recorder = Recorder()
-    with pytest.raises(DocumentError, match=r"run abc cannot be recorded: .* no 'run_directory'"):
+    with pytest.raises(DocumentError, match=r"Run abc cannot be recorded: .* no 'run_directory'"):
         recorder("start", {"uid": "abc", "time": 0.0})
 
 
