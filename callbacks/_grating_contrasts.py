@@ -131,7 +131,7 @@ class GratingContrasts(RunJobs[SteppingJob, Contrasts]):
             subscription.acknowledge(batch.stop)
         complete = segment.base in job.steppings and not job.steppings[segment.base].missing
         if segment.base == REFERENCE_STEPPING and complete and self._callbacks:
-            # Who looks takes time, and the next stream comes at once.
+            # Viewers take time, and the next stream comes at once.
             threading.Thread(
                 target=self._show_reference,
                 args=(job, job.fringes(segment.base)),

@@ -114,7 +114,7 @@ class LiveView(Consumer):
             _LOG.warning("The live view could not use a document %r: %s", name, error)
 
     def control(self, reconstruction: TakesChanges | None) -> None:
-        """Let who sees the page set the rotation axis of a reconstruction.
+        """Let viewers of the page set the rotation axis of a reconstruction.
 
         Parameters
         ----------

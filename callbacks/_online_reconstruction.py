@@ -32,7 +32,7 @@ class OnlineReconstruction(RunJobs[ReconstructionJob, ReconstructionResult]):
     that is taken again, after a pause, replaces the earlier one. Of a time series each tomogram is
     reconstructed when its turn is over; the run of the slices has all of them, one after the other.
 
-    Who wants to see slices before gets them on frame streams, for instance in a `LiveView` or a `FrameConsumer`:
+    To see slices before that, take them from frame streams, for instance in a `LiveView` or a `FrameConsumer`:
     a processing run of its own, ``reconstruction_preview``, announces them to `callbacks`. Nothing that is looked
     at changes the result or holds up the scan.
 

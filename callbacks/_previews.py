@@ -1,4 +1,4 @@
-"""Pictures of a reconstruction that goes on: in a thread of their own, for who looks at them."""
+"""Pictures of a reconstruction that goes on: in a thread of their own, for viewers."""
 
 import logging
 import threading
@@ -28,7 +28,7 @@ class Previews:
 
     They are shown on frame streams of a processing run of their own, whose documents tell their
     addresses. Nothing is computed for streams that nobody has subscribed to. Taking frames and the
-    result never wait for who looks.
+    result never wait for viewers.
 
     Parameters
     ----------

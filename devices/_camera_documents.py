@@ -190,7 +190,7 @@ class CameraDocuments(Device, Readable[Any], Collectable, WritesStreamAssets):
         try:
             await asyncio.wait_for(self._changed.wait(), _LOOK_S)
         except TimeoutError:
-            return  # Look again: silence makes no sound.
+            return  # Nothing signals that frames stay away: look again.
 
     async def _until(self, condition: Callable[[], bool]) -> None:
         while True:

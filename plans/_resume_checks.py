@@ -14,6 +14,7 @@ from ._imaging_scan import ImagingScan
 from ._offers import HasExposure
 from ._parameters import read_number
 from ._questions import asked
+from ._settings import alike, shown
 
 _TOLERANCE = 1e-3
 
@@ -122,24 +123,3 @@ def _moved(run: Run, device: Any) -> MsgGenerator[list[str]]:
             wrong.append(f"{name} was at {then:g} and is at {now:g}")
     yield from bps.null()
     return wrong
-
-
-def alike(one: Any, other: Any, absolute: float = 0.0) -> bool:
-    """Whether two settings are the same, numbers but for rounding."""
-    numbers = isinstance(one, int | float) and isinstance(other, int | float)
-    if numbers and not (isinstance(one, bool) or isinstance(other, bool)):
-        return bool(abs(one - other) <= max(absolute, 1e-9 * max(abs(one), abs(other))))
-    if isinstance(one, Mapping) and isinstance(other, Mapping):
-        return set(one) == set(other) and all(alike(one[key], other[key]) for key in one)
-    if isinstance(one, list | tuple) and isinstance(other, list | tuple):
-        return len(one) == len(other) and all(map(alike, one, other))
-    return bool(one == other)
-
-
-def shown(value: object) -> str:
-    """Return a setting as it is told to people."""
-    if isinstance(value, Mapping) and set(value) == {"value", "unit"}:
-        return f"{value['value']:g} {value['unit']}".strip()
-    if isinstance(value, list | tuple) and len(value) > 4:
-        return f"{list(value[:3])}, … ({len(value)})"
-    return f"{value:g}" if isinstance(value, float) else f"{value}"

@@ -12,7 +12,6 @@ from concertino import SessionError
 
 from ._offers import ReadsConfiguration, ReadsSettings
 from ._questions import AboutTheRun, outcome
-from ._resume_checks import alike, shown
 
 
 class Settings:
@@ -101,3 +100,24 @@ def _passing(device: Any) -> set[str]:
         )
     )  # fmt: skip
     return {signal.name for signal in signals if isinstance(signal, HasName)}
+
+
+def alike(one: Any, other: Any, absolute: float = 0.0) -> bool:
+    """Whether two settings are the same, numbers but for rounding."""
+    numbers = isinstance(one, int | float) and isinstance(other, int | float)
+    if numbers and not (isinstance(one, bool) or isinstance(other, bool)):
+        return bool(abs(one - other) <= max(absolute, 1e-9 * max(abs(one), abs(other))))
+    if isinstance(one, Mapping) and isinstance(other, Mapping):
+        return set(one) == set(other) and all(alike(one[key], other[key]) for key in one)
+    if isinstance(one, list | tuple) and isinstance(other, list | tuple):
+        return len(one) == len(other) and all(map(alike, one, other))
+    return bool(one == other)
+
+
+def shown(value: object) -> str:
+    """Return a setting as it is told to people."""
+    if isinstance(value, Mapping) and set(value) == {"value", "unit"}:
+        return f"{value['value']:g} {value['unit']}".strip()
+    if isinstance(value, list | tuple) and len(value) > 4:
+        return f"{list(value[:3])}, … ({len(value)})"
+    return f"{value:g}" if isinstance(value, float) else f"{value}"

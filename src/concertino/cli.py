@@ -64,7 +64,7 @@ def demo(
     directory: Directory = Path("concertino-demo"),
     quiet: Annotated[bool, typer.Option("--quiet", help="No progress bars.")] = False,
 ) -> None:
-    """Run the whole job: a real scan, a simulated one, live slices, and a replay that equals."""
+    """Run the whole job: a real scan, a simulated one, live slices, and a replay with the same result."""
     from concertino._demo import run_demo
 
     run_demo(directory, progress=not quiet)

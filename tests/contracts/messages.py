@@ -205,11 +205,29 @@ def messages_of(sources_by_name: dict[str, str]) -> list[Message]:
     found = []
     for name, tree in trees.items():
         for node in ast.walk(tree):
-            if isinstance(node, ast.Call) and name_of(node.func) in classes and node.args:
-                for text in dict.fromkeys(renderer.render(node.args[0])):
-                    where = f"{name}:{node.lineno}"
-                    found.append(Message(where, name_of(node.func), text))
+            made = node.exc if isinstance(node, ast.Raise) else node
+            if not isinstance(made, ast.expr) or not (error := _error(node, classes)):
+                continue
+            first = made.args[0] if isinstance(made, ast.Call) and made.args else None
+            shown = renderer.render(first) if first else []
+            # What may be empty is not raised then, as far as can be told.
+            unknown = [OPEN + ast.unparse(first) + CLOSE] if first else [""]
+            texts = [text for text in dict.fromkeys(shown) if text] or unknown
+            where = f"{name}:{made.lineno}"
+            found += [Message(where, error, text) for text in texts]
     return found
+
+
+def _error(node: ast.AST, classes: set[str]) -> str:
+    """Return which error is made: of a known class, raised as a bare class, or of a class that a variable holds."""
+    match node:
+        case ast.Call(func=called) if name_of(called) in classes:
+            return name_of(called)
+        case ast.Raise(exc=ast.Name() | ast.Attribute() as bare) if name_of(bare) in classes:
+            return name_of(bare)
+        case ast.Raise(exc=ast.Call(func=ast.Name(id=name), args=[ast.JoinedStr(), *_])):
+            return name if name.islower() else ""
+    return ""
 
 
 def package_messages() -> list[Message]:

@@ -6,6 +6,7 @@ import pytest
 
 from .messages import CLOSE, OPEN, Message, messages_of, package_messages
 
+_NOTHING = "says nothing"
 _NO_SENTENCE = "begins as no sentence"
 _NO_END = "does not end as a sentence"
 _WITHOUT_REMEDY = "does not say what to do"
@@ -109,13 +110,13 @@ def _plain(text: str) -> str:
 def faults(text: str) -> list[str]:
     """Return what a message lacks of the grammar."""
     text = _plain(text)
+    if not text:
+        return [_NOTHING]
     found = []
     if not _BEGINS.match(text):
         found.append(_NO_SENTENCE)
     if not _ENDS.search(text):
         found.append(_NO_END)
-    if not text:
-        return []
     last = re.search(rf"[.?] ?{_VALUE}$|^{_VALUE}$", text)
     if not (_REMEDY.search(text) or _POSSIBLE.search(text) or last):
         found.append(_WITHOUT_REMEDY)
@@ -195,6 +196,9 @@ class Thing:
         ("OwnError(said(count))", ["does not end as a sentence", "does not say what to do"]),
         ("OwnError('Give 1.' if count else 'wrong')", [
             "begins as no sentence", "does not end as a sentence", "does not say what to do"]),
+        ("OwnError()", ["says nothing"]),
+        ("OwnError", ["says nothing"]),
+        ("error(f'{count} is wrong')", ["does not end as a sentence", "does not say what to do"]),
         ("ValueError('wrong')", []),
     ],
 )  # fmt: skip

@@ -97,7 +97,7 @@ def test_an_axis_outside_of_the_detector_is_refused_in_a_sweep(lines: NDArray[np
     with pytest.raises(ReconstructionError, match="0 of 180 projections have come"):
         job.sweep("center", [60.0, 61.0])
     job.add_projections(lines, 0)
-    with pytest.raises(ParameterError, match="center 128 px lies outside"):
+    with pytest.raises(ParameterError, match="center: 128 px lies outside"):
         job.sweep("center", [60.0, 128.0])
 
 

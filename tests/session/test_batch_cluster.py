@@ -234,7 +234,7 @@ def test_a_part_that_fails_says_why_and_where(
     content = damaged.read_bytes()
     damaged.write_bytes(content[:-100] + bytes(100))
     try:
-        with pytest.raises(StorageError, match=r"frame 59 of .*checksum") as caught:
+        with pytest.raises(StorageError, match=r"Frame 59 of .*checksum") as caught:
             reconstruct_run(
                 open_run(run.directory), ReconstructionSettings(center=31.5),
                 directory=tmp_path, scheduler=threads,

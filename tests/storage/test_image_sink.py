@@ -226,11 +226,11 @@ def test_a_full_disk_keeps_every_frame_that_it_counts(
     frames = some_frames(64, (128, 256))  # 64 kB each
     sink = open_sink(small_disk / "s", shape=(128, 256), dtype="<u2", bytes_per_file=bytes_per_file)
     with pytest.raises(
-        StorageError, match=r"cannot write frame \d+ to .*\.tif: No space left"
+        StorageError, match=r"Cannot write frame \d+ to .*\.tif: No space left"
     ) as info:
         write(sink, frames, [8] * 8)
     assert f"write frame {sink.stored} to " in str(info.value)
-    assert "free some space" in str(info.value)
+    assert "Free some space" in str(info.value)
     assert 20 < sink.stored < 32
     sink.close()
     np.testing.assert_array_equal(read_pages(small_disk / "s"), frames[: sink.stored])
@@ -249,7 +249,7 @@ def test_large_frames_of_a_batch_are_files_in_order(tmp_path: Path) -> None:
 def test_a_full_disk_keeps_every_large_frame_that_it_counts(small_disk: Path) -> None:
     frames = some_frames(8, (512, 512))  # 512 kB each
     sink = open_sink(small_disk / "s", shape=(512, 512), dtype="<u2")
-    with pytest.raises(StorageError, match=r"cannot write frame 3 to .*000003\.tif: No space left"):
+    with pytest.raises(StorageError, match=r"Cannot write frame 3 to .*000003\.tif: No space left"):
         write(sink, frames, [8])
     assert sink.stored == 3
     sink.close()
@@ -261,7 +261,7 @@ def test_frames_behind_one_that_failed_are_not_kept(tmp_path: Path) -> None:
     sink = open_sink(tmp_path / "s", shape=(512, 512), dtype="<u2")
     other = tmp_path / "s" / "frame_000005.tif"
     other.write_bytes(b"somebody's")
-    with pytest.raises(StorageError, match=r"cannot write frame 5 to .*000005\.tif: File exists"):
+    with pytest.raises(StorageError, match=r"Cannot write frame 5 to .*000005\.tif: File exists"):
         write(sink, frames, [8])
     sink.close()
     assert sink.stored == 5
@@ -283,9 +283,9 @@ def test_files_in_the_directory_are_not_touched(tmp_path: Path) -> None:
 
 def test_wrong_frames_are_refused(tmp_path: Path) -> None:
     sink = open_sink(tmp_path / "s", shape=(12, 17), dtype="<u2")
-    with pytest.raises(StorageError, match=r"frame 3 came to .* where frame 0 must be next"):
+    with pytest.raises(StorageError, match=r"Frame 3 came to .* where frame 0 must be next"):
         sink.write(some_frames(2), 3)
-    with pytest.raises(StorageError, match=r"frames of shape \(4, 4\) and dtype uint16 came"):
+    with pytest.raises(StorageError, match=r"Frames of shape \(4, 4\) and dtype uint16 came"):
         sink.write(some_frames(1, (4, 4)), 0)
     with pytest.raises(StorageError, match=r"dtype float32 came to .* which stores"):
         sink.write(some_frames(1, dtype="<f4"), 0)

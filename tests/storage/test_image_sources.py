@@ -468,7 +468,7 @@ def test_errors_for_regions_and_ranges(tmp_path: Path) -> None:
     with pytest.raises(ParameterError, match=r"Frames 5 to 3 of .* were asked for; it has 20"):
         images.read(5, 3)
     with pytest.raises(
-        ParameterError, match=r"frames 0 to 2 of .* have shape \(2, 7, 11\) and dtype uint16"
+        ParameterError, match=r"Frames 0 to 2 of .* have shape \(2, 7, 11\) and dtype uint16"
     ):
         images.read(0, 2, out=np.empty((2, 7, 11), np.uint8))
     with pytest.raises(IndexError, match=r"frame 20 of .* which has 20"):

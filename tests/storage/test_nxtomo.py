@@ -192,7 +192,7 @@ def test_a_damaged_frame_is_told_and_leaves_nothing(tmp_path: Path) -> None:
     octets = bytearray(frame.read_bytes())
     octets[-9] ^= 1
     frame.write_bytes(octets)
-    with pytest.raises(StorageError, match="frame 2") as caught:
+    with pytest.raises(StorageError, match="Frame 2") as caught:
         export_nxtomo(run, tmp_path / "scan.nx")
     assert "cannot be written" not in str(caught.value)
     assert not list(tmp_path.glob("*scan.nx*"))

@@ -151,14 +151,14 @@ def test_the_original_pace(tmp_path: Path, record_run: Any) -> None:
 @pytest.mark.parametrize("speed", [0, -1, float("nan")])
 def test_a_speed_that_cannot_be(tmp_path: Path, record_run: Any, speed: float) -> None:
     record_run(tmp_path / "scan_0001")
-    with pytest.raises(ParameterError, match=f"speed {speed} was given; give a positive number"):
+    with pytest.raises(ParameterError, match=f"speed: {speed} was given; give a positive number"):
         replay(tmp_path / "scan_0001", Collector(), speed=speed)
 
 
 def test_a_stream_that_is_not_there(tmp_path: Path, record_run: Any) -> None:
     record_run(tmp_path / "scan_0001")
     with pytest.raises(
-        ParameterError, match=r"streams \['flats'\] were asked for; scan_0001 has darks, p"
+        ParameterError, match=r"streams: \['flats'\] were asked for; scan_0001 has darks, p"
     ):
         replay(tmp_path / "scan_0001", Collector(), streams=["flats"])
 
@@ -199,7 +199,7 @@ def test_a_missing_frame_is_named(tmp_path: Path, record_run: Any) -> None:
     path = tmp_path / "scan_0001" / "projections" / "frame_000005.tif"
     path.unlink()
     with pytest.raises(
-        StorageError, match=f"frame 5 of projections of scan_0001: {path} cannot be"
+        StorageError, match=f"Frame 5 of projections of scan_0001: {path} cannot be"
     ):
         replay(tmp_path / "scan_0001", lambda name, document: None)
 

@@ -62,7 +62,7 @@ def test_frames_out_of_range_are_refused(tmp_path: Path, record_run: Any) -> Non
     stored = open_run(tmp_path / "scan_0001").frames("projections")
     with pytest.raises(IndexError, match="frame 10 of projections of scan_0001, which has 10"):
         stored[10]
-    with pytest.raises(ParameterError, match=r"frames 5 to 11 of projections .* it has 10"):
+    with pytest.raises(ParameterError, match=r"Frames 5 to 11 of projections .* it has 10"):
         stored.read(5, 11)
     with pytest.raises(
         ParameterError, match=r"the array to read them to has \(1, 2, 3\) and float64"
@@ -82,7 +82,7 @@ def test_a_copy_is_read_by_itself(tmp_path: Path, record_run: Any) -> None:
     shutil.copytree(tmp_path / "scan_0001", tmp_path / "copy")
     (tmp_path / "copy" / "projections" / "frame_000004.tif").unlink()
     open_run(tmp_path / "scan_0001").frames("projections").read()
-    with pytest.raises(StorageError, match=f"frame 4 of projections of scan_0001: {tmp_path}/copy"):
+    with pytest.raises(StorageError, match=f"Frame 4 of projections of scan_0001: {tmp_path}/copy"):
         open_run(tmp_path / "copy").frames("projections").read()
 
 
@@ -122,7 +122,7 @@ def test_a_changed_frame_is_found(tmp_path: Path, record_run: Any) -> None:
     assert stored.unreadable() == (6,)
     with pytest.raises(
         StorageError,
-        match=rf"frame 6 of projections of scan_0001: {path} differs from the checksum",
+        match=rf"Frame 6 of projections of scan_0001: {path} differs from the checksum",
     ):
         stored.read()
     whole = stored.read(verify=False)
@@ -140,7 +140,7 @@ def test_a_shortened_file_is_named_with_its_frame(tmp_path: Path, record_run: An
     record_run(tmp_path / "scan_0001")
     path = tmp_path / "scan_0001" / "projections" / "frame_000002.tif"
     os.truncate(path, path.stat().st_size - 100)
-    with pytest.raises(StorageError, match=f"frame 2 of projections of scan_0001: {path}"):
+    with pytest.raises(StorageError, match=f"Frame 2 of projections of scan_0001: {path}"):
         open_run(tmp_path / "scan_0001").frames("projections").read()
 
 

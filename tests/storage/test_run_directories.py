@@ -111,7 +111,7 @@ def test_a_file_as_data_directory_is_refused(tmp_path: Path) -> None:
     file.touch()
     with pytest.raises(
         StorageError,
-        match=f"cannot use {file} as data directory: it is a file, not a directory; choose another",
+        match=f"Cannot use {file} as data directory: it is a file, not a directory; choose another",
     ):
         RunDirectories(file)
     with pytest.raises(StorageError, match=f"{file} is a file, not a directory"):
@@ -120,7 +120,7 @@ def test_a_file_as_data_directory_is_refused(tmp_path: Path) -> None:
 
 def test_a_directory_that_is_not_writable_is_refused() -> None:
     # even root cannot make files there
-    with pytest.raises(StorageError, match="cannot write to the data directory /proc/self: "):
+    with pytest.raises(StorageError, match="Cannot write to the data directory /proc/self: "):
         check_directory("/proc/self")
 
 

@@ -235,7 +235,7 @@ def test_the_axis_is_shown_with_its_confidence_and_set_by_a_click(
         def update(self, changes: Mapping[str, Any]) -> None:
             asked.append(dict(changes))
             if changes["center"] == 999:
-                raise ValueError("center 999 px lies outside of the frame")
+                raise ValueError("center: 999 px lies outside of the frame")
 
     view.control(Reconstruction())
     preview = {
@@ -264,7 +264,7 @@ def test_the_axis_is_shown_with_its_confidence_and_set_by_a_click(
     column.click()
     column.send_keys("999\t")
     browser.find("button", "Set it").click()
-    browser.wait(lambda says: says["answer"] == "center 999 px lies outside of the frame")
+    browser.wait(lambda says: says["answer"] == "center: 999 px lies outside of the frame")
     assert asked[-1] == {"center": 999.0}
     found |= {"center": 126.0, "preview_s": 0.488}
     view("event", {"descriptor": told["uid"], "seq_num": 2, "data": found})

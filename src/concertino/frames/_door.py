@@ -1,4 +1,4 @@
-"""Who has connected to a publisher but not been admitted, and may neither send much nor stay."""
+"""Connections to a publisher that are not admitted yet: they may neither send much nor stay."""
 
 from __future__ import annotations
 

@@ -112,7 +112,7 @@ class SharedRing(Ring):
         """Return what lies where, for other processes to map; None if nothing can be lent.
 
         The memory of small frames is taken as they come, and all of it when it is first lent: what is missing
-        later would kill who looks into it.
+        later would kill the processes that read it.
         """
         if self._descriptor < 0:
             return None

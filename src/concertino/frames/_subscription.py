@@ -18,7 +18,7 @@ from ._ring import frame_checksum
 from ._routes import routed
 from ._tcp import connect
 
-#: Of its time that one who looks spends on fetching frames: eight of them leave nine tenths of two processor cores.
+#: The share of its time that a subscriber to the newest frame spends on fetching: eight of them leave nine tenths of two processor cores.
 _SHARE = 1 / 40
 _LONGEST_S = 0.5  # that it rests: by a socket, waiting for a frame costs processor time, too
 
@@ -26,7 +26,7 @@ _LONGEST_S = 0.5  # that it rests: by a socket, waiting for a frame costs proces
 class _Pace:
     """When to look again: not sooner than there is something to see, nor than can be spared.
 
-    Without it, who wants the newest frame fetches one after the other, and takes the processor and the memory from
+    Without it, a subscriber to the newest frame fetches one after the other, and takes the processor and the memory from
     the camera.
 
     Parameters

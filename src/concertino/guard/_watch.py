@@ -102,7 +102,7 @@ class Watch:
                 self._finish()
                 if self._last_words:
                     return
-            # Who has not introduced himself at a guard elsewhere is told nothing.
+            # A client that has not introduced itself at a guard elsewhere is told nothing.
             known = self._elsewhere is None or self._session
             if known and time.monotonic() - said_s > _SAY_S:
                 said_s = time.monotonic()

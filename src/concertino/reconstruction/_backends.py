@@ -1,4 +1,4 @@
-"""Who can compute what on this machine, and who is chosen."""
+"""Which reconstruction back ends this machine can run, and which one `auto` chooses."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace

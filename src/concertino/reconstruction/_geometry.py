@@ -2,7 +2,7 @@
 
 The world is fixed to the beamline, in detector pixels: x to the right of the image, y along the beam,
 z upwards, the origin where the rotation axis meets the beam. A turn by a positive angle about an
-axis is counter-clockwise for who looks against that axis.
+axis is counter-clockwise when seen against that axis.
 """
 
 import numpy as np

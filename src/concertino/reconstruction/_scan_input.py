@@ -230,7 +230,7 @@ class ScanInput:
             self._beside.call(self._catch_up_in_steps)
 
     def _catch_up_in_steps(self, go_on: Callable[[], bool]) -> None:
-        """Catch up block by block: who has darks or flats, or looks, waits for one at most."""
+        """Catch up block by block: a caller that brings darks or flats, or reads slices, waits for one block at most."""
         while go_on() and self._catch_up_if_idle(most=1):
             time.sleep(_GAP_S)
 

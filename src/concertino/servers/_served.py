@@ -196,7 +196,7 @@ class Served(Device):
         self.hurry(f"the session was not heard of for {self.lease_seconds:g} s: {session}")
         if done.wait(_END_S):
             return
-        # The lease ends nevertheless: who asks next is told what hangs, and not that it is being ended.
+        # The lease ends nevertheless: the next client is told what hangs, and not that it is being ended.
         self._stuck = self._error = (
             f"The {self.KIND} server {self.get_name()} still works for {session}, which it lost, and that has "
             f"not ended within {2 * _END_S:g} s: a disk, a camera or a callback hangs. Check them, or restart "

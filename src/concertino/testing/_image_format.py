@@ -234,7 +234,7 @@ class ImageFormatContract:
             with suppress(StorageError):
                 sink.write(frames[start : start + 8], start)
         with pytest.raises(
-            StorageError, match=r"cannot write frame \d+ to .*: No space left"
+            StorageError, match=r"Cannot write frame \d+ to .*: No space left"
         ) as info:
             sink.write(frames[sink.stored : sink.stored + 16], sink.stored)
         assert f"write frame {sink.stored} to {small_disk}" in str(info.value)

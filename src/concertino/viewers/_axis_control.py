@@ -1,4 +1,4 @@
-"""Where who sees the page sets the rotation axis of the reconstruction."""
+"""Controls by which a viewer of the page sets the rotation axis of the reconstruction."""
 
 from __future__ import annotations
 

@@ -45,7 +45,7 @@ class Pace:
     def due(self) -> bool:
         """Tell whether it is time again."""
         now_s = self._clock()
-        # A tenth early is in time: who asks in periods of his own would miss every second turn.
+        # A tenth early is in time: a viewer that asks at a period of its own would miss every second turn.
         if now_s - self._passed_s < 0.9 / self.rate_hz:
             return False
         self._passed_s = now_s
