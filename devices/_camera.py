@@ -6,14 +6,7 @@ from collections.abc import AsyncIterator
 from typing import Any, cast
 
 import numpy as np
-from bluesky.protocols import (
-    Flyable,
-    Preparable,
-    Reading,
-    Stageable,
-    Stoppable,
-    Triggerable,
-)
+from bluesky.protocols import Flyable, Preparable, Reading, Stageable, Stoppable, Triggerable
 from numpy.typing import NDArray
 from ophyd_async.core import (
     AsyncStatus,
@@ -31,7 +24,7 @@ from concertino.frames import FrameRequest, FrameStream, StreamAssets
 
 from ._account import StreamAccount
 from ._acquisition import PATIENCE_S
-from ._camera_checks import check_memory, check_retrospective, check_software_trigger
+from ._camera_checks import check_count, check_memory, check_retrospective, check_software_trigger
 from ._camera_preparation import CameraPreparation
 from ._frame_source import (
     FrameSource,
@@ -138,9 +131,8 @@ class Camera(CameraPreparation, Triggerable, Preparable, Flyable, Stageable, Sto
     @property
     def memory_rate_hz(self) -> float:
         """Frames that it reads out of a memory of its own in a second; 0 for as fast as it can."""
-        return (
-            float(self.source.readout_rate_hz) if isinstance(self.source, TellsReadoutRate) else 0.0
-        )
+        source = self.source
+        return float(source.readout_rate_hz) if isinstance(source, TellsReadoutRate) else 0.0
 
     @property
     def exposed(self) -> bool:
@@ -238,10 +230,9 @@ class Camera(CameraPreparation, Triggerable, Preparable, Flyable, Stageable, Sto
             await self._stop()
             return
         self._acquisition = acquisition
-        stream = acquisition.stream
-        self._assets = StreamAssets(self.name, stream)
+        self._assets = StreamAssets(self.name, acquisition.stream)
         self.account.watch(self._acquisition)
-        self._set_frames(stream.address)
+        self._set_frames(acquisition.stream.address)
         self._set_preview(acquisition.preview)
         self._set_pixel_size(self.source.pixel_size_um)
         declared = first_number_of(self.source)
@@ -282,11 +273,7 @@ class Camera(CameraPreparation, Triggerable, Preparable, Flyable, Stageable, Sto
         CameraError
             If it cannot.
         """
-        if request.count is not None and request.count < 1:
-            raise CameraError(
-                f"Camera {self.name} was asked for {request.count} frames of {request.kind}; "
-                "ask for at least one."
-            )
+        check_count(self.name, request)
         if request.retrospective is not None:
             check_retrospective(self.name, request, self.frame_bytes, self._ring_bytes)
         check_software_trigger(self.name, request, self.source)
@@ -390,8 +377,7 @@ class Camera(CameraPreparation, Triggerable, Preparable, Flyable, Stageable, Sto
 
     async def _fire(self) -> None:
         """Give a software trigger; short, as the RunEngine's loop does it."""
-        source = cast(TriggeredFrameSource, self.source)  # as `check_request` saw
-        source.trigger()
+        cast(TriggeredFrameSource, self.source).trigger()  # as `check_request` saw
 
     async def _be_prepared(self) -> None:
         """Prepare an endless stream of software triggers when nothing is, for plans of bluesky."""

@@ -116,6 +116,20 @@ def check_retrospective(
         )
 
 
+def check_count(camera: str, request: FrameRequest) -> None:
+    """Check that a request is for some frames.
+
+    Raises
+    ------
+    CameraError
+        If it is for none.
+    """
+    if request.count is not None and request.count < 1:
+        raise CameraError(
+            f"Camera {camera} was asked for {request.count} frames of {request.kind}; ask for at least one."
+        )
+
+
 def check_memory(camera: str, request: FrameRequest, source: FrameSource) -> None:
     """Check that the frames of a request fit into the camera's own memory, if they are to go there.
 

@@ -14,7 +14,8 @@ from concertino.callbacks import Closes, WorksOn, name_of
 from concertino.documents import DocumentCallback
 from concertino.storage import Recorder
 
-from ._ending import closing, ended, leave, say
+from ._ending import closing, ended, leave
+from ._last_words import say
 from ._plan_end import PLAN_END_S, end_plan
 
 if TYPE_CHECKING:

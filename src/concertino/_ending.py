@@ -12,9 +12,10 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from functools import cache
 from types import FrameType, TracebackType
-from typing import TYPE_CHECKING, Any, Protocol, Self, TextIO
+from typing import TYPE_CHECKING, Any, Protocol, Self
 from weakref import WeakSet
 
+from ._last_words import outlive_the_terminal, say
 from ._plan_end import PLAN_END_S, end_plan
 
 if TYPE_CHECKING:
@@ -198,7 +199,7 @@ class _Ending:
 
     def _end(self, number: int) -> None:
         name = signal.Signals(number).name
-        _outlive_the_terminal()
+        outlive_the_terminal()
         busy = [session.RE for session in self.sessions if str(session.RE.state) != "idle"]
         if busy:
             say(f"\n{name}: the beam goes off, then the run ends, then this process.")
@@ -367,39 +368,3 @@ def _end_or_warn(run_engine: "RunEngine", reason: str) -> None:
             f"The plan, {reason}, has not cleaned up within {PLAN_END_S:g} s: THE BEAM MAY BE ON. "
             "Switch it off by hand."
         )
-
-
-def say(text: str) -> None:
-    """Print to standard error, also from a signal handler, and also when that is gone."""
-    with suppress(OSError, ValueError, RuntimeError):
-        print(text, file=sys.stderr, flush=True)
-
-
-class _Unbreakable:
-    """Standard output that may be gone: a closed terminal, a pipe whose reader has ended."""
-
-    def __init__(self, stream: TextIO) -> None:
-        self._stream = stream
-
-    def write(self, text: str) -> int:
-        """Write what can be written."""
-        with suppress(OSError, ValueError):
-            self._stream.write(text)
-        return len(text)
-
-    def flush(self) -> None:
-        """Flush what can be flushed."""
-        with suppress(OSError, ValueError):
-            self._stream.flush()
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._stream, name)
-
-
-def _outlive_the_terminal() -> None:
-    # RunEngine and plans print while they clean up, and what they print must not end that.
-    sys.stdout, sys.stderr = _unbreakable(sys.stdout), _unbreakable(sys.stderr)
-
-
-def _unbreakable(stream: Any) -> Any:
-    return stream if stream is None or isinstance(stream, _Unbreakable) else _Unbreakable(stream)

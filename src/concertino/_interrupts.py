@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any, Self
 
 from bluesky.utils import SigintHandler
 
-from ._ending import LeaveWhenEnded, ended, on_interrupt, say
+from ._ending import LeaveWhenEnded, ended, on_interrupt
+from ._last_words import say
 from ._plan_end import end_plan
 
 if TYPE_CHECKING:

@@ -13,8 +13,9 @@ from types import FrameType
 
 from concertino import ParameterError, SessionError
 
-from ._ending import ending_signals, say
+from ._ending import ending_signals
 from ._extras import extra
+from ._last_words import say
 from ._plan_end import PLAN_END_S
 
 _REDIS_S = 5.0

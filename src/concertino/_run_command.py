@@ -22,7 +22,8 @@ from concertino.storage import Run, find_runs, open_run
 from concertino.storage import replay as replay_documents
 from concertino.units import convert
 
-from ._ending import EndedBySignal, say
+from ._ending import EndedBySignal
+from ._last_words import say
 from ._pictures import save_slices
 from ._run_listing import choose_run
 

@@ -54,11 +54,9 @@ class Session(AbstractContextManager["Session"]):
     hold : Hold
         Has imaging plans pause; `pause` and `resume` use it.
     guard : SessionGuard
-        Has another process switch the beam off when this one dies; ``guard.reports`` is what that of an
-        earlier session did.
+        Has another process switch the beam off when this one dies; ``guard.reports``: what one did before.
     require_storage : bool
-        Refuse runs whose frames nobody stores, before anything moves; False by default, when a warning
-        says so.
+        Refuse runs whose frames nobody stores, before anything moves; by default a warning says so.
     """
 
     def __init__(
@@ -128,8 +126,7 @@ class Session(AbstractContextManager["Session"]):
             self.guard,
         )
         if progress:
-            bars = ProgressBars()
-            self.RE.waiting_hook = bars
+            self.RE.waiting_hook = bars = ProgressBars()
             self._borrowed.after_plan(bars.end)
         # A plan is over when its documents are on the disk; its loop does not wait for that.
         self._borrowed.after_plan(self.recorder.flush)
