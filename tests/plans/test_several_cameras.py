@@ -113,7 +113,7 @@ def test_the_tomo_block_says_whose_images_they_are(lab: TwoCameras) -> None:
     with pytest.raises(DocumentError) as caught:
         block.for_camera("other")
     assert str(caught.value) == (
-        "Camera 'other' was asked for; the run has images of camera, detail."
+        "Camera 'other' was asked for; the run has images of camera, detail. Name one of these."
     )
 
 
