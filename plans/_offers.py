@@ -167,21 +167,6 @@ class ReadsConfiguration(Protocol):
 
 
 @runtime_checkable
-class TellsExposed(Protocol):
-    """A camera that tells whether it has exposed all that it was asked for."""
-
-    exposed: bool
-
-
-@runtime_checkable
-class TellsEndedEarly(Protocol):
-    """A camera that tells whether it was stopped before it had exposed all."""
-
-    name: str
-    ended_early: bool
-
-
-@runtime_checkable
 class TellsFrameSize(Protocol):
     """A camera that tells the shape of its frames in pixels, and their size in bytes."""
 

@@ -10,7 +10,8 @@ from concertino import ParameterError
 from concertino.frames import FrameRequest
 
 from ._asides import heard
-from ._offers import TellsExposed, name_of
+from ._offers import name_of
+from ._optional import optional
 from ._passed_on import passed_on
 from ._safety import BeamGuard, beam_off
 from ._sample_use import MoreToCome, SampleToTheEnd, SampleUse
@@ -104,7 +105,7 @@ class _Run:
             and self._sample is not None
             and self._sample.may_leave
             and bool(self._cameras)
-            and all(isinstance(camera, TellsExposed) and camera.exposed for camera in self._cameras)
+            and all(optional(camera, "exposed", False) for camera in self._cameras)
         )
 
     def sample_leaves(self) -> MsgGenerator[None]:

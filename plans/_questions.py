@@ -15,7 +15,8 @@ from concertino import DeviceError
 
 from ._awaited import Awaited, OnlyARunCanTellError, names_of
 from ._deadlines import CameraOverdueError, deadlines
-from ._offers import CountsExposed, TellsExposed, name_of
+from ._offers import CountsExposed, name_of
+from ._optional import optional
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -156,11 +157,7 @@ class UntilExposed(Errand):
 
     def overdue(self, limit_s: float) -> Exception:
         """Return what to raise when a camera has not exposed its frames in time."""
-        late = [
-            camera
-            for camera in self.cameras
-            if not (isinstance(camera, TellsExposed) and camera.exposed)
-        ]
+        late = [camera for camera in self.cameras if not optional(camera, "exposed", False)]
         return frames_overdue(late or self.cameras, self._count, limit_s)
 
     async def _wait(self) -> None:

@@ -24,7 +24,8 @@ from ._cameras import (
     wait_exposed,
 )
 from ._hold import Hold
-from ._offers import CountsExposed, Stops, TellsEndedEarly, TellsExposed
+from ._offers import CountsExposed, Stops
+from ._optional import optional
 from ._protocols import Beam
 from ._questions import AboutTheRun, frames_overdue, outcome
 from ._safety import beam_off, beam_on
@@ -198,7 +199,7 @@ class Taking:
     def _stopped(self) -> str:
         """Say what is wrong when somebody else than its plan stopped a camera, else nothing."""
         for camera in self._cameras.cameras:
-            if isinstance(camera, TellsEndedEarly) and camera.ended_early:
+            if optional(camera, "ended_early", False):
                 taken = camera.num_exposed if isinstance(camera, CountsExposed) else "not all"
                 return (
                     f"Camera {camera.name} was stopped after {taken} of {self._count} frames of {self._stream}, "
@@ -208,15 +209,11 @@ class Taking:
         return ""
 
     def _check_time(self) -> None:
-        late = [
-            camera
-            for camera in self._cameras.cameras
-            if isinstance(camera, TellsExposed) and not camera.exposed
-        ]
+        late = [camera for camera in self._cameras.cameras if not optional(camera, "exposed", True)]
         if late and time.monotonic() >= self._overdue_s:
             raise frames_overdue(late, self._count, self._within_s or 0.0)
 
 
 def _exposed(cameras: CameraSet) -> bool:
     """Whether all cameras tell that they have exposed all that they were asked for."""
-    return all(isinstance(camera, TellsExposed) and camera.exposed for camera in cameras.cameras)
+    return all(optional(camera, "exposed", False) for camera in cameras.cameras)

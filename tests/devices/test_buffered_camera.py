@@ -137,13 +137,13 @@ def dies_while(faults: Faults, scans: Scans) -> tuple[Camera, str]:
             Faults(die_in_readout_at=25),
             "Camera camera died: it stopped answering while frame 25 of frames was read out of its "
             "memory. Of 40 frames of frames, 40 were recorded into its memory and 25 read out; the "
-            "others are lost.",
+            "others are lost. Take them again.",
             25,
         ),
         (
             Faults(die_at=30),
             "Camera camera died: it stopped answering at frame 30 of frames. Of 40 frames of "
-            "frames, 30 were recorded into its memory and 0 read out; the others are lost.",
+            "frames, 30 were recorded into its memory and 0 read out; the others are lost. Take them again.",
             0,
         ),
     ],
