@@ -154,7 +154,7 @@ def test_another_path_to_the_directory_takes_nothing_away(tmp_path: Path, record
         assert len(catalog) == 2
         (missing,) = catalog.missing()
         assert missing.directory == copied
-        assert missing.reason == "it is a copy of scan_0001, which the catalogue has"
+        assert missing.reason == "It is a copy of scan_0001, which the catalogue has."
 
 
 def test_a_scan_id_means_the_raw_run(tmp_path: Path, record_run: Any, catalog: Catalog) -> None:

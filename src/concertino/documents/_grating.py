@@ -49,7 +49,7 @@ class GratingBlock(StartBlock):
 
     NAME: ClassVar[str] = "grating"
     WITHOUT: ClassVar[str] = (
-        "so it is no phase stepping. Record it with concertino.plans.grating_stepping."
+        "so it is no phase stepping. Record it with concertino.plans.grating_stepping"
     )
 
     period_um: PositiveFloat

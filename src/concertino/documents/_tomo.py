@@ -91,7 +91,7 @@ class TomoBlock(StartBlock):
 
     NAME: ClassVar[str] = "tomo"
     WITHOUT: ClassVar[str] = (
-        "so it is no imaging run. Record it with a plan of concertino.plans, or add the block in md."
+        "so it is no imaging run. Record it with a plan of concertino.plans, or add the block in md"
     )
 
     scheme: str

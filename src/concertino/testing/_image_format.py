@@ -160,9 +160,9 @@ class ImageFormatContract:
     def test_wrong_frames_are_refused(self, open_it: Callable[..., ImageSink]) -> None:
         """A frame out of turn, of another shape or dtype is not stored."""
         sink = open_it()
-        with pytest.raises(StorageError, match=r"frame 3 came to .* where frame 0 must be next"):
+        with pytest.raises(StorageError, match=r"Frame 3 came to .* where frame 0 must be next"):
             sink.write(some_frames(2), 3)
-        with pytest.raises(StorageError, match=r"frames of shape \(4, 4\) and dtype uint16 came"):
+        with pytest.raises(StorageError, match=r"Frames of shape \(4, 4\) and dtype uint16 came"):
             sink.write(some_frames(1, (4, 4)), 0)
         with pytest.raises(StorageError, match=r"dtype float32 came to .* which stores"):
             sink.write(some_frames(1, dtype="<f4"), 0)
@@ -238,7 +238,7 @@ class ImageFormatContract:
         ) as info:
             sink.write(frames[sink.stored : sink.stored + 16], sink.stored)
         assert f"write frame {sink.stored} to {small_disk}" in str(info.value)
-        assert "free some space" in str(info.value)
+        assert "Free some space" in str(info.value)
         assert 20 < sink.stored < 32
         sink.close()
         np.testing.assert_array_equal(read_back(sink, sink.stored).read(), frames[: sink.stored])
@@ -264,7 +264,7 @@ class ImageFormatContract:
         )
         path.write_bytes(path.read_bytes().replace(needle, bytes(len(needle))))
         stored = read_back(sink, 6)
-        with pytest.raises(StorageError, match=r"frame 4 of .*: .*differs from the checksum"):
+        with pytest.raises(StorageError, match=r"Frame 4 of .*: .*differs from the checksum"):
             stored.read()
         np.testing.assert_array_equal(stored.read(0, 4), frames[:4])
         assert stored.unreadable() == (4,)
