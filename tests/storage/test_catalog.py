@@ -391,6 +391,31 @@ def test_a_damaged_database_is_told_and_made_anew_when_asked(
     assert len(catalog) == 1
 
 
+KILLED = """
+import os, signal, sqlite3, sys
+database = sqlite3.connect(sys.argv[1], isolation_level=None)
+database.execute("pragma cache_size = 1")  # what does not fit goes to the file before the end
+database.execute("begin immediate")
+database.execute("update nodes set metadata = metadata || hex(zeroblob(200000))")
+os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+def test_a_writer_that_was_killed_in_a_transaction_costs_nothing(
+    tmp_path: Path, record_run: Any, catalog: Catalog
+) -> None:
+    record_run(tmp_path / "scan_0001", scan_id=1)
+    assert len(catalog) == 1
+    catalog.close()
+    (database,) = (tmp_path / ".catalog").glob("*.db")
+    subprocess.run([sys.executable, "-c", KILLED, str(database)], check=False)
+    assert database.with_name(f"{database.name}-journal").stat().st_size > 0
+    record_run(tmp_path / "scan_0002", scan_id=2)
+    assert [run.directory.name for run in catalog.missing()] == ["scan_0002"]
+    assert len(catalog) == 2
+    assert catalog[1].metadata["start"]["scan_id"] == 1
+
+
 def test_where_nothing_can_be_written_it_is_elsewhere(
     tmp_path: Path, record_run: Any, catalog: Catalog
 ) -> None:
