@@ -1,5 +1,6 @@
 """Close many things, each within a deadline, whatever becomes of the others."""
 
+import logging
 import signal
 import threading
 import time
@@ -23,8 +24,11 @@ if TYPE_CHECKING:
 
     from concertino.storage import Catalog, CatalogWriter
 
+LOG = logging.getLogger(__name__)
+
 _LOOK_S = 0.05
 _CLOSE_S = 120.0
+_CATALOGUE_S = 2.0  # an index of what is stored: what it lacks it takes in later
 _LEAVE_S = 10.0
 _MORE_S = 5.0  # for a sentence of who is waited for
 
@@ -53,6 +57,7 @@ class Closing:
         timeout_s: float,
         *,
         needed: bool = True,
+        costs: bool = True,
         advice: str = "",
     ) -> None:
         """Do one thing in a thread of its own, and wait for it within a deadline.
@@ -67,6 +72,8 @@ class Closing:
             How long it may take, in seconds.
         needed : bool
             False: not waited for when the user or a signal is in a hurry.
+        costs : bool
+            False: nothing is lost when it fails or is late, which is told in the log and is no error.
         advice : str
             What to do when it did not end.
         """
@@ -76,7 +83,10 @@ class Closing:
             try:
                 function()
             except Exception as error:
-                self.errors.append(error)
+                if costs:
+                    self.errors.append(error)
+                else:
+                    LOG.warning("%s: %s: %s. %s", what, type(error).__name__, error, advice)
             finally:
                 done.set()
 
@@ -84,10 +94,10 @@ class Closing:
         begun_s = time.monotonic()
         while not done.wait(_LOOK_S):
             if not needed and (self._given_up.is_set() or ended()):
-                self._late(f"{what} was not waited for any more.", advice)
+                self._late(f"{what} was not waited for any more.", advice, costs)
                 return
             if time.monotonic() - begun_s > timeout_s:
-                self._late(f"{what} did not end within {timeout_s:g} s.", advice)
+                self._late(f"{what} did not end within {timeout_s:g} s.", advice, costs)
                 return
 
     def finish(self, pending: BaseException | None = None) -> None:
@@ -122,8 +132,12 @@ class Closing:
             if self.errors:
                 raise self.errors[0]
 
-    def _late(self, sentence: str, advice: str) -> None:
-        self.errors.append(SessionError(f"{sentence} {advice}".strip()))
+    def _late(self, sentence: str, advice: str, costs: bool) -> None:
+        told = f"{sentence} {advice}".strip()
+        if costs:
+            self.errors.append(SessionError(told))
+        else:
+            LOG.warning("%s", told)
 
 
 @contextmanager
@@ -187,15 +201,24 @@ def close_storage(
     recorder: Recorder,
     writer: "CatalogWriter | None",
     catalog: "Catalog | None",
-    timeout_s: float,
 ) -> None:
     """Have what is stored of the runs on the disk, and close its files."""
-    later = "The next session, or catalog.catch_up(), takes the runs in."
     close.do("The recorder", recorder.close, _CLOSE_S, advice="Look after the disk.")
-    if writer is not None:
-        close.do("The catalogue", writer.close, timeout_s, needed=False, advice=later)
-    if catalog is not None:
-        close.do("Closing the catalogue", catalog.close, _CLOSE_S, needed=False)
+    if writer is None and catalog is None:
+        return
+
+    def close_catalogue() -> None:
+        try:
+            if writer is not None:
+                writer.close()
+        finally:
+            if catalog is not None:
+                catalog.close()
+
+    close.do(
+        "Closing the catalogue", close_catalogue, _CATALOGUE_S, needed=False, costs=False,
+        advice="The next session, or catalog.catch_up(), takes in the runs that it lacks.",
+    )  # fmt: skip
 
 
 def close_all(
@@ -212,4 +235,4 @@ def close_all(
     close.do("The guard", guard.close, _LEAVE_S)
     close.do("Leaving the suspenders", gate.close, _LEAVE_S)
     close_callbacks(close, callbacks, timeout_s)
-    close_storage(close, recorder, writer, catalog, timeout_s)
+    close_storage(close, recorder, writer, catalog)

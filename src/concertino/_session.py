@@ -347,18 +347,18 @@ class Session(AbstractContextManager["Session"]):
         """End what is going on, then let go of files, threads, callbacks and RunEngine; idempotent.
 
         A plan that runs or is paused is aborted, beam off first. A reconstruction is waited for; Ctrl-C or
-        a signal gives that up, and nothing else. What fails keeps nothing else from being closed, and a
-        RunEngine that was given is as it was.
+        a signal gives that up, and nothing else. The catalogue has 2 s; it takes in later what it lacks.
+        What fails keeps nothing else from being closed, and a RunEngine that was given is as it was.
 
         Parameters
         ----------
         timeout_s : float
-            How long to wait for reconstructions, and for the catalogue, in seconds.
+            How long to wait for reconstructions, in seconds.
 
         Raises
         ------
         SessionError
-            If something did not end in time, or this is called from inside of a plan.
+            If something did not end in time, or this is called inside a plan.
         ConcertinoError
             What went wrong in a callback.
         """

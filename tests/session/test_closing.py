@@ -2,11 +2,13 @@
 
 import os
 import signal
+import sqlite3
 import subprocess
 import sys
 import threading
 import time
 from collections.abc import Mapping
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +23,7 @@ from concertino.devices import SimulatedBeamline
 from concertino.plans import continuous_tomography, radiography
 from concertino.reconstruction import ReconstructionSettings
 from concertino.session import Session, open_session
-from concertino.storage import open_run
+from concertino.storage import Catalog, open_run
 
 
 def small_scan(beamline: SimulatedBeamline, num_projections: int = 3) -> Any:
@@ -137,6 +139,28 @@ def test_a_callback_that_raises_at_stop_keeps_it_from_nobody(
     assert heard.count("stop") == 1
     session.close()
     assert reconstruction.result is not None
+
+
+@pytest.mark.slow  # tiled takes seconds to import
+def test_a_database_that_others_hold_keeps_no_session_from_being_closed(
+    tmp_path: Path, beamline: SimulatedBeamline, caplog: pytest.LogCaptureFixture
+) -> None:
+    with open_session(tmp_path, progress=False) as session:
+        session.subscribe(ImageWriter())
+        session.RE(small_scan(beamline))
+        session.wait()
+    (database,) = (tmp_path / ".catalog").glob("*.db")
+    with closing(sqlite3.connect(database, isolation_level=None)) as other:
+        other.execute("begin immediate")  # a backup, or another session
+        session = open_session(tmp_path, progress=False)
+        session.subscribe(ImageWriter())
+        session.RE(small_scan(beamline))
+        begun = time.monotonic()
+        session.close()
+        assert time.monotonic() - begun < 10  # 2 s, on a quiet machine; SQLite waits for 30 s
+    assert "lacks 1 runs yet: scan_0002; its next use, or the next session there" in caplog.text
+    with Catalog.open(tmp_path) as catalog:
+        assert len(catalog) == 2
 
 
 class Hanging:

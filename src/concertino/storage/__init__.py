@@ -1,6 +1,7 @@
 """Run directories, the record of a run, image files, and reading them back."""
 
-from ._catalog import Catalog, MissingRun
+from ._catalog import Catalog
+from ._catalog_missing import MissingRun
 from ._catalog_writer import CatalogWriter
 from ._document_file import DocumentFile, encode_document
 from ._find_runs import find_runs, open_run

@@ -4,9 +4,7 @@ import logging
 import os
 import threading
 import time
-from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
@@ -18,6 +16,7 @@ from concertino._errors import CatalogError, StorageError
 from concertino._extras import extra
 
 from ._catalog_files import CatalogFiles, Known
+from ._catalog_missing import MissingRun, Refused, named
 from ._document_file import DOCUMENTS, record_bytes
 from ._find_runs import find_runs, open_run, run_directories
 from ._record import is_recorded
@@ -29,34 +28,8 @@ if TYPE_CHECKING:
 LOG = logging.getLogger(__name__)
 
 _LOOK_S = 10.0
-_NAMED = 5
+_CLOSE_S = 0.2
 _NOT_YET = "it has not been taken in yet"
-
-
-@dataclass(frozen=True)
-class MissingRun:
-    """A run in the data directory that the catalogue has not.
-
-    Attributes
-    ----------
-    directory
-        The run's directory.
-    reason
-        Why it is missing.
-    """
-
-    directory: Path
-    reason: str
-
-    def __str__(self) -> str:
-        return f"{self.directory.name} ({self.reason})"
-
-
-@dataclass(frozen=True)
-class _Refused:
-    size: int  # of the record, in bytes
-    reason: str
-    by_run: bool  # not by a disk or database that may do it later
 
 
 class Catalog:
@@ -79,8 +52,9 @@ class Catalog:
         self._opened: tuple[int, int] | None = None
         self._lock = threading.RLock()  # of the client
         self._writing = threading.RLock()
+        self._unused = False  # since it was closed
         self._rows: RunRows | None = None
-        self._refused: dict[str, _Refused] = {}  # by place
+        self._refused: dict[str, Refused] = {}  # by place
 
     @classmethod
     def open(cls, root: str | os.PathLike[str]) -> Self:
@@ -219,6 +193,7 @@ class Catalog:
         """
         place = self._place(directory)
         self._files.database  # noqa: B018  a missing extra is no fault of the run
+        self._unused = False
         with self._writing:
             size = record_bytes(directory)  # before it is read: it may grow meanwhile
             refused = self._refused.get(place)
@@ -231,6 +206,9 @@ class Catalog:
             except Exception as error:  # of libraries, and of disks: an index costs nobody a scan
                 self._refuse(place, size, error)
                 return False
+            finally:
+                if self._unused:  # it was closed meanwhile
+                    self._let_go()
             self._refused.pop(place, None)
             return True
 
@@ -255,6 +233,7 @@ class Catalog:
         self._files.database  # noqa: B018  nothing is removed that cannot be made anew
         self.close()
         with self._writing:
+            self._let_go()
             self._files.remove()
         return self.catch_up()
 
@@ -290,14 +269,20 @@ class Catalog:
         return path
 
     def close(self) -> None:
-        """Close the database. It opens again when it is used again."""
-        with self._lock:
-            if self._client is not None:
-                self._client.context.close()
-                self._client = None
-        with self._writing:
-            self._close_rows()
-            self._files.close()
+        """Close the database; what a thread still works on it closes itself. It opens again when it is used again."""
+        if self._lock.acquire(timeout=_CLOSE_S):
+            try:
+                if self._client is not None:
+                    self._client.context.close()
+                    self._client = None
+            finally:
+                self._lock.release()
+        self._unused = True
+        if self._writing.acquire(timeout=_CLOSE_S):
+            try:
+                self._let_go()
+            finally:
+                self._writing.release()
 
     def __enter__(self) -> Self:
         return self
@@ -356,6 +341,10 @@ class Catalog:
             self._rows = RunRows(self._files)
         self._rows.write(run, Known(place, size), anew=entry is not None)
 
+    def _let_go(self) -> None:
+        self._close_rows()
+        self._files.close()
+
     def _close_rows(self) -> None:
         rows, self._rows = self._rows, None
         if rows is not None:
@@ -367,7 +356,7 @@ class Catalog:
             str(error) if known else ": ".join([type(error).__name__, *str(error).splitlines()[:1]])
         )
         by_run = known and not isinstance(error, CatalogError)
-        refused = _Refused(size, why, by_run)
+        refused = Refused(size, why, by_run)
         if self._refused.get(place) != refused:
             LOG.warning(
                 "%s is not in the catalogue of %s: %s; its own record is not affected",
@@ -391,9 +380,3 @@ class Catalog:
     def _why(self, directory: Path) -> str:
         refused = self._refused.get(self._place(directory))
         return _NOT_YET if refused is None else refused.reason
-
-
-def named(directories: Sequence[Path]) -> str:
-    """Return the names of directories, the first few."""
-    names = [directory.name for directory in directories[:_NAMED]]
-    return ", ".join([*names, "…"] if len(directories) > _NAMED else names)

@@ -9,7 +9,7 @@ from contextlib import closing, suppress
 from functools import cached_property
 from importlib.metadata import version
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 from urllib.parse import quote_from_bytes
 
 from concertino._errors import CatalogError
@@ -124,13 +124,25 @@ class CatalogFiles:
             " and (? is null or key = ?)"
         )
         try:
-            with closing(self.connect("ro")) as database:
-                return {
-                    str(key): Known(str(place), int(size or 0))
-                    for key, place, size in database.execute(query, (uid, uid))
-                }
+            rows = self._read(query, (uid, uid))
         except sqlite3.Error as error:
             raise self.unreadable(error) from error
+        return {str(key): Known(str(place), int(size or 0)) for key, place, size in rows}
+
+    def _read(self, query: str, values: tuple[Any, ...]) -> list[tuple[Any, ...]]:
+        """Return the rows of a question, where nothing can be written too."""
+        try:
+            with closing(self.connect("ro")) as database:
+                return database.execute(query, values).fetchall()
+        except sqlite3.OperationalError as error:
+            if error.sqlite_errorcode & 0xFF not in (
+                sqlite3.SQLITE_READONLY,
+                sqlite3.SQLITE_CANTOPEN,
+            ):
+                raise
+            # A writer was killed in a transaction; only who may write can undo its part.
+            with closing(self.connect("rw")) as database:
+                return database.execute(query, values).fetchall()
 
     @property
     def identity(self) -> tuple[int, int] | None:

@@ -10,12 +10,14 @@ from typing import Any, Self
 
 from concertino._errors import CatalogError
 
-from ._catalog import Catalog, named
+from ._catalog import Catalog
+from ._catalog_missing import named
 from ._document_file import DOCUMENTS
 
 LOG = logging.getLogger(__name__)
 
-_CLOSE_S = 2.0
+_CLOSE_S = 1.5  # of the two seconds in which a session closes its catalogue
+_JOIN_S = 0.2
 _PATIENCE_S = 60.0  # for a moment without a run
 
 
@@ -76,18 +78,24 @@ class CatalogWriter:
             )
 
     def close(self) -> None:
-        """Take in what can be taken in within 2 s, tell what is left for the next session, and end."""
+        """Take in what can be taken in at once, tell what is left for the next session, and end: within 2 s."""
         if not self._ended and not self._finish(_CLOSE_S):
             with self._changed:
                 left = list(self._waiting)
+            lacks = (
+                f"lacks {len(left)} runs yet: {named(left)}"
+                if left
+                else "was not looked through yet for runs of earlier sessions"
+            )
             LOG.warning(
-                "The catalogue of %s lacks %d runs yet: %s; its next use, or the next session there, "
-                "takes them in.", self.catalog.root, len(left), named(left),
+                "The catalogue of %s %s; its next use, or the next session there, takes them in.",
+                self.catalog.root, lacks,
             )  # fmt: skip
         with self._changed:
             self._ended = True
             self._changed.notify_all()
-        self._thread.join(_CLOSE_S)
+        if not self._waiting:  # or it waits for a database, and for nobody to be done
+            self._thread.join(_JOIN_S)
 
     def __enter__(self) -> Self:
         return self
