@@ -88,7 +88,8 @@ class SweepAngles(EventPageCollectable):
             Where the axis stops, in its unit: it is nowhere beyond, however late a frame is.
         """
         velocity = self._velocity / self._per_degree
-        self.asked, self._last = AskedAngles(step / self._per_degree, count, velocity), last
+        self._last = last
+        self.asked = AskedAngles(step / self._per_degree, count, velocity, f"{self.name}-asked")
 
     def of_piece(self, first: int, trigger: Any = None) -> "SweepAngles":
         """Return what collects the angles of another sweep of the axis, from a projection on."""

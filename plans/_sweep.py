@@ -12,6 +12,7 @@ from bluesky.utils import MsgGenerator, short_uid
 
 from concertino.documents import PROJECTION_ANGLES
 
+from ._asked_angles import STREAM, AskedAngles
 from ._awaited import names_of
 from ._cameras import camera_set
 from ._deadlines import deadlines
@@ -180,7 +181,7 @@ def sweep_and_take(
 
     The camera starts when all axes are at speed and the first is where its first frame is due. The
     stream ``motion`` says where the axes were when the camera started; ``projection_angles`` where the
-    rotation was in the middle of each exposure.
+    rotation was in the middle of each exposure; ``angles_compared`` how that compares to what was asked.
 
     Parameters
     ----------
@@ -241,9 +242,18 @@ def sweep_and_take(
     if not later:
         yield from _end(scan, motion, back=False)
     if complete and angles is not None and angles.asked is not None:
-        slowest = str(getattr(cameras.first.account, "slowest", ""))
-        angles.asked.check(cameras.first.name, slowest, fail=setup.on_lost == "fail")
+        yield from _compare(angles.asked, setup)
     return complete
+
+
+def _compare(asked: AskedAngles, setup: ScanSetup) -> MsgGenerator[None]:
+    """Say how the angles of the projections compare to those that were asked for; fail if it is another scan."""
+    yield Msg("create", None, name=STREAM)
+    yield Msg("read", asked)
+    yield Msg("save")
+    first = setup.cameras.first
+    slowest = str(getattr(first.account, "slowest", ""))
+    asked.check(first.name, slowest, fail=setup.on_lost == "fail")
 
 
 def _note_start(scan: SteadyScan, speed: SpeedWatch, places: Sequence[Any]) -> MsgGenerator[None]:

@@ -214,7 +214,7 @@ def test_every_frame_is_described_stored_and_accounted_for(
     assert described(documents) == {stream: list(range(n)) for stream, n in frames.items()}
     stop = documents[-1][1]
     continuous = name == "continuous_tomography"
-    motion = {"motion": 1, "projection_angles": 3} if continuous else {}
+    motion = {"motion": 1, "projection_angles": 3, "angles_compared": 1} if continuous else {}
     assert stop["num_events"] == {**frames, "ledger": 6, **motion}
     run = open_run(documents[0][1]["run_directory"])
     for stream, count in frames.items():
