@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from concertino import ParameterError, ReconstructionError
 from concertino.documents import DocumentCallback
-from concertino.frames import FrameStream
+from concertino.frames import FrameStream, address_beside
 from concertino.reconstruction import Reconstructor
 
 from ._look_pace import LookPace
@@ -85,7 +85,7 @@ class Previews:
         with self._lock:
             if not self._closing and self._begun:
                 self._end_run()
-                self._begin()
+                self._begun = self._has_begun()
         self._wake.set()
 
     def stop(self) -> None:
@@ -144,10 +144,13 @@ class Previews:
         opened = {
             key: self._open.enter_context(
                 # The newest is all that is kept.
-                FrameStream(self._address, shape=shape, dtype="f4", name=key, ring_bytes=0)
+                FrameStream(
+                    address_beside(self._address, number),
+                    shape=shape, dtype="f4", name=key, ring_bytes=0,
+                )
             )
-            for key, shape in shapes.items()
-        }
+            for number, (key, shape) in enumerate(shapes.items(), len(self._frames))
+        }  # fmt: skip
         self._frames |= opened
         self._run.announce(opened, stream, configuration)
 
@@ -177,9 +180,8 @@ class Previews:
     def _look_again(self) -> None:
         # Streams and callbacks take their time, too.
         with self._lock:
-            if not self._closing:
-                self._begun = True
-                self._begin()
+            if not self._closing and not self._has_begun():
+                return
         self._rest(time.monotonic() + self._pace.asked_s)
         while True:
             self._wake.wait()
@@ -200,6 +202,17 @@ class Previews:
             took_s = time.monotonic() - began_s
             self._rest(began_s + self._pace.after(took_s))
             self._tell_if_late(took_s)
+
+    def _has_begun(self) -> bool:
+        """Begin; who looks misses the pictures when that fails, and nobody else anything."""
+        try:
+            self._begin()
+        except Exception as error:
+            LOG.warning("Run %s has no previews: %s", self._raw["uid"], error)
+            self._end_run(error)
+            return False
+        self._begun = True
+        return True
 
     def _tell_if_late(self, took_s: float) -> None:
         if self._pace.late and not self._told_late:

@@ -1,6 +1,7 @@
 """What ``concertino reconstruct``, ``sweep`` and ``export`` do."""
 
 import json
+import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -198,4 +199,9 @@ def _region(text: str) -> tuple[float, float, float]:
         raise ParameterError(
             f"region: {text!r} is unknown. Give FROM,TO,STEP, such as 290,300,0.5."
         ) from None
+    if not all(map(math.isfinite, (start, stop, step))) or not step:
+        raise ParameterError(
+            f"region: {text!r} has no end. Give three finite numbers FROM,TO,STEP and a step that is not 0, such as "
+            "290,300,0.5."
+        )
     return start, stop, step

@@ -1,5 +1,7 @@
 """One row of a stored run for each value of a setting."""
 
+import logging
+import math
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,6 +21,8 @@ from concertino.reconstruction import (
     largest_is_best,
 )
 from concertino.storage import Run
+
+LOG = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, eq=False)
@@ -100,6 +104,8 @@ def sweep_run(
             f"row: {chosen} was given; {run.name} has the rows 0 to {scan.frame_shape[0] - 1}; give one of these."
         )
     start, stop, increment = region
+    if not all(map(math.isfinite, region)):
+        raise ParameterError(f"region: {region} has no end; give a finite from, to and step.")
     if not increment or (stop - start) / increment <= 0:
         raise ParameterError(f"region: {region} holds no value; give from, to and step.")
     base = scan.with_known_axis(settings or ReconstructionSettings())
@@ -111,12 +117,15 @@ def sweep_run(
         base.updated(slices=(chosen,), region=None),
         all_rows=parameter in GeometrySettings.model_fields,
     )
+    reconstructor.check_sweep(region)  # before frames are read
     scan.feed(reconstructor, counter(progress, scan.num_frames))
     strip, estimate = reconstructor.sweep_and_find(parameter, region, metric)
+    if estimate.at_edge:
+        LOG.warning("%s The slices are stored.", estimate.at_edge)
     values = start + increment * np.arange(len(strip), dtype=float)
     how = base.model_dump(mode="json") | {
         "parameter": parameter, "region": list(region), "row": chosen, "metric": metric,
-        "best": estimate.value, "confidence": estimate.confidence,
+        "best": estimate.value, "confidence": estimate.confidence, "at_edge": estimate.at_edge,
     }  # fmt: skip
     with stored_processing_run(
         {**run.start, "run_directory": str(run.directory)},

@@ -1,5 +1,7 @@
 """Looking at a reconstruction that goes on, and changing it: on real scans of the twin."""
 
+import contextlib
+import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -158,6 +160,39 @@ def test_a_preview_that_fails_fails_nothing(session: Session) -> None:
     assert live.wait(240).volume.shape == (2, 96, 96)
     looker.settle()
     assert str(looker.error) == "no display"
+
+
+def test_previews_at_a_port_of_their_own_take_the_next_ones_too(session: Session) -> None:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    watcher = Watcher()
+    live = OnlineReconstruction(
+        SETTINGS, preview_s=0.01, callbacks=[watcher], stream_address=f"tcp://127.0.0.1:{port}/*"
+    )
+    session.subscribe(live)
+    session.RE(continuous())
+    live.wait(240)
+    assert watcher.starts("reconstruction_preview")
+
+
+def test_previews_that_have_no_port_are_told(
+    session: Session, caplog: pytest.LogCaptureFixture
+) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        live = OnlineReconstruction(
+            SETTINGS,
+            preview_s=0.01,
+            stream_address=f"tcp://127.0.0.1:{taken.getsockname()[1]}/*",
+            callbacks=[Watcher()],
+        )
+        session.subscribe(live)
+        session.RE(continuous())
+        with contextlib.suppress(FrameStreamError):  # nor has the result
+            live.wait(240)
+    assert "has no previews: A frame stream cannot be reached at" in caplog.text
 
 
 def test_settings_change_while_projections_arrive(session: Session) -> None:

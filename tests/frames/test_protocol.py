@@ -380,7 +380,7 @@ def test_a_chosen_address_is_taken_once_and_free_again_at_once() -> None:
         with FrameStream(address, shape=SHAPE, dtype="u2", ring_bytes=960) as stream:
             assert stream.address == address
             with pytest.raises(
-                FrameStreamError, match=f"There is a frame stream at {address} already; close it"
+                FrameStreamError, match=f"at {address}: another frame stream or program listens"
             ):
                 FrameStream(address, shape=SHAPE, dtype="u2", ring_bytes=960)
             stream.end()

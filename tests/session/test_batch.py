@@ -337,6 +337,21 @@ def test_a_sweep_refuses_in_a_sentence(run: Run) -> None:
         sweep_run(run, "center", (30, 30, 1))
     with pytest.raises(ParameterError, match="nothing"):
         sweep_run(run, "nothing", (30, 33, 1))
+    for region in (20, float("inf"), 1), (20, 30, float("nan")), (float("-inf"), 30, 1):
+        with pytest.raises(ParameterError, match="has no end; give a finite from, to and step"):
+            sweep_run(run, "center", region)
+    with pytest.raises(ReconstructionError, match=r"slices of .* are allowed\. Give a longer step"):
+        sweep_run(run, "center", (20, 30, 1e-9))
+
+
+def test_a_best_value_at_the_edge_is_told_and_its_slices_are_stored(
+    run: Run, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    found = sweep_run(run, "center", (2, 6, 1), directory=tmp_path)
+    assert found.estimate.value in (2, 5)
+    assert found.estimate.confidence == 0
+    assert "so the best value is not in the region" in caplog.text
+    assert len(open_run(found.directory).frames("slices").read()) == 4
 
 
 def main_quietly(*arguments: str) -> None:

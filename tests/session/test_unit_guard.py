@@ -117,7 +117,7 @@ def test_two_devices_in_one_move(engine: RunEngine) -> None:
         ),
         (
             "90",
-            "rotation: '90' has no unit. Give it one, such as '90 deg', or a plain number in deg.",
+            "rotation: '90' has no unit. Give it one, such as '90 deg'.",
         ),
     ],
 )

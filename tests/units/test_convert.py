@@ -72,7 +72,7 @@ DEG = "Give a plain number in deg or a quantity such as '10 deg'."
         (90 * FOREIGN.mm, "deg", f"x: an angle in deg is wanted, but '90 millimeter' is a length. {DEG}"),
         ("3 px", "um", "x: a length in um is wanted, but '3 px' is a number of pixels. "
          "Give a plain number in um or a quantity such as '10 um'."),
-        ("3", "deg", "x: '3' has no unit. Give it one, such as '3 deg', or a plain number in deg."),
+        ("3", "deg", "x: '3' has no unit. Give it one, such as '3 deg'."),
         ("10 parsnips", "mm", "x: 'parsnips' in '10 parsnips' is not a unit that is known. "
          "Give one such as 'mm', 'deg', 's' or 'px'."),
         ("10 (mm", "mm", "x: '(mm' in '10 (mm' is not a unit that is known. "
@@ -178,3 +178,16 @@ def test_a_plain_number_is_taken_as_it_is_or_refused(value: float) -> None:
 def test_any_text_is_a_quantity_or_a_parameter_error(text: str) -> None:
     with suppress(ParameterError):
         assert math.isfinite(convert(text, "mm", parameter="x"))
+
+
+@pytest.mark.parametrize(
+    ("value", "example"), [("200", "200 Hz"), ("nan", "10 Hz"), ("inf", "10 Hz")]
+)
+def test_text_without_a_unit_is_told_what_is_taken(value: str, example: str) -> None:
+    """A plain number that is text is refused, so nobody is told to give one."""
+    with pytest.raises(ParameterError) as caught:
+        convert(value, "Hz", parameter="frame_rate")
+    assert (
+        str(caught.value) == f"frame_rate: {value!r} has no unit. Give it one, such as '{example}'."
+    )
+    assert convert(example, "Hz", parameter="frame_rate") > 0

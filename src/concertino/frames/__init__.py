@@ -4,6 +4,7 @@ A `FrameStream` publishes frames through a preallocated ring; `subscribe` reads 
 order (``every``) or only the newest (``latest``).
 """
 
+from ._addresses import address_beside
 from ._assets import StreamAssets
 from ._batch import Claim, FrameBatch
 from ._direct import is_published_here
@@ -36,6 +37,7 @@ __all__ = [
     "Subscription",
     "TriggerEvent",
     "add_route",
+    "address_beside",
     "allow_key",
     "frame_checksum",
     "is_published_here",

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import socket
+from dataclasses import dataclass, replace
 from ipaddress import ip_address
 
 from concertino._errors import FrameStreamError
 
 _SCHEME = "tcp://"
+_LAST_PORT = 65535
 
 
 @dataclass(frozen=True)
@@ -42,6 +44,17 @@ class Address:
         except ValueError:
             return False
 
+    @property
+    def is_known(self) -> bool:
+        """Whether the host's name has an address."""
+        return _resolved(self.host) != []
+
+    @property
+    def leads_here_only(self) -> bool:
+        """Whether the host is a name that stands for this computer within this computer only."""
+        found = _resolved(self.host)
+        return bool(found) and not self.is_local and all(ip_address(at).is_loopback for at in found)
+
     def __str__(self) -> str:
         path = f"/{self.path}" if self.path else ""
         return self.endpoint + path + (f"#{self.key}" if self.key else "")
@@ -55,6 +68,10 @@ def parse_address(address: str) -> Address:
     FrameStreamError
         If it is no address of a frame stream.
     """
+    if not isinstance(address, str):
+        raise FrameStreamError(
+            f"The frame stream address {address!r} is no text; write tcp://host:port/name."
+        )
     scheme, separator, rest = address.partition("://")
     if f"{scheme}{separator}" != _SCHEME:
         raise FrameStreamError(
@@ -72,4 +89,32 @@ def parse_address(address: str) -> Address:
         raise FrameStreamError(
             f"The frame stream address {address!r} is malformed; write tcp://host:port/name."
         )
+    if not port.isascii() or int(port) > _LAST_PORT:
+        raise FrameStreamError(
+            f"The frame stream address {address!r} has the port {port}; give one from 1 to {_LAST_PORT}, or 0 for a "
+            "free one."
+        )
     return Address(host, port, path, key)
+
+
+def address_beside(address: str, number: int) -> str:
+    """Return the address for one of several streams at the same time: of a fixed port, the next ones.
+
+    Raises
+    ------
+    FrameStreamError
+        If there is no such port.
+    """
+    where = parse_address(address)
+    if not number or where.port == "0":
+        return address
+    return str(parse_address(str(replace(where, port=str(int(where.port) + number)))))
+
+
+def _resolved(host: str) -> list[str]:
+    """Return the addresses of a host; those of all interfaces are themselves."""
+    try:
+        found = socket.getaddrinfo(host.strip("[]"), None, type=socket.SOCK_STREAM)
+    except (OSError, UnicodeError):
+        return []
+    return [str(entry[4][0]).partition("%")[0] for entry in found]

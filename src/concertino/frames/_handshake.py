@@ -108,8 +108,11 @@ class Handshake:
                 "The connection was made, but nothing was said: the process there is stopped, or it "
                 "serves no frame stream."
             )
+        where = parse_address(self._peering.address)
+        if not where.is_known:
+            return f"This computer knows no host {where.host}. Check the name, or use the host's IP address."
         found = "It has ended, or its process or computer cannot be reached: nothing listens there."
-        if parse_address(self._peering.address).is_local:
+        if where.is_local:
             found += (
                 " Only its own computer reaches it at that address; for others have it published at "
                 "stream_address='tcp://HOST:0'."

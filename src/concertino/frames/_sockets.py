@@ -116,7 +116,8 @@ def bind_router(
             socket.close(0)
             if error.errno == zmq.EADDRINUSE:
                 raise FrameStreamError(
-                    f"There is a frame stream at {address} already; close it first."
+                    f"A frame stream cannot be reached at {address}: another frame stream or program listens at "
+                    "that port. Close it first, or give another port; 0 takes a free one."
                 ) from error
             raise FrameStreamError(
                 f"A frame stream cannot be reached at {address}: {error.strerror}. Give an address "

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
+from numbers import Real
 from types import TracebackType
 from typing import Any, Self
 
@@ -282,7 +283,7 @@ def subscribe(
     ParameterError
         If `refresh_hz` is not above 0.
     """
-    if refresh_hz is not None and not refresh_hz > 0:
+    if refresh_hz is not None and not (isinstance(refresh_hz, Real) and refresh_hz > 0):
         raise ParameterError(
             f"refresh_hz: {refresh_hz!r} was given for subscriber {name!r}; give more than 0 frames a second, or "
             "None for as many as can be."

@@ -52,7 +52,15 @@ def serve(stream: PublishedStream, address: str) -> Gate:
     if where.path == "*" or (where.port == "0" and not where.path):
         where = replace(where, path=secrets.token_hex(8))
     keys = process_keys()
-    if keys is None and not where.is_local and where.host not in _warned_of:
+    here_only = where.host not in _ANYWHERE and where.leads_here_only
+    if here_only and where.host not in _warned_of:
+        _warned_of.add(where.host)
+        _LOG.warning(
+            "Frame streams at %s are reached from this computer only: here that name is a loopback address (see "
+            "/etc/hosts). For other computers give this one's IP address, or tcp://*:0 for all its interfaces.",
+            where.host,
+        )
+    if keys is None and not (here_only or where.is_local) and where.host not in _warned_of:
         _warned_of.add(where.host)
         _LOG.warning(
             "Frame streams at %s can be read by anybody who reaches this computer and knows their "

@@ -1,5 +1,6 @@
 """Frames in, in any batches; slices out, at any time, and again with other settings."""
 
+import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -7,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
+
+from concertino._errors import ReconstructionError
 
 from ._blocks import corrections
 from ._layout import layout_of
@@ -131,6 +134,25 @@ class Reconstructor(Slicing):
                 pass
             return strip
 
+    def check_sweep(self, region: Interval) -> None:
+        """Refuse a sweep whose slices do not fit into the memory that is allowed.
+
+        Raises
+        ------
+        ReconstructionError
+            If they do not.
+        """
+        start, stop, step = region
+        values = max(1.0, (stop - start) / step)
+        slice_bytes = 4 * math.prod(self.slice_shape)
+        limit = self.settings.memory_limit_bytes
+        if values * slice_bytes > limit:
+            raise ReconstructionError(
+                f"region: {values:.4g} slices of {self.slice_shape[1]} x {self.slice_shape[0]} px need "
+                f"{values * slice_bytes / 2**30:.3g} GiB, and {limit / 2**30:.3g} GiB are allowed. Give a longer step "
+                "or a shorter region, or raise `memory_gib`."
+            )
+
     def sweep_and_find(
         self, parameter: str, region: Interval, metric: Metric = "std", **how: Any
     ) -> tuple[NDArray[np.float32], ParameterEstimate]:
@@ -146,8 +168,14 @@ class Reconstructor(Slicing):
         ndarray
             float32, (value, y, x), as `sweep`.
         ParameterEstimate
-            As `find_parameter`.
+            As `find_parameter`; the best value may be at an edge of the region.
+
+        Raises
+        ------
+        ReconstructionError
+            If all slices do not fit into the memory that is allowed.
         """
+        self.check_sweep(region)
         strip = np.empty((len(positions(region)), *self.slice_shape), np.float32)
         room = [strip]
 
@@ -156,7 +184,7 @@ class Reconstructor(Slicing):
             return self._slices_with(changes, (0, 1), room.pop() if room else None)
 
         with self._lock:
-            found = self._judged(search(kept, parameter, region, metric, **how), {})
+            found = self._judged(search(kept, parameter, region, metric, edge=True, **how), {})
             return strip, found
 
     def find_parameter(

@@ -32,6 +32,8 @@ class ParameterEstimate:
         0 (a curve without a clear extremum, or slices of nothing but noise) to 1.
     values, metrics
         float64: places tried, in order, and the slice metric there.
+    at_edge
+        What to do when slices get better towards an edge of the region, whose value it is then; empty otherwise.
     """
 
     parameter: str
@@ -39,6 +41,7 @@ class ParameterEstimate:
     confidence: float
     values: NDArray[np.float64]
     metrics: NDArray[np.float64]
+    at_edge: str = ""
 
 
 def search(
@@ -50,6 +53,7 @@ def search(
     smoothing: int = 1,
     refinements: int = 1,
     fixed: Mapping[str, float] | None = None,
+    edge: bool = False,
 ) -> ParameterEstimate:
     """Try all places of a region, then finer ones about the best.
 
@@ -69,6 +73,8 @@ def search(
         How often the best place's surroundings are tried again with a quarter of the step.
     fixed
         Other settings to change.
+    edge
+        Whether the best value may be at an edge of the region; the estimate then says so.
 
     Raises
     ------
@@ -97,11 +103,15 @@ def search(
     best = places[int(np.argmin(curve))]
     if best in (places[0], places[-1]):
         which = "first" if best == places[0] else "last"
-        raise ReconstructionError(
+        sentence = (
             f"{parameter}: of the values {places[0]:g} to {places[-1]:g} the {which} one, {best:g}, "
             f"makes the best slice by {metric!r}, so the best value is not in the region. Move the "
             "region, or make it wider."
         )
+        if not edge:
+            raise ReconstructionError(sentence)
+        metrics = np.array([known[value] for value in places])
+        return ParameterEstimate(parameter, best, 0.0, np.array(places), metrics, sentence)
     step = region[2]
     for _ in range(refinements):
         step /= 4.0

@@ -218,7 +218,7 @@ def _number(value: Any, unit: str, parameter: str) -> float:
         if unit and str(found.units) == "dimensionless":
             raise ParameterError(
                 f"{parameter}: {value!r} has no unit. Give it one, such as"
-                f" '{found.magnitude:g} {unit}', or a plain number in {unit}."
+                f" '{found.magnitude if math.isfinite(found.magnitude) else 10:g} {unit}'."
             )
     elif isinstance(value, Mapping):
         found = _from_mapping(value, unit, parameter)
