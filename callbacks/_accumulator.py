@@ -7,9 +7,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from concertino import ParameterError, SessionError
+from concertino.consumers._frame_callback import AnnouncedStream, FrameCallback
 from concertino.frames import Subscription
-
-from ._frame_callback import AnnouncedStream, FrameCallback
 
 
 class Accumulator(FrameCallback):

@@ -3,9 +3,8 @@
 import time
 from dataclasses import dataclass
 
+from concertino.consumers._frame_callback import AnnouncedStream, FrameCallback
 from concertino.frames import Subscription
-
-from ._frame_callback import AnnouncedStream, FrameCallback
 
 
 @dataclass(frozen=True)

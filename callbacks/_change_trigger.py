@@ -8,9 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from concertino import ParameterError
+from concertino.consumers._frame_callback import AnnouncedStream, FrameCallback
 from concertino.frames import RecordingTrigger, Subscription, subscribe
-
-from ._frame_callback import AnnouncedStream, FrameCallback
 
 LOG = logging.getLogger("concertino.recording")
 

@@ -6,10 +6,9 @@ from typing import Any, Literal
 from numpy.typing import NDArray
 
 from concertino import ParameterError
+from concertino.consumers._capabilities import name_of
+from concertino.consumers._frame_callback import AnnouncedStream, FrameCallback
 from concertino.frames import Subscription, subscribe
-
-from ._capabilities import name_of
-from ._frame_callback import AnnouncedStream, FrameCallback
 
 Consume = Callable[[NDArray[Any], str, int], Any]
 

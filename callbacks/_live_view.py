@@ -8,6 +8,9 @@ from collections.abc import Mapping
 from types import TracebackType
 from typing import Any, Self
 
+from concertino.consumers._capabilities import TakesChanges
+from concertino.consumers._consumer import Consumer
+from concertino.consumers._frame_callback import AnnouncedStream, announced_streams
 from concertino.documents import device_configuration
 from concertino.viewers import (
     ColourMap,
@@ -17,10 +20,6 @@ from concertino.viewers import (
     LiveState,
     PageSettings,
 )
-
-from ._capabilities import TakesChanges
-from ._consumer import Consumer
-from ._frame_callback import AnnouncedStream, announced_streams
 
 _LOG = logging.getLogger(__name__)
 

@@ -5,9 +5,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from concertino.consumers._consumer import Consumer
 from concertino.documents import OpenRuns
-
-from ._consumer import Consumer
 
 _LOGGERS = ("concertino", "bluesky", "ophyd_async", "ophyd")
 _LEVEL = logging.INFO  # least severity that is written

@@ -1,12 +1,11 @@
 """What moves and what sees: cameras over frame streams, and a simulated beamline."""
 
-from ._acquisition import Acquisition
 from ._beam import BeamSwitch, SimulatedShutter, SimulatedStorageRing, SimulatedTube
-from ._camera import Camera
-from ._camera_checks import check_software_trigger
-from ._encoder import SimulatedEncoder
-from ._file_source import FileCamera, FileSource
-from ._frame_source import (
+from .camera._acquisition import Acquisition
+from .camera._camera import Camera
+from .camera._camera_checks import check_software_trigger
+from .camera._file_source import FileCamera, FileSource
+from .camera._frame_source import (
     BufferedFrameSource,
     CameraSettings,
     FrameSource,
@@ -17,14 +16,15 @@ from ._frame_source import (
     TellsReadoutRate,
     TriggeredFrameSource,
 )
-from ._motor import SimulatedMotor
-from ._panda_trigger import PandaAxis, PandaTrigger
-from ._remote_acquisition import AcquisitionProgress
-from ._simulated_beamline import SimulatedBeamline, foam_twin
-from ._simulated_source import SimulatedSource
-from ._suspender_signal import SuspenderSignal
-from ._tango_camera import TangoCamera
-from ._trigger_box import SimulatedTriggerBox
+from .camera._remote_acquisition import AcquisitionProgress
+from .control_systems._panda_trigger import PandaAxis, PandaTrigger
+from .control_systems._suspender_signal import SuspenderSignal
+from .control_systems._tango_camera import TangoCamera
+from .simulated._encoder import SimulatedEncoder
+from .simulated._motor import SimulatedMotor
+from .simulated._simulated_beamline import SimulatedBeamline, foam_twin
+from .simulated._simulated_source import SimulatedSource
+from .simulated._trigger_box import SimulatedTriggerBox
 
 __all__ = [
     "Acquisition",

@@ -1,6 +1,46 @@
 """What to do: experiments as generators of messages, and the stubs that they are made of."""
 
-from ._acquisition import (
+from ._continuous_spiral_tomography import continuous_spiral_tomography
+from ._continuous_tomography import continuous_tomography
+from ._grating_stepping import grating_stepping
+from ._radiography import radiography
+from ._resume import resume
+from ._retrospective_radiography import retrospective_radiography
+from ._step_spiral_tomography import step_spiral_tomography
+from ._step_tomography import step_tomography
+from .alignment._align_rotation_axis import AxisAlignment, align_rotation_axis
+from .alignment._closed_loop import LoopResult, closed_loop, outcome_of
+from .alignment._find_rotation_axis import OppositeViews, find_rotation_axis
+from .alignment._focus import FocusResult, focus
+from .alignment._image_measure import ImageMeasure
+from .alignment._scans import ascan, dscan, scan
+from .alignment._tilt_views import TiltViews
+from .core._cameras import CameraSet
+from .core._deadlines import Deadlines, set_deadlines
+from .core._passed_on import passed_on
+from .core._protocols import (
+    Beam,
+    ClaimedCamera,
+    FrameCamera,
+    PositionEncoder,
+    Rotation,
+    TriggerDevice,
+)
+from .geometry._angle_schemes import (
+    AngleList,
+    AngleScheme,
+    Equidistant,
+    GoldenRatio,
+    MultiTurn,
+    Timbir,
+)
+from .geometry._formulas import (
+    angular_step,
+    maximum_velocity,
+    projections_needed,
+    tomograms_in_spiral,
+)
+from .imaging._acquisition import (
     Acquisition,
     Darks,
     Flats,
@@ -9,45 +49,24 @@ from ._acquisition import (
     acquisition_kinds,
     register_acquisition,
 )
-from ._align_rotation_axis import AxisAlignment, align_rotation_axis
-from ._angle_schemes import AngleList, AngleScheme, Equidistant, GoldenRatio, MultiTurn, Timbir
-from ._cameras import CameraSet
-from ._closed_loop import LoopResult, closed_loop, outcome_of
-from ._continuous_spiral_tomography import continuous_spiral_tomography
-from ._continuous_tomography import continuous_tomography
-from ._deadlines import Deadlines, set_deadlines
-from ._directors import change_samples, for_each, xy_scan
-from ._find_rotation_axis import OppositeViews, find_rotation_axis
-from ._focus import FocusResult, focus
-from ._formulas import angular_step, maximum_velocity, projections_needed, tomograms_in_spiral
-from ._frames import take_darks, take_flats, take_frames, take_stepped_frames
-from ._grating_stepping import grating_stepping
-from ._grating_steps import GratingSteps
-from ._hold import Hold, HoldRequest
-from ._image_measure import ImageMeasure
-from ._imaging_scan import ImagingScan
-from ._overheads import Overheads
-from ._passed_on import passed_on
-from ._plan_schema import plan_schema
-from ._preflight import preflight
-from ._preflight_value import AxisFigures, Preflight, StreamFigures
-from ._projections import StepProjections, SweepProjections
-from ._protocols import Beam, ClaimedCamera, FrameCamera, PositionEncoder, Rotation, TriggerDevice
-from ._radiography import radiography
-from ._recorded_radiographs import RetrospectiveRadiographs
-from ._resume import resume
-from ._retrospective_radiography import retrospective_radiography
-from ._run import imaging_run
-from ._safety import beam_off, beam_on, run_safely
-from ._scan_setup import ScanSetup
-from ._scan_so_far import with_hold
-from ._scans import ascan, dscan, scan
-from ._spiral_projections import SpiralProjections, StepSpiralProjections
-from ._step_spiral_tomography import step_spiral_tomography
-from ._step_tomography import step_tomography
-from ._take_again import take_again
-from ._take_scan import take_scan
-from ._tilt_views import TiltViews
+from .imaging._grating_steps import GratingSteps
+from .imaging._imaging_scan import ImagingScan
+from .imaging._plan_schema import plan_schema
+from .imaging._projections import StepProjections, SweepProjections
+from .imaging._recorded_radiographs import RetrospectiveRadiographs
+from .imaging._spiral_projections import SpiralProjections, StepSpiralProjections
+from .imaging._take_again import take_again
+from .imaging._take_scan import take_scan
+from .rehearsal._overheads import Overheads
+from .rehearsal._preflight import preflight
+from .rehearsal._preflight_value import AxisFigures, Preflight, StreamFigures
+from .run._hold import Hold, HoldRequest
+from .run._run import imaging_run
+from .run._scan_so_far import with_hold
+from .safety._safety import beam_off, beam_on, run_safely
+from .series._directors import change_samples, for_each, xy_scan
+from .stubs._frames import take_darks, take_flats, take_frames, take_stepped_frames
+from .stubs._scan_setup import ScanSetup
 
 __all__ = [
     "Acquisition",

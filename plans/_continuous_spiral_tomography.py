@@ -8,11 +8,11 @@ from bluesky.utils import MsgGenerator
 
 from concertino.units import QuantityLike
 
-from ._acquisition import Darks, Flats
-from ._cameras import Cameras, OnLost, Readout
-from ._imaging_scan import DEFAULT_ORDER, ImagingScan
-from ._spiral_projections import SpiralProjections
-from ._take_scan import take_scan
+from .core._cameras import Cameras, OnLost, Readout
+from .imaging._acquisition import Darks, Flats
+from .imaging._imaging_scan import DEFAULT_ORDER, ImagingScan
+from .imaging._spiral_projections import SpiralProjections
+from .imaging._take_scan import take_scan
 
 
 def continuous_spiral_tomography(

@@ -9,11 +9,11 @@ from bluesky.utils import MsgGenerator
 from concertino.documents import OBJECT_STEPPING, REFERENCE_STEPPING, SteppedGrating
 from concertino.units import QuantityLike
 
-from ._acquisition import Darks
-from ._cameras import Cameras, OnLost
-from ._grating_steps import GratingSteps
-from ._imaging_scan import ImagingScan
-from ._take_scan import take_scan
+from .core._cameras import Cameras, OnLost
+from .imaging._acquisition import Darks
+from .imaging._grating_steps import GratingSteps
+from .imaging._imaging_scan import ImagingScan
+from .imaging._take_scan import take_scan
 
 
 def grating_stepping(

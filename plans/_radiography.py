@@ -8,10 +8,10 @@ from bluesky.utils import MsgGenerator
 
 from concertino.units import QuantityLike
 
-from ._acquisition import Darks, Flats, Radiographs
-from ._cameras import Cameras, OnLost, Readout
-from ._imaging_scan import DEFAULT_ORDER, ImagingScan
-from ._take_scan import take_scan
+from .core._cameras import Cameras, OnLost, Readout
+from .imaging._acquisition import Darks, Flats, Radiographs
+from .imaging._imaging_scan import DEFAULT_ORDER, ImagingScan
+from .imaging._take_scan import take_scan
 
 
 def radiography(

@@ -14,13 +14,13 @@ from concertino import ParameterError
 from concertino.documents import index_ranges
 from concertino.storage import Run, StoredScan, open_run
 
-from ._imaging_scan import ImagingScan
-from ._offers import name_of
-from ._protocols import TriggerDevice
-from ._questions import asked
-from ._resume_checks import check_resumable, check_same, differences
-from ._scan_so_far import ScanSoFar, answer_scan_so_far
-from ._take_scan import take_scan
+from .core._offers import name_of
+from .core._protocols import TriggerDevice
+from .core._questions import asked
+from .imaging._imaging_scan import ImagingScan
+from .imaging._resume_checks import check_resumable, check_same, differences
+from .imaging._take_scan import take_scan
+from .run._scan_so_far import ScanSoFar, answer_scan_so_far
 
 #: To read what is stored of a scan takes as long as it takes; this is a day.
 _READING_S = 86_400.0

@@ -9,11 +9,11 @@ from bluesky.utils import MsgGenerator
 from concertino.frames import RecordingTrigger
 from concertino.units import QuantityLike
 
-from ._acquisition import Darks, Flats
-from ._cameras import OnLost
-from ._imaging_scan import DEFAULT_ORDER, ImagingScan
-from ._recorded_radiographs import OnTimeout, RetrospectiveRadiographs
-from ._take_scan import take_scan
+from .core._cameras import OnLost
+from .imaging._acquisition import Darks, Flats
+from .imaging._imaging_scan import DEFAULT_ORDER, ImagingScan
+from .imaging._recorded_radiographs import OnTimeout, RetrospectiveRadiographs
+from .imaging._take_scan import take_scan
 
 
 def retrospective_radiography(

@@ -8,13 +8,13 @@ from bluesky.utils import MsgGenerator
 
 from concertino.units import QuantityLike
 
-from ._acquisition import Darks, Flats
-from ._cameras import Cameras, OnLost
-from ._imaging_scan import DEFAULT_ORDER, ImagingScan
-from ._projections import StepProjections
-from ._scheme_values import SchemeLike
-from ._take_scan import take_scan
-from ._triggers import TriggerLike, who_starts
+from .core._cameras import Cameras, OnLost
+from .imaging._acquisition import Darks, Flats
+from .imaging._imaging_scan import DEFAULT_ORDER, ImagingScan
+from .imaging._projections import StepProjections
+from .imaging._scheme_values import SchemeLike
+from .imaging._take_scan import take_scan
+from .stubs._triggers import TriggerLike, who_starts
 
 
 def step_tomography(

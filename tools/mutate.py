@@ -1,7 +1,7 @@
 """Change one module in small ways, one at a time, and see whether tests notice.
 
-    python tools/mutate.py src/concertino/frames/_flow.py
-    python tools/mutate.py plans/_sweep.py --tests tests/plans/test_sequences.py --count 20 --all
+    python tools/mutate.py src/concertino/frames/core/_flow.py
+    python tools/mutate.py plans/stubs/_sweep.py --tests tests/plans/stubs/test_sequences.py --count 20 --all
 
 A comparison becomes another, a number one larger, ``and`` becomes ``or``, a condition its opposite, a result
 None, a statement nothing. The tests run on a copy of the tree; the checkout is left alone. What no test

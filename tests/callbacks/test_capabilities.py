@@ -57,7 +57,7 @@ def test_page_tells_what_makes_an_offer(offer: str) -> None:
 
 def test_page_tells_all() -> None:
     """The page names every offer that a host asks about."""
-    from concertino.callbacks._capabilities import CAPABILITIES
+    from concertino.consumers._capabilities import CAPABILITIES
 
     assert list(_told()) == [each.__name__ for each in CAPABILITIES]
 

@@ -51,4 +51,4 @@ def test_every_box_names_its_file() -> None:
     "path", ["src/concertino/frames/_pipe.py", "src/concertino/pipes/_ring.py"]
 )
 def test_one_that_is_gone_is_found(path: str) -> None:
-    assert gone(f"through `devices/_motor.py` and {path}.") == [path]
+    assert gone(f"through `devices/simulated/_motor.py` and {path}.") == [path]

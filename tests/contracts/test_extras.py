@@ -32,7 +32,7 @@ DOORS = {"concertino.servers"}
 #: What is imported when somebody else has it loaded or has looked that it is there, and why.
 OTHERWISE = {
     ("concertino._errors", "IPython"): "called by IPython",
-    ("concertino._progress_displays", "IPython"): "in a notebook only",
+    ("concertino.terminal._progress_displays", "IPython"): "in a notebook only",
     (
         "concertino.guard._actions",
         "caproto",
@@ -181,11 +181,11 @@ def test_every_import_is_declared_where_it_is_needed() -> None:
         ("concertino.session", "def later():\n    import tiled.client"),
         ("concertino.session", "with extra('zarr', 'It'):\n    import tiled"),
         ("concertino.session", "from concertino.servers import Writer"),
-        ("concertino.session", "def later():\n    import concertino.storage._catalog_tree"),
+        ("concertino.session", "def later():\n    import concertino.storage.catalog._catalog_tree"),
         ("concertino.session", "import importlib\nimportlib.import_module('distributed')"),
-        ("concertino.storage._run", "from ._catalog_tree import quiet"),
-        ("concertino.storage._run", "from . import _catalog_tree"),
-        ("concertino.storage._run", "import sphinx"),
+        ("concertino.storage.runs._run", "from ._catalog_tree import quiet"),
+        ("concertino.storage.runs._run", "from . import _catalog_tree"),
+        ("concertino.storage.runs._run", "import sphinx"),
         ("concertino.storage.__init__", "from ._catalog_rows import RunRows"),
         ("concertino.servers._serve", "import bokeh"),
     ],
@@ -196,8 +196,8 @@ def test_an_import_in_the_wrong_place_is_noticed(module: str, text: str) -> None
 
 def test_an_import_in_the_right_place_is_none() -> None:
     behind = "with extra('catalog', 'It'):\n    import tiled\n    from ._catalog_tree import quiet"
-    assert faults("concertino.storage._run", behind) == []
-    assert faults("concertino.storage._run", "if TYPE_CHECKING:\n    import tiled") == []
+    assert faults("concertino.storage.runs._run", behind) == []
+    assert faults("concertino.storage.runs._run", "if TYPE_CHECKING:\n    import tiled") == []
     assert faults("concertino.servers._serve", "import tango\nimport numpy") == []
 
 

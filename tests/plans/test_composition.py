@@ -17,11 +17,11 @@ from ophyd import Signal
 
 import concertino
 from concertino import ParameterError, SessionError
-from concertino._run_gate import RunGate
 from concertino.callbacks import ImageWriter
 from concertino.documents import validate_run
 from concertino.plans import ascan, continuous_tomography, radiography
 from concertino.session import open_session
+from concertino.session._run_gate import RunGate
 
 from .laboratory import COUNTS, POSITIONS, Laboratory
 
@@ -390,4 +390,4 @@ def test_every_answer_comes_through_one_function() -> None:
         if not line.lstrip().startswith((">>>", "...", "#")) and answers.search(line)
     }
     # `outcome` itself; its way for simulators; and a wait of which nobody wants the answer.
-    assert found == {"plans/_questions.py", "plans/_parameters.py", "plans/_hold.py"}
+    assert found == {"plans/core/_questions.py", "plans/core/_parameters.py", "plans/run/_hold.py"}

@@ -15,7 +15,7 @@ from concertino.callbacks import FrameConsumer
 from concertino.devices import Camera, CameraSettings, Grab, SimulatedBeamline, SimulatedEncoder
 from concertino.frames import FrameRequest
 from concertino.plans import continuous_tomography
-from concertino.plans._asked_angles import AskedAngles
+from concertino.plans.stubs._asked_angles import AskedAngles
 from concertino.session import open_session
 from concertino.storage import open_run, run_angles
 

@@ -115,7 +115,7 @@ def test_a_camera_class_by_entry_point_with_a_command_that_takes_long(
 
 
 def test_a_camera_class_that_is_not_there_is_named(tmp_path: Path) -> None:
-    from concertino._tango_command import source_maker
+    from concertino.cli._tango_command import source_maker
 
     with pytest.raises(ParameterError, match="'cloc' is neither a file nor one of simulated"):
         source_maker("cloc", "16x16")

@@ -12,15 +12,15 @@ import psutil
 import pytest
 from numpy.typing import NDArray
 
-from concertino._batch_parts import reconstruct_part
-from concertino._kept_memory import kept_bytes, kept_memory, large_array
-from concertino._scan_frames import ScanFrames
-from concertino._shared_slices import SharedSlices
 from concertino.batch import reconstruct_run
+from concertino.batch._parts import reconstruct_part
+from concertino.batch._shared_slices import SharedSlices
 from concertino.callbacks import ImageWriter
 from concertino.devices import SimulatedBeamline
 from concertino.plans import continuous_tomography
+from concertino.processing._scan_frames import ScanFrames
 from concertino.reconstruction import ReconstructionSettings
+from concertino.runtime._kept_memory import kept_bytes, kept_memory, large_array
 from concertino.session import open_session
 from concertino.storage import Run, open_run
 
@@ -140,7 +140,7 @@ def test_threads_never_share_an_array() -> None:
 def test_a_worker_s_next_part_takes_no_new_memory(
     run: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("concertino._batch_parts._REST_S", 0.5)
+    monkeypatch.setattr("concertino.batch._parts._REST_S", 0.5)
     made: list[int] = []
     system = mmap.mmap
 

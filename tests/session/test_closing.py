@@ -17,11 +17,11 @@ from bluesky import RunEngine
 from bluesky.utils import RunEngineInterrupted
 
 from concertino import ConcertinoError, SessionError
-from concertino._ending import open_sessions
 from concertino.callbacks import ImageWriter, OnlineReconstruction
 from concertino.devices import SimulatedBeamline
 from concertino.plans import continuous_tomography, radiography
 from concertino.reconstruction import ReconstructionSettings
+from concertino.runtime._ending import open_sessions
 from concertino.session import Session, open_session
 from concertino.storage import Catalog, open_run
 
@@ -195,7 +195,7 @@ class Stubborn:
 def test_what_hangs_or_fails_keeps_nothing_else_from_being_closed(
     tmp_path: Path, beamline: SimulatedBeamline, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("concertino._closing._MORE_S", 0.1)
+    monkeypatch.setattr("concertino.session._closing._MORE_S", 0.1)
     session = opened(tmp_path)
     hanging = Hanging()
     session.subscribe(Stubborn())

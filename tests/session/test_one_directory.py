@@ -16,8 +16,8 @@ from ophyd_async.core import StaticPathProvider, UUIDFilenameProvider, init_devi
 from ophyd_async.sim import SimBlobDetector
 
 from concertino import ParameterError, SessionError
-from concertino._run_listing import list_runs
 from concertino.callbacks import ImageWriter
+from concertino.cli._run_listing import list_runs
 from concertino.devices import SimulatedBeamline
 from concertino.plans import radiography
 from concertino.session import open_session

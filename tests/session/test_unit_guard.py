@@ -15,7 +15,7 @@ from ophyd_async.core import SignalRW, StrictEnum, soft_signal_rw
 from ophyd_async.sim import SimMotor
 
 from concertino import ParameterError
-from concertino._unit_guard import UnitGuard
+from concertino.session._unit_guard import UnitGuard
 from concertino.units import q
 
 FOREIGN: pint.UnitRegistry[Any] = pint.UnitRegistry()

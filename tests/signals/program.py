@@ -18,11 +18,12 @@ from pathlib import Path
 from typing import Any
 
 from concertino import devices, units
-from concertino._ending import open_sessions
 from concertino.callbacks import ChildProcess, ImageWriter
 from concertino.cli import main
-from concertino.devices import SimulatedBeamline, _beam, _motor, _trajectory
+from concertino.devices import SimulatedBeamline, _beam
+from concertino.devices.simulated import _motor, _trajectory
 from concertino.plans import continuous_tomography
+from concertino.runtime._ending import open_sessions
 from concertino.session import open_session
 from tests.forked_programs import serve
 

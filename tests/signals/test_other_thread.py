@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from concertino._ending import ending_signals
+from concertino.runtime._ending import ending_signals
 
 pytestmark = pytest.mark.disturbed_by_load(
     "a program is interrupted by the clock, while it imports perhaps"

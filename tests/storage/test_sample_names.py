@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from concertino.storage._nxtomo import _name_of
+from concertino.storage.export._nxtomo import _name_of
 
 
 @pytest.mark.parametrize(

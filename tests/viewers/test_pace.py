@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from concertino._processors import processor_times
+from concertino.runtime._processors import processor_times
 from concertino.viewers._pace import Pace
 
 

@@ -12,7 +12,7 @@ from concertino.devices import SimulatedBeamline
 from concertino.session import open_session
 from concertino.viewers import PageSettings, RunTracker
 from concertino.viewers._picture import Picture
-from concertino.viewers._picture_panel import PicturePanel
+from concertino.viewers.browser._picture_panel import PicturePanel
 
 TOMO = {
     "image_kinds": {"darks": "dark", "flats": "flat", "projections": "projection"},

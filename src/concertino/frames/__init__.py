@@ -4,19 +4,19 @@ A `FrameStream` publishes frames through a preallocated ring; `subscribe` reads 
 order (``every``) or only the newest (``latest``).
 """
 
-from ._addresses import address_beside
-from ._assets import StreamAssets
-from ._batch import Claim, FrameBatch
 from ._direct import is_published_here
 from ._held import HeldFrames
-from ._keys import KEYS_VARIABLE, Keys, allow_key, key_fingerprint, load_keys, make_keys
-from ._ledger import Ledger, SubscriberLedger, ledger_records
-from ._request import FrameRequest, PulseTrain
-from ._retrospective import Recording, RecordingTrigger, Retrospective, TriggerEvent
-from ._ring import Ring, frame_checksum
-from ._routes import add_route
 from ._stream import FrameStream
 from ._subscription import Subscription, subscribe
+from .core._assets import StreamAssets
+from .core._batch import Claim, FrameBatch
+from .core._ledger import Ledger, SubscriberLedger, ledger_records
+from .core._request import FrameRequest, PulseTrain
+from .core._retrospective import Recording, RecordingTrigger, Retrospective, TriggerEvent
+from .core._ring import Ring, frame_checksum
+from .sockets._addresses import address_beside
+from .sockets._keys import KEYS_VARIABLE, Keys, allow_key, key_fingerprint, load_keys, make_keys
+from .sockets._routes import add_route
 
 __all__ = [
     "KEYS_VARIABLE",

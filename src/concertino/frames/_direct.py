@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING
 
 from concertino._errors import FrameStreamError
 
-from ._batch import Claim, Delivery, FrameBatch
-from ._channel import Channel
-from ._flow import Party, given_up, taken_over
-from ._ring import frame_checksum
+from .core._batch import Claim, Delivery, FrameBatch
+from .core._channel import Channel
+from .core._flow import Party, given_up, taken_over
+from .core._ring import frame_checksum
 
 if TYPE_CHECKING:
-    from ._published import PublishedStream
+    from .core._published import PublishedStream
 
 _COPY_ATTEMPTS = 3
 _streams: dict[str, PublishedStream] = {}

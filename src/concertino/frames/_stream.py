@@ -12,13 +12,13 @@ from numpy.typing import ArrayLike, DTypeLike, NDArray
 
 from concertino._errors import FrameStreamError
 
-from ._batch import Claim
 from ._direct import hide, show
-from ._flow import Flow
-from ._ledger import Ledger
-from ._ring import Ring
-from ._shared_ring import ring_for
-from ._tcp import serve
+from .core._batch import Claim
+from .core._flow import Flow
+from .core._ledger import Ledger
+from .core._ring import Ring
+from .core._shared_ring import ring_for
+from .processes._tcp import serve
 
 _POLL_S = 0.1
 

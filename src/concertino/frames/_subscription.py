@@ -12,12 +12,12 @@ import numpy as np
 
 from concertino._errors import FrameStreamError, ParameterError
 
-from ._batch import Claim, Delivery, FrameBatch
-from ._channel import Channel
 from ._direct import enter_here
-from ._ring import frame_checksum
-from ._routes import routed
-from ._tcp import connect
+from .core._batch import Claim, Delivery, FrameBatch
+from .core._channel import Channel
+from .core._ring import frame_checksum
+from .processes._tcp import connect
+from .sockets._routes import routed
 
 #: The share of its time that a subscriber to the newest frame spends on fetching: eight of them leave nine tenths of two processor cores.
 _SHARE = 1 / 40

@@ -1,6 +1,9 @@
 """Projections to slices, while they arrive: normalise, filter, back-project, search."""
 
-from ._alignment import (
+from ._reconstructor import Reconstructor
+from ._scan import find_axis, find_parameter, reconstruct
+from ._series import TomogramSeries
+from .analysis._alignment import (
     AxisTilt,
     axis_from_opposite,
     axis_tilt,
@@ -8,25 +11,22 @@ from ._alignment import (
     sharpness,
     sphere_centre,
 )
-from ._axis_rows import axis_rows
-from ._backends import Backend, backends
-from ._geometry import GeometrySettings
-from ._grating import Contrasts, Fringes, PhaseStepping, grating_contrasts
-from ._metrics import Metric, largest_is_best, slice_metric
-from ._reconstructor import Reconstructor
-from ._resolution import Resolution, fourier_correlation
-from ._result import (
+from .analysis._axis_rows import axis_rows
+from .analysis._grating import Contrasts, Fringes, PhaseStepping, grating_contrasts
+from .analysis._metrics import Metric, largest_is_best, slice_metric
+from .analysis._resolution import Resolution, fourier_correlation
+from .analysis._result import (
     AxisEstimate,
     OrthogonalPlanes,
     ReconstructionResult,
     UncertainAxisWarning,
 )
-from ._scan import find_axis, find_parameter, reconstruct
-from ._search import ParameterEstimate
-from ._series import TomogramSeries
-from ._settings import ReconstructionSettings
-from ._shift import ImageShift, image_shift
-from ._spiral import level_spiral
+from .analysis._search import ParameterEstimate
+from .analysis._shift import ImageShift, image_shift
+from .backends._backends import Backend, backends
+from .preprocessing._spiral import level_spiral
+from .settings._geometry import GeometrySettings
+from .settings._settings import ReconstructionSettings
 
 __all__ = [
     "AxisEstimate",

@@ -11,18 +11,18 @@ from numpy.typing import NDArray
 
 from concertino._errors import ReconstructionError
 
-from ._blocks import corrections
-from ._layout import layout_of
-from ._metrics import Metric, correlation
-from ._resolution import Resolution, fourier_correlation
-from ._result import value_unit
-from ._rows import Rows
-from ._search import ParameterEstimate, optimise, search
-from ._settings import Interval, ReconstructionSettings, positions
 from ._slicing import Slicing
+from .analysis._metrics import Metric, correlation
+from .analysis._resolution import Resolution, fourier_correlation
+from .analysis._result import value_unit
+from .analysis._search import ParameterEstimate, optimise, search
+from .preprocessing._blocks import corrections
+from .preprocessing._rows import Rows
+from .settings._layout import layout_of
+from .settings._settings import Interval, ReconstructionSettings, positions
 
 if TYPE_CHECKING:  # heavy: loaded with the first projections
-    from ._lanes import LaneSlices
+    from .engines._lanes import LaneSlices
 
 Images = Iterator[tuple[int, NDArray[np.float32]]]
 
@@ -276,7 +276,7 @@ class Reconstructor(Slicing):
         threads, which then wait for one another. They come with their places, in any order, and lie in `into`
         (place, y, x) then, if it is given.
         """
-        from ._lanes import fit_in_lanes
+        from .engines._lanes import fit_in_lanes
 
         base = self.settings.updated(z_parameter=None, region=None, slices=self._first_row())
         if base.center is None and any("center" not in change for change in changes):
@@ -322,8 +322,8 @@ class Reconstructor(Slicing):
 
     def _lane_slices(self, pool: ThreadPoolExecutor, spare_bytes: int) -> "LaneSlices":
         """Return what makes a slice of the first row with each of several axes or cut-offs."""
-        from ._condition import conditioned
-        from ._lanes import LaneSlices
+        from .engines._lanes import LaneSlices
+        from .preprocessing._condition import conditioned
 
         self._check_ready(1)
         rows: Rows = self._needed_rows()

@@ -8,11 +8,11 @@ from numpy.typing import ArrayLike, NDArray
 
 from concertino._errors import ReconstructionError
 
-from ._metrics import Metric
 from ._reconstructor import Reconstructor
-from ._result import AxisEstimate, UncertainAxisWarning
-from ._search import ParameterEstimate
-from ._settings import Interval, ReconstructionSettings
+from .analysis._metrics import Metric
+from .analysis._result import AxisEstimate, UncertainAxisWarning
+from .analysis._search import ParameterEstimate
+from .settings._settings import Interval, ReconstructionSettings
 
 LOG = logging.getLogger("concertino.reconstruction")
 

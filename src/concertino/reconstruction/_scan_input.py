@@ -13,24 +13,24 @@ from numpy.typing import ArrayLike, NDArray
 
 from concertino._errors import ReconstructionError
 
-from ._axis_keeper import AxisKeeper
-from ._backends import chosen_backend
 from ._beside import Beside
-from ._checks import (
+from .analysis._axis_keeper import AxisKeeper
+from .analysis._result import AxisEstimate
+from .backends._backends import chosen_backend
+from .preprocessing._correct import FlatField
+from .preprocessing._flatfield import FlatFrames
+from .preprocessing._rows import ChosenRows, ProjectionRows, stored_rows
+from .preprocessing._scan_angles import ScanAngles
+from .preprocessing._short_scan import check_arc, tell_wedge
+from .settings._checks import (
     check_memory,
     checked_frame_shape,
     checked_frames,
     tell_other_units,
     usable_cores,
 )
-from ._correct import FlatField
-from ._flatfield import FlatFrames
-from ._layout import Layout, layout_of
-from ._result import AxisEstimate
-from ._rows import ChosenRows, ProjectionRows, stored_rows
-from ._scan_angles import ScanAngles
-from ._settings import ReconstructionSettings
-from ._short_scan import check_arc, tell_wedge
+from .settings._layout import Layout, layout_of
+from .settings._settings import ReconstructionSettings
 
 LOG = logging.getLogger("concertino.reconstruction")
 
@@ -308,7 +308,7 @@ class ScanInput:
         return (received, self._scan_angles.times_told, *self._flats.key)
 
     def _found_axis(self, *, tilt: bool = False) -> AxisEstimate:
-        from ._sinogram import axis_of_rows
+        from .preprocessing._sinogram import axis_of_rows
 
         with self._timed("finding the axis"):
             return axis_of_rows(

@@ -11,10 +11,10 @@ from numpy.typing import ArrayLike, NDArray
 
 from concertino._errors import ParameterError, ReconstructionError
 
-from ._checks import checked_angles
 from ._reconstructor import Reconstructor
-from ._result import AxisEstimate, ReconstructionResult
-from ._settings import ReconstructionSettings
+from .analysis._result import AxisEstimate, ReconstructionResult
+from .settings._checks import checked_angles
+from .settings._settings import ReconstructionSettings
 
 LOG = logging.getLogger(__name__)
 

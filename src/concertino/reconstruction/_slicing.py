@@ -10,20 +10,20 @@ from numpy.typing import NDArray
 
 from concertino._errors import ParameterError, ReconstructionError
 
-from ._backends import chosen_backend
-from ._blocks import complete_blocks, corrections, goes_on, next_blocks
-from ._checks import look_at
-from ._engine_choice import chosen_engine
-from ._layout import layout_of, slice_width
-from ._result import OrthogonalPlanes, ReconstructionResult, value_unit
-from ._rows import places_among
 from ._scan_input import ScanInput
-from ._settings import ReconstructionSettings, positions
-from ._work import Work
+from .analysis._result import OrthogonalPlanes, ReconstructionResult, value_unit
+from .backends._backends import chosen_backend
+from .engines._engine_choice import chosen_engine
+from .engines._work import Work
+from .preprocessing._blocks import complete_blocks, corrections, goes_on, next_blocks
+from .preprocessing._rows import places_among
+from .settings._checks import look_at
+from .settings._layout import layout_of, slice_width
+from .settings._settings import ReconstructionSettings, positions
 
 if TYPE_CHECKING:  # heavy: loaded with the first projections
-    from ._engine_choice import AnyEngine
-    from ._planes import PlanesKeeper
+    from .engines._engine_choice import AnyEngine
+    from .engines._planes import PlanesKeeper
 
 
 class Slicing(ScanInput):
@@ -66,7 +66,7 @@ class Slicing(ScanInput):
 
     def _plane_sampling(self, pixels: int) -> tuple[int, NDArray[np.int64]]:
         """Columns that are averaged for planes, and the places of the kept rows that they show."""
-        from ._planes import rows_across
+        from .engines._planes import rows_across
 
         step = -(-self.frame_shape[1] // pixels)
         return step, rows_across(self.rows, self.frame_shape[0], step)
@@ -85,7 +85,7 @@ class Slicing(ScanInput):
 
     def _job_bytes(self, settings: ReconstructionSettings, threads: int, held: int) -> int:
         """The same with other settings and threads, that holds so many bytes all the time."""
-        from ._memory import job_bytes
+        from .engines._memory import job_bytes
 
         frames = (self.num_projections, *self.frame_shape)
         return job_bytes(self.backend, settings, frames, threads, self._budget, held, self._live)
@@ -102,7 +102,7 @@ class Slicing(ScanInput):
                 if self._planes is not None:
                     more |= self._planes.catch_up(all_of_them=False, most=most)
                 elif self._planes_due and self._layout.heights is None:
-                    from ._planes import load_code
+                    from .engines._planes import load_code
 
                     self._planes_due = False
                     self._pool.submit(load_code, self.plane_shapes()["xz"][0])
@@ -159,7 +159,7 @@ class Slicing(ScanInput):
         ReconstructionError
             Fewer than two projections came, or flats are needed and missing.
         """
-        from ._planes import PlanesKeeper, row_among
+        from .engines._planes import PlanesKeeper, row_among
 
         self._check_upright()
         with self._lock:

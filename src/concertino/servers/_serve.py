@@ -10,8 +10,8 @@ from typing import Any
 from tango.server import run
 
 from concertino import ParameterError
-from concertino._ending import ending_signals
 from concertino.devices import FrameSource
+from concertino.runtime._ending import ending_signals
 from concertino.storage import check_directory
 
 from ._callback_server import Benchmark, CallbackServer, Writer

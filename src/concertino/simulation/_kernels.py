@@ -10,7 +10,7 @@ import math
 import numpy as np
 from numba import njit
 
-from concertino._code_cache import keep_compiled_code
+from concertino.runtime._code_cache import keep_compiled_code
 
 keep_compiled_code(__file__)
 

@@ -1,37 +1,37 @@
 """Run directories, the record of a run, image files, and reading them back."""
 
-from ._catalog import Catalog
-from ._catalog_missing import MissingRun
-from ._catalog_writer import CatalogWriter
-from ._document_file import DocumentFile, encode_document
-from ._find_runs import find_runs, open_run
-from ._frame_files import FrameFiles
-from ._image_axes import ImageAxes, ImageAxis
-from ._image_formats import (
+from ._sample import sample_path
+from .catalog._catalog import Catalog
+from .catalog._catalog_missing import MissingRun
+from .catalog._catalog_writer import CatalogWriter
+from .disk._places import check_name, check_place, place_in
+from .disk._space import check_directory, check_space, free_space, size_text
+from .export._nxtomo import export_nxtomo
+from .formats._image_axes import ImageAxes, ImageAxis
+from .formats._image_formats import (
     ImageFormat,
     check_image_format,
     image_formats,
     open_sink,
     register_image_format,
 )
-from ._image_sink import ClaimParameters, ImageSink, ImageStream
-from ._image_sources import open_images
-from ._linked_runs import linked_runs
-from ._nxtomo import export_nxtomo
-from ._places import check_name, check_place, place_in
-from ._raw_frames import FrameReader
-from ._recorder import Recorder
-from ._replay import ReplayReport, replay
-from ._run import DamagedRun, Run, StoredStream
-from ._run_angles import angle_record, run_angles
-from ._run_directories import RunDirectories, RunDirectory
-from ._run_index import stop_of_unfinished
-from ._sample import sample_path
-from ._scan_images import ScanImages, open_scan
-from ._space import check_directory, check_space, free_space, size_text
-from ._stored_frames import StoredFrames
-from ._stored_scan import ScanPiece, StoredScan
-from ._write_rate import WriteRate, measured_write_rate
+from .formats._image_sink import ClaimParameters, ImageSink, ImageStream
+from .formats._write_rate import WriteRate, measured_write_rate
+from .images._frame_files import FrameFiles
+from .images._image_sources import open_images
+from .images._raw_frames import FrameReader
+from .images._scan_images import ScanImages, open_scan
+from .images._stored_frames import StoredFrames
+from .record._document_file import DocumentFile, encode_document
+from .record._recorder import Recorder
+from .runs._find_runs import find_runs, open_run
+from .runs._linked_runs import linked_runs
+from .runs._replay import ReplayReport, replay
+from .runs._run import DamagedRun, Run, StoredStream
+from .runs._run_angles import angle_record, run_angles
+from .runs._run_directories import RunDirectories, RunDirectory
+from .runs._run_index import stop_of_unfinished
+from .runs._stored_scan import ScanPiece, StoredScan
 
 __all__ = [
     "Catalog",

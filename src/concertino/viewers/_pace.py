@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 
-from concertino._processors import Restraint, processor_times
+from concertino.runtime._processors import Restraint, processor_times
 
 _SLOWEST = 5.0
 

@@ -26,7 +26,7 @@ from ._state import LiveState
 from ._wire import QUESTION, pack
 
 _LOG = logging.getLogger(__name__)
-_SERVER = "concertino.viewers._server"
+_SERVER = "concertino.viewers.browser._server"
 _STOP_TIMEOUT_S = 3.0
 _LAST_WORDS = 2000
 

@@ -1,0 +1,1 @@
+"""Callbacks in a process of their own."""

@@ -1,0 +1,1 @@
+"""Reconstruction while a run goes on."""

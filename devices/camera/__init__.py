@@ -1,0 +1,1 @@
+"""Cameras: what they must be able to do, and how their frames are taken and documented."""

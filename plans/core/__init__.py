@@ -1,0 +1,1 @@
+"""What plans know of devices: protocols, questions and their answers, deadlines, parameters."""

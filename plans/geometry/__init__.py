@@ -1,0 +1,1 @@
+"""Which angles and positions: schemes, spirals, half acquisition, formulas."""

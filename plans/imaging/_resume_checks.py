@@ -1,0 +1,125 @@
+"""Whether a run can be continued, and whether everything is as it was."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import bluesky.plan_stubs as bps
+from bluesky.utils import MsgGenerator
+
+from concertino import ParameterError
+from concertino.documents import BASELINE, TomoBlock
+from concertino.plans.core._offers import HasExposure
+from concertino.plans.core._parameters import read_number
+from concertino.plans.core._questions import asked
+from concertino.plans.run._settings import alike, shown
+from concertino.storage import Run
+
+from ._imaging_scan import ImagingScan
+
+_TOLERANCE = 1e-3
+
+
+def check_resumable(run: Run) -> None:
+    """Refuse a run that is none of a scan that can be continued.
+
+    Raises
+    ------
+    ParameterError
+        If it is not.
+    DocumentError
+        If it is no imaging run, or was written by a newer version.
+    """
+    if "derived_from" in run.start:
+        raise ParameterError(
+            f"resume: {run.name} processes the run {run.start['derived_from']}; resume that one."
+        )
+    TomoBlock.from_start(run.start)
+    if run.start.get(ImagingScan.NAME) is not None and ImagingScan.from_start(run.start).pauses:
+        return
+    raise ParameterError(
+        f"resume: {run.name} is a run of {run.start.get('plan_name')!r}, which cannot be resumed: it is "
+        "no imaging scan, or one that is taken as a whole. Run it again."
+    )
+
+
+def check_same(
+    run: Run, metadata: Mapping[str, Any], camera: Any, unmoved: Sequence[Any]
+) -> MsgGenerator[None]:
+    """Refuse to continue a scan with other settings.
+
+    Parameters
+    ----------
+    run : Run
+        The scan's first run.
+    metadata : mapping
+        The start document of the run to be.
+    camera : device
+        The camera.
+    unmoved : sequence of Readable
+        Devices that must be where they were.
+
+    Raises
+    ------
+    ParameterError
+        With all that differs, then and now.
+    """
+    then, now = _compared(run.start), _compared(metadata)
+    wrong = [
+        f"{name} was {shown(then.get(name))} and is {shown(now.get(name))}"
+        for name in dict.fromkeys([*then, *now])
+        if not alike(then.get(name), now.get(name))
+    ]
+    exposure_s = _recorded_exposure(run, camera.name)
+    if exposure_s is not None and isinstance(camera, HasExposure):
+        present_s = yield from read_number(camera.exposure)
+        if not alike(exposure_s, present_s):
+            wrong.append(f"the exposure was {exposure_s:g} s and is {present_s:g} s")
+    for device in unmoved:
+        wrong += yield from _moved(run, device)
+    differences(run, wrong, "Set it as it was, or take a new scan")
+
+
+def differences(run: Run, wrong: Sequence[str], advice: str) -> None:
+    """Raise if anything differs.
+
+    Raises
+    ------
+    ParameterError
+        With all of it.
+    """
+    if wrong:
+        raise ParameterError(f"resume: of {run.name}, {'; '.join(wrong)}. {advice}.")
+
+
+def _compared(start: Mapping[str, Any]) -> dict[str, Any]:
+    return {
+        "frame_shape": list(start.get("frame_shape", [])),
+        "frame_bytes": start.get("frame_bytes"),
+        **{f"tomo {key}": value for key, value in start["tomo"].items()},
+        **start["plan_args"],
+    }
+
+
+def _recorded_exposure(run: Run, camera: str) -> float | None:
+    for stream in run.streams:
+        value = run[stream].configuration.get(f"{camera}-exposure")
+        if value is not None:
+            return float(value)
+    return None
+
+
+def _moved(run: Run, device: Any) -> MsgGenerator[list[str]]:
+    """Return what a device's reading says of it that differs from the run's baseline."""
+    if BASELINE not in run.streams:
+        return []
+    readings = yield from asked(device.read, f"{device.name} was asked for its reading")
+    if readings is None:
+        return []
+    before = run[BASELINE].events[0]["data"]
+    wrong = []
+    for name, reading in readings.items():
+        then, now = before.get(name), reading["value"]
+        if isinstance(then, int | float) and not alike(then, now, absolute=_TOLERANCE):
+            wrong.append(f"{name} was at {then:g} and is at {now:g}")
+    yield from bps.null()
+    return wrong

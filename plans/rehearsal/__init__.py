@@ -1,0 +1,1 @@
+"""Going through the messages of a plan without doing them, and what that tells."""

@@ -1,0 +1,1 @@
+"""The run around acquisitions: metadata, checkpoints, pauses, pieces, what a resume must know."""

@@ -1,0 +1,96 @@
+"""What a plan must know of the scan that its run is a part of; whoever runs it may answer."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from bluesky import Msg
+from bluesky.utils import MsgGenerator
+
+from concertino.plans._asides import Aside, heard, said
+from concertino.plans.core._passed_on import passed_on
+
+from ._hold import Hold
+
+Check = Callable[[Mapping[str, Any]], MsgGenerator[None]]
+
+
+def _accept(metadata: Mapping[str, Any]) -> MsgGenerator[None]:
+    yield from ()
+
+
+@dataclass
+class ScanSoFar:
+    """The part of a scan that a run is to take.
+
+    Parameters
+    ----------
+    hold : Hold or None
+        Asks for pauses.
+    missing : mapping of str to sequence of range, or None
+        Frames of each stream that are to be taken; None for all.
+    names : sequence of str
+        Names of the scan's document streams that there are already.
+    metadata : mapping
+        More for the start document.
+    check : callable
+        Takes the start document to be; its messages raise if this run does not belong to the scan.
+    """
+
+    hold: Hold | None = None
+    missing: Mapping[str, Sequence[range]] | None = None
+    names: Sequence[str] = ()
+    metadata: Mapping[str, Any] = field(default_factory=dict)
+    check: Check = _accept
+
+
+class WhichPart(Aside[ScanSoFar]):
+    """Asks which part of a scan a run is to take."""
+
+
+def scan_so_far() -> MsgGenerator[ScanSoFar]:
+    """Ask what part of a scan is to be taken; all of it, if nobody answers."""
+    return (yield from said(WhichPart())) or ScanSoFar()
+
+
+def answer_scan_so_far(
+    plan: MsgGenerator[Any], answer: Callable[[ScanSoFar], ScanSoFar]
+) -> MsgGenerator[Any]:
+    """Pass a plan's messages on, and answer its question for its scan.
+
+    Parameters
+    ----------
+    plan : generator of messages
+        The plan.
+    answer : callable
+        Is given what those further out answered, and returns the answer.
+    """
+
+    def answered(question: Msg) -> MsgGenerator[ScanSoFar]:
+        known: ScanSoFar | None = yield question
+        return answer(known or ScanSoFar())
+
+    def do(message: Msg) -> MsgGenerator[ScanSoFar] | None:
+        return answered(message) if heard(message, WhichPart) else None
+
+    return (yield from passed_on(plan, do))
+
+
+def with_hold(plan: MsgGenerator[Any], hold: Hold) -> MsgGenerator[Any]:
+    """Pass a plan's messages on; a scan in it pauses when a switch asks it to.
+
+    What is asked of the switch meanwhile ends with the plan, or with the run that it is about.
+
+    Parameters
+    ----------
+    plan : generator of messages
+        An imaging plan, or one that has some in it. A switch that was given to the plan itself wins.
+    hold : Hold
+        The switch.
+    """
+
+    def with_it(known: ScanSoFar) -> ScanSoFar:
+        known.hold = known.hold or hold
+        return known
+
+    return (yield from answer_scan_so_far(hold.follow(plan), with_it))

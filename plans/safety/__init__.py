@@ -1,0 +1,1 @@
+"""Whatever happens: beam off first, each wait has an end, what was moved is stopped."""

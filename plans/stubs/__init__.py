@@ -1,0 +1,1 @@
+"""Building blocks: take frames at rest and in motion, triggers, speeds, angles."""

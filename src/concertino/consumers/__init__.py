@@ -1,0 +1,1 @@
+"""What callbacks stand on: documents and frames in threads of their own, and their writer."""

@@ -1,0 +1,1 @@
+"""What a stream is made of: ring, flow, account, messages; no socket."""

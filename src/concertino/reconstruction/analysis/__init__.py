@@ -1,0 +1,1 @@
+"""What images and slices tell: the axis, sharpness, shifts, resolution."""

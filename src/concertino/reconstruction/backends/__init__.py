@@ -1,0 +1,1 @@
+"""Who can project back on this machine."""

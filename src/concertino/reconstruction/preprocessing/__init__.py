@@ -1,0 +1,1 @@
+"""From raw rows to what is projected back."""

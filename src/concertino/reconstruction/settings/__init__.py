@@ -1,0 +1,1 @@
+"""What decides a reconstruction, and what follows from it."""

@@ -1,0 +1,1 @@
+"""How a process ends, and what it has of its computer: processors, compiled code, late imports."""

@@ -1,0 +1,1 @@
+"""Names, places and space on a disk."""

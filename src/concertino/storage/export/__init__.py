@@ -1,0 +1,1 @@
+"""Runs as files for the programs of others."""

@@ -1,0 +1,1 @@
+"""Stored runs: where they are, what they hold, played again."""

@@ -1,0 +1,1 @@
+"""What is shown to whoever started a process: progress, and text of others."""
