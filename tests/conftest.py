@@ -25,15 +25,15 @@ if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:
 
 #: Files whose tests wait for processes and deadlines: begun first, so that none is left alone at the end.
 LONG = (
-    "plans/test_plan_faults.py", "signals/test_signals.py", "guard/test_guard_process.py",
-    "session/test_batch_memory.py", "callbacks/test_live_reconstruction.py", "endurance/test_endurance.py",
-    "plans/test_endless_waits.py", "servers/test_remote_session.py", "session/test_queueserver.py",
-    "servers/test_remote_consumers.py", "session/test_cli.py", "session/test_batch_cluster.py",
-    "plans/test_process_faults.py", "callbacks/test_what_only_looks.py", "guard/test_guard_elsewhere.py",
-    "servers/test_network.py", "plans/test_triggers.py", "plans/test_several_cameras.py",
-    "session/test_pause_belongs.py", "plans/test_retrospective.py", "plans/test_spiral_tomography.py",
-    "plans/test_readout_later.py", "plans/test_grating_stepping.py", "session/test_one_directory.py",
-    "plans/test_interrupts.py", "reconstruction/test_start.py", "reconstruction/test_arm.py",
+    "plans/safety/test_plan_faults.py", "signals/test_signals.py", "guard/test_guard_process.py",
+    "batch/test_batch_memory.py", "callbacks/reconstruction/test_live_reconstruction.py", "endurance/test_endurance.py",
+    "plans/safety/test_endless_waits.py", "servers/test_remote_session.py", "session/test_queueserver.py",
+    "servers/test_remote_consumers.py", "cli/test_cli.py", "batch/test_batch_cluster.py",
+    "plans/safety/test_process_faults.py", "callbacks/test_what_only_looks.py", "guard/test_guard_elsewhere.py",
+    "servers/test_network.py", "plans/stubs/test_triggers.py", "plans/test_several_cameras.py",
+    "session/test_pause_belongs.py", "plans/stubs/test_retrospective.py", "plans/geometry/test_spiral_tomography.py",
+    "plans/stubs/test_readout_later.py", "plans/test_grating_stepping.py", "session/test_one_directory.py",
+    "plans/run/test_interrupts.py", "reconstruction/kernels/test_start.py", "reconstruction/kernels/test_arm.py",
     "storage/test_any_name.py",
 )  # fmt: skip
 

@@ -127,11 +127,16 @@ def changes_of(source: bytes) -> list[Change]:
 
 
 def tests_of(root: Path, module: Path) -> list[str]:
-    """Return the tests of a module's folder, which has the same name."""
-    folder = root / "tests" / module.parent.name
-    if not folder.is_dir():
-        raise SystemExit(f"{folder} is no folder: say with --tests which tests are to notice.")
-    return [folder.relative_to(root).as_posix()]
+    """Return the tests of a module's folder, or of the nearest one around it that has tests of its own."""
+    parts = module.parent.parts
+    parts = parts[2:] if parts[:2] == ("src", "concertino") else parts
+    for length in range(len(parts), 0, -1):
+        folder = Path("tests", *parts[:length])
+        if (root / folder).is_dir():
+            return [folder.as_posix()]
+    raise SystemExit(
+        f"{module} has no tests in a folder of its own: say with --tests which are to notice."
+    )
 
 
 def copy_tree(root: Path, target: Path) -> None:

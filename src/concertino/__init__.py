@@ -20,8 +20,7 @@ from concertino._errors import (
     SubscriberFailedError,
     SubscriberSilentError,
 )
-
-from .runtime._slow_grammars import postpone_iri_grammar as _postpone_iri_grammar
+from concertino.runtime._slow_grammars import postpone_iri_grammar as _postpone_iri_grammar
 
 _postpone_iri_grammar()
 

@@ -18,13 +18,13 @@ import concertino
 #: Modules that are of an extra as a whole, and import its packages as others do numpy. The rest of the package
 #: reaches them behind `extra`, or starts them as a process.
 OF_EXTRA = {
-    "catalog": ("storage._catalog_rows", "storage._catalog_tree", "storage._tiled_adapters"),
-    "plots": ("_sweep_pictures",),
+    "catalog": ("storage.catalog._catalog_rows", "storage.catalog._catalog_tree", "storage.catalog._tiled_adapters"),
+    "plots": ("cli._sweep_pictures",),
     "tango": ("servers",),
     "test": ("testing",),
     "viewers": (
-        "viewers._axis_control", "viewers._camera_panels", "viewers._document", "viewers._histogram_view",
-        "viewers._image_view", "viewers._picture_panel", "viewers._server",
+        "viewers.browser._axis_control", "viewers.browser._camera_panels", "viewers.browser._document", "viewers.browser._histogram_view",
+        "viewers.browser._image_view", "viewers.browser._picture_panel", "viewers.browser._server",
     ),
 }  # fmt: skip
 #: Packages that say themselves, when a function of ours imports them, which extra they are of.
@@ -183,10 +183,13 @@ def test_every_import_is_declared_where_it_is_needed() -> None:
         ("concertino.session", "from concertino.servers import Writer"),
         ("concertino.session", "def later():\n    import concertino.storage.catalog._catalog_tree"),
         ("concertino.session", "import importlib\nimportlib.import_module('distributed')"),
-        ("concertino.storage.runs._run", "from ._catalog_tree import quiet"),
-        ("concertino.storage.runs._run", "from . import _catalog_tree"),
+        (
+            "concertino.storage.runs._run",
+            "from concertino.storage.catalog._catalog_tree import quiet",
+        ),
+        ("concertino.storage.runs._run", "from concertino.storage.catalog import _catalog_tree"),
         ("concertino.storage.runs._run", "import sphinx"),
-        ("concertino.storage.__init__", "from ._catalog_rows import RunRows"),
+        ("concertino.storage.__init__", "from .catalog._catalog_rows import RunRows"),
         ("concertino.servers._serve", "import bokeh"),
     ],
 )
@@ -195,7 +198,7 @@ def test_an_import_in_the_wrong_place_is_noticed(module: str, text: str) -> None
 
 
 def test_an_import_in_the_right_place_is_none() -> None:
-    behind = "with extra('catalog', 'It'):\n    import tiled\n    from ._catalog_tree import quiet"
+    behind = "with extra('catalog', 'It'):\n    import tiled\n    from concertino.storage.catalog._catalog_tree import quiet"
     assert faults("concertino.storage.runs._run", behind) == []
     assert faults("concertino.storage.runs._run", "if TYPE_CHECKING:\n    import tiled") == []
     assert faults("concertino.servers._serve", "import tango\nimport numpy") == []

@@ -5,8 +5,8 @@ from pathlib import Path
 from typing import Any
 
 from concertino._errors import ReconstructionError
-from concertino.callbacks import slice_rows, without_slices
 from concertino.processing._scan_frames import ScanFrames
+from concertino.processing._slices import slice_rows, without_slices
 from concertino.reconstruction import (
     AxisEstimate,
     ReconstructionResult,

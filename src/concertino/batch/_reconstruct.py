@@ -1,4 +1,4 @@
-"""Stored runs, reconstructed: whole, in parts that fit into memory, on a cluster, or swept."""
+"""A stored run, reconstructed: whole, in parts that fit into memory, or on a cluster."""
 
 import contextlib
 import logging
@@ -8,14 +8,14 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from concertino.callbacks import (
+from concertino.processing._processing_run import stored_processing_run
+from concertino.processing._scan_frames import READ_BYTES, ScanFrames
+from concertino.processing._slices import (
     slice_rows,
     slices_configuration,
-    stored_processing_run,
     volumes_of,
     without_slices,
 )
-from concertino.processing._scan_frames import READ_BYTES, ScanFrames
 from concertino.reconstruction import (
     AxisEstimate,
     ReconstructionResult,
@@ -37,9 +37,6 @@ from ._parts import (
     reconstruct_part,
 )
 from ._shared_slices import SharedSlices
-from ._sweep import Sweep, sweep_run
-
-__all__ = ["BatchReconstruction", "Progress", "Sweep", "reconstruct_run", "sweep_run"]
 
 LOG = logging.getLogger("concertino.batch")
 
@@ -287,8 +284,3 @@ def _there(
     for number, (result, is_shared) in enumerate(made):
         yield replace(result, volume=shared.slices(number)) if is_shared else result
         shared.forget(number)
-
-
-for _name in __all__:
-    if _name != "Progress":
-        globals()[_name].__module__ = __name__

@@ -9,8 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from concertino._errors import ParameterError
-from concertino.callbacks import axes_configuration, stored_processing_run
+from concertino.processing._processing_run import stored_processing_run
 from concertino.processing._scan_frames import ScanFrames
+from concertino.processing._slices import axes_configuration
 from concertino.reconstruction import (
     GeometrySettings,
     Metric,

@@ -363,7 +363,3 @@ def main(arguments: list[str] | None = None) -> None:
     exception, after its clean-up, with 128 and the signal's number.
     """
     sys.exit(run_command(app, arguments))
-
-
-if __name__ == "__main__":
-    main()

@@ -1,4 +1,4 @@
-"""A RunEngine made ready: recorder, catalogue, baseline, progress, units, run directories."""
+"""Open a session."""
 
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -8,10 +8,6 @@ from bluesky import RunEngine
 
 from ._beam_guard import Guarded
 from ._session import Session
-
-__all__ = ["Session", "open_session"]
-
-Session.__module__ = __name__
 
 
 def open_session(

@@ -16,7 +16,7 @@ from concertino.session import open_session
 from concertino.storage import open_run
 from concertino.testing import FrameSourceContract
 
-PAGE = Path(__file__).parents[2] / "docs" / "how-to" / "use-your-own-camera.md"
+PAGE = Path(__file__).parents[3] / "docs" / "how-to" / "use-your-own-camera.md"
 
 
 def documented(name: str) -> Any:

@@ -15,7 +15,7 @@ from tests.reconstruction.phantoms import ellipse_sinogram, inside
 
 COLUMNS, COUNT = 160, 240
 HALF = np.arange(COUNT) * np.pi / COUNT
-TOOTH = Path(__file__).parents[3] / "shared" / "data" / "tooth.h5"
+TOOTH = Path(__file__).parents[4] / "shared" / "data" / "tooth.h5"
 
 
 def _noisy(lines: NDArray[np.floating[Any]], noise: float, seed: int = 0) -> NDArray[np.float32]:

@@ -12,7 +12,7 @@ import re
 import numpy as np
 import llvmlite.binding as llvm
 from concertino.reconstruction import ReconstructionSettings, Reconstructor
-from concertino.reconstruction import _accumulate, _spread, _trace
+from concertino.reconstruction.kernels import _accumulate, _spread, _trace
 
 stack = np.ones((8, 4, 16), np.float32)
 for how in ({}, {"axis_angle_x": 0.2}):

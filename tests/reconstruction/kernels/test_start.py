@@ -43,7 +43,7 @@ def test_code_is_kept_elsewhere_when_neither_package_nor_home_can_be_written(
     shutil.copytree(
         Path(concertino.__file__).parent, package, ignore=shutil.ignore_patterns("__pycache__")
     )
-    (package / "reconstruction" / "__pycache__").touch()
+    (package / "reconstruction" / "kernels" / "__pycache__").touch()
     environment = {
         name: value
         for name, value in os.environ.items()

@@ -358,7 +358,7 @@ def test_the_sample_is_a_scan_of_a_tooth() -> None:
 
 
 def test_the_sample_is_a_lossless_crop() -> None:
-    whole = Path(__file__).parents[3] / "shared/data/tooth.h5"
+    whole = Path(__file__).parents[4] / "shared/data/tooth.h5"
     if not whole.exists():  # a clone elsewhere: then the checks above are all there is
         return
     for kind in ("data", "data_white", "data_dark"):
