@@ -4,10 +4,6 @@ from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
-import pytest
-
-pytestmark = pytest.mark.checkout
-
 ROOT = Path(__file__).parents[2]
 SOURCES = ("plans", "callbacks", "devices", "src/concertino")
 
