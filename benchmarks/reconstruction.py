@@ -145,8 +145,8 @@ def error(_runs: int) -> None:
 
 def backprojection(runs: int) -> None:
     """Updates a second and core of parallel-beam back projection, which makes planes: the kernel."""
-    from concertino.reconstruction.kernels._accumulate import accumulate
     from concertino.reconstruction.kernels._aligned import aligned_zeros
+    from concertino.reconstruction.kernels._pixel_backprojection import accumulate
 
     size, count = 512, 800
     angles = np.arange(count) * np.pi / count
@@ -187,7 +187,7 @@ class KernelTime:
     """Processor time that all threads spend in the compiled back projection while the block runs."""
 
     def __init__(self) -> None:
-        from concertino.reconstruction.kernels import _trace
+        from concertino.reconstruction.kernels import _voxel_backprojection as _trace
 
         self.seconds = 0.0
         self._lock = threading.Lock()

@@ -60,9 +60,9 @@ from .imaging._take_scan import take_scan
 from .rehearsal._overheads import Overheads
 from .rehearsal._preflight import preflight
 from .rehearsal._preflight_value import AxisFigures, Preflight, StreamFigures
-from .run._hold import Hold, HoldRequest
+from .run._pause_request import HoldRequest, PauseRequest
+from .run._resume_context import with_pause_request
 from .run._run import imaging_run
-from .run._scan_so_far import with_hold
 from .safety._safety import beam_off, beam_on, run_safely
 from .series._directors import change_samples, for_each, xy_scan
 from .stubs._frames import take_darks, take_flats, take_frames, take_stepped_frames
@@ -85,7 +85,6 @@ __all__ = [
     "FrameCamera",
     "GoldenRatio",
     "GratingSteps",
-    "Hold",
     "HoldRequest",
     "ImageMeasure",
     "ImagingScan",
@@ -93,6 +92,7 @@ __all__ = [
     "MultiTurn",
     "OppositeViews",
     "Overheads",
+    "PauseRequest",
     "PositionEncoder",
     "Preflight",
     "Radiographs",
@@ -146,7 +146,7 @@ __all__ = [
     "take_scan",
     "take_stepped_frames",
     "tomograms_in_spiral",
-    "with_hold",
+    "with_pause_request",
     "xy_scan",
 ]
 

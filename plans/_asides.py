@@ -13,7 +13,7 @@ class Aside(Generic[T]):
     """Something that a plan says, or asks, in a ``null`` message.
 
     A RunEngine does nothing and answers None; who passes messages on hears it by its class. Each kind is a
-    class of its own, with what the answer is, if there may be one: ``class WhichPart(Aside[ScanSoFar])``.
+    class of its own, with what the answer is, if there may be one: ``class WhichPart(Aside[ResumeContext])``.
     """
 
 

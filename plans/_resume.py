@@ -14,13 +14,13 @@ from concertino import ParameterError
 from concertino.documents import index_ranges
 from concertino.storage import Run, StoredScan, open_run
 
+from .core._device_queries import query
 from .core._offers import name_of
 from .core._protocols import TriggerDevice
-from .core._questions import asked
 from .imaging._imaging_scan import ImagingScan
 from .imaging._resume_checks import check_resumable, check_same, differences
 from .imaging._take_scan import take_scan
-from .run._scan_so_far import ScanSoFar, answer_scan_so_far
+from .run._resume_context import ResumeContext, answer_scan_so_far
 
 #: To read what is stored of a scan takes as long as it takes; this is a day.
 _READING_S = 86_400.0
@@ -104,7 +104,7 @@ def resume(
     taken = ImagingScan.from_start(first.start)
     if last.stop is None and last.is_recording:
         raise ParameterError(f"resume: {last.name} is being recorded. Wait for its end.")
-    missing = yield from asked(
+    missing = yield from query(
         lambda: asyncio.to_thread(missing_frames, scan, taken, verify),
         f"The disk was asked which frames of {scan.name} are missing",
         _READING_S,
@@ -126,7 +126,7 @@ def resume(
     def check(metadata: Mapping[str, Any]) -> MsgGenerator[None]:
         yield from check_same(first, metadata, camera, unmoved)
 
-    def answer(known: ScanSoFar) -> ScanSoFar:
+    def answer(known: ResumeContext) -> ResumeContext:
         return replace(
             known,
             missing=missing,

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from concertino._clocks import CameraTimes, ClockRelation, EncoderTimes, HostTimes
+from concertino._clocks import CameraTimes, ClockCalibration, EncoderTimes, HostTimes
 from concertino.callbacks import BeamCurrent, ImageWriter, ScanAlarms
 from concertino.devices import Camera, Grab, SimulatedBeamline, SimulatedSource
 from concertino.frames import RecordingTrigger
@@ -181,7 +181,7 @@ def test_a_relation_holds_over_hours(monkeypatch: pytest.MonkeyPatch) -> None:
         return now_s[0]
 
     monkeypatch.setattr("concertino._clocks.time.time", computer)
-    relation = ClockRelation(CameraTimes, lambda: shown_at(computer()))
+    relation = ClockCalibration(CameraTimes, lambda: shown_at(computer()))
     for at_s in np.arange(0, 7200, 60.0):
         now_s[0] = SINCE_S + at_s
         asyncio.run(relation.look()) if at_s % 120 else relation.look_now()
@@ -199,11 +199,11 @@ def test_times_of_two_clocks_are_not_compared() -> None:
     # were this no error for mypy, too, the comments would be unused, which it reports
     with pytest.raises(TypeError, match="HostTimes were compared with CameraTimes"):
         _ = host >= camera  # type: ignore[operator]
-    with pytest.raises(TypeError, match="after a ClockRelation has converted"):
+    with pytest.raises(TypeError, match="after a ClockCalibration has converted"):
         _ = camera < host  # type: ignore[operator]
     with pytest.raises(TypeError, match="CameraTimes were compared with HostTimes"):
         _ = camera.since(host)  # type: ignore[arg-type]
-    relation = ClockRelation(EncoderTimes, None)
+    relation = ClockCalibration(EncoderTimes, None)
     assert relation.to_host(EncoderTimes([5]))[0].ns == 5
     with pytest.raises(AttributeError):
         relation.to_host(5.0)  # type: ignore[arg-type]

@@ -14,7 +14,7 @@ from concertino.reconstruction import ReconstructionSettings, Reconstructor
 from concertino.storage import open_run
 
 from .meters import Meter, in_use, loop_beside, status
-from .scans import Figures, session_in, tomography
+from .scans import ComputedReadings, session_in, tomography
 
 
 def stored(directory: Path, size: int, count: int) -> Any:
@@ -51,10 +51,10 @@ def _warm(run: Any, directory: Path, loop: Any, **settings: Any) -> int:
     return in_use()
 
 
-def parts(sizes: Sequence[float], large: bool, directory: Path) -> Figures:
+def parts(sizes: Sequence[float], large: bool, directory: Path) -> ComputedReadings:
     """Grow the slices of a batch whose memory is limited, and so its parts."""
     size, count, limit = (1024, 800, 1.0) if large else (512, 200, 0.6)
-    run, found = stored(directory, size, count), Figures()
+    run, found = stored(directory, size, count), ComputedReadings()
     known = {"center": (size - 1) / 2, "memory_gib": limit}
     with loop_beside() as loop:
         held = _warm(run, directory, loop, **known)
@@ -66,10 +66,10 @@ def parts(sizes: Sequence[float], large: bool, directory: Path) -> Figures:
     return found
 
 
-def limits(sizes: Sequence[float], large: bool, directory: Path) -> Figures:
+def limits(sizes: Sequence[float], large: bool, directory: Path) -> ComputedReadings:
     """Lower the limit of memory of one batch; the parts are what grows."""
     size, count = (1024, 400) if large else (512, 200)
-    run, found = stored(directory, size, count), Figures()
+    run, found = stored(directory, size, count), ComputedReadings()
     with loop_beside() as loop:
         held = _warm(run, directory, loop, center=(size - 1) / 2)
         for limit in sizes:
@@ -80,9 +80,9 @@ def limits(sizes: Sequence[float], large: bool, directory: Path) -> Figures:
     return found
 
 
-def tomograms(sizes: Sequence[float], large: bool, directory: Path) -> Figures:
+def tomograms(sizes: Sequence[float], large: bool, directory: Path) -> ComputedReadings:
     """Grow the number of reconstructions in one process."""
-    run, found = stored(directory, 512, 200), Figures()
+    run, found = stored(directory, 512, 200), ComputedReadings()
     known: dict[str, Any] = {"center": 255.5, "memory_gib": 0.75}
     with loop_beside() as loop:
         held = _warm(run, directory, loop, **known)
@@ -93,9 +93,9 @@ def tomograms(sizes: Sequence[float], large: bool, directory: Path) -> Figures:
     return found
 
 
-def slices(sizes: Sequence[float], large: bool, directory: Path) -> Figures:
+def slices(sizes: Sequence[float], large: bool, directory: Path) -> ComputedReadings:
     """Grow the slices of a batch."""
-    size, found = (1024 if large else 512), Figures()
+    size, found = (1024 if large else 512), ComputedReadings()
     run, middle = stored(directory, size, 400), (size - 1) / 2
     with loop_beside() as loop:
         held = _warm(run, directory, loop, center=middle)
@@ -107,9 +107,9 @@ def slices(sizes: Sequence[float], large: bool, directory: Path) -> Figures:
     return found
 
 
-def values(sizes: Sequence[float], large: bool, directory: Path) -> Figures:
+def values(sizes: Sequence[float], large: bool, directory: Path) -> ComputedReadings:
     """Grow the values of a sweep; beside each, a batch of as many slices."""
-    size, found = (1024 if large else 512), Figures()
+    size, found = (1024 if large else 512), ComputedReadings()
     run, middle = stored(directory, size, 400), (size - 1) / 2
     with loop_beside() as loop:
         held = _warm(run, directory, loop, center=middle)
@@ -126,9 +126,9 @@ def values(sizes: Sequence[float], large: bool, directory: Path) -> Figures:
     return found
 
 
-def columns(sizes: Sequence[float], large: bool, directory: Path) -> Figures:
+def columns(sizes: Sequence[float], large: bool, directory: Path) -> ComputedReadings:
     """Grow the width of one slice."""
-    found, held = Figures(), 0
+    found, held = ComputedReadings(), 0
     with loop_beside() as loop:
         for size in [16, *map(int, sizes)]:  # the first has its compiled code loaded
             rows = np.random.default_rng(0).random((64, 1, size), np.float32)

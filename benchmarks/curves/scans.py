@@ -23,7 +23,7 @@ from concertino.storage import Catalog
 
 from .meters import Meter, in_use
 
-Figures = list[tuple[float, dict[str, float]]]
+ComputedReadings = list[tuple[float, dict[str, float]]]
 
 # Full before the shortest scan ends: its pages count as memory when they are touched.
 _RING_BYTES = 16 * 2**20
@@ -83,19 +83,19 @@ def _scanned(session: Session, plan: Any, count: int, held: int) -> dict[str, fl
     }
 
 
-def rate(sizes: Sequence[float], large: bool, directory: Path) -> Figures:
+def rate(sizes: Sequence[float], large: bool, directory: Path) -> ComputedReadings:
     """Grow frames per second."""
     return _scans([(hz, int(hz * (15 if large else 3)), hz) for hz in sizes], directory)
 
 
-def frames(sizes: Sequence[float], large: bool, directory: Path) -> Figures:
+def frames(sizes: Sequence[float], large: bool, directory: Path) -> ComputedReadings:
     """Grow frames of a scan."""
     return _scans([(count, int(count), 4000.0) for count in sizes], directory)
 
 
-def _scans(asked: Sequence[tuple[float, int, float]], directory: Path) -> Figures:
+def _scans(asked: Sequence[tuple[float, int, float]], directory: Path) -> ComputedReadings:
     """Take scans of some size, number and rate of frames of one row each."""
-    images, found, held = np.full((16, 1, 256), 3000, np.uint16), Figures(), 0
+    images, found, held = np.full((16, 1, 256), 3000, np.uint16), ComputedReadings(), 0
     for size, count, hz in [
         (0, 1000, 500.0),
         *asked,
@@ -109,10 +109,10 @@ def _scans(asked: Sequence[tuple[float, int, float]], directory: Path) -> Figure
     return found
 
 
-def subscribers(sizes: Sequence[float], large: bool, directory: Path) -> Figures:
+def subscribers(sizes: Sequence[float], large: bool, directory: Path) -> ComputedReadings:
     """Grow what takes each frame, at 500 frames/s."""
     count, images = (5000 if large else 1500), np.full((16, 256, 256), 3000, np.uint16)
-    found, held = Figures(), 0
+    found, held = ComputedReadings(), 0
     for number in [1, *sizes]:
         taken = [0] * int(number)
 
@@ -133,9 +133,9 @@ def subscribers(sizes: Sequence[float], large: bool, directory: Path) -> Figures
     return found
 
 
-def runs(sizes: Sequence[float], large: bool, directory: Path) -> Figures:
+def runs(sizes: Sequence[float], large: bool, directory: Path) -> ComputedReadings:
     """Grow the short runs of a session, each stored and catalogued."""
-    found, held = Figures(), 0
+    found, held = ComputedReadings(), 0
     for number in [20, *sizes]:  # the first is to load all that is needed
         place = directory / f"{len(found)}_{held}"
         cpu_s: list[float] = []
@@ -184,11 +184,11 @@ def _catalogued_ms(place: Path) -> float:
         return 1e3 * (time.process_time() - began_s) / number
 
 
-def devices(sizes: Sequence[float], large: bool, directory: Path) -> Figures:
+def devices(sizes: Sequence[float], large: bool, directory: Path) -> ComputedReadings:
     """Grow the baseline."""
     import event_model
 
-    kind, found, held = event_model.DocumentNames.descriptor, Figures(), 0
+    kind, found, held = event_model.DocumentNames.descriptor, ComputedReadings(), 0
     for count in [5, *sizes]:
         beamline = SimulatedBeamline(shape=(16, 16))
         motors = [
@@ -220,7 +220,7 @@ def devices(sizes: Sequence[float], large: bool, directory: Path) -> Figures:
     return found
 
 
-def series(sizes: Sequence[float], large: bool, directory: Path) -> Figures:
+def series(sizes: Sequence[float], large: bool, directory: Path) -> ComputedReadings:
     """Let the tomograms of one time series come, which is reconstructed meanwhile; each point is of those since the one before.
 
     The stream of slices takes 256 MiB, as it has by default, and has filled it before the first point; the rows that are kept of a
@@ -229,7 +229,7 @@ def series(sizes: Sequence[float], large: bool, directory: Path) -> Figures:
     images = np.random.default_rng(1).integers(2000, 3000, (50, 64, 512), np.uint16)
     settings = ReconstructionSettings(center=255.5, slices=tuple(range(0, 64, 4)))
     rows = len(settings.slices or ())
-    found, meters, held = Figures(), list[Meter](), 0
+    found, meters, held = ComputedReadings(), list[Meter](), 0
     for number in (2, int(max(sizes))):
         with tempfile.TemporaryDirectory(dir=directory) as place, session_in(directory) as session:
 

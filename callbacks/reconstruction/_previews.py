@@ -16,7 +16,7 @@ from concertino.frames import FrameStream, address_beside
 from concertino.processing._processing_run import ProcessingRun
 from concertino.reconstruction import Reconstructor
 
-from ._look_pace import LookPace
+from ._preview_pace import PreviewPace
 
 LOG = logging.getLogger(__name__)
 
@@ -65,7 +65,7 @@ class Previews:
         self._intact = intact
         self._newest, self._raw, self._callbacks = newest, raw, callbacks
         self._chosen, self._planes = rows, planes
-        self._pace, self._address = LookPace(period_s), stream_address
+        self._pace, self._address = PreviewPace(period_s), stream_address
         self._run: ProcessingRun | None = None
         self._frames: dict[str, FrameStream] = {}
         self._open = ExitStack()
@@ -246,7 +246,7 @@ class Previews:
 
     def _tell_axis(self, reconstructor: Reconstructor) -> None:
         assert self._run is not None  # Its streams are watched.
-        axis = reconstructor.glimpsed_axis()
+        axis = reconstructor.estimate_axis_quickly()
         self._run.record(
             "axis",
             {

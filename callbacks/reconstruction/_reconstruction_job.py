@@ -54,7 +54,7 @@ def tomography_of(start: Mapping[str, Any], camera: str | None) -> TomoBlock:
     if tomo.scheme == "spiral":
         raise DocumentError(
             "In a spiral each slice has projections of its own; use "
-            "concertino.reconstruction.level_spiral."
+            "concertino.reconstruction.rebin_helical."
         )
     if "resumes" in start:
         raise DocumentError(

@@ -17,7 +17,7 @@ from concertino.documents import DocumentCallback, TomoBlock
 from concertino.frames import Subscription
 from concertino.processing._processing_run import ProcessingRun, stored_processing_run
 
-from ._frames_due import FramesDue
+from ._frame_completion import FrameCompletion
 
 LOG = logging.getLogger(__name__)
 
@@ -38,7 +38,7 @@ class RunJob(Generic[Result]):
 
     Attributes
     ----------
-    due : FramesDue
+    due : FrameCompletion
         The frames that are still to come.
     result : Future
         Pending while frames come, running while it is made of them.
@@ -55,7 +55,7 @@ class RunJob(Generic[Result]):
     def __init__(self, start: Mapping[str, Any], tomo: TomoBlock) -> None:
         self.start = start
         self.tomo = tomo
-        self.due = FramesDue(start, tomo)
+        self.due = FrameCompletion(start, tomo)
         self.result: Future[Result] = Future()
         self.before: Future[Result] | None = None
         self.failure: BaseException | None = None

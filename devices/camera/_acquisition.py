@@ -16,7 +16,7 @@ from ._acquisition_failures import failure, hanging, silent, started_twice
 from ._exposing import Exposing
 from ._exposures import Exposures
 from ._frame_source import FrameSource, first_number_of
-from ._hold_back import Preview, hold_until_fired
+from ._pre_trigger import Preview, hold_until_fired
 from ._source_watch import SourceWatch
 
 _BATCH_BYTES = 4 * 2**20

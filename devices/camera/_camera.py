@@ -22,7 +22,6 @@ from concertino import CameraError
 from concertino.documents import UNKNOWN_NUMBER
 from concertino.frames import FrameRequest, FrameStream, StreamAssets
 
-from ._account import StreamAccount
 from ._acquisition import PATIENCE_S
 from ._camera_checks import check_count, check_memory, check_retrospective, check_software_trigger
 from ._camera_preparation import CameraPreparation
@@ -33,6 +32,7 @@ from ._frame_source import (
     TriggeredFrameSource,
     first_number_of,
 )
+from ._ledger_collector import LedgerCollector
 from ._remote_acquisition import AnyAcquisition
 
 _PROGRESS_S = 0.02
@@ -99,13 +99,13 @@ class Camera(CameraPreparation, Triggerable, Preparable, Flyable, Stageable, Sto
         )
         self.first_number, self._set_first_number = soft_signal_r_and_setter(int, 0)
         self.start_time, self._set_start_time = soft_signal_r_and_setter(float, 0.0, units="s")
-        self.account = StreamAccount(f"{name}-ledger")
+        self.ledger = LedgerCollector(f"{name}-ledger")
         super().__init__(name)
 
     def set_name(self, name: str, *, child_name_separator: str | None = None) -> None:
         """Name the device, its signals and its account."""
         super().set_name(name, child_name_separator=child_name_separator)
-        self.account.set_name(f"{name}-ledger")
+        self.ledger.set_name(f"{name}-ledger")
 
     @property
     def frame_shape(self) -> tuple[int, int]:
@@ -231,7 +231,7 @@ class Camera(CameraPreparation, Triggerable, Preparable, Flyable, Stageable, Sto
             return
         self._acquisition = acquisition
         self._assets = StreamAssets(self.name, acquisition.stream)
-        self.account.watch(self._acquisition)
+        self.ledger.watch(self._acquisition)
         self._set_frames(acquisition.stream.address)
         self._set_preview(acquisition.preview)
         self._set_pixel_size(self.source.pixel_size_um)

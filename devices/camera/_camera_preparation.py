@@ -12,7 +12,7 @@ from ._acquisition import Acquisition
 from ._camera_checks import check_timing, trigger_of
 from ._camera_documents import CameraDocuments
 from ._frame_source import CameraSettings, FrameSource
-from ._hold_back import Preview
+from ._pre_trigger import Preview
 from ._remote_acquisition import AnyAcquisition
 from ._source_watch import called
 

@@ -9,7 +9,7 @@ from typing import Any, cast
 
 from numpy.typing import NDArray
 
-from concertino._clocks import CameraTimes, ClockRelation, HostTimes
+from concertino._clocks import CameraTimes, ClockCalibration, HostTimes
 from concertino.frames import FrameRequest
 
 from ._frame_source import BufferedFrameSource, FrameSource, Grab, TellsClock
@@ -49,7 +49,7 @@ class SourceWatch:
         self._unanswered = 0
         self._triggered_s = 0.0
         self._stopping: threading.Thread | None = None
-        self._clock = ClockRelation(
+        self._clock = ClockCalibration(
             CameraTimes, source.clock if isinstance(source, TellsClock) else None, _LOOKS
         )
         self._looked_s = 0.0

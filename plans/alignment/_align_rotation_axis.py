@@ -8,7 +8,7 @@ from bluesky.protocols import Movable, Readable
 from bluesky.utils import MsgGenerator
 
 from concertino.plans.core._cameras import OnLost
-from concertino.plans.core._questions import ends_where_only_a_run_can_tell
+from concertino.plans.core._device_queries import ends_where_only_a_run_can_tell
 from concertino.plans.imaging._acquisition import Darks, Flats
 from concertino.plans.imaging._imaging_scan import ImagingScan
 from concertino.plans.imaging._take_scan import take_scan

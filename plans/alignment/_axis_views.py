@@ -11,9 +11,9 @@ from numpy.typing import NDArray
 
 from concertino import ParameterError
 from concertino.documents import DARKS, FLATS
-from concertino.plans.run._hold import Hold
-from concertino.plans.run._pieces import Piece, Take
+from concertino.plans.run._pause_request import PauseRequest
 from concertino.plans.run._sample_use import SampleToTheEnd
+from concertino.plans.run._segments import AcquisitionSegment, Take
 from concertino.plans.stubs._frame_tap import FrameTap
 from concertino.plans.stubs._frames import move_together
 from concertino.plans.stubs._scan_setup import ScanSetup
@@ -49,7 +49,9 @@ class AxisViews:
         """Return what takes a stream of the run, undivided, and looks at darks and flats."""
         return partial(self._undivided, take)
 
-    def _undivided(self, take: Take, piece: Piece, hold: Hold | None) -> MsgGenerator[bool]:
+    def _undivided(
+        self, take: Take, piece: AcquisitionSegment, hold: PauseRequest | None
+    ) -> MsgGenerator[bool]:
         yield Msg("null", None, SampleToTheEnd())
         if piece.base not in (DARKS, FLATS):
             return (yield from take(piece, None))
@@ -66,13 +68,15 @@ class AxisViews:
             Attenuation.
         """
         angles = [angle * self._degree for angle in angles_deg]
-        piece = Piece.whole(stream, len(angles))
+        piece = AcquisitionSegment.whole(stream, len(angles))
         taking = self._setup.steps([(self._rotation, angles)], self._setup.radio, piece, None)
         frames = yield from self._seen(taking, piece)
         yield from move_together((self._rotation, angles[0]))
         return self._attenuation(frames)
 
-    def _seen(self, taking: MsgGenerator[Any], piece: Piece) -> MsgGenerator[NDArray[Any]]:
+    def _seen(
+        self, taking: MsgGenerator[Any], piece: AcquisitionSegment
+    ) -> MsgGenerator[NDArray[Any]]:
         yield from self._tap.listening(taking)
         return (yield from self._tap.taken(piece.count))
 

@@ -9,8 +9,8 @@ from bluesky.utils import MsgGenerator
 
 from concertino import DeviceError
 from concertino.plans.core._cameras import OnLost, Trigger
+from concertino.plans.core._device_queries import ends_where_only_a_run_can_tell
 from concertino.plans.core._parameters import check_limits, per_degree
-from concertino.plans.core._questions import ends_where_only_a_run_can_tell
 from concertino.plans.imaging._acquisition import (
     Acquisition,
     Darks,
@@ -21,10 +21,10 @@ from concertino.plans.imaging._acquisition import (
 from concertino.plans.imaging._imaging_scan import ImagingScan
 from concertino.plans.imaging._scan_values import Counted, In
 from concertino.plans.imaging._take_scan import take_scan
-from concertino.plans.run._figures import Figures, number
-from concertino.plans.run._hold import Hold
+from concertino.plans.run._computed_readings import ComputedReadings, number
 from concertino.plans.run._metadata import quantity
-from concertino.plans.run._pieces import Piece
+from concertino.plans.run._pause_request import PauseRequest
+from concertino.plans.run._segments import AcquisitionSegment
 from concertino.plans.stubs._scan_setup import ScanSetup
 from concertino.reconstruction import AxisEstimate, axis_from_opposite
 from concertino.units import QuantityLike
@@ -85,10 +85,16 @@ class OppositeViews(Acquisition):
         )
 
     def _look(
-        self, views: AxisViews, setup: ScanSetup, piece: Piece, hold: Hold | None
+        self,
+        views: AxisViews,
+        setup: ScanSetup,
+        piece: AcquisitionSegment,
+        hold: PauseRequest | None,
     ) -> MsgGenerator[bool]:
         start, count = self.start_angle, self.number
-        figures = Figures("rotation_axis", {"center": number("px"), "confidence": number()})
+        figures = ComputedReadings(
+            "rotation_axis", {"center": number("px"), "confidence": number()}
+        )
         seen = yield from views.take([start] * count + [start + 180] * count, piece.stream)
         estimate = axis_from_opposite(seen[:count].mean(axis=0), seen[count:].mean(axis=0))
         if estimate.confidence < _LEAST_CONFIDENCE:

@@ -12,10 +12,10 @@ from bluesky.utils import MsgGenerator
 from numpy.typing import NDArray
 
 from concertino import DeviceError, ParameterError
+from concertino.plans.core._device_queries import ends_where_only_a_run_can_tell
 from concertino.plans.core._parameters import check_motor, motor_position, motor_unit, read_number
 from concertino.plans.core._protocols import FrameCamera
-from concertino.plans.core._questions import ends_where_only_a_run_can_tell
-from concertino.plans.run._figures import Figures, number
+from concertino.plans.run._computed_readings import ComputedReadings, number
 from concertino.plans.run._metadata import check_md, quantity
 from concertino.plans.stubs._frames import move_together
 from concertino.reconstruction import sharpness
@@ -131,7 +131,7 @@ def focus(
     yield from measuring.check()
     origin = yield from read_number(stage)
     columns = {"position": unit, "uncertainty": unit, "figure": "", "confidence": ""}
-    figures = Figures("focus", {name: number(unit) for name, unit in columns.items()})
+    figures = ComputedReadings("focus", {name: number(unit) for name, unit in columns.items()})
     search = _Search(measuring, stage, unit)
     found: dict[str, float] = {}
 

@@ -13,8 +13,8 @@ from concertino import ParameterError
 from concertino.frames import FrameRequest
 from concertino.plans.core._awaited import OfARun
 from concertino.plans.core._cameras import camera_set, collect_ledgers
+from concertino.plans.core._device_queries import outcome
 from concertino.plans.core._parameters import check_motor, check_request
-from concertino.plans.core._questions import outcome
 from concertino.plans.core._roles import check_beam, check_roles
 from concertino.plans.run._run import Block, imaging_run
 from concertino.plans.safety._safety import Cleanup, beam_off, beam_on

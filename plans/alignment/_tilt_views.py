@@ -19,9 +19,9 @@ from concertino.plans.core._parameters import (
 )
 from concertino.plans.imaging._acquisition import Acquisition, Ready, register_acquisition
 from concertino.plans.imaging._scan_values import Counted, In
-from concertino.plans.run._figures import Figures, number
-from concertino.plans.run._hold import Hold
-from concertino.plans.run._pieces import Piece
+from concertino.plans.run._computed_readings import ComputedReadings, number
+from concertino.plans.run._pause_request import PauseRequest
+from concertino.plans.run._segments import AcquisitionSegment
 from concertino.plans.stubs._frames import move_together
 from concertino.plans.stubs._scan_setup import ScanSetup
 from concertino.reconstruction import AxisTilt, axis_tilt, needle_tip, sphere_centre
@@ -131,8 +131,8 @@ class TiltViews(Acquisition):
         look: "_Look",
         tilts: Sequence["_TiltStage"],
         setup: ScanSetup,
-        piece: Piece,
-        hold: Hold | None,
+        piece: AcquisitionSegment,
+        hold: PauseRequest | None,
     ) -> MsgGenerator[bool]:
         good_deg = self.tolerance
 
@@ -161,7 +161,7 @@ class _Look:
         self._find = find
         self._angles = angles
         self._count = 0
-        self._figures = Figures(
+        self._figures = ComputedReadings(
             "axis_tilt", dict.fromkeys(("roll", "pitch", "uncertainty"), number("deg"))
         )
 

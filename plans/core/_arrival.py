@@ -17,9 +17,9 @@ from concertino import DeviceError, ParameterError
 from concertino.units import convert
 
 from ._awaited import names_of
+from ._device_queries import run_in_loop
 from ._motor_facts import main_key, tolerance, unit_of
 from ._offers import Reads
-from ._questions import awaited
 from ._readback import fresh_reading
 
 #: Parts of its way, and of the distance of two points of a stepped scan, by which a motor may be off that tells neither
@@ -68,9 +68,11 @@ class Arrival:
 def arriving(moves: Sequence[tuple[Any, float]], move: MsgGenerator[Any]) -> MsgGenerator[None]:
     """Pass on the messages that move motors and wait for them, and check that they are where they were sent."""
     names, arrival = names_of(motor for motor, _ in moves), Arrival(moves)
-    yield from awaited(arrival.set_out, f"{names} were asked where they are before a move")
+    yield from run_in_loop(arrival.set_out, f"{names} were asked where they are before a move")
     yield from move
-    yield from awaited(arrival.check, f"{names} were asked whether they are where they were sent")
+    yield from run_in_loop(
+        arrival.check, f"{names} were asked whether they are where they were sent"
+    )
 
 
 class Steps:
@@ -119,7 +121,7 @@ class Steps:
         for index, stamp_s in wrong:
             patience_s = _PATIENCE_S if stamp_s < arrived_s else 0.0
             axis, allowed = self._axes[index], self._allowed[index]
-            yield from awaited(
+            yield from run_in_loop(
                 partial(_must_be, axis, point[index], allowed, patience_s),
                 f"{axis.name} was asked where it is",
             )

@@ -16,9 +16,9 @@ from concertino.frames import FrameRequest
 
 from ._deadlines import deadlines
 from ._device_facts import CameraFacts, camera_facts
+from ._device_queries import UntilExposed, query, sent
 from ._parameters import check_request, read_number
 from ._protocols import FrameCamera
-from ._questions import UntilExposed, asked, sent
 
 Readout = Literal["direct", "later"]
 OnLost = Literal["fail", "flag"]
@@ -264,7 +264,7 @@ def wait_exposed(cameras: CameraSet, count: int, within_s: float | None) -> MsgG
     if within_s is None:
         periods = []
         for camera in cameras.cameras:
-            facts: CameraFacts = yield from asked(
+            facts: CameraFacts = yield from query(
                 partial(camera_facts, camera),
                 f"{camera.name} was asked for its exposure time and frame rate",
             )
@@ -296,10 +296,10 @@ def declare_ledgers(cameras: CameraSet) -> MsgGenerator[None]:
     """Declare the stream of each camera's ledgers."""
     for camera in cameras.cameras:
         name = cameras.stream_of(camera, LEDGER)
-        yield from bps.declare_stream(camera.account, name=name, collect=True)
+        yield from bps.declare_stream(camera.ledger, name=name, collect=True)
 
 
 def collect_ledgers(cameras: CameraSet) -> MsgGenerator[None]:
     """Put the ledgers of the streams that ended into the run."""
     for camera in cameras.cameras:
-        yield from bps.collect(camera.account, name=cameras.stream_of(camera, LEDGER))
+        yield from bps.collect(camera.ledger, name=cameras.stream_of(camera, LEDGER))

@@ -7,9 +7,9 @@ from typing import Any
 from concertino import ParameterError
 from concertino.units import convert
 
+from ._device_queries import number
 from ._motor_facts import ramp_s, unit_of
 from ._offers import HasVelocity, TellsFrameSize
-from ._questions import number
 
 
 @dataclass(frozen=True)

@@ -11,9 +11,9 @@ from bluesky.utils import maybe_await
 from concertino import ParameterError
 from concertino.units import convert, meant_unit
 
+from ._device_queries import number
 from ._epics_fields import record_field
 from ._offers import HasLimits, Reads
-from ._questions import number
 
 #: By which names a motor gives the time in which it gains its speed.
 RAMPS = ("acceleration_time", "acceleration")

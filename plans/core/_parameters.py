@@ -13,10 +13,10 @@ from concertino.frames import FrameRequest
 from concertino.units import QuantityLike, convert, is_unit
 
 from ._awaited import names_of
+from ._device_queries import PresentNumber, outcome, present_number, query
 from ._motor_facts import greatest_velocity, position_limits, stated_unit, unit_of
 from ._offers import ChecksRequest, ChecksValue, ChecksVelocity, Describes, HasVelocity
 from ._protocols import FrameCamera
-from ._questions import PresentNumber, asked, outcome, present_number
 from ._roles import check_beam
 
 _ROUNDING = 1e-9
@@ -26,7 +26,7 @@ def motor_unit(motor: Any) -> MsgGenerator[str]:
     """Return the unit of a motor's position, as the motor itself tells; empty when it does not."""
     unit = stated_unit(motor)
     if not unit and isinstance(motor, Describes):
-        unit = yield from asked(lambda: unit_of(motor), f"{motor.name} was asked for its unit")
+        unit = yield from query(lambda: unit_of(motor), f"{motor.name} was asked for its unit")
     return unit
 
 
@@ -120,7 +120,7 @@ def check_accepted(
             return error
         return None
 
-    refusal = yield from asked(
+    refusal = yield from query(
         ask, f"{names_of([device])} was asked whether it accepts {parameter}"
     )
     if refusal is not None:
@@ -235,7 +235,7 @@ def check_request(camera: FrameCamera, request: FrameRequest) -> MsgGenerator[No
         If it cannot.
     """
     if isinstance(camera, ChecksRequest):
-        yield from asked(
+        yield from query(
             lambda: camera.check_request(request),
             f"{camera.name} was asked whether it can take {request.kind}",
         )
@@ -251,7 +251,7 @@ def read_number(device: Any) -> MsgGenerator[float]:
         # One of bluesky's simulators may know better than the device.
         value = yield from bps.rd(device, default_value=None)
     if value is None:
-        value = yield from asked(
+        value = yield from query(
             partial(present_number, device), f"{device.name} was asked for its value"
         )
     return float(value)

@@ -39,7 +39,7 @@ class FrameCamera(Protocol):
 
     frame_rate: Any
     start_time: Any
-    account: Any
+    ledger: Any
 
     @property
     def name(self) -> str:

@@ -14,10 +14,10 @@ from concertino.documents import check_device_name
 from concertino.units import convert
 
 from ._awaited import names_of
+from ._device_queries import query
 from ._motor_facts import described, main_key, unit_of
 from ._offers import SaysIfBeam
 from ._protocols import Beam
-from ._questions import asked
 
 Kind = Literal["switch", "text", "position"]
 
@@ -49,7 +49,7 @@ def check_roles(beam: Any, motors: Mapping[str, Any]) -> MsgGenerator[None]:
             check_device_name(device.name, part)
     # One after the other, so that one that does not answer is named.
     if beam is not None and not _is_beam(beam):
-        kinds = yield from asked(partial(_kinds, beam), _what_it_is(beam))
+        kinds = yield from query(partial(_kinds, beam), _what_it_is(beam))
         if not kinds & {"switch", "text"}:
             raise ParameterError(_no_beam(beam, kinds))
     for part, motor in motors.items():
@@ -57,13 +57,13 @@ def check_roles(beam: Any, motors: Mapping[str, Any]) -> MsgGenerator[None]:
         kinds = (
             {"switch"}
             if is_beam
-            else (yield from asked(partial(_kinds, motor), _what_it_is(motor)))
+            else (yield from query(partial(_kinds, motor), _what_it_is(motor)))
         )
         if kinds and "position" not in kinds:
             raise ParameterError(_no_motor(motor, part, kinds))
     if {"rotation", "sample_stage"} <= set(motors):
         pair = motors["rotation"], motors["sample_stage"]
-        refusal = yield from asked(
+        refusal = yield from query(
             partial(_swapped, *pair), f"{names_of(pair)} were asked for units"
         )
         if refusal:

@@ -10,8 +10,8 @@ from pydantic import BeforeValidator, SerializeAsAny
 from concertino import ParameterError
 from concertino.documents import DARKS, FLATS, PROJECTIONS, ImageKind
 from concertino.plans.core._cameras import Trigger
-from concertino.plans.run._hold import Hold
-from concertino.plans.run._pieces import Piece, Take
+from concertino.plans.run._pause_request import PauseRequest
+from concertino.plans.run._segments import AcquisitionSegment, Take
 from concertino.plans.safety._safety import Cleanup
 from concertino.plans.stubs._scan_setup import ScanSetup
 
@@ -72,7 +72,9 @@ class Acquisition(ScanValue):
         """Whether a device starts its exposures."""
         return False
 
-    def take(self, setup: ScanSetup, piece: Piece, hold: Hold | None) -> MsgGenerator[bool]:
+    def take(
+        self, setup: ScanSetup, piece: AcquisitionSegment, hold: PauseRequest | None
+    ) -> MsgGenerator[bool]:
         """Take some of its frames, and tell whether all of them were taken, and not a pause came between.
 
         Parameters
@@ -109,7 +111,7 @@ class Acquisition(ScanValue):
 
 
 #: Takes a piece with the devices of a scan.
-TakeWith = Callable[[ScanSetup, Piece, Hold | None], MsgGenerator[bool]]
+TakeWith = Callable[[ScanSetup, AcquisitionSegment, PauseRequest | None], MsgGenerator[bool]]
 
 
 @dataclass(frozen=True)
@@ -249,7 +251,9 @@ class Darks(Numbered):
     kind: Literal["darks"] = "darks"
     number: Annotated[int, Counted("num_darks")]
 
-    def take(self, setup: ScanSetup, piece: Piece, hold: Hold | None) -> MsgGenerator[bool]:
+    def take(
+        self, setup: ScanSetup, piece: AcquisitionSegment, hold: PauseRequest | None
+    ) -> MsgGenerator[bool]:
         """Take some of them."""
         return setup.darks(piece, hold)
 
@@ -270,7 +274,9 @@ class Flats(Numbered):
     kind: Literal["flats"] = "flats"
     number: Annotated[int, Counted("num_flats")]
 
-    def take(self, setup: ScanSetup, piece: Piece, hold: Hold | None) -> MsgGenerator[bool]:
+    def take(
+        self, setup: ScanSetup, piece: AcquisitionSegment, hold: PauseRequest | None
+    ) -> MsgGenerator[bool]:
         """Take some of them."""
         return setup.frames_at(setup.flat, piece, hold)
 
@@ -288,7 +294,9 @@ class Radiographs(Numbered):
     kind: Literal["radiographs"] = "radiographs"
     number: Annotated[int, Counted("num_projections")]
 
-    def take(self, setup: ScanSetup, piece: Piece, hold: Hold | None) -> MsgGenerator[bool]:
+    def take(
+        self, setup: ScanSetup, piece: AcquisitionSegment, hold: PauseRequest | None
+    ) -> MsgGenerator[bool]:
         """Take some of them."""
         return setup.frames_at(setup.radio, piece, hold)
 

@@ -22,9 +22,9 @@ from concertino.plans.core._parameters import (
     motor_position,
     motor_unit,
 )
-from concertino.plans.run._hold import Hold
 from concertino.plans.run._metadata import quantity
-from concertino.plans.run._pieces import Piece
+from concertino.plans.run._pause_request import PauseRequest
+from concertino.plans.run._segments import AcquisitionSegment
 from concertino.plans.stubs._frames import move_together
 from concertino.plans.stubs._scan_setup import ScanSetup
 
@@ -164,8 +164,8 @@ def _step(
     positions: list[float],
     sample: bool,
     setup: ScanSetup,
-    piece: Piece,
-    hold: Hold | None,
+    piece: AcquisitionSegment,
+    hold: PauseRequest | None,
 ) -> MsgGenerator[bool]:
     place = setup.radio if sample else setup.flat
     complete = yield from setup.steps([(motor, positions)], place, piece, hold)

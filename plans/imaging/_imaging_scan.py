@@ -8,7 +8,7 @@ from pydantic import field_validator, model_validator
 from concertino import ParameterError
 from concertino.documents import StartBlock
 from concertino.plans.core._cameras import OnLost, Readout, check_on_lost, check_readout
-from concertino.plans.run._pieces import Visit
+from concertino.plans.run._segments import Visit
 
 from ._acquisition import Acquisition, AnyAcquisition, read_acquisition
 from ._order import check_order, ordered

@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 
 from concertino import ParameterError
-from concertino.plans.run._pieces import Visit
+from concertino.plans.run._segments import Visit
 
 from ._acquisition import Acquisition
 

@@ -14,9 +14,9 @@ from concertino.plans.core._parameters import check_limits, per_degree
 from concertino.plans.geometry._angle_schemes import Equidistant, passed_angles
 from concertino.plans.geometry._formulas import continuous_velocity
 from concertino.plans.geometry._half_acquisition import axis_fields, turn_deg
-from concertino.plans.run._hold import Hold
 from concertino.plans.run._metadata import quantity
-from concertino.plans.run._pieces import Piece
+from concertino.plans.run._pause_request import PauseRequest
+from concertino.plans.run._segments import AcquisitionSegment
 from concertino.plans.safety._safety import motor_off
 from concertino.plans.stubs._scan_setup import ScanSetup
 from concertino.plans.stubs._sweep import (
@@ -160,8 +160,8 @@ def take_steps(
     points: Sequence[tuple[Any, Sequence[float]]],
     pulses: Any,
     setup: ScanSetup,
-    piece: Piece,
-    hold: Hold | None,
+    piece: AcquisitionSegment,
+    hold: PauseRequest | None,
 ) -> MsgGenerator[bool]:
     return setup.steps(points, setup.radio, piece, hold, pulses)
 

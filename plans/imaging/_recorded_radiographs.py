@@ -13,9 +13,9 @@ from concertino.documents import PROJECTIONS
 from concertino.frames import FrameRequest, RecordingTrigger, Retrospective
 from concertino.plans.core._offers import name_of
 from concertino.plans.core._parameters import check_request
-from concertino.plans.run._hold import Hold
 from concertino.plans.run._metadata import quantity
-from concertino.plans.run._pieces import Piece
+from concertino.plans.run._pause_request import PauseRequest
+from concertino.plans.run._segments import AcquisitionSegment
 from concertino.plans.stubs._frames import move_together
 from concertino.plans.stubs._retrospective import WatchedSignal, take_retrospective_frames
 from concertino.plans.stubs._scan_setup import ScanSetup
@@ -124,8 +124,8 @@ class RetrospectiveRadiographs(Acquisition):
         request: FrameRequest,
         watched: WatchedSignal | None,
         setup: ScanSetup,
-        piece: Piece,
-        hold: Hold | None,
+        piece: AcquisitionSegment,
+        hold: PauseRequest | None,
     ) -> MsgGenerator[bool]:
         yield from move_together((setup.sample_stage, setup.radio))
         yield from take_retrospective_frames(

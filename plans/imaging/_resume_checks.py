@@ -8,9 +8,9 @@ from bluesky.utils import MsgGenerator
 
 from concertino import ParameterError
 from concertino.documents import BASELINE, TomoBlock
+from concertino.plans.core._device_queries import query
 from concertino.plans.core._offers import HasExposure
 from concertino.plans.core._parameters import read_number
-from concertino.plans.core._questions import asked
 from concertino.plans.run._settings import alike, shown
 from concertino.storage import Run
 
@@ -112,7 +112,7 @@ def _moved(run: Run, device: Any) -> MsgGenerator[list[str]]:
     """Return what a device's reading says of it that differs from the run's baseline."""
     if BASELINE not in run.streams:
         return []
-    readings = yield from asked(device.read, f"{device.name} was asked for its reading")
+    readings = yield from query(device.read, f"{device.name} was asked for its reading")
     if readings is None:
         return []
     before = run[BASELINE].events[0]["data"]

@@ -16,12 +16,12 @@ from concertino.plans.core._parameters import check_devices, check_motor, motor_
 from concertino.plans.core._protocols import TriggerDevice
 from concertino.plans.core._roles import check_roles
 from concertino.plans.rehearsal._preflight import checked_run
-from concertino.plans.run._hold import Hold
 from concertino.plans.run._interruptible import Interruptible
 from concertino.plans.run._metadata import check_md, imaging_metadata, quantity
-from concertino.plans.run._pieces import Piece, Take, Visit, Work
+from concertino.plans.run._pause_request import PauseRequest
+from concertino.plans.run._resume_context import ResumeContext, scan_so_far
 from concertino.plans.run._run import imaging_run
-from concertino.plans.run._scan_so_far import ScanSoFar, scan_so_far
+from concertino.plans.run._segments import AcquisitionSegment, RemainingFrames, Take, Visit
 from concertino.plans.safety._safety import motor_off, run_safely
 from concertino.plans.stubs._frames import move_together
 from concertino.plans.stubs._scan_setup import ScanSetup
@@ -134,7 +134,7 @@ class _Taking:
 
     scan: ImagingScan
     setup: ScanSetup
-    so_far: ScanSoFar
+    so_far: ResumeContext
     ready: Sequence[Ready] = ()
 
     def get_ready(self, unit: str) -> MsgGenerator[None]:
@@ -232,9 +232,9 @@ class _Taking:
     def _motors(self) -> dict[str, Any]:
         return {"sample_stage": self.setup.sample_stage, **self.setup.motors}
 
-    def _work(self) -> Work:
+    def _work(self) -> RemainingFrames:
         scan, so_far = self.scan, self.so_far
-        return Work(
+        return RemainingFrames(
             scan.visits, so_far.missing, so_far.names, whole=scan.whole, averaged=scan.averaged
         )
 
@@ -270,7 +270,7 @@ def _pair(place: Place) -> tuple[float, str]:
 
 
 def _and_back(
-    take: Take, places: _Places, last: Visit, piece: Piece, hold: Hold | None
+    take: Take, places: _Places, last: Visit, piece: AcquisitionSegment, hold: PauseRequest | None
 ) -> MsgGenerator[bool]:
     """Take frames and move back, unless nothing comes after: flats are of the sample as it stood before."""
     whole = yield from take(piece, hold)
@@ -279,7 +279,7 @@ def _and_back(
     return whole
 
 
-def _heard(plan: MsgGenerator[str], hold: Hold, why_no_pause: str) -> MsgGenerator[str]:
+def _heard(plan: MsgGenerator[str], hold: PauseRequest, why_no_pause: str) -> MsgGenerator[str]:
     """Run a plan that hears a switch, or cannot; what was asked before waits for it."""
     if why_no_pause:
         yield from hold.wait()

@@ -10,9 +10,9 @@ from bluesky import Msg
 from bluesky.utils import MsgGenerator
 
 from concertino.documents import LEDGER
+from concertino.plans.core._device_queries import DeviceQuery, LoopTask
 from concertino.plans.core._offers import TellsTrigger
 from concertino.plans.core._passed_on import passed_on
-from concertino.plans.core._questions import Errand, Question
 
 _MOST_S = 1.0
 
@@ -94,7 +94,7 @@ class Spans:
             self.closed += self._open
             self._open = []
         elif command == "wait_for" and not all(
-            isinstance(wanted, Question | Errand) for wanted in message.args[0]
+            isinstance(wanted, DeviceQuery | LoopTask) for wanted in message.args[0]
         ):
             self.disturbed = True  # Somebody waits for the world.
         self.end_s = now_s

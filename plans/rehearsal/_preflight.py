@@ -8,7 +8,7 @@ from typing import Any
 from bluesky.utils import MsgGenerator
 
 from concertino.documents import TomoBlock
-from concertino.plans.core._questions import rehearsing, without_run_engine
+from concertino.plans.core._device_queries import rehearsing, without_run_engine
 from concertino.reconstruction import ReconstructionSettings, Reconstructor
 from concertino.storage import WriteRate, find_runs, free_space, measured_write_rate, size_text
 

@@ -17,6 +17,15 @@ from concertino.plans.core._device_facts import (
     camera_facts,
     move_s,
 )
+from concertino.plans.core._device_queries import (
+    AboutTheRun,
+    DeviceQuery,
+    IsRehearsal,
+    LoopTask,
+    PresentNumber,
+    UntilExposed,
+    query,
+)
 from concertino.plans.core._offers import (
     CountsExposures,
     Gets,
@@ -24,15 +33,6 @@ from concertino.plans.core._offers import (
     TellsDuration,
     TellsTrigger,
     name_of,
-)
-from concertino.plans.core._questions import (
-    AboutTheRun,
-    Errand,
-    IsRehearsal,
-    PresentNumber,
-    Question,
-    UntilExposed,
-    asked,
 )
 from concertino.plans.safety._safety import BeamGuard
 from concertino.units import convert
@@ -159,7 +159,7 @@ class Rehearsal:
     def _known(self, device: Any, facts: Any) -> MsgGenerator[Any]:
         known = self._by_now(device)
         if known.facts is None:
-            known.facts = yield from asked(
+            known.facts = yield from query(
                 lambda: facts(device), f"{device.name} was asked for its settings"
             )
         return known.facts
@@ -185,7 +185,7 @@ class Rehearsal:
             value = self._by_now(wanted[0].device).value
             if value is not None:
                 return [_Answer(value)]
-        if all(isinstance(question, Question) for question in wanted):
+        if all(isinstance(question, DeviceQuery) for question in wanted):
             tasks: list[Any] = yield message
             return tasks
         if isinstance(wanted[0], UntilExposed):
@@ -193,7 +193,7 @@ class Rehearsal:
                 if stream := self._by_now(camera).stream:
                     self._pass(stream.end_s, f"frames of {stream.name}")
             return []
-        if isinstance(wanted[0], Errand):
+        if isinstance(wanted[0], LoopTask):
             self._add(wanted[0].takes_s, "run-up and waits")
             return []
         # What waits for the world has no length here; who wants an answer of it ends the rehearsal.
@@ -202,7 +202,7 @@ class Rehearsal:
     def _do_read(self, message: Msg) -> MsgGenerator[Mapping[str, Any]]:
         device, known = message.obj, self._by_now(message.obj)
         if known.reading is None:
-            known.reading = (yield from asked(device.read, f"{device.name} was read")) or {}
+            known.reading = (yield from query(device.read, f"{device.name} was read")) or {}
         reading = known.reading
         if known.value is not None and reading:
             name = device.name if device.name in reading else next(iter(reading))
@@ -213,7 +213,7 @@ class Rehearsal:
         devices = [message.obj, *message.args]
         found = []
         for device in devices:
-            location = yield from asked(device.locate, f"{device.name} was asked where it is")
+            location = yield from query(device.locate, f"{device.name} was asked where it is")
             value = self._by_now(device).value
             if value is not None:
                 location = {"setpoint": value, "readback": value}
@@ -229,7 +229,7 @@ class Rehearsal:
             known.pulsing = bool(value) and bool(known.train.positions or known.train.period_s)
         part = "beam" if known.is_beam else "moves"
         if isinstance(device, TellsDuration):
-            seconds = yield from asked(
+            seconds = yield from query(
                 lambda: device.set_duration_s(value), f"{device.name} was asked how long it takes"
             )
             self._promise(message, float(seconds), part)

@@ -12,17 +12,17 @@ import numpy as np
 from bluesky.utils import MsgGenerator
 from numpy.typing import NDArray
 
-from concertino._clocks import CameraTimes, ClockRelation, HostTimes
+from concertino._clocks import CameraTimes, ClockCalibration, HostTimes
 from concertino.plans._asides import said
+from concertino.plans.core._device_queries import AboutTheRun, outcome
 from concertino.plans.core._offers import HasClock, HasExposure, TellsExposures
 from concertino.plans.core._parameters import read_number
-from concertino.plans.core._questions import AboutTheRun, outcome
 
-from ._figures import Figures
-from ._hold import Hold
-from ._pieces import Piece, Take, Work
+from ._computed_readings import ComputedReadings
+from ._pause_request import PauseRequest
 from ._run import Block
 from ._sample_use import SampleUse
+from ._segments import AcquisitionSegment, RemainingFrames, Take
 from ._settings import Settings
 
 LOG = logging.getLogger(__name__)
@@ -65,20 +65,20 @@ class Interruptible:
         self,
         camera: Any,
         takes: Mapping[str, Take],
-        work: Work,
-        hold: Hold | None,
+        work: RemainingFrames,
+        hold: PauseRequest | None,
         may_pause: bool,
         axes: Sequence[Any],
     ) -> None:
         self._told, self._hold = hold, hold if may_pause else None
         self._settings = Settings(camera, axes)
-        self._clock = ClockRelation(
+        self._clock = ClockCalibration(
             CameraTimes, camera.clock if isinstance(camera, HasClock) else None
         )
         self._camera, self._takes, self._work = camera, takes, work
-        self._figures = Figures("pause", _COLUMNS, PAUSES)
+        self._figures = ComputedReadings("pause", _COLUMNS, PAUSES)
         self._sample = SampleUse(self._hold)
-        self._last: Piece | None = None
+        self._last: AcquisitionSegment | None = None
         self._reached = 0
         self._ended_early = False
         self._late: tuple[str, float] | None = None
@@ -114,7 +114,7 @@ class Interruptible:
             )  # fmt: skip
             self._late = None
 
-    def _take(self, piece: Piece) -> MsgGenerator[None]:
+    def _take(self, piece: AcquisitionSegment) -> MsgGenerator[None]:
         if self._hold is not None and self._settings.lasting:
             yield from self._settings.note()
             if not (yield from self._unchanged(self._hold)):
@@ -161,7 +161,7 @@ class Interruptible:
             )
         )
 
-    def _pause(self, hold: Hold) -> MsgGenerator[None]:
+    def _pause(self, hold: PauseRequest) -> MsgGenerator[None]:
         self._ended_early = False
         reason, since_s = hold.reason, hold.take_spoiled()
         self._work.spoil(since_s)
@@ -170,7 +170,7 @@ class Interruptible:
         self._work.spoil(hold.take_spoiled())
         yield from self._say("resumed", reason, since_s)
 
-    def _wait(self, hold: Hold) -> MsgGenerator[None]:
+    def _wait(self, hold: PauseRequest) -> MsgGenerator[None]:
         """Wait until the scan may go on: nobody holds it, and all is set as it was."""
         yield from self._settings.note()
         with hold.checking(self._settings.check):
@@ -181,7 +181,7 @@ class Interruptible:
                     return
                 yield from self._say("paused", hold.reason, None)
 
-    def _unchanged(self, hold: Hold) -> MsgGenerator[bool]:
+    def _unchanged(self, hold: PauseRequest) -> MsgGenerator[bool]:
         """Tell whether all is set as it was; if not, ask for a pause."""
         changed = yield from self._settings.differences()
         if changed:

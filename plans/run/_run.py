@@ -92,7 +92,7 @@ def imaging_run(
         *(("waiting for the beam to be off", guard.end_off) for guard in guards),
         ("ending the streams", run.end_streams),
         *((f"describing frames of {each.name}", partial(run.describe, each)) for each in cameras),
-        ("collecting the ledgers", run.account),
+        ("collecting the ledgers", run.collect_ledgers),
         *(("bringing back what was set", each) for each in restore),
         ("closing the run", run.close),
         ("allowing checkpoints again", (yield from checkpoints_found())),
@@ -150,7 +150,7 @@ class _ImagingRun:
         if self.guard is not None:
             yield from beam_off(self.guard)
         for each_camera in () if self.cameras is None else self.cameras.cameras:
-            yield from bps.stage(each_camera.account)
+            yield from bps.stage(each_camera.ledger)
         self._opened = True
         try:
             self.uid = yield from bps.open_run(md=dict(self._md))
@@ -174,7 +174,7 @@ class _ImagingRun:
         if self.uid:
             yield from collect_streams({n: c for n, c in self._current.items() if c is camera})
 
-    def account(self) -> MsgGenerator[None]:
+    def collect_ledgers(self) -> MsgGenerator[None]:
         if self.uid and self.cameras is not None:
             yield from collect_ledgers(self.cameras)
 
@@ -228,7 +228,7 @@ def _close(error: BaseException, lit: str) -> MsgGenerator[None]:
 
 def _unstored(cameras: CameraSet | None) -> dict[str, str]:
     """Return what the stop document says when all went well and frames were stored nowhere."""
-    accounts = [camera.account for camera in (cameras.cameras if cameras is not None else ())]
+    accounts = [camera.ledger for camera in (cameras.cameras if cameras is not None else ())]
     telling = [account for account in accounts if isinstance(account, TellsUnstored)]
     lost = [f"{stream}" for account in telling for stream in account.unstored]
     if not lost:

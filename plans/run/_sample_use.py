@@ -4,7 +4,7 @@ import time
 
 from concertino.plans._asides import Aside
 
-from ._hold import Hold
+from ._pause_request import PauseRequest
 
 
 class SampleUse(Aside[None]):
@@ -16,7 +16,7 @@ class SampleUse(Aside[None]):
         Asks the run for pauses.
     """
 
-    def __init__(self, hold: Hold | None) -> None:
+    def __init__(self, hold: PauseRequest | None) -> None:
         self._hold = hold
         self.last = False
         self.left_s: float | None = None

@@ -9,8 +9,8 @@ from bluesky.protocols import HasName
 from bluesky.utils import MsgGenerator, maybe_await
 
 from concertino import SessionError
+from concertino.plans.core._device_queries import AboutTheRun, outcome
 from concertino.plans.core._offers import ReadsConfiguration, ReadsSettings
-from concertino.plans.core._questions import AboutTheRun, outcome
 
 
 class Settings:

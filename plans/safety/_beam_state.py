@@ -11,10 +11,10 @@ import numpy as np
 from bluesky.utils import MsgGenerator
 
 from concertino.plans.core._deadlines import deadlines
+from concertino.plans.core._device_queries import LoopTask, outcome
 from concertino.plans.core._motor_facts import main_key
 from concertino.plans.core._offers import TellsState
 from concertino.plans.core._protocols import Beam
-from concertino.plans.core._questions import Errand, outcome
 
 #: How long a beam's reading may lag behind what it says, in seconds.
 LAG_S = 3.0
@@ -85,7 +85,7 @@ def reads_as_switched(beam: Beam, on: bool, most_s: float | None = None) -> MsgG
     # Nobody tells when nobody runs the plan.
     return (
         yield from outcome(
-            Errand(
+            LoopTask(
                 partial(comes_to_read, beam, on, most_s),
                 f"{beam.name} was asked whether it is {'on' if on else 'off'}",
             )

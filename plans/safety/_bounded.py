@@ -11,6 +11,7 @@ from bluesky.utils import FailedStatus, MsgGenerator
 from concertino.frames import FrameRequest
 from concertino.plans.core._deadlines import CameraOverdueError, Deadlines, OverdueError, deadlines
 from concertino.plans.core._device_facts import AxisFacts, CameraFacts, axis_facts, camera_facts
+from concertino.plans.core._device_queries import number, query
 from concertino.plans.core._offers import (
     CountsExposed,
     CountsSafe,
@@ -21,7 +22,6 @@ from concertino.plans.core._offers import (
     name_of,
 )
 from concertino.plans.core._passed_on import passed_on
-from concertino.plans.core._questions import asked, number
 from concertino.plans.core._refusals import failed, note_what_was_asked, told
 
 from ._stopping import StopsInTime
@@ -327,6 +327,6 @@ def _camera(one: _Pending) -> MsgGenerator[CameraFacts]:
 def _told(question: Any, otherwise: Any) -> MsgGenerator[Any]:
     """Return what a device answers, or something else: one that hangs may answer nothing either."""
     try:
-        return (yield from asked(question, "A device was asked how far it is"))
+        return (yield from query(question, "A device was asked how far it is"))
     except Exception:
         return otherwise

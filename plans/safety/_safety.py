@@ -14,6 +14,7 @@ from bluesky.utils import FailedPause, MsgGenerator, RunEngineControlException, 
 
 from concertino import DeviceError
 from concertino.plans.core._deadlines import OverdueError, deadlines
+from concertino.plans.core._device_queries import LoopTask, sent
 from concertino.plans.core._offers import (
     Stops,
     TakesCallback,
@@ -23,7 +24,6 @@ from concertino.plans.core._offers import (
     TellsSuccess,
 )
 from concertino.plans.core._protocols import Beam
-from concertino.plans.core._questions import Errand, sent
 
 from ._beam_state import comes_to_read, reads_as_switched
 from ._bounded import Watched, bounded
@@ -116,7 +116,7 @@ class BeamGuard:
         yield Msg("wait", None, group=self._late)
         if self._comes:
             yield from sent(
-                Errand(self._outlast, f"{self.name} was waited for, which was to come on")
+                LoopTask(self._outlast, f"{self.name} was waited for, which was to come on")
             )
             yield from beam_off(self.beam)
             if self._comes:

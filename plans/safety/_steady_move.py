@@ -6,7 +6,7 @@ from typing import Any
 from concertino.plans.core._offers import Stops
 
 
-class SteadyMove:
+class InterruptibleMove:
     """Moves an axis; once it is pardoned, a move that is stopped counts as done.
 
     To the RunEngine the move of an axis that is stopped has failed, and fails the plan.
@@ -28,7 +28,7 @@ class SteadyMove:
         """Move the axis."""
         return _PardonableStatus(self.axis.set(value), lambda: self._pardoned)
 
-    def pardon(self) -> None:
+    def accept_early_stop(self) -> None:
         """Have the end of the move be no failure from now on, wherever it ends."""
         self._pardoned = True
 

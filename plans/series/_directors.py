@@ -14,9 +14,9 @@ from concertino import ParameterError
 from concertino.plans._asides import said
 from concertino.plans.core._offers import name_of
 from concertino.plans.core._parameters import check_motor, motor_position
-from concertino.plans.run._hold import Hold
+from concertino.plans.run._pause_request import PauseRequest
+from concertino.plans.run._resume_context import with_pause_request
 from concertino.plans.run._sample_use import SampleToTheEnd
-from concertino.plans.run._scan_so_far import with_hold
 from concertino.plans.safety._safety import Cleanup, motor_off, run_safely
 from concertino.units import QuantityLike
 
@@ -33,7 +33,7 @@ def for_each(
     prepare: Prepare | None = None,
     name: str = "for_each",
     overlap: bool = False,
-    hold: Hold | None = None,
+    hold: PauseRequest | None = None,
 ) -> MsgGenerator[tuple[str, ...]]:
     """Run an experiment for each item, each as a run of its own.
 
@@ -92,7 +92,7 @@ def for_each(
     yield from said(SampleToTheEnd())
     series = _iterate(_Items(items), plan_factory, prepare, name, overlap, hold, uids, moved)
     yield from run_safely(
-        series if hold is None else with_hold(series, hold),
+        series if hold is None else with_pause_request(series, hold),
         stop_all(moved),
     )
     if not uids:
@@ -106,7 +106,7 @@ def _iterate(
     prepare: Prepare | None,
     name: str,
     overlap: bool,
-    hold: Hold | None,
+    hold: PauseRequest | None,
     uids: list[str],
     moved: list[Any],
 ) -> MsgGenerator[None]:
@@ -145,7 +145,7 @@ def xy_scan(
     *,
     snake: bool = True,
     overlap: bool = False,
-    hold: Hold | None = None,
+    hold: PauseRequest | None = None,
 ) -> MsgGenerator[tuple[str, ...]]:
     """Run an experiment at each position of a grid, row by row, each as a run of its own.
 
@@ -201,7 +201,7 @@ def change_samples(
     plan_factory: Callable[[str], MsgGenerator[Any]],
     *,
     overlap: bool = False,
-    hold: Hold | None = None,
+    hold: PauseRequest | None = None,
 ) -> MsgGenerator[tuple[str, ...]]:
     """Run an experiment with each sample of a sample changer, each as a run of its own.
 

@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 from concertino import CameraError
 from concertino.frames import Subscription, subscribe
 from concertino.plans.core._awaited import Awaited, OfARun
+from concertino.plans.core._device_queries import outcome
 from concertino.plans.core._passed_on import passed_on
-from concertino.plans.core._questions import outcome
 
 _PATIENCE_S = 30.0
 

@@ -20,11 +20,11 @@ from concertino.plans.core._cameras import (
     wait_briefly,
 )
 from concertino.plans.core._deadlines import deadlines
+from concertino.plans.core._device_queries import run_in_loop
 from concertino.plans.core._offers import HasExposure
 from concertino.plans.core._parameters import read_number
 from concertino.plans.core._protocols import Beam, FrameCamera, Rotation, Stage, TriggerDevice
-from concertino.plans.core._questions import awaited
-from concertino.plans.run._hold import Hold
+from concertino.plans.run._pause_request import PauseRequest
 from concertino.plans.safety._safety import beam_off
 
 from ._taking import Taking
@@ -38,7 +38,7 @@ def take_frames(
     on_lost: OnLost = "fail",
     trigger: Literal["internal", "edge"] = "internal",
     beam: Beam | None = None,
-    hold: Hold | None = None,
+    hold: PauseRequest | None = None,
 ) -> MsgGenerator[bool]:
     """Take frames at the cameras' own pace, or at that of pulses at their inputs, all together.
 
@@ -88,7 +88,7 @@ def take_stepped_frames(
     *,
     along: Sequence[tuple[Any, Sequence[float]]] = (),
     on_lost: OnLost = "fail",
-    hold: Hold | None = None,
+    hold: PauseRequest | None = None,
     pulses: TriggerDevice | None = None,
     beam: Beam | None = None,
 ) -> MsgGenerator[bool]:
@@ -141,7 +141,7 @@ def take_stepped_frames(
 
     yield from move_to(points[0])
     steps = Steps(axes, points)
-    yield from awaited(steps.learn, f"{names_of(axes)} were asked where they are")
+    yield from run_in_loop(steps.learn, f"{names_of(axes)} were asked where they are")
     for point, following in itertools.zip_longest(points, points[1:]):
         yield Msg("wait", None, group=arrived)
         arrived_s = time.time()
@@ -187,7 +187,7 @@ def take_darks(
     *,
     on_lost: OnLost = "fail",
     stream: str = "darks",
-    hold: Hold | None = None,
+    hold: PauseRequest | None = None,
 ) -> MsgGenerator[bool]:
     """Take frames without beam into the stream ``darks``; tells whether all were taken."""
     yield from beam_off(beam)
@@ -203,7 +203,7 @@ def take_flats(
     *,
     on_lost: OnLost = "fail",
     stream: str = "flats",
-    hold: Hold | None = None,
+    hold: PauseRequest | None = None,
 ) -> MsgGenerator[bool]:
     """Take frames with beam and without sample into the stream ``flats``.
 

@@ -13,7 +13,7 @@ from event_model import DataKey, PartialEventPage
 from numpy.typing import NDArray
 
 from concertino import DeviceError
-from concertino._clocks import CameraTimes, ClockRelation, EncoderTimes, HostTimes
+from concertino._clocks import CameraTimes, ClockCalibration, EncoderTimes, HostTimes
 from concertino.plans.core._offers import HasClock, HasEncoder, HasResolution, TellsExposures
 from concertino.plans.core._protocols import PositionEncoder
 from concertino.plans.core._readback import Place, Readback
@@ -63,10 +63,10 @@ class SweepAngles(EventPageCollectable):
         self._camera, self._axis = camera, axis
         self._velocity, self._per_degree, self._first = velocity, per_degree, first
         self.encoder = encoder_of(axis)
-        self._camera_clock = ClockRelation(
+        self._camera_clock = ClockCalibration(
             CameraTimes, camera.clock if isinstance(camera, HasClock) else None
         )
-        self._encoder_clock = ClockRelation(
+        self._encoder_clock = ClockCalibration(
             EncoderTimes, None if self.encoder is None else self.encoder.clock
         )
         self._done = 0

@@ -12,9 +12,9 @@ from bluesky.utils import MsgGenerator
 from concertino import DeviceError
 from concertino.frames import FrameRequest, RecordingTrigger
 from concertino.plans.core._cameras import camera_set
+from concertino.plans.core._device_queries import query, rehearsing
 from concertino.plans.core._protocols import Beam, FrameCamera
-from concertino.plans.core._questions import asked, rehearsing
-from concertino.plans.run._figures import Figures, number
+from concertino.plans.run._computed_readings import ComputedReadings, number
 
 from ._taking import Taking
 
@@ -51,7 +51,7 @@ class WatchedSignal:
 
     def look(self, trigger: RecordingTrigger) -> MsgGenerator[None]:
         """Read the signal, and fire if it is time."""
-        reading: Mapping[str, Any] = yield from asked(
+        reading: Mapping[str, Any] = yield from query(
             self.signal.read, f"{self.signal.name} was asked for its value"
         )
         name, found = next(iter(reading.items()))
@@ -143,7 +143,7 @@ def _until_fired(
 def _note_recording(camera: str, trigger: RecordingTrigger) -> MsgGenerator[None]:
     event, recording = trigger.event, trigger.recordings.get(camera)
     assert event is not None
-    yield from Figures(RECORDING, _COLUMNS).note(
+    yield from ComputedReadings(RECORDING, _COLUMNS).note(
         time=event.time_ns * 1e-9,
         reason=event.reason,
         value=float("nan") if event.value is None else event.value,

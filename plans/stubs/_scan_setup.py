@@ -8,8 +8,8 @@ from bluesky.utils import MsgGenerator
 
 from concertino.plans.core._cameras import CameraSet, OnLost
 from concertino.plans.core._protocols import TriggerDevice
-from concertino.plans.run._hold import Hold
-from concertino.plans.run._pieces import Piece
+from concertino.plans.run._pause_request import PauseRequest
+from concertino.plans.run._segments import AcquisitionSegment
 
 from ._frames import move_together, take_darks, take_flats, take_stepped_frames
 
@@ -49,14 +49,16 @@ class ScanSetup:
     streams: Sequence[str] = ()
     found: dict[str, Any] = field(default_factory=dict)
 
-    def darks(self, piece: Piece, hold: Hold | None) -> MsgGenerator[bool]:
+    def darks(self, piece: AcquisitionSegment, hold: PauseRequest | None) -> MsgGenerator[bool]:
         """Take frames without beam."""
         return take_darks(
             self.cameras, self.beam, piece.count,
             on_lost=self.on_lost, stream=piece.stream, hold=hold,
         )  # fmt: skip
 
-    def frames_at(self, position: float, piece: Piece, hold: Hold | None) -> MsgGenerator[bool]:
+    def frames_at(
+        self, position: float, piece: AcquisitionSegment, hold: PauseRequest | None
+    ) -> MsgGenerator[bool]:
         """Take frames with beam, flats or radiographs, with the sample stage at a position."""
         return take_flats(
             self.cameras, self.beam, self.sample_stage, position, piece.count,
@@ -67,8 +69,8 @@ class ScanSetup:
         self,
         points: Sequence[tuple[Any, Sequence[float]]],
         sample: float,
-        piece: Piece,
-        hold: Hold | None,
+        piece: AcquisitionSegment,
+        hold: PauseRequest | None,
         pulses: TriggerDevice | None = None,
     ) -> MsgGenerator[bool]:
         """Take one frame at each point of a piece.

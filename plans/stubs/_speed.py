@@ -12,7 +12,7 @@ from concertino import DeviceError
 from concertino.plans.core._readback import Place, Readback
 
 from ._projection_angles import encoder_of
-from ._sweep_move import Sweep
+from ._sweep_move import SweepMove
 
 _WINDOW_S = 0.02
 _LOOK_S = 0.002
@@ -50,7 +50,7 @@ class SpeedWatch:
         Moves that are about to begin.
     """
 
-    def __init__(self, sweeps: Sequence[Sweep]) -> None:
+    def __init__(self, sweeps: Sequence[SweepMove]) -> None:
         self._axes = [_Axis(sweep) for sweep in sweeps]
         self._unseen: list[_Axis] = []
 
@@ -111,7 +111,7 @@ class SpeedWatch:
 class _Axis:
     """One axis that gains speed."""
 
-    def __init__(self, sweep: Sweep) -> None:
+    def __init__(self, sweep: SweepMove) -> None:
         self.sweep = sweep
         self.set_out_s = 0.0
         self.jumped = False  # It was at its end at the first look.

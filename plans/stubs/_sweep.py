@@ -14,27 +14,27 @@ from concertino.documents import PROJECTION_ANGLES
 from concertino.plans.core._awaited import names_of
 from concertino.plans.core._cameras import camera_set
 from concertino.plans.core._deadlines import deadlines
+from concertino.plans.core._device_queries import query, run_in_loop
 from concertino.plans.core._motor_facts import ramp_s
 from concertino.plans.core._parameters import check_limits, check_velocity, read_number
-from concertino.plans.core._questions import asked, awaited
-from concertino.plans.run._hold import Hold
-from concertino.plans.run._pieces import Piece
+from concertino.plans.run._pause_request import PauseRequest
+from concertino.plans.run._segments import AcquisitionSegment
 from concertino.plans.safety._safety import Cleanup, motor_off
-from concertino.plans.safety._steady_move import SteadyMove
+from concertino.plans.safety._steady_move import InterruptibleMove
 
 from ._asked_angles import STREAM, AskedAngles
 from ._frames import move_together
 from ._projection_angles import SweepAngles, tells_exposures
 from ._scan_setup import ScanSetup
 from ._speed import SETTLE_S, SMOOTH, SpeedWatch
-from ._sweep_move import Sweep
+from ._sweep_move import SweepMove
 from ._taking import Taking
 from ._triggers import CAMERA_PACE, PulseAngles, SweepTrigger
 
 
 def plan_sweeps(
     moves: Sequence[tuple[Any, float, float]], frames_s: float
-) -> MsgGenerator[list[Sweep]]:
+) -> MsgGenerator[list[SweepMove]]:
     """Return the sweeps of axes that move together.
 
     Parameters
@@ -48,7 +48,7 @@ def plan_sweeps(
     for axis, _, velocity in moves:
         ramps.append(
             (
-                yield from asked(
+                yield from query(
                     partial(ramp_s, axis, velocity), f"{axis.name} was asked for its acceleration"
                 )
             )
@@ -56,12 +56,12 @@ def plan_sweeps(
         before.append((yield from read_number(axis.velocity)))
     lead_s = max(ramps) * (1 + SMOOTH) + SETTLE_S
     return [
-        Sweep(axis, start, velocity, previous, ramp, lead_s, frames_s)
+        SweepMove(axis, start, velocity, previous, ramp, lead_s, frames_s)
         for (axis, start, velocity), previous, ramp in zip(moves, before, ramps, strict=True)
     ]
 
 
-def check_sweep(sweep: Sweep, start: str, way: str, speed: str) -> MsgGenerator[None]:
+def check_sweep(sweep: SweepMove, start: str, way: str, speed: str) -> MsgGenerator[None]:
     """Ask an axis whether it accepts a sweep.
 
     Parameters
@@ -100,13 +100,13 @@ class SteadyScan:
         Bring the axes back while the frames are read out, if that is done later.
     """
 
-    sweeps: Sequence[Sweep]
+    sweeps: Sequence[SweepMove]
     number: int
     angles: SweepAngles | None = None
     trigger: SweepTrigger = CAMERA_PACE
     unwind: bool = True
 
-    def part(self, piece: Piece) -> "SteadyScan":
+    def part(self, piece: AcquisitionSegment) -> "SteadyScan":
         """Return the same for some of the projections; the axes gain speed before the first."""
         sweeps = [sweep.part(piece.first, piece.count, self.number) for sweep in self.sweeps]
         trigger, angles = self.trigger.part(piece.first, piece.count), self.angles
@@ -130,7 +130,7 @@ class SteadyScan:
 
         def end() -> MsgGenerator[None]:
             if self.angles is not None and self.angles.encoder is not None:
-                yield from awaited(self.angles.end, f"{self.angles.name} was told to end")
+                yield from run_in_loop(self.angles.end, f"{self.angles.name} was told to end")
 
         return [*self.trigger.restore(), *(sweep.restore() for sweep in self.sweeps), end]
 
@@ -141,7 +141,7 @@ class _Motion:
     def __init__(self, scan: SteadyScan, may_stop: bool) -> None:
         self._scan, self._may_stop = scan, may_stop
         self.speed = SpeedWatch(scan.sweeps)
-        self._moves = [SteadyMove(sweep.axis) for sweep in scan.sweeps]
+        self._moves = [InterruptibleMove(sweep.axis) for sweep in scan.sweeps]
         self._group = short_uid("moving")
 
     def begin(self) -> MsgGenerator[None]:
@@ -151,7 +151,7 @@ class _Motion:
             axis = move if self._may_stop else sweep.axis
             yield Msg("set", axis, sweep.last, group=self._group)
         if not scan.trigger.by_position:
-            yield from awaited(
+            yield from run_in_loop(
                 partial(self.speed.reach, set_out_s),
                 f"{scan.axes} were waited for, which were to reach their speed",
                 scan.sweeps[0].lead_s,
@@ -160,7 +160,7 @@ class _Motion:
     def stop(self) -> MsgGenerator[None]:
         """Stop where they are, and the pulses that follow them."""
         for move in self._moves:
-            move.pardon()
+            move.accept_early_stop()
             yield from motor_off(move.axis)
         for end in self._scan.trigger.restore():
             yield from end()
@@ -175,7 +175,7 @@ class _Motion:
 
 
 def sweep_and_take(
-    whole: SteadyScan, setup: ScanSetup, piece: Piece, hold: Hold | None
+    whole: SteadyScan, setup: ScanSetup, piece: AcquisitionSegment, hold: PauseRequest | None
 ) -> MsgGenerator[bool]:
     """Take projections while axes move steadily, and leave the axes where they stop.
 
@@ -220,7 +220,7 @@ def sweep_and_take(
     )  # fmt: skip
     yield from taking.open()
     if angles is not None:
-        yield from awaited(angles.begin, f"{angles.name} was told to begin")
+        yield from run_in_loop(angles.begin, f"{angles.name} was told to begin")
     yield from trigger.arm()
     yield from taking.light()
     if not trigger.by_position:
@@ -252,15 +252,15 @@ def _compare(asked: AskedAngles, setup: ScanSetup) -> MsgGenerator[None]:
     yield Msg("read", asked)
     yield Msg("save")
     first = setup.cameras.first
-    slowest = str(getattr(first.account, "slowest", ""))
+    slowest = str(getattr(first.ledger, "slowest", ""))
     asked.check(first.name, slowest, fail=setup.on_lost == "fail")
 
 
 def _note_start(scan: SteadyScan, speed: SpeedWatch, places: Sequence[Any]) -> MsgGenerator[None]:
     """Say where all is, now that the cameras expose."""
-    yield from awaited(speed.confirm, f"{scan.axes} were asked for their speed")
+    yield from run_in_loop(speed.confirm, f"{scan.axes} were asked for their speed")
     if scan.angles is not None:
-        yield from awaited(
+        yield from run_in_loop(
             partial(scan.angles.started, speed.anchor),
             f"{scan.angles.name} was asked for the first angle",
         )
@@ -272,12 +272,12 @@ def _note_start(scan: SteadyScan, speed: SpeedWatch, places: Sequence[Any]) -> M
 
 def _end(scan: SteadyScan, motion: _Motion, back: bool) -> MsgGenerator[None]:
     if scan.angles is not None:
-        yield from awaited(scan.angles.end, f"{scan.angles.name} was told to end")
+        yield from run_in_loop(scan.angles.end, f"{scan.angles.name} was told to end")
     yield from motion.end(back)
 
 
 def sweep_angles(
-    camera: Any, sweep: Sweep, per_degree: float, trigger: SweepTrigger = CAMERA_PACE
+    camera: Any, sweep: SweepMove, per_degree: float, trigger: SweepTrigger = CAMERA_PACE
 ) -> SweepAngles | None:
     """Return what collects the angles of a rotation's sweep; None if the camera tells no exposures.
 

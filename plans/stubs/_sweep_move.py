@@ -11,7 +11,7 @@ _MARGIN_S = 0.5
 
 
 @dataclass(frozen=True)
-class Sweep:
+class SweepMove:
     """The steady move of one axis, in the axis' unit.
 
     Parameters

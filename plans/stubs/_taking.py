@@ -22,11 +22,11 @@ from concertino.plans.core._cameras import (
     wait_briefly,
     wait_exposed,
 )
+from concertino.plans.core._device_queries import AboutTheRun, frames_overdue, outcome
 from concertino.plans.core._offers import CountsExposed, Stops
 from concertino.plans.core._optional import optional
 from concertino.plans.core._protocols import Beam
-from concertino.plans.core._questions import AboutTheRun, frames_overdue, outcome
-from concertino.plans.run._hold import Hold
+from concertino.plans.run._pause_request import PauseRequest
 from concertino.plans.run._sample_use import MoreToCome
 from concertino.plans.safety._safety import beam_off, beam_on
 
@@ -72,7 +72,7 @@ class Taking:
         on_lost: OnLost,
         trigger: Trigger = "internal",
         beam: Beam | None = None,
-        hold: Hold | None = None,
+        hold: PauseRequest | None = None,
         within_s: float | None = None,
         others: Mapping[str, Any] | None = None,
         moving: bool = False,

@@ -20,7 +20,8 @@ from concertino._errors import (
     SubscriberFailedError,
     SubscriberSilentError,
 )
-from concertino.runtime._slow_grammars import postpone_iri_grammar as _postpone_iri_grammar
+
+from .runtime._lazy_imports import postpone_iri_grammar as _postpone_iri_grammar
 
 _postpone_iri_grammar()
 

@@ -74,7 +74,7 @@ class Times:
         if type(other) is not type(self):
             raise TypeError(
                 f"{type(self).__name__} were compared with {type(other).__name__}: those of two clocks are "
-                "compared after a ClockRelation has converted the ones into the others."
+                "compared after a ClockCalibration has converted the ones into the others."
             )
         return other.ns
 
@@ -94,7 +94,7 @@ class EncoderTimes(Times):
 ShownT = TypeVar("ShownT", bound=Times)
 
 
-class ClockRelation(Generic[ShownT]):
+class ClockCalibration(Generic[ShownT]):
     """Relates a device's clock to the computer's, by readings between two looks at the latter.
 
     Parameters

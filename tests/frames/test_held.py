@@ -8,7 +8,14 @@ import pytest
 
 from concertino import FrameStreamError
 from concertino._clocks import HostTimes
-from concertino.frames import FrameStream, HeldFrames, RecordingTrigger, Ring, _direct, subscribe
+from concertino.frames import (
+    FrameStream,
+    PreTriggerBuffer,
+    RecordingTrigger,
+    Ring,
+    _direct,
+    subscribe,
+)
 
 CAPACITY = 8
 SHAPE = (3, 5)
@@ -23,7 +30,7 @@ def stream(request: pytest.FixtureRequest) -> Iterator[FrameStream]:
         yield made
 
 
-def expose(held: HeldFrames, count: int) -> None:
+def expose(held: PreTriggerBuffer, count: int) -> None:
     """Hold frames whose pixels, numbers and times tell their position."""
     for _ in range(count):
         number = held.stop
@@ -52,7 +59,7 @@ def test_what_is_published_comes_as_if_nothing_else_had_been(
     threads = [threading.Thread(target=read, args=(reader,)) for reader in readers]
     for thread in threads:
         thread.start()
-    held = HeldFrames(stream)
+    held = PreTriggerBuffer(stream)
     expose(held, exposed)
     assert stream.published == 0
     assert stream.ledger().discarded == exposed
@@ -74,7 +81,7 @@ def test_what_is_published_comes_as_if_nothing_else_had_been(
 
 
 def test_the_ring_serves_the_next_stream_from_its_beginning(stream: FrameStream) -> None:
-    held = HeldFrames(stream)
+    held = PreTriggerBuffer(stream)
     expose(held, 13)
     held.publish(8, 13)
     stream.end()
@@ -95,7 +102,7 @@ def test_the_ring_serves_the_next_stream_from_its_beginning(stream: FrameStream)
 
 def test_frames_lost_among_those_kept_are_lost_and_others_let_go() -> None:
     with FrameStream(shape=SHAPE, dtype=np.uint16, ring_bytes=CAPACITY * 30) as stream:
-        held = HeldFrames(stream)
+        held = PreTriggerBuffer(stream)
         for number in range(20):
             dropped = [1000 + number] if number in (2, 9, 15) else []
             held.slots(1)[...] = number
@@ -115,7 +122,7 @@ def test_frames_lost_among_those_kept_are_lost_and_others_let_go() -> None:
 
 def test_the_first_frame_after_a_time() -> None:
     with FrameStream(shape=SHAPE, dtype=np.uint16, ring_bytes=CAPACITY * 30) as stream:
-        held = HeldFrames(stream)
+        held = PreTriggerBuffer(stream)
         expose(held, 21)
         assert [held.position_after(HostTimes(time)) for time in (0, 129, 130, 155, 200, 999)] == [
             13, 13, 14, 16, 21, 21,
@@ -124,7 +131,7 @@ def test_the_first_frame_after_a_time() -> None:
 
 def test_a_subscriber_that_fails_meanwhile_ends_the_waiting() -> None:
     with FrameStream(shape=SHAPE, dtype=np.uint16, ring_bytes=CAPACITY * 30) as stream:
-        held = HeldFrames(stream)
+        held = PreTriggerBuffer(stream)
         expose(held, 3)
         subscribe(stream.address, name="writer").fail("the disk is gone")
         with pytest.raises(FrameStreamError, match="the disk is gone"):

@@ -21,7 +21,7 @@ from concertino.callbacks import ImageWriter
 from concertino.documents import validate_run
 from concertino.plans import ascan, continuous_tomography, radiography
 from concertino.session import open_session
-from concertino.session._run_gate import RunGate
+from concertino.session._run_start_suspender import RunStartSuspender
 
 from .laboratory import COUNTS, POSITIONS, Laboratory
 
@@ -297,7 +297,7 @@ class Silent(SuspendFloor):
 
 def test_a_suspender_whose_signal_does_not_answer_is_not_waited_for(tmp_path: Path) -> None:
     guest = Guest(tmp_path, "bluesky")
-    gate = RunGate(guest.RE.loop, within_s=0.3)
+    gate = RunStartSuspender(guest.RE.loop, within_s=0.3)
     guest.RE.preprocessors.append(gate)
     silent: Any = Silent(Signal(name="ring", value=100.0), 50)  # type: ignore[no-untyped-call]
     try:
@@ -390,4 +390,8 @@ def test_every_answer_comes_through_one_function() -> None:
         if not line.lstrip().startswith((">>>", "...", "#")) and answers.search(line)
     }
     # `outcome` itself; its way for simulators; and a wait of which nobody wants the answer.
-    assert found == {"plans/core/_questions.py", "plans/core/_parameters.py", "plans/run/_hold.py"}
+    assert found == {
+        "plans/core/_device_queries.py",
+        "plans/core/_parameters.py",
+        "plans/run/_pause_request.py",
+    }

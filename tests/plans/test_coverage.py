@@ -16,7 +16,7 @@ HERE = Path(__file__).parent
 BLOCKS = {
     "beam_off", "beam_on", "imaging_run", "outcome_of", "run_safely", "take_darks", "take_flats", "take_frames",
     "take_stepped_frames",
-    "with_hold",
+    "with_pause_request",
 }  # fmt: skip
 
 #: The test in which each message of a plan fails in turn, and the user interrupts there.

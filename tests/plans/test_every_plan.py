@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from concertino.callbacks import GratingContrasts, OnlineReconstruction
 from concertino.documents import TomoBlock
-from concertino.reconstruction import ReconstructionSettings, level_spiral, reconstruct
+from concertino.reconstruction import ReconstructionSettings, rebin_helical, reconstruct
 from concertino.simulation import BeamlineState
 from concertino.storage import Run, open_run
 from concertino.testing import plan_messages
@@ -219,7 +219,7 @@ def slice_of(lab: Laboratory, run: Run) -> NDArray[np.float32]:
         volume = reconstruct(lines.astype(np.float32), angles, settings=chosen)
     else:
         height = (SHAPE[0] - 1) / 2 - ROW
-        sinogram, indices = level_spiral(lines, heights / PIXEL_MM, height=height, count=COUNT)
+        sinogram, indices = rebin_helical(lines, heights / PIXEL_MM, height=height, count=COUNT)
         volume = reconstruct(sinogram, angles[indices], settings=settings)
     found: NDArray[np.float32] = volume[0]
     return found

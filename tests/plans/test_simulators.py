@@ -168,7 +168,7 @@ CASES: dict[str, Case] = {
     "take_stepped_frames": lambda lab: plans.take_stepped_frames(
         lab.beamline.camera, lab.beamline.rotation, [0.0, 1.0, 2.0], "projections"
     ),
-    "with_hold": lambda lab: plans.with_hold(lab.plan("radiography"), plans.Hold()),
+    "with_pause_request": lambda lab: plans.with_pause_request(lab.plan("radiography"), plans.PauseRequest()),
     "xy_scan": lambda lab: plans.xy_scan(lab.x, lab.y, [0, 1], [0, 1], lab.experiment),
 }  # fmt: skip
 #: How many runs a user expects to see.

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from concertino.runtime._processors import processor_times
-from concertino.viewers._pace import Pace
+from concertino.viewers._pace import PagePace
 
 
 class Computer:
@@ -22,7 +22,7 @@ class Computer:
     def clock(self) -> float:
         return self.now_s
 
-    def count(self, pace: Pace, seconds: float) -> float:
+    def count(self, pace: PagePace, seconds: float) -> float:
         """How often a second, asked each 0.1 s, it is due."""
         due = 0
         for _ in range(round(seconds * 10)):
@@ -35,12 +35,12 @@ class Computer:
 def test_an_idle_computer_gives_all() -> None:
     computer = Computer(idle=0.8)
 
-    assert computer.count(Pace(10, computer.times, computer.clock), 10) == pytest.approx(10)
+    assert computer.count(PagePace(10, computer.times, computer.clock), 10) == pytest.approx(10)
 
 
 def test_a_busy_computer_a_fifth_and_all_again_when_it_idles() -> None:
     computer = Computer(idle=0.0)
-    pace = Pace(10, computer.times, computer.clock)
+    pace = PagePace(10, computer.times, computer.clock)
     computer.count(pace, 5)
     assert computer.count(pace, 10) == pytest.approx(2, abs=0.2)
 
@@ -56,7 +56,7 @@ def test_a_busy_computer_a_fifth_and_all_again_when_it_idles() -> None:
 def test_where_nothing_is_known_of_the_processors_the_rate_stays() -> None:
     computer = Computer(idle=0.0)
 
-    assert computer.count(Pace(10, lambda: None, computer.clock), 10) == pytest.approx(10)
+    assert computer.count(PagePace(10, lambda: None, computer.clock), 10) == pytest.approx(10)
 
 
 @pytest.mark.skipif(not Path("/proc/stat").exists(), reason="needs Linux")

@@ -20,7 +20,7 @@ TOMO = {
 }
 
 
-class Emitter:
+class VectorBuilder:
     """Makes valid documents of a run and gives them to a tracker."""
 
     def __init__(self, tracker: RunTracker, **metadata: Any) -> None:
@@ -90,7 +90,7 @@ def test_each_camera_is_counted_by_its_own_ledger(tmp_path: Path) -> None:
 def test_a_tomography() -> None:
     tracker = RunTracker()
     assert tracker.run.summary()["state"] == "waiting"
-    emitter = Emitter(
+    emitter = VectorBuilder(
         tracker,
         scan_name="scan_0012",
         plan_name="continuous_tomography",
@@ -114,7 +114,7 @@ def test_a_tomography() -> None:
 
 def test_events_count_like_frames() -> None:
     tracker = RunTracker()
-    emitter = Emitter(tracker, num_points=5, scan_id=3)
+    emitter = VectorBuilder(tracker, num_points=5, scan_id=3)
     uid = emitter.stream("primary", external=False)
 
     tracker("event", {"descriptor": uid, "seq_num": 1})
@@ -126,7 +126,7 @@ def test_events_count_like_frames() -> None:
 
 def test_streams_that_hold_no_frames_are_not_shown() -> None:
     tracker = RunTracker()
-    emitter = Emitter(tracker, tomo=TOMO)
+    emitter = VectorBuilder(tracker, tomo=TOMO)
     for name in ("baseline", "ledger", "motion"):
         tracker(
             "event", {"descriptor": emitter.stream(name, external=False), "seq_num": 1, "data": {}}
@@ -136,7 +136,7 @@ def test_streams_that_hold_no_frames_are_not_shown() -> None:
     names = [name for name, _, _ in progress(tracker)]
     assert names == ["darks", "flats", "projections", "second_camera"]
 
-    emitter = Emitter(tracker)
+    emitter = VectorBuilder(tracker)
     for name in ("baseline", "primary"):
         tracker(
             "event", {"descriptor": emitter.stream(name, external=False), "seq_num": 1, "data": {}}
@@ -155,7 +155,7 @@ def test_streams_that_hold_no_frames_are_not_shown() -> None:
 )
 def test_ends(how: dict[str, str], state: str, reason: str) -> None:
     tracker = RunTracker()
-    Emitter(tracker).stop(**how)
+    VectorBuilder(tracker).stop(**how)
 
     assert (tracker.run.state, tracker.run.reason) == (state, reason)
     assert tracker.run.stopped_s is not None
@@ -163,8 +163,8 @@ def test_ends(how: dict[str, str], state: str, reason: str) -> None:
 
 def test_a_processing_run_stands_beside_the_run_it_processes() -> None:
     tracker = RunTracker()
-    raw = Emitter(tracker, scan_name="scan_0001", tomo=TOMO)
-    derived = Emitter(tracker, scan_name="scan_0001_reconstruction_01", derived_from="raw")
+    raw = VectorBuilder(tracker, scan_name="scan_0001", tomo=TOMO)
+    derived = VectorBuilder(tracker, scan_name="scan_0001_reconstruction_01", derived_from="raw")
     uid = raw.stream("darks")
     raw.frames(uid, 4)
     derived.stop(exit_status="fail", reason="no flats")
@@ -175,13 +175,13 @@ def test_a_processing_run_stands_beside_the_run_it_processes() -> None:
     assert tracker.processing is not None
     assert (tracker.processing.state, tracker.processing.reason) == ("failed", "no flats")
 
-    Emitter(tracker, scan_name="scan_0002")
+    VectorBuilder(tracker, scan_name="scan_0002")
     assert tracker.processing is None
 
 
 def test_an_axis_is_never_shown_with_what_was_said_of_another() -> None:
     tracker = RunTracker()
-    Emitter(tracker, scan_name="scan_0001", tomo=TOMO)
+    VectorBuilder(tracker, scan_name="scan_0001", tomo=TOMO)
     preview = compose_run(metadata={"derived_from": "raw", "plan_name": "reconstruction_preview"})
     tracker("start", preview.start_doc)
     keys: dict[str, Any] = {
@@ -229,7 +229,7 @@ def test_a_picture_never_has_the_title_of_another() -> None:
 def test_many_runs_leave_nothing_behind() -> None:
     tracker = RunTracker()
     for _ in range(50):
-        emitter = Emitter(tracker)
+        emitter = VectorBuilder(tracker)
         emitter.stream("darks")
 
     assert len(tracker._runs) <= 8

@@ -50,7 +50,7 @@ class PauseTicket(Protocol):
 
 
 class PauseSwitch(Protocol):
-    """What can have a scan pause, such as `concertino.plans.Hold`."""
+    """What can have a scan pause, such as `concertino.plans.PauseRequest`."""
 
     def request(
         self,

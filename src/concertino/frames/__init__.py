@@ -5,7 +5,7 @@ order (``every``) or only the newest (``latest``).
 """
 
 from ._direct import is_published_here
-from ._held import HeldFrames
+from ._pre_trigger_buffer import PreTriggerBuffer
 from ._stream import FrameStream
 from ._subscription import Subscription, subscribe
 from .core._assets import StreamAssets
@@ -24,9 +24,9 @@ __all__ = [
     "FrameBatch",
     "FrameRequest",
     "FrameStream",
-    "HeldFrames",
     "Keys",
     "Ledger",
+    "PreTriggerBuffer",
     "PulseTrain",
     "Recording",
     "RecordingTrigger",

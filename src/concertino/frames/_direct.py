@@ -11,7 +11,7 @@ from concertino._errors import FrameStreamError
 
 from .core._batch import Claim, Delivery, FrameBatch
 from .core._channel import Channel
-from .core._flow import Party, given_up, taken_over
+from .core._flow import SubscriberState, given_up, taken_over
 from .core._ring import frame_checksum
 
 if TYPE_CHECKING:
@@ -74,7 +74,7 @@ def enter_here(
 class DirectChannel(Channel):
     """A subscriber's direct view of a stream in the same process."""
 
-    def __init__(self, stream: PublishedStream, party: Party) -> None:
+    def __init__(self, stream: PublishedStream, party: SubscriberState) -> None:
         self._stream = stream
         self._flow = stream.flow
         self._party = party

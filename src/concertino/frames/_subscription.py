@@ -24,7 +24,7 @@ _SHARE = 1 / 40
 _LONGEST_S = 0.5  # that it rests: by a socket, waiting for a frame costs processor time, too
 
 
-class _Pace:
+class _PollPace:
     """When to look again: not sooner than there is something to see, nor than can be spared.
 
     Without it, a subscriber to the newest frame fetches one after the other, and takes the processor and the memory from
@@ -75,7 +75,7 @@ class Subscription:
         self._ended = False
         self._stream_failed = False
         self._abandoned = ""
-        self._pace = _Pace(refresh_hz) if refresh_hz and delivery == "latest" else None
+        self._pace = _PollPace(refresh_hz) if refresh_hz and delivery == "latest" else None
         self.address = address
         self.name = name
         self.delivery = delivery

@@ -60,7 +60,7 @@ class ScanFrames:
         if self.tomo.scheme == "spiral":
             raise DocumentError(
                 f"{run.name} is a spiral, in which each slice has projections of its own; level its "
-                "rows with concertino.reconstruction.level_spiral first."
+                "rows with concertino.reconstruction.rebin_helical first."
             )
         scan = StoredScan(run, camera)
         self._pieces = scan.pieces

@@ -24,7 +24,7 @@ from .analysis._result import (
 from .analysis._search import ParameterEstimate
 from .analysis._shift import ImageShift, image_shift
 from .backends._backends import Backend, backends
-from .preprocessing._spiral import level_spiral
+from .preprocessing._spiral import rebin_helical
 from .settings._geometry import GeometrySettings
 from .settings._settings import ReconstructionSettings
 
@@ -56,8 +56,8 @@ __all__ = [
     "grating_contrasts",
     "image_shift",
     "largest_is_best",
-    "level_spiral",
     "needle_tip",
+    "rebin_helical",
     "reconstruct",
     "sharpness",
     "slice_metric",

@@ -323,7 +323,7 @@ class Reconstructor(Slicing):
     def _lane_slices(self, pool: ThreadPoolExecutor, spare_bytes: int) -> "LaneSlices":
         """Return what makes a slice of the first row with each of several axes or cut-offs."""
         from .engines._lanes import LaneSlices
-        from .preprocessing._condition import conditioned
+        from .preprocessing._whole_projection_filters import conditioned
 
         self._check_ready(1)
         rows: Rows = self._needed_rows()

@@ -14,11 +14,11 @@ from numpy.typing import ArrayLike, NDArray
 from concertino._errors import ReconstructionError
 
 from ._beside import Beside
-from .analysis._axis_keeper import AxisKeeper
+from .analysis._axis_cache import AxisCache
 from .analysis._result import AxisEstimate
 from .backends._backends import chosen_backend
-from .preprocessing._correct import FlatField
-from .preprocessing._flatfield import FlatFrames
+from .preprocessing._correct import FlatFieldCorrection
+from .preprocessing._flatfield import DarksAndFlats
 from .preprocessing._rows import ChosenRows, ProjectionRows, stored_rows
 from .preprocessing._scan_angles import ScanAngles
 from .preprocessing._short_scan import check_arc, tell_wedge
@@ -69,10 +69,10 @@ class ScanInput:
             angles, self.num_projections, settings.overall_angle, settings.angular_period
         )
         self._rows = ProjectionRows(self.num_projections, kept, columns)
-        self._flats = FlatFrames(kept, settings)
+        self._flats = DarksAndFlats(kept, settings)
         check_arc(settings, self._scan_angles.scan, columns)
         self._tell_odd_angles()
-        self._axis = AxisKeeper()
+        self._axis = AxisCache()
         self._budget = settings.memory_limit_bytes
         self._held = self._checked_bytes(self._layout)
         self._threads = settings.threads or usable_cores()
@@ -285,7 +285,7 @@ class ScanInput:
             self._check_ready(2)
             return self._axis.exact(self._found_axis, self._axis_key)
 
-    def glimpsed_axis(self) -> AxisEstimate:
+    def estimate_axis_quickly(self) -> AxisEstimate:
         """Return the axis as it was found lately: good enough for a look, and cheap."""
         if self.settings.center is not None:
             return self.axis()
@@ -350,7 +350,7 @@ class ScanInput:
     def _stored_shape(self) -> tuple[int, int]:
         return (self._rows.row_count, self.frame_shape[1])
 
-    def _field(self) -> FlatField:
+    def _field(self) -> FlatFieldCorrection:
         whole = self._flats.field(self.settings, self._stored_shape)
         places = self._places(self._layout.kept)
         alike = np.array_equal(places, np.arange(self._rows.row_count))

@@ -130,7 +130,7 @@ class Slicing(ScanInput):
         with self._lock:
             self._check_ready(1)
             only = None if rows is None else places_among(self.slice_rows, rows)
-            return self._volume(self.glimpsed_axis().center_px, last=False, only=only)
+            return self._volume(self.estimate_axis_quickly().center_px, last=False, only=only)
 
     def planes(
         self, x: float = 0.0, y: float = 0.0, row: int | None = None, *, pixels: int = 512
@@ -165,7 +165,7 @@ class Slicing(ScanInput):
         with self._lock:
             self._check_ready(2)
             place = (x, y, row_among(self.rows, row))
-            center = self.glimpsed_axis().center_px
+            center = self.estimate_axis_quickly().center_px
             key = (*place, pixels, center, *self._flats.key)
             if self._planes is None or key != self._planes_key:
                 self._planes_key = key

@@ -30,7 +30,7 @@ from concertino.storage import (
 
 from ._remote_replay import RemoteReplay
 from ._served import Served, json_command
-from ._undescribed import Undescribed
+from ._undocumented_frames import UndocumentedFrames
 
 LOG = logging.getLogger(__name__)
 
@@ -58,7 +58,7 @@ class CallbackServer(Served):
         self._open: dict[str, dict[str, Any]] = {}  # start documents of open runs
         self._replay: RemoteReplay | None = None
         self._last = ""
-        self._undescribed = Undescribed()
+        self._undescribed = UndocumentedFrames()
         self._newest: tuple[tuple[str, int | None], dict[str, int]] = (("", None), {})
         self._failures: list[Exception] = []  # of documents whose answer nobody fetches
         stored = find_runs(self._directories.root)
@@ -247,7 +247,7 @@ class CallbackServer(Served):
         self._last = str(made.path)
         uid = document["uid"]
         self._open[uid] = document
-        self._undescribed = Undescribed()
+        self._undescribed = UndocumentedFrames()
         self.set_state(DevState.RUNNING)
         self.set_status(f"The {self.KIND} server takes {made.name}.")
         try:

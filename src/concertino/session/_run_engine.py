@@ -21,7 +21,7 @@ from concertino._bluesky_private import (
     name_of_plan,
     reason_of_end,
 )
-from concertino.plans import Hold, HoldRequest
+from concertino.plans import HoldRequest, PauseRequest
 
 # RE(plan) raises why a plan failed; where nobody has set logging up, bluesky's log would tell it first.
 logging.getLogger("bluesky").addHandler(logging.NullHandler())
@@ -80,7 +80,7 @@ class SessionRunEngine(HookedRunEngine):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         self.after_plan: list[Callable[[], object]] = []
-        self.hold = Hold()
+        self.hold = PauseRequest()
         self._pause_asked: HoldRequest | None = None
         self._at_once = False
         super().__init__(*args, **kwargs)

@@ -15,7 +15,7 @@ from bluesky.utils import MsgGenerator
 from concertino import SessionError
 from concertino.callbacks import Closes, RunLog
 from concertino.documents import DocumentCallback
-from concertino.plans import Hold, Preflight, preflight, with_hold
+from concertino.plans import PauseRequest, Preflight, preflight, with_pause_request
 from concertino.runtime._ending import end_no_more, end_safely
 from concertino.runtime._plan_end import in_own_thread
 from concertino.storage import Recorder, RunDirectories
@@ -29,8 +29,8 @@ from ._declare_cameras import declare_cameras
 from ._interrupts import session_context_managers
 from ._optional_device import OfBaseline, OptionalDevice, readable
 from ._run_engine import SessionRunEngine, say_who_holds
-from ._run_gate import RunGate
 from ._run_places import RunPlaces
+from ._run_start_suspender import RunStartSuspender
 from ._storage_gate import StorageGate
 from ._subscriptions import Subscriptions, open_catalog
 from ._unit_guard import UnitGuard
@@ -89,7 +89,7 @@ class Session(AbstractContextManager["Session"]):
         try:
             self._baseline = bpp.SupplementalData()
             self.add_baseline(*baseline)
-            self.hold = self.RE.hold if isinstance(self.RE, SessionRunEngine) else Hold()
+            self.hold = self.RE.hold if isinstance(self.RE, SessionRunEngine) else PauseRequest()
             self.recorder = Recorder(directories)
             self._made.append(self.recorder)
             self.guard = SessionGuard(
@@ -115,7 +115,7 @@ class Session(AbstractContextManager["Session"]):
         """Have the RunEngine do what a session does before, in and after a run."""
         self.RE.context_managers = session_context_managers(self.RE.context_managers)
         self._storage = StorageGate(self.RE)
-        self._gate = RunGate(self.RE.loop)
+        self._gate = RunStartSuspender(self.RE.loop)
         self._borrowed.preprocess(
             self._baseline,
             RunPlaces(self.RE, directories, self.recorder),
@@ -123,7 +123,7 @@ class Session(AbstractContextManager["Session"]):
             UnitGuard(),
             self._gate,
             self._storage,
-            partial(with_hold, hold=self.hold),
+            partial(with_pause_request, hold=self.hold),
             self.guard,
         )
         if progress:
@@ -218,7 +218,7 @@ class Session(AbstractContextManager["Session"]):
         check_open(self._open, "wait_before_runs", self.directory)
         self._gate.add(suspender)
 
-    def wait_no_more(self, suspender: SuspenderBase) -> None:
+    def remove_suspender(self, suspender: SuspenderBase) -> None:
         """Let runs begin whatever a suspender says."""
         self._gate.remove(suspender)
 

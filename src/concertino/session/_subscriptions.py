@@ -21,7 +21,7 @@ from concertino.callbacks import (
     is_necessary,
 )
 from concertino.documents import DocumentCallback
-from concertino.plans import Hold
+from concertino.plans import PauseRequest
 from concertino.reconstruction import ReconstructionSettings
 
 from ._borrowed_run_engine import BorrowedRunEngine
@@ -52,7 +52,9 @@ class Subscriptions:
         Told of the runs that callbacks make.
     """
 
-    def __init__(self, borrowed: BorrowedRunEngine, baseline: SupplementalData, hold: Hold) -> None:
+    def __init__(
+        self, borrowed: BorrowedRunEngine, baseline: SupplementalData, hold: PauseRequest
+    ) -> None:
         self._borrowed = borrowed
         self._baseline = baseline
         self._hold = hold

@@ -10,7 +10,7 @@ from concertino.runtime._processors import Restraint, processor_times
 _SLOWEST = 5.0
 
 
-class Pace:
+class PagePace:
     """Lets a task through at most so often; less often while the computer has nothing to spare.
 
     A browser on the scan's computer needs some 40 ms of a processor for a picture. When all processors

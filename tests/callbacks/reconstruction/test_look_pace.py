@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from concertino.callbacks import announced_streams
-from concertino.callbacks.reconstruction._look_pace import LookPace
+from concertino.callbacks.reconstruction._preview_pace import PreviewPace
 from concertino.callbacks.reconstruction._previews import Previews
 from concertino.frames import subscribe
 from concertino.reconstruction import ReconstructionSettings, Reconstructor
@@ -26,7 +26,7 @@ class Computer:
     def clock(self) -> float:
         return self.now_s
 
-    def looks(self, pace: LookPace, took_s: float, seconds: float) -> list[float]:
+    def looks(self, pace: PreviewPace, took_s: float, seconds: float) -> list[float]:
         """Periods of the looks of some seconds."""
         end_s, periods = self.now_s + seconds, []
         while self.now_s < end_s:
@@ -39,14 +39,14 @@ class Computer:
 
 def test_looks_that_are_quick_come_as_asked_however_busy_the_computer() -> None:
     computer = Computer(idle=0.0)
-    pace = LookPace(0.2, computer.times, computer.clock)
+    pace = PreviewPace(0.2, computer.times, computer.clock)
     assert set(computer.looks(pace, 0.04, 10)) == {0.2}
     assert not pace.late
 
 
 def test_slow_looks_take_a_quarter_of_a_busy_computer_and_are_as_asked_on_an_idle_one() -> None:
     computer = Computer(idle=0.0)
-    pace = LookPace(0.2, computer.times, computer.clock)
+    pace = PreviewPace(0.2, computer.times, computer.clock)
     assert pace.after(0.12) == pytest.approx(0.48)
     assert not pace.late  # the first look loads code
     computer.looks(pace, 0.12, 10)
@@ -63,7 +63,7 @@ def test_slow_looks_take_a_quarter_of_a_busy_computer_and_are_as_asked_on_an_idl
 
 def test_where_nothing_is_known_of_the_processors_looks_take_a_quarter() -> None:
     computer = Computer(idle=0.9)
-    pace = LookPace(0.2, lambda: None, computer.clock)
+    pace = PreviewPace(0.2, lambda: None, computer.clock)
     assert set(computer.looks(pace, 0.1, 10)) == {0.4}
 
 

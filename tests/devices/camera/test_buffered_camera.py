@@ -170,10 +170,10 @@ def test_frames_lost_while_recording(scans: Scans) -> None:
 
 
 def _rows(camera: Camera) -> list[dict[str, Any]]:
-    prefix = f"{camera.account.name}-"
+    prefix = f"{camera.ledger.name}-"
     return [
         {key.removeprefix(prefix): value for key, value in event["data"].items()}
-        for event in camera.account.collect()
+        for event in camera.ledger.collect()
     ]
 
 

@@ -400,7 +400,7 @@ def test_two_cameras_in_one_stream(scans: Scans) -> None:
 def test_the_ledger_of_a_camera_that_was_renamed(scans: Scans) -> None:
     camera = make_camera()
     camera.set_name("eye")
-    assert camera.account.name == "eye-ledger"
+    assert camera.ledger.name == "eye-ledger"
 
 
 def test_no_address_when_there_is_no_stream(scans: Scans) -> None:
@@ -426,7 +426,7 @@ def test_a_stream_that_ends_before_its_first_frame_is_a_whole_one_of_none(
         yield from bps.unstage(camera, wait=True)
         yield Msg("collect", camera, name="frames", return_payload=False)
 
-    scans.RE(bpp.run_wrapper(bpp.stage_wrapper(plan(), [camera.account])))
+    scans.RE(bpp.run_wrapper(bpp.stage_wrapper(plan(), [camera.ledger])))
     (stop,) = scans.find("stop")
     assert stop["exit_status"] == "success"
     assert scans.find("stream_datum") == []

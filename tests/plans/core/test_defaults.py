@@ -11,7 +11,7 @@ from ophyd_async.core import soft_signal_rw
 from concertino import DeviceError, plans
 from concertino.devices import BeamSwitch, SimulatedTube
 from concertino.plans import Overheads
-from concertino.plans.core._questions import without_run_engine
+from concertino.plans.core._device_queries import without_run_engine
 from concertino.plans.rehearsal._rehearsal import Rehearsal
 from tests.plans.laboratory import Laboratory
 

@@ -11,7 +11,7 @@ from ophyd_async.core import AsyncStatus, WatchableAsyncStatus, WatcherUpdate
 
 from concertino import DeviceError
 from concertino.devices import SimulatedMotor, SimulatedShutter
-from concertino.plans.core._questions import Question
+from concertino.plans.core._device_queries import DeviceQuery
 from tests.plans.laboratory import Laboratory, patience
 
 pytestmark = pytest.mark.disturbed_by_load(
@@ -109,7 +109,7 @@ def test_whatever_is_asked_is_named() -> None:
     """Also what no device is behind: the sentence is given by who asks, never a function's name."""
 
     async def ask() -> None:
-        await Question(_never, "lift was asked for its unit", 0.05)()
+        await DeviceQuery(_never, "lift was asked for its unit", 0.05)()
 
     with pytest.raises(
         DeviceError, match=r"^lift was asked for its unit, and neither answered nor"

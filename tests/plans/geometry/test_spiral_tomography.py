@@ -12,7 +12,7 @@ from concertino import ParameterError
 from concertino.devices import SimulatedMotor
 from concertino.documents import TomoBlock
 from concertino.plans import continuous_spiral_tomography, step_spiral_tomography
-from concertino.reconstruction import ReconstructionSettings, level_spiral, reconstruct
+from concertino.reconstruction import ReconstructionSettings, rebin_helical, reconstruct
 from concertino.storage import open_run
 from concertino.testing import PlanFault, check_every_end, plan_messages
 from tests.plans.laboratory import SPIRAL, Laboratory, actions
@@ -170,7 +170,7 @@ def test_slices_of_a_spiral_are_those_of_the_phantom(tmp_path: Path, name: str) 
     lines = -np.log(np.maximum(frames - darks.mean(0), 1) / (flats.mean(0) - darks.mean(0)))
     twin = lab.beamline.twin
     for height in (-4.0, 0.0, 3.0):
-        sinogram, indices = level_spiral(
+        sinogram, indices = rebin_helical(
             lines, (tomo.vertical_mm() + lifted) / pixel_mm, height=height, count=count
         )
         found = reconstruct(

@@ -17,8 +17,8 @@ from concertino.plans import (
     Acquisition,
     Darks,
     Flats,
-    Hold,
     ImagingScan,
+    PauseRequest,
     Radiographs,
     ScanSetup,
     acquisition_kinds,
@@ -27,7 +27,7 @@ from concertino.plans import (
     resume,
     take_again,
     take_scan,
-    with_hold,
+    with_pause_request,
 )
 from concertino.storage import StoredScan, export_nxtomo, open_run
 from concertino.testing import PlanFault, plan_messages, run_with_fault
@@ -56,7 +56,7 @@ class DoseSeries(Acquisition):
     def count(self) -> int:
         return len(self.thicknesses_mm)
 
-    def take(self, setup: ScanSetup, piece: Any, hold: Hold | None) -> MsgGenerator[bool]:
+    def take(self, setup: ScanSetup, piece: Any, hold: PauseRequest | None) -> MsgGenerator[bool]:
         places = [(setup.motors["filter"], self.thicknesses_mm)]
         return setup.steps(places, setup.radio, piece, hold)
 
@@ -160,7 +160,7 @@ def test_it_is_resumed(lab: DoseLaboratory) -> None:
 
 
 def test_it_pauses(lab: DoseLaboratory) -> None:
-    hold = Hold()
+    hold = PauseRequest()
     asked: list[Any] = []
 
     def pause(message: Any) -> None:
@@ -171,7 +171,7 @@ def test_it_pauses(lab: DoseLaboratory) -> None:
 
     lab.RE.msg_hook = pause  # type: ignore[assignment]
     lab.documents.clear()
-    lab.RE(with_hold(lab.series(), hold))
+    lab.RE(with_pause_request(lab.series(), hold))
     lab.RE.msg_hook = None
     scan = StoredScan(open_run(lab.documents[0][1]["run_directory"]))
     assert len(scan.read("projections")) == 12

@@ -35,7 +35,7 @@ from concertino.plans import (
     take_frames,
 )
 from concertino.plans.core._device_facts import move_s
-from concertino.plans.core._questions import without_run_engine
+from concertino.plans.core._device_queries import without_run_engine
 from concertino.plans.rehearsal._overheads import _Learnt
 from concertino.plans.rehearsal._rehearsal import Rehearsal
 from concertino.reconstruction import ReconstructionSettings

@@ -167,6 +167,6 @@ def test_no_run_begins_while_a_suspender_is_tripped(hutch: Hutch) -> None:
     )
     assert opened_s[0] >= filled_s[0] + 0.1
     assert hutch.last.exit_status == "success"
-    hutch.session.wait_no_more(suspender)
+    hutch.session.remove_suspender(suspender)
     ring.refill(70.0)
     assert hutch.scan().exit_status == "success"

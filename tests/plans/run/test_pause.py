@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from concertino.documents import validate_run
-from concertino.plans import Hold, HoldRequest, with_hold
+from concertino.plans import HoldRequest, PauseRequest, with_pause_request
 from concertino.storage import StoredScan, open_run
 from concertino.testing import check_safe_end, run_with_fault
 from tests.plans.laboratory import Laboratory
@@ -35,7 +35,7 @@ class Asker:
     """Asks for a pause when so many frames of a stream are documented, and releases it later."""
 
     def __init__(
-        self, stream: str, count: int, hold: Hold, look: Callable[[], Any] = lambda: None
+        self, stream: str, count: int, hold: PauseRequest, look: Callable[[], Any] = lambda: None
     ) -> None:
         self.stream, self.count, self.hold, self.look = stream, count, hold, look
         self.seen: list[Any] = []
@@ -71,7 +71,9 @@ def run_paused(
     laboratory.documents.clear()
     token = laboratory.RE.subscribe(asker)
     try:
-        bench = laboratory.bench(lambda: with_hold(laboratory.plan(name, **given), asker.hold))
+        bench = laboratory.bench(
+            lambda: with_pause_request(laboratory.plan(name, **given), asker.hold)
+        )
         outcome = run_with_fault(bench, None)
     finally:
         laboratory.RE.unsubscribe(token)
@@ -93,7 +95,7 @@ def test_a_scan_takes_after_a_pause_what_is_missing(laboratory: Laboratory, name
     def look() -> tuple[bool, list[str]]:
         return laboratory.beam_is_on(), laboratory.moving()
 
-    asker = Asker("projections", 5, Hold(), look)
+    asker = Asker("projections", 5, PauseRequest(), look)
     documents = run_paused(laboratory, name, asker)
     validate_run(documents)
     assert asker.seen == [(False, [])]  # While it waits there is no beam, and nothing moves.
@@ -123,7 +125,7 @@ def test_the_paused_scan_is_that_of_a_scan_without_a_pause(
     laboratory: Laboratory, name: str
 ) -> None:
     # Without motion blur: what the camera sees follows from the angle alone.
-    asker = Asker("projections", 12, Hold())
+    asker = Asker("projections", 12, PauseRequest())
     documents = run_paused(laboratory, name, asker)
     run = open_run(documents[0][1]["run_directory"])
     scan = StoredScan(run)
@@ -142,7 +144,7 @@ def test_the_paused_scan_is_that_of_a_scan_without_a_pause(
 
 @pytest.mark.parametrize("name", ["radiography", "step_tomography", "continuous_tomography"])
 def test_spoiled_frames_are_taken_again(laboratory: Laboratory, name: str) -> None:
-    asker = Asker("projections", 20, Hold())
+    asker = Asker("projections", 20, PauseRequest())
     began = time.time()
 
     class Late(Asker):
@@ -153,7 +155,7 @@ def test_spoiled_frames_are_taken_again(laboratory: Laboratory, name: str) -> No
             self.since_s = (getattr(self, "began_s", began) + time.time()) / 2
             super().__call__(kind, document)
 
-    asker = Late("projections", 20, Hold())
+    asker = Late("projections", 20, PauseRequest())
     documents = run_paused(laboratory, name, asker)
     run = open_run(documents[0][1]["run_directory"])
     first, rest = (n for n in run.streams if n.startswith("projections"))
@@ -174,7 +176,7 @@ def test_spoiled_frames_are_taken_again(laboratory: Laboratory, name: str) -> No
 
 
 def test_spoiled_flats_are_all_taken_again(laboratory: Laboratory) -> None:
-    asker = Asker("projections", 5, Hold())
+    asker = Asker("projections", 5, PauseRequest())
     asker.since_s = time.time()  # Before the darks: all was spoiled.
     documents = run_paused(laboratory, "radiography", asker)
     run = open_run(documents[0][1]["run_directory"])
@@ -198,7 +200,7 @@ def test_a_request_that_was_released_before_it_was_seen_counts(laboratory: Labor
             if self.request is not None:
                 self.request.release()
 
-    asker = Blip("projections", 10, Hold())
+    asker = Blip("projections", 10, PauseRequest())
     documents = run_paused(laboratory, "step_tomography", asker)
     run = open_run(documents[0][1]["run_directory"])
     (paused, _) = pauses(documents)
@@ -208,7 +210,7 @@ def test_a_request_that_was_released_before_it_was_seen_counts(laboratory: Labor
 
 
 def test_two_pauses_in_darks_and_projections(laboratory: Laboratory) -> None:
-    hold = Hold()
+    hold = PauseRequest()
     asker, other = Asker("darks", 2, hold), Asker("projections", 3, hold)
     token = laboratory.RE.subscribe(other)
     documents = run_paused(laboratory, "step_tomography", asker, num_darks=60)
@@ -223,7 +225,7 @@ def test_two_pauses_in_darks_and_projections(laboratory: Laboratory) -> None:
 
 
 def test_a_hold_has_several_reasons() -> None:
-    hold = Hold()
+    hold = PauseRequest()
     assert not hold.requested
     ring = hold.request("ring current 3 mA", 20.0)
     vacuum = [hold.request("vacuum", since_s) for since_s in (10.0, 30.0)]
@@ -243,7 +245,7 @@ def test_a_hold_has_several_reasons() -> None:
 
 def test_a_scan_that_waits_says_so_before_its_last_checkpoint() -> None:
     # a pause of the RunEngine that is asked for between this checkpoint and the wait would not be heard at another
-    hold = Hold()
+    hold = PauseRequest()
     hold.request("no beam")
     messages = hold.wait()
 

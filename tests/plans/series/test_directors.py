@@ -15,7 +15,7 @@ from bluesky.utils import MsgGenerator
 from concertino import ParameterError
 from concertino.callbacks import FrameConsumer
 from concertino.devices import SimulatedMotor
-from concertino.plans import Hold, change_samples, for_each, xy_scan
+from concertino.plans import PauseRequest, change_samples, for_each, xy_scan
 from concertino.testing import (
     PlanBench,
     PlanFault,
@@ -99,7 +99,7 @@ def test_a_sample_changer(lab: Stages) -> None:
 
 def test_pause_between_iterations_and_resume(lab: Stages) -> None:
     # "Directors ... pause, resume"
-    hold = Hold()
+    hold = PauseRequest()
 
     def experiment(item: int) -> MsgGenerator[Any]:
         if item == 1:

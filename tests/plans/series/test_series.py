@@ -16,12 +16,12 @@ from concertino import ParameterError, SessionError
 from concertino.callbacks import FrameConsumer
 from concertino.devices import Camera
 from concertino.plans import (
-    Hold,
     HoldRequest,
+    PauseRequest,
     beam_on,
     change_samples,
     for_each,
-    with_hold,
+    with_pause_request,
     xy_scan,
 )
 from concertino.storage import StoredScan, open_run
@@ -102,7 +102,7 @@ class Spoiler:
     """Says at the given moment that frames were spoiled: those from 0.5 s after the camera began."""
 
     def __init__(self, when: Callable[[Msg], bool]) -> None:
-        self.hold = Hold()
+        self.hold = PauseRequest()
         self._when = when
         self._said = False
         self._began_s = 0.0
@@ -131,7 +131,7 @@ def run_spoiled(lab: Stages, when: Callable[[Msg], bool], samples: dict[str, flo
 
     try:
         plan = change_samples(lab.changer, samples, experiment, overlap=True)
-        lab.RE(with_hold(plan, spoiler.hold))
+        lab.RE(with_pause_request(plan, spoiler.hold))
     finally:
         lab.RE.msg_hook = None
         lab.RE.unsubscribe(token)
@@ -221,7 +221,7 @@ def test_a_pause_that_ends_a_piece_early_keeps_the_sample(
     b = lab.beamline
     b.camera = camera_class(b.camera.source, exposure=0.0, frame_rate=200.0, ring_bytes=2**16)
     # It is released at once: nothing asks for a pause any more when the frames until then are collected.
-    hold, requests = Hold(), list[HoldRequest]()
+    hold, requests = PauseRequest(), list[HoldRequest]()
 
     def ask(message: Msg) -> None:
         if message.command == under_way and not requests:
@@ -242,7 +242,7 @@ def test_a_pause_that_ends_a_piece_early_keeps_the_sample(
     ending.start()
     try:
         plan = for_each([1.0, 2.0], experiment, prepare=bring_in(lab), overlap=True)
-        lab.RE(with_hold(plan, hold))
+        lab.RE(with_pause_request(plan, hold))
     finally:
         lab.RE.msg_hook = None
         ending.cancel()
@@ -368,7 +368,7 @@ def test_a_run_that_cannot_pause_flags_spoiled_frames_too(tmp_path: Path) -> Non
     spoiler: Any = Spoiler(read_out)
     made.RE.msg_hook = spoiler
     plan = made.plan("radiography", num_projections=200, readout="later")
-    made.RE(with_hold(plan, spoiler.hold))
+    made.RE(with_pause_request(plan, spoiler.hold))
     assert "the scan cannot pause: camera records its frames first" in spoiler.refused
     (note,) = notes(made, 0)
     assert (note["state"], note["reason"]) == ("spoiled", "no beam")

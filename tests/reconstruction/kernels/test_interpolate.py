@@ -6,7 +6,7 @@ from numba import njit
 
 from concertino.reconstruction.kernels._aligned import aligned_zeros
 from concertino.reconstruction.kernels._interpolate import AT_ONCE
-from concertino.reconstruction.kernels._trace import _add_line, _add_straight
+from concertino.reconstruction.kernels._voxel_backprojection import _add_line, _add_straight
 
 COUNT = 3 * AT_ONCE + 5
 

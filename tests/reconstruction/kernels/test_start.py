@@ -11,7 +11,7 @@ import concertino
 PROGRAM = """
 import numpy as np
 from concertino.reconstruction import ReconstructionSettings, reconstruct
-from concertino.reconstruction.kernels._prepare import prepare
+from concertino.reconstruction.kernels._normalize import prepare
 reconstruct(np.ones((8, 2, 32), np.float32), settings=ReconstructionSettings(center=15.5))
 from concertino.reconstruction.kernels._spread import spread
 for kernel in (prepare, spread):

@@ -34,7 +34,7 @@ def check_acknowledgement(
         )
 
 
-def given_up(label: str, party: Party) -> str:
+def given_up(label: str, party: SubscriberState) -> str:
     """Say that a subscriber was given up, and why."""
     return f"Subscriber {party.name!r} of frame stream {label} was given up: {party.reason}. Subscribe again to go on."
 
@@ -48,7 +48,7 @@ def taken_over(label: str, name: str) -> str:
 
 
 @dataclass(eq=False)
-class Party:
+class SubscriberState:
     """What the publisher knows of one subscriber.
 
     One that was resumed is `replaced` by another, which goes on from its numbers. While it is `waiting` for frames it is no less alive than the publisher. The stream fails with one that
@@ -129,7 +129,7 @@ class Flow:
     wants_credit: bool = False
     ended: bool = False
     error: BaseException | None = None
-    parties: list[Party] = field(default_factory=list)
+    parties: list[SubscriberState] = field(default_factory=list)
     claims: list[tuple[str, Claim]] = field(default_factory=list)
     looked_s: float = field(default_factory=time.monotonic)
     _alone_since_s: float = 0.0
@@ -151,7 +151,7 @@ class Flow:
         held = min((p.acknowledged for p in self.parties if p.paces), default=self.published)
         return self.capacity - (self.published - held)
 
-    def join(self, name: str, delivery: Delivery, necessary: bool = True) -> Party:
+    def join(self, name: str, delivery: Delivery, necessary: bool = True) -> SubscriberState:
         """Admit a subscriber.
 
         Raises
@@ -175,11 +175,13 @@ class Flow:
                 f"frames 0 to {self.oldest - 1} are gone from the ring of {self.capacity} frames. "
                 "Subscribe before the camera starts, or give the stream a larger ring_bytes."
             )
-        party = Party(name, delivery, necessary)
+        party = SubscriberState(name, delivery, necessary)
         self.parties.append(party)
         return party
 
-    def resume(self, name: str, delivery: Delivery, start: int | None = None) -> Party | None:
+    def resume(
+        self, name: str, delivery: Delivery, start: int | None = None
+    ) -> SubscriberState | None:
         """Let a subscriber that was lost go on, with the first frame it has not acknowledged.
 
         Parameters
@@ -250,7 +252,7 @@ class Flow:
                     # For the others time runs already: they have frames to handle.
                     party.sign()
 
-    def acknowledge(self, party: Party, stop: int, digest: int) -> None:
+    def acknowledge(self, party: SubscriberState, stop: int, digest: int) -> None:
         """Note that a subscriber declared frames ``[0, stop)``, which have a digest, safe.
 
         Raises
@@ -263,7 +265,7 @@ class Flow:
             party.acknowledged, party.digest = stop, digest
         party.sign()
 
-    def fail_party(self, party: Party, reason: str, state: str = "failed") -> None:
+    def fail_party(self, party: SubscriberState, reason: str, state: str = "failed") -> None:
         """Note that a subscriber failed; the stream fails with one that is necessary."""
         if party.state != "open":
             return
@@ -292,11 +294,11 @@ class Flow:
         return f"{party.name!r} has {party.acknowledged} of {self.published} safe"
 
     @property
-    def blocking(self) -> list[Party]:
+    def blocking(self) -> list[SubscriberState]:
         """Subscribers for which the publisher waits now."""
         return [p for p in self.parties if p.paces and self._needs_all(p)]
 
-    def hold_up(self, blocking: Sequence[Party], waited_s: float) -> None:
+    def hold_up(self, blocking: Sequence[SubscriberState], waited_s: float) -> None:
         """Note that the publisher waited for a free slot; detach who may not hold it up for longer.
 
         Parameters
@@ -335,13 +337,13 @@ class Flow:
                     party, f"it was not done {limit_s:.3g} s after all frames were safe"
                 )
 
-    def _waits(self, party: Party) -> bool:
+    def _waits(self, party: SubscriberState) -> bool:
         """Whether it has nothing to do until more frames come."""
         if party.acknowledged == self.published:
             return True
         return party.waiting and party.received == self.published
 
-    def _needs_all(self, party: Party) -> bool:
+    def _needs_all(self, party: SubscriberState) -> bool:
         return self.published - party.acknowledged >= self.capacity
 
     def check_silence(self) -> None:

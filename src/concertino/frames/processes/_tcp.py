@@ -18,9 +18,9 @@ from concertino.frames.sockets._addresses import Address, parse_address
 from concertino.frames.sockets._keys import KEYS_VARIABLE, Keys, process_keys
 from concertino.frames.sockets._sockets import bind_router, connect_dealer
 
-from ._gate import Gate
 from ._hello import Hello
 from ._remote import enter
+from ._stream_server import StreamServer
 
 if TYPE_CHECKING:
     from concertino.frames.core._published import PublishedStream
@@ -36,7 +36,7 @@ _warned_of: set[str] = set()
 _ANYWHERE = ("*", "0.0.0.0", "[::]")
 
 
-def serve(stream: PublishedStream, address: str) -> Gate:
+def serve(stream: PublishedStream, address: str) -> StreamServer:
     """Have subscribers of other processes reach a stream.
 
     When the environment variable CONCERTINO_KEYS names a folder of keys, streams are encrypted, and their
@@ -76,7 +76,7 @@ def serve(stream: PublishedStream, address: str) -> Gate:
         port=socket.getsockopt_string(zmq.LAST_ENDPOINT).rpartition(":")[2],
         key="" if keys is None else keys.fingerprint,
     )
-    return Gate(stream, socket, door, str(where), where.path)
+    return StreamServer(stream, socket, door, str(where), where.path)
 
 
 def connect(

@@ -14,7 +14,7 @@ from concertino.reconstruction.settings._slice_geometry import SliceGeometry
 
 
 class BackprojectionPlan:
-    """All that is known before the first projection; the counterpart of `GridPlan`.
+    """All that is known before the first projection; the counterpart of `SliceAccumulator`.
 
     Parameters
     ----------
@@ -48,8 +48,8 @@ class BackprojectionPlan:
         angles: NDArray[np.float64],
         weights: NDArray[np.float64],
     ) -> None:
-        """Filter a block of projections and add it to an image; as `GridPlan.add`."""
-        from concertino.reconstruction.kernels._accumulate import AT_ONCE, accumulate
+        """Filter a block of projections and add it to an image; as `SliceAccumulator.add`."""
+        from concertino.reconstruction.kernels._pixel_backprojection import AT_ONCE, accumulate
 
         lanes = padded.shape[2]
         spectra = scipy.fft.fft(padded.view(np.complex64), axis=1, overwrite_x=True)
@@ -75,6 +75,6 @@ class BackprojectionPlan:
         scale: float,
         half_way: NDArray[np.float32],
     ) -> None:
-        """Store the lanes as slices; as `GridPlan.image`, but nothing is needed half-way."""
+        """Store the lanes as slices; as `SliceAccumulator.image`, but nothing is needed half-way."""
         for lane in range(volume.shape[0]):
             np.multiply(grid[:, :, lane], np.float32(scale), out=volume[lane])

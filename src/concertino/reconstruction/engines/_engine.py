@@ -9,12 +9,12 @@ from numpy.typing import NDArray
 
 from concertino.reconstruction.kernels._aligned import aligned_zeros
 from concertino.reconstruction.kernels._scratch import Scratch
-from concertino.reconstruction.preprocessing._correct import FlatField, fill_padded
+from concertino.reconstruction.preprocessing._correct import FlatFieldCorrection, fill_padded
 from concertino.reconstruction.preprocessing._rows import Rows
 from concertino.reconstruction.settings._settings import ReconstructionSettings
 from concertino.runtime._kept_memory import large_array
 
-from ._gridding import GridPlan, groups_of
+from ._gridding import SliceAccumulator, groups_of
 from ._work import Work
 
 
@@ -51,9 +51,9 @@ class Engine:
 
     def __init__(
         self,
-        plan: GridPlan,
+        plan: SliceAccumulator,
         rows: Rows,
-        flat_field: FlatField,
+        flat_field: FlatFieldCorrection,
         angles: NDArray[np.float64],
         weights: NDArray[np.float64],
         settings: ReconstructionSettings,

@@ -7,18 +7,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from concertino.reconstruction.backends._backends import Backend
-from concertino.reconstruction.preprocessing._correct import FlatField
+from concertino.reconstruction.preprocessing._correct import FlatFieldCorrection
 from concertino.reconstruction.settings._layout import Layout
 from concertino.reconstruction.settings._settings import ReconstructionSettings
 
 if TYPE_CHECKING:  # heavy: loaded with the first projections
     from concertino.reconstruction.preprocessing._rows import Rows
 
-    from ._collecting import CollectingEngine
+    from ._deferred import DeferredEngine
     from ._engine import Engine
     from ._volume import VolumeEngine
 
-    AnyEngine = CollectingEngine | Engine | VolumeEngine
+    AnyEngine = DeferredEngine | Engine | VolumeEngine
 
 
 def chosen_engine(
@@ -26,7 +26,7 @@ def chosen_engine(
     layout: Layout,
     settings: ReconstructionSettings,
     rows: "Rows",
-    flat_field: FlatField,
+    flat_field: FlatFieldCorrection,
     angles: NDArray[np.float64],
     weights: NDArray[np.float64],
     center: float,
@@ -55,10 +55,10 @@ def chosen_engine(
     spare_bytes
         Memory for grids and for what is in work.
     """
-    from concertino.reconstruction.preprocessing._condition import conditioned
+    from concertino.reconstruction.preprocessing._whole_projection_filters import conditioned
 
     from ._engine import Engine
-    from ._gridding import GridPlan
+    from ._gridding import SliceAccumulator
     from ._memory import live_groups, scratch_of_blocks
     from ._volume import VolumeEngine
 
@@ -66,14 +66,14 @@ def chosen_engine(
     if layout.conditioned:
         rows, flat_field = conditioned(rows, flat_field, settings, layout.sliced, center, threads)
     if backend._make is not None:
-        from ._collecting import CollectingEngine
+        from ._deferred import DeferredEngine
 
         projector = backend._make(geometry, settings, len(angles))
-        return CollectingEngine(projector, rows, flat_field, angles, settings, pool)
+        return DeferredEngine(projector, rows, flat_field, angles, settings, pool)
     common = (rows, flat_field, angles, weights)
     if layout.heights is not None:
         return VolumeEngine(*common, geometry, layout.heights, settings, pool, threads)
-    plan = GridPlan(geometry, settings)
+    plan = SliceAccumulator(geometry, settings)
     scratch = scratch_of_blocks(plan, layout.slices, (len(angles), rows.columns), settings, threads)
     live = live_groups(plan, layout.slices, threads, spare_bytes - scratch)
     return Engine(plan, *common, settings, pool, threads, live)

@@ -54,7 +54,7 @@ def groups_of(slices: int) -> list[slice]:
     return [slice(first, last) for first, last in pairwise(edges)]
 
 
-class GridPlan:
+class SliceAccumulator:
     """All that is known before the first projection: sizes, tables, filter.
 
     Parameters

@@ -17,13 +17,13 @@ from numpy.typing import NDArray
 from concertino.reconstruction.backends._backends import chosen_backend
 from concertino.reconstruction.kernels._aligned import aligned_zeros
 from concertino.reconstruction.preprocessing._blocks import Corrections
-from concertino.reconstruction.preprocessing._correct import FlatField, fill_padded
+from concertino.reconstruction.preprocessing._correct import FlatFieldCorrection, fill_padded
 from concertino.reconstruction.preprocessing._rows import Rows
 from concertino.reconstruction.settings._layout import Layout
 from concertino.reconstruction.settings._settings import ReconstructionSettings
 from concertino.reconstruction.settings._slice_geometry import SliceGeometry
 
-from ._gridding import GridPlan
+from ._gridding import SliceAccumulator
 
 _IN_FACTORS = frozenset({"center", "cutoff"})
 
@@ -73,7 +73,7 @@ class LaneSlices:
     def __init__(
         self,
         rows: Rows,
-        flat_field: FlatField,
+        flat_field: FlatFieldCorrection,
         angles: NDArray[np.float64],
         parts: Corrections,
         scale: float,
@@ -87,7 +87,7 @@ class LaneSlices:
         # But for the axis, which each setting tells.
         self._where = layout.geometry(rows.columns, 0.0)
         self._pool, self._threads, self._spare = pool, threads, spare_bytes
-        self._plans: dict[int, GridPlan] = {}
+        self._plans: dict[int, SliceAccumulator] = {}
         self._most = 8
         self._memory: list[NDArray[np.float32]] = []  # of grids that are not in use
 
@@ -129,7 +129,7 @@ class LaneSlices:
         """Return the places of those whose filters are equally long, for a grid each; and grids at once."""
         for one in settings:
             if (width := self._width(one)) not in self._plans:
-                self._plans[width] = GridPlan(self._geometry(one), one)
+                self._plans[width] = SliceAccumulator(self._geometry(one), one)
         longest = self._plans[max(self._plans)]
         self._most = longest.lanes(len(settings))
         while self._most > 2 and self._bytes(longest, settings[0]) > self._spare:
@@ -149,7 +149,7 @@ class LaneSlices:
         assert settings.center is not None
         return replace(self._where, center=settings.center)
 
-    def _bytes(self, plan: GridPlan, settings: ReconstructionSettings) -> int:
+    def _bytes(self, plan: SliceAccumulator, settings: ReconstructionSettings) -> int:
         """Memory of a grid, its slices and the spectra of a block."""
         lanes = self._most
         # a padded row, its spectrum and that of negative frequencies, and the lanes' spectra
@@ -198,7 +198,7 @@ class LaneSlices:
 
 
 def _lane_factors(
-    plan: GridPlan, group: Sequence[ReconstructionSettings], lanes: int
+    plan: SliceAccumulator, group: Sequence[ReconstructionSettings], lanes: int
 ) -> NDArray[np.complex64]:
     """Factors of a row's spectrum (pair of lanes, frequency): filters, and shifts from the plan's axis.
 

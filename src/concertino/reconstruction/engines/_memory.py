@@ -3,12 +3,12 @@
 import numpy as np
 
 from concertino.reconstruction.backends._backends import Backend
-from concertino.reconstruction.preprocessing._condition import conditioning_bytes
+from concertino.reconstruction.preprocessing._whole_projection_filters import conditioning_bytes
 from concertino.reconstruction.settings._layout import layout_of
 from concertino.reconstruction.settings._settings import ReconstructionSettings
 
-from ._collecting import workspace_bytes
-from ._gridding import GridPlan, groups_of
+from ._deferred import workspace_bytes
+from ._gridding import SliceAccumulator, groups_of
 from ._volume import scratch_bytes
 
 _SMALL_BYTES = 2**24  # for all that is not worth a term
@@ -53,7 +53,7 @@ def job_bytes(
     if settings.general:
         scratch = scratch_bytes(layout.slices, geometry, height, settings)
         return held + _SMALL_BYTES + scratch
-    plan = GridPlan(geometry, settings)
+    plan = SliceAccumulator(geometry, settings)
     scratch = scratch_of_blocks(plan, layout.slices, (projections, columns), settings, threads)
     spare = budget - held if live else 0
     own = live_groups(plan, layout.slices, threads, spare - scratch)
@@ -65,7 +65,7 @@ def job_bytes(
 
 
 def scratch_of_blocks(
-    plan: GridPlan,
+    plan: SliceAccumulator,
     slices: int,
     frames: tuple[int, int],
     settings: ReconstructionSettings,
@@ -91,7 +91,7 @@ def scratch_of_blocks(
     return block * lanes * (plan.width * 8 + frames[1] * 4) * min(threads, -(-slices // lanes))
 
 
-def live_groups(plan: GridPlan, slices: int, threads: int, spare: int) -> int:
+def live_groups(plan: SliceAccumulator, slices: int, threads: int, spare: int) -> int:
     """Return how many groups of slices have a grid of their own while projections arrive.
 
     The others take turns on a grid for each thread, which also has to find room.
@@ -115,7 +115,7 @@ def live_groups(plan: GridPlan, slices: int, threads: int, spare: int) -> int:
     return int(np.searchsorted(filled, min(left, _GRID_BYTES), side="right"))
 
 
-def _grids(plan: GridPlan, slices: int) -> list[int]:
+def _grids(plan: SliceAccumulator, slices: int) -> list[int]:
     """Bytes of the grid of each group of slices, the largest first."""
     return [plan.bytes_of(group.stop - group.start) for group in groups_of(slices)]
 

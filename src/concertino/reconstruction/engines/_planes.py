@@ -9,15 +9,17 @@ from numpy.typing import NDArray
 from concertino._errors import ParameterError
 from concertino.reconstruction.analysis._result import OrthogonalPlanes
 from concertino.reconstruction.kernels._aligned import aligned_zeros
-from concertino.reconstruction.preprocessing._condition import half_acquisition_weights
-from concertino.reconstruction.preprocessing._correct import FlatField, fill_padded
+from concertino.reconstruction.preprocessing._correct import FlatFieldCorrection, fill_padded
 from concertino.reconstruction.preprocessing._rows import ChosenRows, ProjectionRows, rows_of_planes
+from concertino.reconstruction.preprocessing._whole_projection_filters import (
+    half_acquisition_weights,
+)
 from concertino.reconstruction.settings._layout import slice_width
 from concertino.reconstruction.settings._settings import ReconstructionSettings
 from concertino.reconstruction.settings._slice_geometry import Lattice, SliceGeometry
 
 from ._backprojection import BackprojectionPlan
-from ._gridding import GridPlan
+from ._gridding import SliceAccumulator
 
 
 class PlanesKeeper:
@@ -51,7 +53,7 @@ class PlanesKeeper:
         self,
         rows: ProjectionRows,
         across: NDArray[np.int64],
-        flat_field: FlatField,
+        flat_field: FlatFieldCorrection,
         angles: NDArray[np.float64],
         weights: NDArray[np.float64],
         center: float,
@@ -81,7 +83,7 @@ class PlanesKeeper:
         upright = [BackprojectionPlan(line, settings) for line in lines]
         lanes = BackprojectionPlan.lanes(len(across))
         groups = [across[i : i + lanes] for i in range(0, len(across), lanes)]
-        self._parts = [_Part([GridPlan(slice_, settings)], np.array([place[2]]), 1)]
+        self._parts = [_Part([SliceAccumulator(slice_, settings)], np.array([place[2]]), 1)]
         self._parts += [_Part(upright, group, len(across)) for group in groups]
 
     def catch_up(self, *, all_of_them: bool, most: int | None = None) -> bool:
@@ -133,7 +135,10 @@ class _Part:
     """What is summed for some rows, which one plane or two are made of."""
 
     def __init__(
-        self, plans: Sequence[GridPlan | BackprojectionPlan], rows: NDArray[np.int64], like: int
+        self,
+        plans: Sequence[SliceAccumulator | BackprojectionPlan],
+        rows: NDArray[np.int64],
+        like: int,
     ) -> None:
         self.rows, self.lanes = rows, plans[0].lanes(like)  # as for so many rows
         self.sums = [(plan, aligned_zeros(plan.shape_of(like))) for plan in plans]
@@ -159,7 +164,7 @@ def load_code(rows: int) -> None:
     settings, line, point = ReconstructionSettings(), Lattice(-7.5, 1.0, 16), Lattice(0.0, 1.0, 1)
     row, slice_ = np.zeros(1, np.int64), SliceGeometry(16, 7.5, line, line)
     parts = [
-        _Part([GridPlan(slice_, settings)], row, 1),
+        _Part([SliceAccumulator(slice_, settings)], row, 1),
         _Part([BackprojectionPlan(SliceGeometry(16, 7.5, line, point), settings)], row, rows),
     ]
     for part in parts:

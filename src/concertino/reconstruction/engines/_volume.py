@@ -19,7 +19,7 @@ import scipy.fft
 from numpy.typing import NDArray
 
 from concertino.reconstruction.kernels._aligned import aligned_zeros
-from concertino.reconstruction.preprocessing._correct import FlatField, fill_padded
+from concertino.reconstruction.preprocessing._correct import FlatFieldCorrection, fill_padded
 from concertino.reconstruction.preprocessing._filters import factor, filter_response, is_odd
 from concertino.reconstruction.preprocessing._rows import Rows
 from concertino.reconstruction.preprocessing._short_scan import fan_angles, short_scan
@@ -60,7 +60,7 @@ class VolumeEngine:
     def __init__(
         self,
         rows: Rows,
-        flat_field: FlatField,
+        flat_field: FlatFieldCorrection,
         angles: NDArray[np.float64],
         weights: NDArray[np.float64],
         geometry: SliceGeometry,
@@ -208,7 +208,7 @@ class VolumeEngine:
         self, volume: NDArray[np.float32], indices: NDArray[np.int64], weights: NDArray[np.float64]
     ) -> None:
         from concertino.reconstruction.kernels._interpolate import AT_ONCE
-        from concertino.reconstruction.kernels._trace import trace
+        from concertino.reconstruction.kernels._voxel_backprojection import trace
 
         height, columns = self._rows.row_count, self._columns
         rows = slice(0, height)

@@ -19,7 +19,7 @@ from numba.core import cgutils, config
 from numba.core.codegen import get_host_cpu_features
 from numba.extending import intrinsic
 
-from ._emit import FLOAT, INT, Emitter
+from ._llvm_vector import FLOAT, INT, VectorBuilder
 
 _SLOW_SPAN = 6  # slow elements that a piece may cross before pairs are cheaper
 # eight neighbours in the order in which two vectors of pairs are taken apart without a detour
@@ -47,7 +47,7 @@ def _table_places(near: bool) -> tuple[int, int]:
     return (0, 4) if near else (0, 4 * AT_ONCE)
 
 
-class _Piece(Emitter):
+class _Piece(VectorBuilder):
     """Emits the steps of one piece; `context` is numba's."""
 
     many = ir.VectorType(FLOAT, AT_ONCE)

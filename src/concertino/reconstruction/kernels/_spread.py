@@ -17,7 +17,7 @@ from numba.extending import intrinsic
 
 from concertino.runtime._code_cache import keep_compiled_code
 
-from ._emit import FLOAT, Emitter
+from ._llvm_vector import FLOAT, VectorBuilder
 
 keep_compiled_code(__file__)
 
@@ -51,7 +51,7 @@ def _spread_rows(
     count, width, height = lanes.count, taps.count, rows.count
 
     def generate(context: Any, builder: Any, _signature: Any, args: Any) -> Any:
-        emit = Emitter(builder)
+        emit = VectorBuilder(builder)
         value = emit.load(args[0], 0, ir.VectorType(FLOAT, count))
         value = emit.complex_product(value, args[1], args[2])
         across = emit.load(args[5], 0, ir.VectorType(FLOAT, width))

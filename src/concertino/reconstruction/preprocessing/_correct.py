@@ -13,7 +13,7 @@ _PADDING = {"zero": 0, "edge": 1, "mirror": 2}
 
 
 @dataclass(frozen=True)
-class FlatField:
+class FlatFieldCorrection:
     """What turns counts into attenuation.
 
     Attributes
@@ -31,10 +31,10 @@ class FlatField:
     gain_after: NDArray[np.float32] | None
     logarithm: bool
 
-    def rows(self, places: NDArray[np.int64]) -> "FlatField":
+    def rows(self, places: NDArray[np.int64]) -> "FlatFieldCorrection":
         """The same for some of its rows."""
         after = None if self.gain_after is None else self.gain_after[places]
-        return FlatField(self.offset[places], self.gain[places], after, self.logarithm)
+        return FlatFieldCorrection(self.offset[places], self.gain[places], after, self.logarithm)
 
     def gains(self, indices: NDArray[np.int64], count: int, rows: slice) -> NDArray[np.float32]:
         """Gain of projections, float32, (projection or 1, row, column)."""
@@ -51,12 +51,12 @@ def fill_padded(
     rows: Rows,
     indices: NDArray[np.int64],
     chosen: slice,
-    flat_field: FlatField,
+    flat_field: FlatFieldCorrection,
     settings: ReconstructionSettings,
     padded: NDArray[np.float32],
 ) -> None:
     """Write attenuation of some rows of some projections into (projection, width, lane)."""
-    from concertino.reconstruction.kernels._prepare import prepare
+    from concertino.reconstruction.kernels._normalize import prepare
 
     prepare(
         np.require(rows.part(indices, chosen), requirements=["C", "W"]),

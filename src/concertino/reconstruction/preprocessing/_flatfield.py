@@ -6,7 +6,7 @@ from numpy.typing import NDArray
 from concertino._errors import ReconstructionError
 from concertino.reconstruction.settings._settings import Combination, ReconstructionSettings
 
-from ._correct import FlatField
+from ._correct import FlatFieldCorrection
 
 _DEAD = 1e-3  # of the usual light, below which a pixel tells nothing
 _STRAY = 10 * 1.4826  # times the median deviation: ten standard deviations of what is normal
@@ -91,7 +91,7 @@ class FrameMean:
         return other
 
 
-class FlatFrames:
+class DarksAndFlats:
     """Darks, flats before and flats after the projections of one scan.
 
     Parameters
@@ -128,7 +128,7 @@ class FlatFrames:
         """Number of flats."""
         return self.before.count + self.after.count
 
-    def take(self, other: "FlatFrames", rows: NDArray[np.int64]) -> None:
+    def take(self, other: "DarksAndFlats", rows: NDArray[np.int64]) -> None:
         """Take the frames of another, of rows given by their places there."""
         self.darks = other.darks.part(rows)
         self.before = other.before.part(rows)
@@ -147,7 +147,9 @@ class FlatFrames:
             found += [self.after.doubt("flats after the projections", "flats", _STRAY_FLAT * light)]
         return tuple(doubt for doubt in found if doubt)
 
-    def field(self, settings: ReconstructionSettings, shape: tuple[int, int]) -> FlatField:
+    def field(
+        self, settings: ReconstructionSettings, shape: tuple[int, int]
+    ) -> FlatFieldCorrection:
         """Combine what is there, for kept rows of shape (row, column)."""
         dark = self.darks.combined()
         scales = (settings.dark_scale, settings.flat_scale)
@@ -161,7 +163,7 @@ class FlatFrames:
             gain_after = correction(dark, after, shape, *scales)[1]
         offset, gain = correction(dark, flat, shape, *scales)
         logarithm = settings.absorptivity
-        return FlatField(
+        return FlatFieldCorrection(
             offset, gain, gain_after, flat is not None if logarithm is None else logarithm
         )
 

@@ -9,7 +9,7 @@ from concertino.reconstruction.analysis._result import AxisEstimate
 from concertino.reconstruction.analysis._roll import axis_of_opposite, opposite_views
 from concertino.reconstruction.settings._settings import ReconstructionSettings
 
-from ._correct import FlatField, fill_padded
+from ._correct import FlatFieldCorrection, fill_padded
 from ._rows import Rows
 
 _ROLL_ROWS = 16  # from which on whole views tell more than rows
@@ -19,7 +19,7 @@ TILT_ROWS = 128  # rows that a tilt is found from
 def attenuation_rows(
     rows: Rows,
     indices: NDArray[np.int64],
-    flat_field: FlatField,
+    flat_field: FlatFieldCorrection,
     settings: ReconstructionSettings,
     chosen: NDArray[np.int64],
 ) -> NDArray[np.float32]:
@@ -36,7 +36,7 @@ def attenuation_rows(
 
 def axis_of_rows(
     rows: Rows,
-    flat_field: FlatField,
+    flat_field: FlatFieldCorrection,
     kept: NDArray[np.int64],
     angles: NDArray[np.float64],
     height: int,

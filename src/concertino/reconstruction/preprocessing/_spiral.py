@@ -6,7 +6,7 @@ from numpy.typing import NDArray
 from concertino._errors import ReconstructionError
 
 
-def level_spiral(
+def rebin_helical(
     projections: NDArray[np.floating],
     heights: NDArray[np.floating],
     *,
@@ -44,9 +44,9 @@ def level_spiral(
     Examples
     --------
     >>> import numpy as np
-    >>> from concertino.reconstruction import level_spiral
+    >>> from concertino.reconstruction import rebin_helical
     >>> rising = np.arange(6) * 0.5
-    >>> sinogram, indices = level_spiral(np.ones((6, 4, 8)), rising, height=-1.0, count=4)
+    >>> sinogram, indices = rebin_helical(np.ones((6, 4, 8)), rising, height=-1.0, count=4)
     >>> sinogram.shape, indices
     ((4, 1, 8), array([0, 1, 2, 3]))
     """

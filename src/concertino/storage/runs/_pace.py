@@ -3,7 +3,7 @@
 import time
 
 
-class Pace:
+class ReplayPace:
     """Wait as long as things took the first time.
 
     Parameters

@@ -12,7 +12,7 @@ from concertino.documents import DocumentCallback
 from concertino.frames import Claim, Ledger
 
 from ._find_runs import open_run
-from ._pace import Pace
+from ._pace import ReplayPace
 from ._replayed_stream import ReplayedStream
 from ._run import Run
 from ._run_index import stop_of_unfinished
@@ -116,7 +116,7 @@ def replay(
     takers = [callbacks] if callable(callbacks) else list(callbacks)
     begun_s = time.monotonic()
     player = _Player(
-        stored, takers, streams, Pace(speed, stored.start["time"]), progress, stream_address
+        stored, takers, streams, ReplayPace(speed, stored.start["time"]), progress, stream_address
     )
     player.play()
     return ReplayReport(stored.uid, player.ledgers, player.exports, time.monotonic() - begun_s)
@@ -130,7 +130,7 @@ class _Player:
         run: Run,
         callbacks: list[DocumentCallback],
         streams: Collection[str] | None,
-        pace: Pace,
+        pace: ReplayPace,
         progress: Progress | None,
         stream_address: str,
     ) -> None:

@@ -7,7 +7,7 @@ from concertino.frames import Claim, FrameStream, Ledger
 from concertino.storage.images._frame_index import UNKNOWN
 from concertino.storage.images._stored_frames import StoredFrames
 
-from ._pace import Pace
+from ._pace import ReplayPace
 
 _BATCH_BYTES = 8 * 2**20
 _RING_BYTES = 128 * 2**20
@@ -54,7 +54,7 @@ class ReplayedStream:
         """What subscribers said about where they store the frames."""
         return self._stream.claims
 
-    def publish(self, count: int, pace: Pace) -> Iterator[tuple[int, int]]:
+    def publish(self, count: int, pace: ReplayPace) -> Iterator[tuple[int, int]]:
         """Publish the next frames, and yield after each batch how many are published, and of how many.
 
         Raises

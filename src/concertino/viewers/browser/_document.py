@@ -9,7 +9,7 @@ from bokeh.document import Document
 from bokeh.layouts import column, row
 from bokeh.models import Div, Toggle
 
-from concertino.viewers._pace import Pace
+from concertino.viewers._pace import PagePace
 from concertino.viewers._settings import PageSettings
 
 from ._axis_control import AxisControl
@@ -43,7 +43,7 @@ class LiveDocument:
         self._document = document
         self._feed = feed
         self._problem = ""
-        self._pace = Pace(settings.refresh_hz)
+        self._pace = PagePace(settings.refresh_hz)
         self._header = Div(text=header({}, frozen=False), width=1200)
         # Not "Pause": that is what one does to a scan, which goes on.
         self._freeze = Toggle(label=_FREEZE, width=150, align="start")

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from concertino.documents import TomoBlock
 
 
-class FramesDue:
+class FrameCompletion:
     """Keeps account of the frames that a start document announced.
 
     Parameters

@@ -11,11 +11,11 @@ from numpy.typing import NDArray
 from concertino._clocks import HostTimes
 from concertino.documents import free_segment
 
-from ._hold import Hold
+from ._pause_request import PauseRequest
 
 
 @dataclass(frozen=True)
-class Piece:
+class AcquisitionSegment:
     """Frames of a scan that follow one another and are taken in one go.
 
     Parameters
@@ -36,7 +36,7 @@ class Piece:
     stream: str
 
     @classmethod
-    def whole(cls, stream: str, count: int) -> "Piece":
+    def whole(cls, stream: str, count: int) -> "AcquisitionSegment":
         """Return all frames of a stream that is no scan's."""
         return cls(stream, 0, count, stream)
 
@@ -64,7 +64,7 @@ class Visit:
 
 
 #: Takes a piece, until a switch asks for a pause, if there is one; tells whether all of it was taken.
-Take = Callable[[Piece, Hold | None], MsgGenerator[bool]]
+Take = Callable[[AcquisitionSegment, PauseRequest | None], MsgGenerator[bool]]
 
 
 @dataclass(frozen=True)
@@ -83,7 +83,7 @@ class Exposures:
         The end of their exposures.
     """
 
-    piece: Piece
+    piece: AcquisitionSegment
     began: HostTimes
     ended: HostTimes
     indices: NDArray[np.int64]
@@ -104,7 +104,7 @@ class Exposures:
         return replace(self, ended=ended, indices=self.indices[good], times=self.times[good])
 
 
-class Work:
+class RemainingFrames:
     """What is still to be taken of a scan, in the order of its visits.
 
     Parameters
@@ -142,26 +142,26 @@ class Work:
                     due[part.start : part.stop] = True
         self._taken: list[Exposures] = []
 
-    def next(self) -> Piece | None:
+    def next(self) -> AcquisitionSegment | None:
         """Return the next piece to be taken; None when there is none."""
         for visit in self._visits:
             for first, stop in _runs(self._missing[visit.stream], visit):
                 stream = free_segment(visit.stream, first, self._names).name
-                return Piece(visit.stream, first, stop - first, stream)
+                return AcquisitionSegment(visit.stream, first, stop - first, stream)
         return None
 
-    def is_last(self, piece: Piece) -> bool:
+    def is_last(self, piece: AcquisitionSegment) -> bool:
         """Whether nothing is missing any more when a piece is taken."""
         missing = sum(int(due.sum()) for due in self._missing.values())
         return missing == piece.count
 
-    def begin(self, piece: Piece) -> None:
+    def begin(self, piece: AcquisitionSegment) -> None:
         """Note that a piece begins: its stream has its name from now on."""
         self._names.add(piece.stream)
 
     def note(
         self,
-        piece: Piece,
+        piece: AcquisitionSegment,
         complete: bool,
         began: HostTimes,
         numbers: NDArray[np.int64],
@@ -186,7 +186,7 @@ class Work:
         stop = piece.stop if complete else piece.first + reached
         if complete or piece.base not in self._whole:
             self._missing[piece.base][piece.first : stop] = False
-        taken = Piece(piece.base, piece.first, stop - piece.first, piece.stream)
+        taken = AcquisitionSegment(piece.base, piece.first, stop - piece.first, piece.stream)
         self._taken.append(
             Exposures(taken, began, HostTimes(time.time_ns()), piece.first + numbers, times)
         )

@@ -6,7 +6,7 @@ from numpy.typing import NDArray
 from concertino.reconstruction.settings._settings import ReconstructionSettings
 from concertino.runtime._kept_memory import large_array
 
-from ._correct import FlatField
+from ._correct import FlatFieldCorrection
 from ._phase import retrieve
 from ._rows import ProjectionRows, Rows
 from ._sinogram import attenuation_rows
@@ -33,12 +33,12 @@ def _at_once(pixels: int) -> int:
 
 def conditioned(
     rows: Rows,
-    flat_field: FlatField,
+    flat_field: FlatFieldCorrection,
     settings: ReconstructionSettings,
     wanted: NDArray[np.int64],
     center: float,
     threads: int,
-) -> tuple[ProjectionRows, FlatField]:
+) -> tuple[ProjectionRows, FlatFieldCorrection]:
     """Attenuation with all steps done, and a flat field that does nothing more.
 
     Parameters
@@ -50,7 +50,7 @@ def conditioned(
     center
         Column of the rotation axis.
     """
-    from concertino.reconstruction.kernels._prepare import mend_transmission
+    from concertino.reconstruction.kernels._normalize import mend_transmission
 
     present = np.flatnonzero(rows.present)
     result = ProjectionRows(len(rows.present), wanted, rows.columns)
@@ -61,7 +61,9 @@ def conditioned(
     blocks = [present[first : first + at_once] for first in range(0, len(present), at_once)]
     if settings.phase_method != "none":
         everything = np.arange(rows.row_count)
-        bright = FlatField(flat_field.offset, flat_field.gain, flat_field.gain_after, False)
+        bright = FlatFieldCorrection(
+            flat_field.offset, flat_field.gain, flat_field.gain_after, False
+        )
         as_it_is = settings.updated(fix_nonfinite=False)
         for some in blocks:
             frames = attenuation_rows(rows, some, bright, as_it_is, everything)
@@ -80,7 +82,7 @@ def conditioned(
     if settings.half_acquisition:
         data *= half_acquisition_weights(rows.columns, center)
     shape = (len(wanted), rows.columns)
-    idle = FlatField(np.zeros(shape, np.float32), np.ones(shape, np.float32), None, False)
+    idle = FlatFieldCorrection(np.zeros(shape, np.float32), np.ones(shape, np.float32), None, False)
     return result, idle
 
 

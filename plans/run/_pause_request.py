@@ -23,7 +23,7 @@ _CHECK_S = 30.0
 
 @dataclass(eq=False)
 class HoldRequest:
-    """That somebody wants a scan to pause; whoever has it may take it back. Made by `Hold.request`.
+    """That somebody wants a scan to pause; whoever has it may take it back. Made by `PauseRequest.request`.
 
     Parameters
     ----------
@@ -49,7 +49,7 @@ class HoldRequest:
         self._withdraw(self)
 
 
-class Hold:
+class PauseRequest:
     """A switch, for any thread, that has a running scan pause at its next frame boundary.
 
     A stepped scan stops before its next point, a continuous one ends its sweep. The beam goes off, the

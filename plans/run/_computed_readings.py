@@ -14,7 +14,7 @@ def number(unit: str = "") -> dict[str, Any]:
     return {"dtype": "number", **({"units": unit} if unit else {})}
 
 
-class Figures:
+class ComputedReadings:
     """What a plan has to say in its run, as a device that can be read.
 
     Parameters

@@ -25,7 +25,7 @@ T = TypeVar("T")
 ANSWER_S = 20.0
 
 
-class Question(Awaited):
+class DeviceQuery(Awaited):
     """A function without arguments that asks a device something and changes nothing.
 
     It is asked also when nobody does what the messages say.
@@ -61,7 +61,7 @@ class Question(Awaited):
         return answer.result()
 
 
-class PresentNumber(Question):
+class PresentNumber(DeviceQuery):
     """Asks a signal or motor for its number.
 
     Parameters
@@ -82,7 +82,7 @@ class PresentNumber(Question):
         return None
 
 
-class AboutTheRun(Question):
+class AboutTheRun(DeviceQuery):
     """A question about what the run has done so far: without a run the answer is None."""
 
     def unasked(self) -> Any:
@@ -97,7 +97,7 @@ class Onlooker:
         """Do nothing."""
 
 
-class IsRehearsal(Question):
+class IsRehearsal(DeviceQuery):
     """Asks whether the plan is only gone through: a rehearsal answers with itself, a run with None."""
 
     def __init__(self) -> None:
@@ -108,7 +108,7 @@ class IsRehearsal(Question):
         return Onlooker()
 
 
-class Errand(Awaited):
+class LoopTask(Awaited):
     """A function without arguments that does something in the RunEngine's loop; nobody wants its answer.
 
     Parameters
@@ -131,7 +131,7 @@ class Errand(Awaited):
         return 2 * self.takes_s + deadlines().answer_s
 
 
-class UntilExposed(Errand):
+class UntilExposed(LoopTask):
     """An errand that is done when cameras have exposed all frames.
 
     Parameters
@@ -175,7 +175,7 @@ def frames_overdue(cameras: Iterable[Any], count: int, within_s: float) -> Excep
     )
 
 
-def awaited(
+def run_in_loop(
     work: Callable[[], Awaitable[Any]], what: str, takes_s: float = 0.0
 ) -> MsgGenerator[None]:
     """Have a coroutine function run in the RunEngine's loop; what it raises is raised here.
@@ -189,26 +189,26 @@ def awaited(
     takes_s : float
         How long it takes when all goes well, for a preflight, in seconds.
     """
-    yield from sent(Errand(work, what, takes_s))
+    yield from sent(LoopTask(work, what, takes_s))
 
 
-def outcome(awaited: Awaited) -> MsgGenerator[Any]:
+def outcome(run_in_loop: Awaited) -> MsgGenerator[Any]:
     """Have a function called in the RunEngine's loop; return its answer, or raise what it raised.
 
     Every plan that wants an answer of the RunEngine's ``wait_for`` gets it here, whoever runs it: a
     RunEngine, suspended or not, a rehearsal, or one of bluesky's simulators.
     """
     while True:
-        tasks = yield Msg("wait_for", None, [awaited])
+        tasks = yield Msg("wait_for", None, [run_in_loop])
         if tasks:
             return tasks[0].result()
-        if not awaited.begun:
-            return awaited.unasked()
-        if awaited.done:
-            return awaited.result()
+        if not run_in_loop.begun:
+            return run_in_loop.unasked()
+        if run_in_loop.done:
+            return run_in_loop.result()
 
 
-def sent(errand: Errand) -> MsgGenerator[None]:
+def sent(errand: LoopTask) -> MsgGenerator[None]:
     """Have an errand done; what it raises is raised here."""
     yield from outcome(errand)
 
@@ -222,7 +222,7 @@ def rehearsing() -> MsgGenerator[Any]:
     return (yield from outcome(IsRehearsal()))
 
 
-def asked(
+def query(
     question: Callable[[], Any | Awaitable[Any]], what: str, within_s: float | None = None
 ) -> MsgGenerator[Any]:
     """Return a device's answer, be it immediate or awaitable; what it raises is raised here.
@@ -236,7 +236,7 @@ def asked(
     within_s : float, optional
         How long to wait for it, in seconds; as the deadlines say by default.
     """
-    return (yield from outcome(Question(question, what, within_s)))
+    return (yield from outcome(DeviceQuery(question, what, within_s)))
 
 
 def ends_where_only_a_run_can_tell(
@@ -287,7 +287,7 @@ async def number(signal: Any) -> float | None:
         return None  # A figure that nobody gives is a figure that is unknown.
 
 
-def in_some_loop(questions: Iterable[Question], within_s: float | None = None) -> list[Any]:
+def in_some_loop(questions: Iterable[DeviceQuery], within_s: float | None = None) -> list[Any]:
     """Answer in the loop of the RunEngine, where devices live, or else in one of our own.
 
     Parameters

@@ -10,7 +10,7 @@ from bluesky.utils import MsgGenerator
 from concertino.plans._asides import Aside, heard, said
 from concertino.plans.core._passed_on import passed_on
 
-from ._hold import Hold
+from ._pause_request import PauseRequest
 
 Check = Callable[[Mapping[str, Any]], MsgGenerator[None]]
 
@@ -20,7 +20,7 @@ def _accept(metadata: Mapping[str, Any]) -> MsgGenerator[None]:
 
 
 @dataclass
-class ScanSoFar:
+class ResumeContext:
     """The part of a scan that a run is to take.
 
     Parameters
@@ -37,24 +37,24 @@ class ScanSoFar:
         Takes the start document to be; its messages raise if this run does not belong to the scan.
     """
 
-    hold: Hold | None = None
+    hold: PauseRequest | None = None
     missing: Mapping[str, Sequence[range]] | None = None
     names: Sequence[str] = ()
     metadata: Mapping[str, Any] = field(default_factory=dict)
     check: Check = _accept
 
 
-class WhichPart(Aside[ScanSoFar]):
+class WhichPart(Aside[ResumeContext]):
     """Asks which part of a scan a run is to take."""
 
 
-def scan_so_far() -> MsgGenerator[ScanSoFar]:
+def scan_so_far() -> MsgGenerator[ResumeContext]:
     """Ask what part of a scan is to be taken; all of it, if nobody answers."""
-    return (yield from said(WhichPart())) or ScanSoFar()
+    return (yield from said(WhichPart())) or ResumeContext()
 
 
 def answer_scan_so_far(
-    plan: MsgGenerator[Any], answer: Callable[[ScanSoFar], ScanSoFar]
+    plan: MsgGenerator[Any], answer: Callable[[ResumeContext], ResumeContext]
 ) -> MsgGenerator[Any]:
     """Pass a plan's messages on, and answer its question for its scan.
 
@@ -66,17 +66,17 @@ def answer_scan_so_far(
         Is given what those further out answered, and returns the answer.
     """
 
-    def answered(question: Msg) -> MsgGenerator[ScanSoFar]:
-        known: ScanSoFar | None = yield question
-        return answer(known or ScanSoFar())
+    def answered(question: Msg) -> MsgGenerator[ResumeContext]:
+        known: ResumeContext | None = yield question
+        return answer(known or ResumeContext())
 
-    def do(message: Msg) -> MsgGenerator[ScanSoFar] | None:
+    def do(message: Msg) -> MsgGenerator[ResumeContext] | None:
         return answered(message) if heard(message, WhichPart) else None
 
     return (yield from passed_on(plan, do))
 
 
-def with_hold(plan: MsgGenerator[Any], hold: Hold) -> MsgGenerator[Any]:
+def with_pause_request(plan: MsgGenerator[Any], hold: PauseRequest) -> MsgGenerator[Any]:
     """Pass a plan's messages on; a scan in it pauses when a switch asks it to.
 
     What is asked of the switch meanwhile ends with the plan, or with the run that it is about.
@@ -89,7 +89,7 @@ def with_hold(plan: MsgGenerator[Any], hold: Hold) -> MsgGenerator[Any]:
         The switch.
     """
 
-    def with_it(known: ScanSoFar) -> ScanSoFar:
+    def with_it(known: ResumeContext) -> ResumeContext:
         known.hold = known.hold or hold
         return known
 

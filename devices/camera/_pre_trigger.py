@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from concertino import CameraError, FrameStreamError
 from concertino._clocks import HostTimes
-from concertino.frames import FrameRequest, FrameStream, HeldFrames, Recording
+from concertino.frames import FrameRequest, FrameStream, PreTriggerBuffer, Recording
 
 from ._camera_checks import HELD_SPARE
 from ._source_watch import SourceWatch
@@ -110,7 +110,7 @@ def hold_until_fired(
     """
     asked = request.retrospective
     assert asked is not None
-    held = HeldFrames(stream)
+    held = PreTriggerBuffer(stream)
     at_once = max(1, min(_BATCH_BYTES // stream.ring.frame_bytes, HELD_SPARE))
     if asked.trigger.event is None:
         asked.trigger.arm()

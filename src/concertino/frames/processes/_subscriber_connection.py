@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from concertino._errors import FrameStreamError
 from concertino.frames.core._batch import Claim
-from concertino.frames.core._flow import Party, given_up, taken_over
+from concertino.frames.core._flow import SubscriberState, given_up, taken_over
 from concertino.frames.core._messages import (
     MOST_UNDER_WAY,
     Acknowledge,
@@ -44,7 +44,7 @@ _COPY_ATTEMPTS = 3
 
 
 @dataclass(eq=False)
-class Peer:
+class SubscriberConnection:
     """One connection: what it may be sent, and what it says.
 
     Parameters
@@ -60,7 +60,7 @@ class Peer:
     """
 
     stream: PublishedStream
-    party: Party
+    party: SubscriberState
     shares_memory: bool
     credit: int
     told_end: bool = False

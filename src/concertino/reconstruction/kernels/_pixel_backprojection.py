@@ -13,7 +13,7 @@ from numba.extending import intrinsic
 
 from concertino.runtime._code_cache import keep_compiled_code
 
-from ._emit import FLOAT, Emitter
+from ._llvm_vector import FLOAT, VectorBuilder
 
 keep_compiled_code(__file__)
 
@@ -41,7 +41,7 @@ def _add_four(
     count = lanes.count
 
     def generate(context: Any, builder: Any, _signature: Any, args: Any) -> Any:
-        emit = Emitter(builder)
+        emit = VectorBuilder(builder)
         vector = ir.VectorType(FLOAT, count)
         total = emit.load(args[0], 0, vector)
         share_at = args[5]

@@ -7,7 +7,7 @@ from uuid import uuid4
 from concertino.callbacks import StoredStreamFrames
 
 
-class Undescribed:
+class UndocumentedFrames:
     """Follows the documents of a run whose session may die at any moment."""
 
     def __init__(self) -> None:

@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from concertino.reconstruction.backends._back_projector import BackProjector
-from concertino.reconstruction.preprocessing._correct import FlatField, fill_padded
+from concertino.reconstruction.preprocessing._correct import FlatFieldCorrection, fill_padded
 from concertino.reconstruction.preprocessing._rows import Rows
 from concertino.reconstruction.settings._settings import ReconstructionSettings
 from concertino.runtime._kept_memory import large_array
@@ -17,7 +17,7 @@ from ._work import Work
 WORKSPACE_BYTES = 2**27  # of rows and images that a back end has at a time
 
 
-class CollectingEngine:
+class DeferredEngine:
     """The counterpart of `Engine` for a `BackProjector`.
 
     Nothing is computed while projections arrive, so the result cannot depend on how they came: they
@@ -43,7 +43,7 @@ class CollectingEngine:
         self,
         projector: BackProjector,
         rows: Rows,
-        flat_field: FlatField,
+        flat_field: FlatFieldCorrection,
         angles: NDArray[np.float64],
         settings: ReconstructionSettings,
         pool: ThreadPoolExecutor,

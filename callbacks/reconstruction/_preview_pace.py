@@ -12,7 +12,7 @@ _REMEMBERED, _ENOUGH = 5, 3  # looks: the first loads code
 _LATE = 1.2  # times what was asked
 
 
-class LookPace:
+class PreviewPace:
     """Tells how long to wait between looks: as asked, but never so short that a scan is in need.
 
     While the computer has nothing to spare, looks take a quarter of the time. The more its processors

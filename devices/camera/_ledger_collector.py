@@ -31,7 +31,7 @@ _COLUMNS: dict[str, tuple[Any, str]] = {
 }
 
 
-class StreamAccount(Collectable, Stageable):
+class LedgerCollector(Collectable, Stageable):
     """Collects one event for each party of each frame stream that ended since the last time."""
 
     parent = None

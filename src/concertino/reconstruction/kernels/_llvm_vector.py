@@ -7,7 +7,7 @@ FLOAT = ir.FloatType()
 INT = ir.IntType(32)
 
 
-class Emitter:
+class VectorBuilder:
     """Short names for the IR of one intrinsic."""
 
     def __init__(self, builder: ir.IRBuilder) -> None:

@@ -9,7 +9,7 @@ _MORE = 1.25  # so many times the projections, and an axis is looked for again
 _STILL_PX = 0.05  # an axis that moved by less has not moved, for a look
 
 
-class AxisKeeper:
+class AxisCache:
     """Remembers the axis that was found, and from how much.
 
     It is told each time how to find it: keeping that would keep whoever finds it, and its projections,

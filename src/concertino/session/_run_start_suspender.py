@@ -23,10 +23,10 @@ class _Gatekeeper:
         self.loop = self._loop = loop
 
     def request_suspend(self, *args: Any, **kwargs: Any) -> None:
-        """Do nothing: a run that goes on is paused by a `Hold`, or not at all."""
+        """Do nothing: a run that goes on is paused by a `PauseRequest`, or not at all."""
 
 
-class RunGate:
+class RunStartSuspender:
     """A preprocessor that holds each run before its beginning as long as a suspender is tripped.
 
     A suspender that interrupts a run would have frames taken twice, so it ends an imaging run. This

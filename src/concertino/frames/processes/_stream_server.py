@@ -14,7 +14,7 @@ import zmq
 
 from concertino._errors import FrameStreamError, ParameterError
 from concertino.frames.core._batch import Delivery
-from concertino.frames.core._flow import Party
+from concertino.frames.core._flow import SubscriberState
 from concertino.frames.core._messages import (
     LONGEST_S,
     VERSION,
@@ -36,7 +36,7 @@ from concertino.frames.core._shared_ring import this_computer
 from concertino.frames.sockets._door import Door
 from concertino.frames.sockets._listening import next_listening
 
-from ._peer import Outgoing, Peer
+from ._subscriber_connection import Outgoing, SubscriberConnection
 
 if TYPE_CHECKING:
     from concertino.frames.core._published import PublishedStream
@@ -49,7 +49,7 @@ _JOIN_S = 5.0
 _NO_NEWS = (Credit, Newest, Alive)
 
 
-class Gate:
+class StreamServer:
     """Serves one stream on one ROUTER socket.
 
     Parameters
@@ -81,7 +81,7 @@ class Gate:
         door.be_patient(stream.timeout_s)
         self._path = path
         self._computer = this_computer()
-        self._peers: dict[bytes, Peer] = {}
+        self._peers: dict[bytes, SubscriberConnection] = {}
         self._hungry = True
         self._all_share, self._any_every = True, False
         self._news = 0
@@ -239,7 +239,9 @@ class Gate:
             return Refused(shortened(str(error))), None
         near = bool(hello.computer) and hello.computer == self._computer
         memory = ring.lend() if near else None
-        self._peers[identity] = Peer(stream, party, memory is not None, hello.messages)
+        self._peers[identity] = SubscriberConnection(
+            stream, party, memory is not None, hello.messages
+        )
         self._all_share = all(peer.shares_memory for peer in self._peers.values())
         self._any_every = any(peer.every for peer in self._peers.values())
         return (
@@ -258,7 +260,7 @@ class Gate:
             None,
         )
 
-    def _admit(self, hello: Hello) -> Party:
+    def _admit(self, hello: Hello) -> SubscriberState:
         flow, name = self._stream.flow, hello.name
         if hello.version != VERSION:
             raise ProtocolError(version_error(f"Subscriber {name!r}", hello.version))

@@ -14,7 +14,7 @@ from concertino._clocks import HostTimes
 from ._stream import FrameStream
 
 
-class HeldFrames:
+class PreTriggerBuffer:
     """Exposes into the ring of a stream without publishing: new frames overwrite the oldest.
 
     `publish` makes some of those that are still there the first frames of the stream, where they
@@ -28,9 +28,9 @@ class HeldFrames:
     Examples
     --------
     >>> import numpy as np
-    >>> from concertino.frames import FrameStream, HeldFrames
+    >>> from concertino.frames import FrameStream, PreTriggerBuffer
     >>> with FrameStream(shape=(2, 2), dtype=np.uint16, ring_bytes=4 * 8) as stream:
-    ...     held = HeldFrames(stream)
+    ...     held = PreTriggerBuffer(stream)
     ...     for number in range(10):
     ...         held.slots(1)[...] = number
     ...         held.keep(1, [1000 * number], [number])
