@@ -53,7 +53,7 @@ class ScanAlarms(FrameCallback):
     samples : int
         Frames of each stream that are looked at, at most and evenly spread, besides those that a check
         needs.
-    hold : Hold, optional
+    hold : PauseRequest, optional
         Has a scan pause. A session gives its own. Without one, alarms that should pause are warnings.
     directory : str or Path, optional
         Where the directories of the processing runs are made; beside the raw run's by default.
@@ -214,7 +214,7 @@ class ScanAlarms(FrameCallback):
     ) -> PauseTicket | None:
         """Have a run pause, if that is possible."""
         if self.hold is None:
-            LOG.warning("the scan cannot be paused: no Hold was given to %s", self.name)
+            LOG.warning("the scan cannot be paused: no PauseRequest was given to %s", self.name)
             return None
         try:
             return self.hold.request(

@@ -292,7 +292,7 @@ def in_some_loop(questions: Iterable[DeviceQuery], within_s: float | None = None
 
     Parameters
     ----------
-    questions : iterable of Question
+    questions : iterable of DeviceQuery
         What to ask.
     within_s : float, optional
         How long that may take, in seconds.

@@ -81,9 +81,9 @@ class Acquisition(ScanValue):
         ----------
         setup : ScanSetup
             The devices, and what takes frames with them.
-        piece : Piece
+        piece : AcquisitionSegment
             Which frames: ``range(piece.first, piece.stop)`` of the acquisition.
-        hold : Hold or None
+        hold : PauseRequest or None
             Asks for pauses.
         """
         raise NotImplementedError(f"{type(self).__name__} does not say how it takes its frames.")
@@ -201,7 +201,7 @@ def read_acquisition(value: Any) -> Acquisition:
     if name not in _KINDS:
         raise ParameterError(
             f"acquisitions: {name or value!r} is no kind of acquisition that is known, such as "
-            f"{', '.join(_KINDS)}. Import the module that has it, where register_acquisition makes it known."
+            f"{', '.join(_KINDS)}. Use one of these, or import the module that has it, where register_acquisition makes it known."
         )
     return _KINDS[name](**value)
 

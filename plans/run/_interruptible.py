@@ -53,7 +53,7 @@ class Interruptible:
         What takes a piece of each stream.
     work : Work
         What is to be taken.
-    hold : Hold or None
+    hold : PauseRequest or None
         Asks for pauses, and says that frames are spoiled.
     may_pause : bool
         False: the run hears only that frames are spoiled.

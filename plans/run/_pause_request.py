@@ -63,8 +63,8 @@ class PauseRequest:
 
     Examples
     --------
-    >>> from concertino.plans import Hold
-    >>> hold = Hold()
+    >>> from concertino.plans import PauseRequest
+    >>> hold = PauseRequest()
     >>> request = hold.request("no beam: ring current 3 mA", spoiled_since_s=1700000000.0)
     >>> hold.requested, hold.reason
     (True, 'no beam: ring current 3 mA')

@@ -25,7 +25,7 @@ class ResumeContext:
 
     Parameters
     ----------
-    hold : Hold or None
+    hold : PauseRequest or None
         Asks for pauses.
     missing : mapping of str to sequence of range, or None
         Frames of each stream that are to be taken; None for all.
@@ -85,7 +85,7 @@ def with_pause_request(plan: MsgGenerator[Any], hold: PauseRequest) -> MsgGenera
     ----------
     plan : generator of messages
         An imaging plan, or one that has some in it. A switch that was given to the plan itself wins.
-    hold : Hold
+    hold : PauseRequest
         The switch.
     """
 

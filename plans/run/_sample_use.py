@@ -12,7 +12,7 @@ class SampleUse(Aside[None]):
 
     Parameters
     ----------
-    hold : Hold or None
+    hold : PauseRequest or None
         Asks the run for pauses.
     """
 

@@ -73,7 +73,7 @@ class Exposures:
 
     Parameters
     ----------
-    piece : Piece
+    piece : AcquisitionSegment
         The piece.
     began, ended : HostTimes
         When taking it began and ended.
@@ -171,7 +171,7 @@ class RemainingFrames:
 
         Parameters
         ----------
-        piece : Piece
+        piece : AcquisitionSegment
             The piece.
         complete : bool
             Whether all of it was; a frame that was lost may be lost then.

@@ -57,7 +57,7 @@ def for_each(
         item's `prepare` begins. It may only ``set`` devices that the plan itself does not
         use; they are waited for before the next run begins. The plan must be one run. The next item is asked for
         at that moment. Frames that are found to be spoiled later are flagged in the run's stream ``pauses``.
-    hold : Hold, optional
+    hold : PauseRequest, optional
         Holds the series between two runs, and in them.
 
     Returns

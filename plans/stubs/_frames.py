@@ -60,7 +60,7 @@ def take_frames(
     beam : Beam, optional
         Switched on when all is prepared and described, and off as soon as nothing is exposed any more:
         before slow subscribers have stored the frames, and before they are read out of a memory.
-    hold : Hold, optional
+    hold : PauseRequest, optional
         Ends the stream early when it asks for a pause, if one camera is read out directly.
 
     Returns
@@ -111,7 +111,7 @@ def take_stepped_frames(
         Motors that step together with the rotation, and as many positions of each.
     on_lost : {"fail", "flag"}
         What lost frames do.
-    hold : Hold, optional
+    hold : PauseRequest, optional
         As for `take_frames`; it stops before the next angle.
     pulses : TriggerDevice, optional
         Gives a pulse to the camera's input for each frame, instead of a software trigger.

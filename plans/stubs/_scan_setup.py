@@ -81,9 +81,9 @@ class ScanSetup:
             What steps, and where it is for each frame of the stream, in its unit.
         sample : float
             Where the sample stage is, in its unit.
-        piece : Piece
+        piece : AcquisitionSegment
             The frames.
-        hold : Hold or None
+        hold : PauseRequest or None
             Asks for pauses.
         pulses : TriggerDevice, optional
             Starts the exposures.

@@ -189,9 +189,9 @@ def sweep_and_take(
         All projections.
     setup : ScanSetup
         The devices.
-    piece : Piece
+    piece : AcquisitionSegment
         Which of them are taken.
-    hold : Hold or None
+    hold : PauseRequest or None
         Ends the sweep early when it asks for a pause.
 
     Returns

@@ -54,7 +54,7 @@ class Taking:
         Who starts an exposure.
     beam : Beam, optional
         On from `light` until nothing is exposed any more.
-    hold : Hold, optional
+    hold : PauseRequest, optional
         Asks for pauses.
     within_s : float, optional
         How long to wait for all exposures, in s; by default as long as frames come.

@@ -110,7 +110,8 @@ def test_accumulator_keeps_what_was_stored(scan: Scan) -> None:
     with pytest.raises(ParameterError) as caught:
         flats.frames("darks")
     assert str(caught.value) == (
-        "stream: frames of 'darks' were asked for; the last run gave frames of flats."
+        "stream: frames of 'darks' were asked for; the last run gave frames of flats. "
+        "Name one of these."
     )
     flats.clear()
     assert not flats.streams

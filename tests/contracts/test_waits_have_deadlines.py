@@ -23,13 +23,13 @@ _USER = (
 
 JUSTIFIED: dict[str, str] = {
     "plans/series/_directors.py::_iterate": _USER,
-    "plans/run/_pause_request.py::Hold.wait": _USER,
+    "plans/run/_pause_request.py::PauseRequest.wait": _USER,
     "plans/imaging/_take_scan.py::_heard": _USER,
     "plans/run/_interruptible.py::Interruptible._wait": _USER,
     "plans/core/_awaited.py::Awaited._do": _DONE,
     "plans/safety/_stopping.py::StopsInTime.stop": _DONE,
     "plans/core/_awaited.py::Awaited.result": _DONE,
-    "plans/core/_device_queries.py::Question.unasked": _DONE,
+    "plans/core/_device_queries.py::DeviceQuery.unasked": _DONE,
     "plans/core/_device_queries.py::outcome": _BOUNDED,
     "plans/core/_device_queries.py::in_some_loop": _BOUNDED,
     "devices/camera/_file_source.py::FileSource._due": "`stop` releases it",

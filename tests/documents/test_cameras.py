@@ -50,7 +50,8 @@ def test_a_block_that_names_other_streams_is_refused(cameras: dict[str, Any]) ->
     ((name, given_),) = cameras.items()
     assert str(caught.value) == (
         f"Run x: its tomo block is wrong: more_cameras has {name!r} with the streams "
-        f"{given_['streams']}; give cameras besides 'a', and streams that image_kinds has."
+        f"{given_['streams']}; give cameras besides 'a', and streams that image_kinds has. "
+        "Have what wrote it write it as concertino.documents describes."
     )
 
 

@@ -385,7 +385,7 @@ def test_every_answer_comes_through_one_function() -> None:
     found = {
         path.relative_to(root).as_posix()
         for folder in (root, root / "plans", root / "callbacks", root / "devices")
-        for path in folder.glob("*.py")
+        for path in folder.rglob("*.py")
         for line in path.read_text().splitlines()
         if not line.lstrip().startswith((">>>", "...", "#")) and answers.search(line)
     }

@@ -14,7 +14,7 @@ HERE = Path(__file__).parent
 
 #: What returns messages and is no plan by itself: `imaging_run` is tested by all that it runs.
 BLOCKS = {
-    "beam_off", "beam_on", "imaging_run", "outcome_of", "run_safely", "take_darks", "take_flats", "take_frames",
+    "beam_off", "beam_on", "imaging_run", "outcome_of", "passed_on", "run_safely", "take_darks", "take_flats", "take_frames",
     "take_stepped_frames",
     "with_pause_request",
 }  # fmt: skip
@@ -38,6 +38,8 @@ FAULTS = {
     "scan": "safety/test_process_faults.py::test_every_end_is_safe",
     "step_spiral_tomography": "geometry/test_spiral_tomography.py::test_every_end_of_a_spiral_is_safe",
     "step_tomography": "safety/test_plan_faults.py::test_every_end_is_safe",
+    "take_again": "safety/test_plan_faults.py::test_every_end_of_a_value_is_safe",
+    "take_scan": "safety/test_plan_faults.py::test_every_end_of_a_value_is_safe",
     "xy_scan": "series/test_directors.py::test_every_end_is_safe",
 }
 
@@ -60,6 +62,8 @@ WRONG = {
     "scan": "core/test_wrong_process_parameters.py::test_scans",
     "step_spiral_tomography": "geometry/test_spiral_tomography.py::test_wrong_parameters",
     "step_tomography": "core/test_wrong_parameters.py::test_every_tomography_refuses",
+    "take_again": "imaging/test_scan_values.py::test_a_missing_device_is_named",
+    "take_scan": "imaging/test_scan_values.py::test_what_no_acquisition_uses_is_refused",
     "xy_scan": "series/test_directors.py::test_a_position_that_cannot_be_reached",
 }
 

@@ -75,7 +75,7 @@ REFUSED: dict[str, tuple[dict[str, Any], type[Exception], str]] = {
     "rows": ({"slices": (5,)}, ReconstructionError, "Row 5 is needed, and only 2 rows were kept"),
     "flats": ({"flats": "median"}, ReconstructionError, "combined by average and average"),
     "threads": ({"threads": 7}, ReconstructionError, "threads is None since this"),
-    "axis": ({"center": 96.0}, ParameterError, "center 96 px lies outside of the frame"),
+    "axis": ({"center": 96.0}, ParameterError, "center: 96 px lies outside of the frame"),
     "name": ({"centre": 40.0}, ParameterError, "centre: there is no such setting"),
     "memory": (
         {"x_region": (-40.0, 40.0, 0.0005), "y_region": (-40.0, 40.0, 0.0005)},

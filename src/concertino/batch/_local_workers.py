@@ -16,6 +16,7 @@ from types import FrameType, TracebackType
 from typing import Any
 
 from concertino._errors import ReconstructionError
+from concertino._extras import extra
 
 LOG = logging.getLogger(__name__)
 
@@ -143,7 +144,8 @@ class _LocalWorkers:
 
 
 async def _scaled(here: Any) -> None:
-    from dask.system import CPU_COUNT
+    with extra("dask", "Workers of dask on this computer"):
+        from dask.system import CPU_COUNT
 
     here.scale(CPU_COUNT)
     await here

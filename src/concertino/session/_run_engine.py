@@ -74,7 +74,7 @@ class SessionRunEngine(HookedRunEngine):
     ----------
     after_plan : list of callable
         Called in the caller's thread when a plan is over, however it ended.
-    hold : Hold
+    hold : PauseRequest
         Has an imaging plan pause at its next frame boundary.
     """
 

@@ -52,7 +52,7 @@ class Session(AbstractContextManager["Session"]):
         The data directory.
     recorder : Recorder
         Keeps all documents of a run in its directory; the first callback.
-    hold : Hold
+    hold : PauseRequest
         Has imaging plans pause; `pause` and `resume` use it.
     guard : SessionGuard
         Has another process switch the beam off when this one dies; ``guard.reports``: what one did before.

@@ -43,7 +43,7 @@ class Subscriptions:
         The session's.
     baseline : SupplementalData
         Where the signals go that callbacks want monitored.
-    hold : Hold
+    hold : PauseRequest
         What callbacks have scans pause with.
 
     Attributes

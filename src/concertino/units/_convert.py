@@ -95,9 +95,9 @@ def convert(
     if positive and number <= 0:
         raise ParameterError(f"{shown} is not positive. Give more than 0{_suffix(unit)}.")
     if minimum is not None and number < minimum:
-        raise ParameterError(f"{shown} is too small. Give at least {minimum:g}{_suffix(unit)}.")
+        raise ParameterError(f"{shown} is too small. Give at least {_amount(minimum, unit)}.")
     if maximum is not None and number > maximum:
-        raise ParameterError(f"{shown} is too large. Give at most {maximum:g}{_suffix(unit)}.")
+        raise ParameterError(f"{shown} is too large. Give at most {_amount(maximum, unit)}.")
     return number
 
 
@@ -289,6 +289,11 @@ def _shown_number(value: Any) -> str:
 
 def _name(unit: str) -> str:
     return unit or "no unit"
+
+
+def _amount(value: float, unit: str) -> str:
+    several = "s" if unit == "frame" and value != 1 else ""
+    return f"{value:g}{_suffix(unit)}{several}"
 
 
 def _suffix(unit: str) -> str:

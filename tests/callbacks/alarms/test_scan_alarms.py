@@ -395,7 +395,7 @@ def test_a_current_that_falls_names_the_frames_also_in_a_replay(
 
 
 class Switch:
-    """Takes the place of a Hold where no scan pauses."""
+    """Takes the place of a PauseRequest where no scan pauses."""
 
     def __init__(self) -> None:
         self.calls: list[tuple[str, str]] = []

@@ -184,7 +184,6 @@ BOTH: list[tuple[dict[str, Any], str]] = [
         "flat_position: a length in mm is wanted, but '1 kg' is of dimension [mass]. Give a plain "
         "number in mm or a quantity such as '10 mm'.",
     ),
-    ({"num_views": 0}, "num_views: 0 is too small. Give at least 1 frame."),
     ({"num_flats": 2.5}, "num_flats: 2.5 is not a whole number. Give one."),
     (
         {"on_lost": "ignore"},
@@ -200,13 +199,18 @@ def test_both(lab: Laboratory, name: str, wrong: dict[str, Any], message: str) -
     assert refusal(lab, make(lab, name, **wrong)) == message
 
 
+def test_no_views(lab: Laboratory) -> None:
+    said = refusal(lab, make(lab, "find_rotation_axis", num_views=0))
+    assert said == "num_views: 0 is too small. Give at least 1 frame."
+
+
 ALIGN: list[tuple[dict[str, Any], str]] = [
     (
         {"axis_pitch": "pitch"},
         "axis_pitch: 'pitch' cannot be moved. Give a motor: a device with a set method.",
     ),
     ({"feature": "hair"}, "feature: 'hair' was given; give 'sphere' or 'needle'."),
-    ({"num_views": 4}, "num_views: 4 is too small. Give at least 5 frame."),
+    ({"num_views": 4}, "num_views: 4 is too small. Give at least 5 frames."),
     (
         {"angular_range": "90 deg"},
         "angular_range: 90 deg was given. Give half a turn or more.",

@@ -14,7 +14,14 @@ from ophyd_async.core import AsyncStatus
 from concertino import DeviceError
 from concertino.callbacks import ImageWriter
 from concertino.devices import SimulatedMotor, SimulatedShutter
-from concertino.plans import continuous_tomography
+from concertino.plans import (
+    Flats,
+    ImagingScan,
+    Radiographs,
+    continuous_tomography,
+    take_again,
+    take_scan,
+)
 from concertino.session import open_session
 from concertino.storage import open_run
 from concertino.testing import (
@@ -60,6 +67,32 @@ def test_every_end_is_safe(
     laboratory = laboratories[source]
     bench = laboratory.bench(lambda: laboratory.plan(name, order=order))
     steps = {kind: every * step for kind, step in EVERY.items()}
+    check_every_end(bench, every=steps, then=check_stored)
+
+
+@pytest.mark.parametrize("name", ["take_scan", "take_again"])
+def test_every_end_of_a_value_is_safe(laboratories: dict[str, Laboratory], name: str) -> None:
+    laboratory = laboratories["synchrotron"]
+    b = laboratory.beamline
+    scan = ImagingScan(
+        acquisitions=[Flats(number=2), Radiographs(number=3)],
+        order=["flats", "projections", "flats"], radio_position=0, flat_position="1 cm",
+    )  # fmt: skip
+
+    def value() -> MsgGenerator[Any]:
+        md = laboratory.directories.new().metadata()
+        return take_scan(scan, b.camera, b.beam, b.sample_stage, md=md)
+
+    laboratory.documents.clear()
+    laboratory.RE(value())
+    start = next(document for kind, document in laboratory.documents if kind == "start")
+
+    def again() -> MsgGenerator[Any]:
+        md = laboratory.directories.new().metadata()
+        return take_again(start, [b.camera, b.beam, b.sample_stage], md=md)
+
+    bench = laboratory.bench({"take_scan": value, "take_again": again}[name])
+    steps = {kind: 5 * step for kind, step in EVERY.items()}
     check_every_end(bench, every=steps, then=check_stored)
 
 

@@ -58,5 +58,5 @@ def test_more_noise_in_a_scan_is_a_worse_resolution() -> None:
 
 
 def test_shapes_must_agree() -> None:
-    with pytest.raises(ParameterError, match=r"got \(8, 8\) and \(8, 9\)"):
+    with pytest.raises(ParameterError, match=r"arrays of shape \(8, 8\) and \(8, 9\) were given"):
         fourier_correlation(np.zeros((8, 8)), np.zeros((8, 9)))

@@ -243,7 +243,7 @@ def test_again_with_other_settings(lines: NDArray[np.float32]) -> None:
     np.testing.assert_array_equal(again.volume, expected)
     with pytest.raises(ReconstructionError, match="Row 1 is needed, and only 2 rows were kept"):
         job.with_settings(first.updated(slices=(1,)))
-    with pytest.raises(ReconstructionError, match="darks and flats were combined by average"):
+    with pytest.raises(ReconstructionError, match="Darks and flats were combined by average"):
         job.with_settings(first.updated(flats="median"))
 
 

@@ -301,7 +301,7 @@ class BackendContract:
         for setting, asked in cases.items():
             with pytest.raises(
                 ParameterError,
-                match=f"backend='{self.name}' has only parallel geometry .*but {setting} is set; use "
+                match=f"backend: '{self.name}' has only parallel geometry .*, and {setting} is set; use "
                 "backend='cpu' or 'auto'",
             ):
                 self.job(3, **asked)

@@ -142,7 +142,7 @@ def test_an_oblique_plane() -> None:
 
 def test_as_many_values_as_projections() -> None:
     settings = ReconstructionSettings(center=40, detector_x=(0.0, 1.0))
-    with pytest.raises(ParameterError, match="detector_x has 2 values for 180 projections"):
+    with pytest.raises(ParameterError, match="detector_x: 2 values were given for 180 projections"):
         reconstruct(_projections(HALF), HALF, settings=settings)
 
 

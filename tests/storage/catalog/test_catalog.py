@@ -192,7 +192,7 @@ def test_what_cannot_be_taken_in_is_told_and_keeps_nothing_else(
         in caplog.text
     )
     with pytest.raises(
-        CatalogError, match=r"scan_0002 cannot be catalogued: line 5 of .* is no doc"
+        CatalogError, match=r"scan_0002 cannot be catalogued: Line 5 of .* is no doc"
     ):
         catalog["scan_0002"]
     record.write_bytes(b"".join(lines))

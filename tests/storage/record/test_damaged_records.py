@@ -127,7 +127,7 @@ def test_a_damaged_run_is_listed_with_its_reason(
     record.write_bytes(b"".join([json.dumps(document).encode() + b"\n", *rest]))
     list_runs(two_runs, 20)
     listed = capsys.readouterr().out
-    assert "scan_0001 is damaged: the start document in line 1 of" in listed
+    assert "scan_0001 is damaged: The start document in line 1 of" in listed
     assert "has no 'time'; the file was damaged or edited: restore it from a copy" in listed
     assert " success " in next(line for line in listed.splitlines() if line.startswith("scan_0002"))
     with pytest.raises(StorageError, match=r"line 1 of .* has no 'time'"):

@@ -193,7 +193,7 @@ class Flow:
 
         Returns
         -------
-        Party or None
+        SubscriberState or None
             None if there was no such subscriber, so that it may join.
 
         Raises
@@ -303,7 +303,7 @@ class Flow:
 
         Parameters
         ----------
-        blocking : sequence of Party
+        blocking : sequence of SubscriberState
             For whom, when it began to wait.
         waited_s : float
             How long, in seconds.

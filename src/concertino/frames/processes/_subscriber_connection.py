@@ -51,7 +51,7 @@ class SubscriberConnection:
     ----------
     stream : PublishedStream
         What it reads.
-    party : Party
+    party : SubscriberState
         The subscriber.
     shares_memory : bool
         Whether it maps the ring, so that pixels need not travel.
