@@ -54,9 +54,9 @@ class Compared:
         return self.astray > _ASTRAY_SHARE or max(self.repeated, self.missing) > _LOST_SHARE
 
 
-@dataclass(eq=False)  # bluesky keeps what it reads in a dictionary
-class AskedAngles(Readable[float]):
-    """What a sweep was to give, and what it gave; read, it says how they compare.
+@dataclass
+class AskedAngles:
+    """What a sweep was to give, and what it gave.
 
     Parameters
     ----------
@@ -66,15 +66,11 @@ class AskedAngles(Readable[float]):
         Projections.
     velocity_deg : float
         Of the rotation, in deg/s.
-    name : str
-        For the documents.
     """
 
     step_deg: float
     count: int
     velocity_deg: float
-    name: str = "angles"
-    parent: Any = None
     _numbers: list[NDArray[np.int64]] = field(default_factory=list)
     _angles: list[NDArray[np.float64]] = field(default_factory=list)
     _spread: list[NDArray[np.float64]] = field(default_factory=list)
@@ -131,20 +127,9 @@ class AskedAngles(Readable[float]):
         return float(min(shaken, max(_SHAKEN_STEPS, _LOST_SHARE * self.count)))
 
     @cached_property
-    def _facts(self) -> Compared:
-        return self.compared()  # of all: it is read when all have come
-
-    def describe(self) -> dict[str, DataKey]:
-        """Describe the shares."""
-        return {
-            key: DataKey(source=self.name, shape=[], dtype="number", dtype_numpy="<f8")
-            for key in ("astray", "repeated", "missing")
-        }
-
-    def read(self) -> dict[str, Reading[float]]:
-        """Return the shares, with nothing allowed for a busy computer."""
-        now_s, facts = time.time(), self._facts
-        return {key: Reading(value=getattr(facts, key), timestamp=now_s) for key in self.describe()}
+    def facts(self) -> Compared:
+        """The comparison with nothing allowed for a busy computer, when all have come."""
+        return self.compared()
 
     def check(self, camera: str, slowest: str, *, fail: bool) -> None:
         """Tell when the projections are not where they were asked for, and fail when it is another scan.
@@ -168,7 +153,7 @@ class AskedAngles(Readable[float]):
         failing = self.compared(self.shaken_steps)
         if told.largest <= _TOLD_SHARE and not failing.is_another_scan:
             return
-        angles, facts = np.concatenate(self._angles), self._facts
+        angles, facts = np.concatenate(self._angles), self.facts
         why = slowest or "nobody who takes its frames held it up"
         text = (
             f"Camera {camera} was asked for {self.count} projections every {abs(self.step_deg):.4g} deg, and "
@@ -181,6 +166,45 @@ class AskedAngles(Readable[float]):
         if fail and failing.is_another_scan:
             raise CameraError(f"{text} With on_lost='flag' this is told and the run goes on.")
         LOG.warning("%s", text)
+
+
+class AnglesCompared(Readable[float]):
+    """Says in the documents how angles asked and got compare, sweep by sweep of a run.
+
+    Parameters
+    ----------
+    name : str
+        For the documents.
+
+    Attributes
+    ----------
+    of : AskedAngles or None
+        The last sweep.
+    """
+
+    parent: Any = None
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+        self.of: AskedAngles | None = None
+
+    @property
+    def name(self) -> str:
+        """For the documents."""
+        return self._name
+
+    def describe(self) -> dict[str, DataKey]:
+        """Describe the shares."""
+        return {
+            key: DataKey(source=self.name, shape=[], dtype="number", dtype_numpy="<f8")
+            for key in ("astray", "repeated", "missing")
+        }
+
+    def read(self) -> dict[str, Reading[float]]:
+        """Return the shares, with nothing allowed for a busy computer."""
+        now_s, of = time.time(), self.of
+        facts = Compared(0.0, 0.0, 0.0) if of is None else of.facts
+        return {key: Reading(value=getattr(facts, key), timestamp=now_s) for key in self.describe()}
 
 
 def _runs(these: NDArray[np.bool_]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:

@@ -18,7 +18,7 @@ from concertino.plans.core._offers import HasClock, HasEncoder, HasResolution, T
 from concertino.plans.core._protocols import PositionEncoder
 from concertino.plans.core._readback import Place, Readback
 
-from ._asked_angles import AskedAngles
+from ._asked_angles import AnglesCompared, AskedAngles
 
 _KEYS: Mapping[str, tuple[Any, str, str]] = {
     "projection": ("integer", "<i8", ""),
@@ -73,6 +73,7 @@ class SweepAngles(EventPageCollectable):
         self._times, self._positions, self._recorded = np.empty(0), np.empty(0), 0
         self._anchor: Place | None = None
         self.asked: AskedAngles | None = None
+        self.comparison = AnglesCompared(f"{self.name}-asked")
         self._last: float | None = None
 
     def expect(self, step: float, count: int, last: float) -> None:
@@ -89,7 +90,7 @@ class SweepAngles(EventPageCollectable):
         """
         velocity = self._velocity / self._per_degree
         self._last = last
-        self.asked = AskedAngles(step / self._per_degree, count, velocity, f"{self.name}-asked")
+        self.asked = AskedAngles(step / self._per_degree, count, velocity)
 
     def of_piece(self, first: int, trigger: Any = None) -> "SweepAngles":
         """Return what collects the angles of another sweep of the axis, from a projection on."""

@@ -22,7 +22,7 @@ from concertino.plans.run._segments import AcquisitionSegment
 from concertino.plans.safety._safety import Cleanup, motor_off
 from concertino.plans.safety._steady_move import InterruptibleMove
 
-from ._asked_angles import STREAM, AskedAngles
+from ._asked_angles import STREAM, AnglesCompared, AskedAngles
 from ._frames import move_together
 from ._projection_angles import SweepAngles, tells_exposures
 from ._scan_setup import ScanSetup
@@ -114,7 +114,9 @@ class SteadyScan:
             start, frames_s = trigger.way(sweeps[0].velocity)
             sweeps[0] = replace(sweeps[0], start=start, frames_s=frames_s)
         if angles is not None:
+            comparison = angles.comparison  # one device a stream
             angles = angles.of_piece(piece.first, trigger)
+            angles.comparison = comparison
             if not trigger.by_position and trigger.request == "internal":
                 step = sweeps[0].velocity * sweeps[0].frames_s / piece.count
                 angles.expect(step, piece.count, sweeps[0].last)
@@ -242,14 +244,17 @@ def sweep_and_take(
     if not later:
         yield from _end(scan, motion, back=False)
     if complete and angles is not None and angles.asked is not None:
-        yield from _compare(angles.asked, setup)
+        yield from _compare(angles.comparison, angles.asked, setup)
     return complete
 
 
-def _compare(asked: AskedAngles, setup: ScanSetup) -> MsgGenerator[None]:
+def _compare(
+    comparison: AnglesCompared, asked: AskedAngles, setup: ScanSetup
+) -> MsgGenerator[None]:
     """Say how the angles of the projections compare to those that were asked for; fail if it is another scan."""
+    comparison.of = asked
     yield Msg("create", None, name=STREAM)
-    yield Msg("read", asked)
+    yield Msg("read", comparison)
     yield Msg("save")
     first = setup.cameras.first
     slowest = str(getattr(first.ledger, "slowest", ""))

@@ -15,7 +15,7 @@ from concertino.callbacks import FrameConsumer
 from concertino.devices import Camera, CameraSettings, Grab, SimulatedBeamline, SimulatedEncoder
 from concertino.frames import FrameRequest
 from concertino.plans import continuous_tomography
-from concertino.plans.stubs._asked_angles import AskedAngles
+from concertino.plans.stubs._asked_angles import AnglesCompared, AskedAngles
 from concertino.session import open_session
 from concertino.storage import open_run, run_angles
 
@@ -131,7 +131,9 @@ def told_of(angles: NDArray[np.float64], caplog: pytest.LogCaptureFixture, **how
 
 def test_what_is_astray_is_counted() -> None:
     def shares(angles: NDArray[np.float64], spread: float = 0.0) -> tuple[float, ...]:
-        reading = asked_of(angles, spread).read()
+        comparison = AnglesCompared("angles")
+        comparison.of = asked_of(angles, spread)
+        reading = comparison.read()
         return tuple(round(reading[key]["value"], 2) for key in ("astray", "repeated", "missing"))
 
     asked = np.arange(101.0)

@@ -3,6 +3,7 @@
 import os
 import signal
 import socket
+import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
@@ -63,6 +64,7 @@ def start(tmp_path: Path, programs: Programs) -> Iterator[Start]:
                 "directory": str(tmp_path),
                 "out": str(out),
                 "environment": dict(os.environ),
+                "path": [place for place in sys.path if place],
             }
         )
         server = Server(pid, f"127.0.0.1:{port}", kind, log)

@@ -26,6 +26,7 @@ assert threading.active_count() == 1
 
 case = serve()
 os.environ.update(case["environment"])
+sys.path[:0] = [place for place in case["path"] if place not in sys.path]
 os.chdir(case["directory"])
 out = os.open(Path(case["out"]), os.O_WRONLY | os.O_CREAT)
 for descriptor, file in enumerate((os.open(os.devnull, os.O_RDONLY), out, out)):

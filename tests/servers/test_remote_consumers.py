@@ -87,7 +87,8 @@ def test_a_server_that_only_looks_costs_no_scan(
     try:
         session.RE(scan(beamline.camera, beamline))
     finally:
-        os.kill(server.pid, signal.SIGCONT)
+        with suppress(ProcessLookupError):  # it was killed
+            os.kill(server.pid, signal.SIGCONT)
     stop = stop_of(session.directory / "scan_0001")
     assert (stop["exit_status"], stop["reason"]) == ("success", "")
     assert len(open_run("scan_0001", session.directory).frames("projections")) == FRAMES
@@ -124,7 +125,8 @@ def test_a_writer_s_server_that_is_lost_is_waited_for_once(
             session.RE(scan(beamline.camera, beamline, 2000))
         assert time.monotonic() - harmed_s[0] < 35
     finally:
-        os.kill(server.pid, signal.SIGCONT)
+        with suppress(ProcessLookupError):  # it was killed
+            os.kill(server.pid, signal.SIGCONT)
     assert not beamline.shutter.is_open
     assert stop_of(session.directory / "scan_0001")["exit_status"] == "fail"
 

@@ -121,7 +121,7 @@ def test_the_command_makes_each_tomogram_of_a_stored_series(
         said = capsys.readouterr().out
         assert [int(line.split()[1]) for line in said.splitlines() if "tomogram " in line] == made
     with pytest.raises(
-        ParameterError, match=r"tomogram: 3 was given; scan_0001 has 3, counted from 0"
+        ParameterError, match=r"tomogram: 3 was given, and scan_0001 has 3; give one of 0 to 2"
     ):
         app([*call, "--tomogram", "3"], standalone_mode=False)
 

@@ -113,7 +113,7 @@ def test_a_dead_line_is_noticed_on_both_sides(line: Line, stream: FrameStream) -
     with pytest.raises(
         FrameStreamError,
         match=r"The publisher of frame stream camera/darks gave no sign of life for \d\.\d s: its "
-        r"process died, was stopped or cannot be reached\. Frames that were received are whole\.",
+        r"process died, was stopped or cannot be reached\. Frames that were received are whole; see in the log of that process why it ended\.",
     ):
         reader.join()
     assert time.monotonic() - begin < 8

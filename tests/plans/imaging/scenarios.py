@@ -223,7 +223,13 @@ def run_listed(lab: Laboratory, plan: MsgGenerator[Any]) -> tuple[list[str], dic
 
 def listed(messages: list[Msg]) -> list[str]:
     """Return a line for each message that a plan chooses: command, device and what it is told."""
-    return [_line(message) for message in messages if message.command not in _AS_IT_COMES]
+    lines, since = [], False  # that angles are compared came after the messages were noted
+    for message in messages:
+        since = since or message.kwargs.get("name") == "angles_compared"
+        if not since and message.command not in _AS_IT_COMES:
+            lines.append(_line(message))
+        since = since and message.command != "save"
+    return lines
 
 
 def _line(message: Msg) -> str:

@@ -184,7 +184,10 @@ def test_a_beam_that_cannot_be_switched_off_is_shouted_about(tmp_path: Path) -> 
     laboratory.close()
     assert isinstance(outcome.error, FailedStatus)
     assert str(outcome.error.__cause__) == "the compressed air is gone"
-    assert "shutter could not be switched off: THE BEAM MAY BE ON." in outcome.error.__notes__
+    assert (
+        "shutter could not be switched off: THE BEAM MAY BE ON. Switch it off by hand."
+        in outcome.error.__notes__
+    )
     (stop,) = outcome.find("stop")
     assert stop["exit_status"] == "fail"
     assert "the compressed air is gone" in stop["reason"]

@@ -118,7 +118,7 @@ def test_threads_do_not_change_the_bits(name: str) -> None:
 def test_older_processors_give_the_same(processor: str, features: str, expected: str) -> None:
     program = f"""
 import sys
-from tests.reconstruction import test_volume as here
+from tests.reconstruction.engines import test_volume as here
 from concertino.reconstruction.kernels._interpolate import INSTRUCTIONS
 assert INSTRUCTIONS == {expected!r}, INSTRUCTIONS
 for name, planes in (("upright", 40), ("rolled and tilted", 40), ("rolled and tilted", 5)):

@@ -12,7 +12,7 @@ import re
 import numpy as np
 import llvmlite.binding as llvm
 from concertino.reconstruction import ReconstructionSettings, Reconstructor
-from concertino.reconstruction.kernels import _accumulate, _spread, _trace
+from concertino.reconstruction.kernels import _pixel_backprojection, _spread, _voxel_backprojection
 
 stack = np.ones((8, 4, 16), np.float32)
 for how in ({}, {"axis_angle_x": 0.2}):
@@ -28,7 +28,7 @@ llvm.initialize_all_asmprinters()
 machine = llvm.Target.from_triple("aarch64-unknown-linux-gnu").create_target_machine(
     cpu="neoverse-n1", opt=3, reloc="pic", codemodel="small"
 )
-for kernel in (_spread.spread, _accumulate.accumulate, _trace.trace):
+for kernel in (_spread.spread, _pixel_backprojection.accumulate, _voxel_backprojection.trace):
     for signature in kernel.signatures:
         code = kernel.inspect_llvm(signature)
         # numba's own count of references is no part of the loops
