@@ -51,7 +51,11 @@ setup: $(VENV)/.developed
 demo: $(VENV)/.installed
 	$(BIN)/concertino demo
 
+# The demonstration goes first: what numba compiles at first use, it compiles once for all that run at a time.
 test: $(VENV)/.developed
+	@echo 'Compiling what is compiled at first use.'
+	@directory=$$(mktemp -d); trap 'rm -rf "$$directory"' EXIT; \
+	$(BIN)/concertino demo --quiet -d "$$directory/demo" >"$$directory/said" 2>&1 || { cat "$$directory/said"; exit 1; }
 	$(BIN)/python $(PYTEST) $(PYTEST_ARGS)
 
 lint: $(VENV)/.developed
