@@ -101,11 +101,18 @@ class Hook:
             self._session.RE.loop.call_later(0.2, self._hang)
 
     def _hang(self) -> None:
+        if self._hang_s and self._until_off and not self._lit():
+            # It is dark between flats and projections: a hang that ended there would be none.
+            self._session.RE.loop.call_later(0.05, self._hang)
+            return
         until_s, self._hang_s = time.monotonic() + self._hang_s, 0.0
         while time.monotonic() < until_s:
             time.sleep(0.05)
-            if self._until_off and self._journal.read_text().split()[-2] == "0":
+            if self._until_off and not self._lit():
                 break
+
+    def _lit(self) -> bool:
+        return self._journal.read_text().split()[-2] == "1"
 
 
 async def _turn_on(beam: Any) -> None:
