@@ -264,10 +264,9 @@ def divide(number: int, step: Callable[[int], Any]) -> float:
     return 1 / number
 
 
-def test_what_is_no_scheduler_is_refused_in_a_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_is_no_scheduler_is_refused_in_a_sentence() -> None:
     with pytest.raises(ParameterError, match="scheduler: 5 was given; give 'local', the address"):
         cluster(5).__enter__()
-    monkeypatch.setattr("concertino.batch._dask_parts._CONNECT_S", 0.5)
     with pytest.raises(
         ReconstructionError, match=r"No dask scheduler answers at 'tcp://127\.0\.0\.1:9'"
     ):
@@ -337,13 +336,13 @@ def test_ctrl_c_ends_the_workers(run: Run, tmp_path: Path, used_s: float, times:
     for _ in range(times):
         os.killpg(command.pid, signal.SIGINT)  # as a terminal does
         time.sleep(0.01)
-    _, printed = command.communicate(timeout=240)
+    _, printed = command.communicate(timeout=20)  # of half a minute that it would take
     late = {-signal.SIGINT} if times > 1 else set()  # one came when all was done and said
     assert command.returncode in {130} | late, printed
     *before, last = printed.splitlines()
     assert last == "concertino: interrupted."
     assert all(line.startswith("Compiling the reconstruction") for line in before), printed
-    _, alive = psutil.wait_procs(children, 30)
+    _, alive = psutil.wait_procs(children, 10)
     assert not alive
 
 

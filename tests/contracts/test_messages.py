@@ -30,8 +30,8 @@ _REMEDY = re.compile(
 )
 # What can be had instead: "; it takes 0 V or more", "; its limits are 0 to 10 mm".
 _POSSIBLE = re.compile(
-    r"[;.] (?:it|its \w+|there|they|one|connected|a \w+)(?:'s)? "
-    r"(?:takes?|has|holds?|knows?|is|are|can be|needs|wants)\b"
+    r"[;.] (?:(?:it|they|one|connected)(?:'s)? (?:takes?|has|holds?|knows?|can be|needs|wants)"
+    r"|(?:its \w+|there|a \w+) (?:takes?|has|holds?|knows?|is|are|can be|needs|wants))\b"
 )
 _VALUE = f"{OPEN}[^{CLOSE}]*{CLOSE}"
 _BEGINS = re.compile(
@@ -55,6 +55,7 @@ _PROGRAM = "is for the author of another program: the rule that it broke says wh
 NO_REMEDY = {
     "⟨⟩ asked run ⟨⟩ to pause (⟨⟩), and it is over.": _STATE,
     "⟨⟩: ⟨⟩": _QUOTED,
+    "⟨⟩: ⟨⟩; ⟨⟩ was given.": _QUOTED,
     "The encoder of ⟨⟩ failed: ⟨⟩": _QUOTED,
     "It has not said within ⟨⟩ s that it is off.": _PART,
     "It gives no reason.": _PART,
@@ -123,10 +124,18 @@ def faults(text: str) -> list[str]:
     return found
 
 
+#: Nothing of their own but a mark: what begins so is excused only where nothing follows.
+_ALL_QUOTED = ("⟨⟩: ⟨⟩", "⟨⟩ ⟨⟩")
+
+
 def _excused(message: Message) -> list[str]:
     """Return the exceptions of the list that a message needs."""
     text = _plain(message.text)
-    return [begin for begin in NO_REMEDY if text.startswith(begin)]
+    return [
+        begin
+        for begin in NO_REMEDY
+        if (text == begin if begin in _ALL_QUOTED else text.startswith(begin))
+    ]
 
 
 def _faults_of(message: Message) -> list[str]:
@@ -188,6 +197,7 @@ class Thing:
         ("OwnError(f'Number {count} was given. Give 1 or more, or leave it out.')", []),
         ("OwnError(f'number: {count} was given. {_HINT}')", []),
         ("OwnError(f'{count} was given; it takes 1 or more.')", []),
+        ("OwnError(f'{count} was given; it is wrong.')", ["does not say what to do"]),
         ("OwnError('There is no key. Make one with: concertino keys make FOLDER')", []),
         ("OwnError('It failed: see the log. ' + why)", []),
         ("OwnError('number must be 1. Give 1.')", ["begins as no sentence"]),

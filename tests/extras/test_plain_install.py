@@ -59,7 +59,7 @@ def found(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
                 link.symlink_to(Path(str(package.locate_file(part))).absolute())
     done = subprocess.run(
         [place / "bin" / "python", PROGRAM], cwd=place, env={"HOME": str(Path.home())},
-        capture_output=True, text=True, timeout=600,
+        capture_output=True, text=True, timeout=240,
     )  # fmt: skip
     assert done.returncode == 0, done.stdout + done.stderr
     result: dict[str, Any] = json.loads(done.stdout)

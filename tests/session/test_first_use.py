@@ -29,7 +29,7 @@ def test_a_scan_and_its_catalogue_write_no_warnings_and_a_line_a_stream(tmp_path
     # pydantic warned of tiled's models (UnsupportedFieldAttributeWarning) as its server was made.
     done = subprocess.run(
         [sys.executable, "-c", PROGRAM, str(tmp_path)],
-        capture_output=True, text=True, check=False, timeout=600,
+        capture_output=True, text=True, check=False, timeout=240,
         env={name: value for name, value in os.environ.items() if name != "PYTHONWARNINGS"},
     )  # fmt: skip
     assert done.stdout.split() == ["1", "1"], done.stdout + done.stderr

@@ -9,9 +9,11 @@ from typing import Any
 import bluesky.plan_stubs as bps
 import bluesky.plans as bp
 import bluesky.preprocessors as bpp
+import numpy as np
 import pytest
 from bluesky import Msg
 from bluesky.utils import FailedStatus, MsgGenerator
+from numpy.typing import NDArray
 from ophyd_async.core import DetectorTrigger, TriggerInfo
 
 from concertino import (
@@ -20,7 +22,7 @@ from concertino import (
     SubscriberFailedError,
     SubscriberSilentError,
 )
-from concertino.devices import Camera, CameraSettings
+from concertino.devices import Camera, CameraSettings, Grab
 from concertino.documents import validate_run
 from concertino.frames import FrameRequest, Subscription
 from concertino.simulation import Faults
@@ -432,26 +434,43 @@ def test_a_stream_that_ends_before_its_first_frame_is_a_whole_one_of_none(
     assert scans.find("stream_datum") == []
 
 
-def test_one_that_is_unstaged_while_it_prepares_leaves_nothing(
-    scans: Scans, monkeypatch: pytest.MonkeyPatch
-) -> None:
+class SlowToPrepare:
+    """A camera whose driver takes its time before it is ready."""
+
+    pixel_size_um = 1.0
+    shape = (16, 16)
+    dtype = np.dtype(np.uint16)
+
+    def __init__(self) -> None:
+        self.prepares, self.may_go = threading.Event(), threading.Event()
+
+    def prepare(self, request: FrameRequest, settings: CameraSettings) -> None:
+        self.prepares.set()
+        assert self.may_go.wait(240)
+        self._next = 0
+
+    def start(self) -> None: ...
+
+    def grab(self, out: NDArray[Any]) -> Grab:
+        time.sleep(0.001)
+        out[0] = self._next
+        self._next += 1
+        return Grab(np.array([time.time_ns()]), np.array([self._next - 1]))
+
+    def stop(self) -> None: ...
+
+
+def test_one_that_is_unstaged_while_it_prepares_leaves_nothing(scans: Scans) -> None:
     before = set(threading.enumerate())
-    camera = make_camera()
-    prepare, prepares, may_go = camera.source.prepare, threading.Event(), threading.Event()
-
-    def slowly(*asked: Any) -> None:
-        prepares.set()
-        assert may_go.wait(240)
-        prepare(*asked)
-
-    monkeypatch.setattr(camera.source, "prepare", slowly)
+    source = SlowToPrepare()
+    camera = Camera(source, name="camera")
 
     def leave() -> MsgGenerator[None]:
         yield from bps.stage(camera)
         yield from bps.prepare(camera, FrameRequest(5, "left"), group="left")
-        yield Msg("wait_for", None, [lambda: asyncio.to_thread(prepares.wait, 60)])
+        yield Msg("wait_for", None, [lambda: asyncio.to_thread(source.prepares.wait, 60)])
         yield from bps.unstage(camera, wait=True)
-        may_go.set()
+        source.may_go.set()
         yield from bps.wait("left")
 
     scans.RE(leave())

@@ -199,17 +199,8 @@ def devices(lab: Laboratory) -> list[Any]:
     ]  # fmt: skip
 
 
-def taken(scenario: Scenario, root: Path) -> tuple[list[str], dict[str, Any]]:
-    """Take a scan; return the listing of its messages, and the start document but for what is the run's own."""
-    lab = scenario.laboratory(root)
-    try:
-        return run_listed(lab, scenario.messages(lab))
-    finally:
-        lab.close()
-
-
 def run_listed(lab: Laboratory, plan: MsgGenerator[Any]) -> tuple[list[str], dict[str, Any]]:
-    """Run a plan; return what `taken` does."""
+    """Run a plan; return the listing of its messages, and the start document but for what is the run's own."""
     found: list[Msg] = []
     lab.documents.clear()
     lab.RE.msg_hook = found.append  # type: ignore[assignment]

@@ -192,6 +192,6 @@ def test_a_rule_of_ones_own_is_stored_as_its_angles(tmp_path: Path) -> None:
     lab.close()
 
 
-def test_golden_angles_go_on_as_they_were() -> None:
+def test_a_scheme_that_is_named_goes_through_json() -> None:
     value = StepProjections(number=4, scheme="golden_ratio").to_json()
     assert StepProjections(**value).scheme == GoldenRatio()
