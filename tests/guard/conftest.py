@@ -70,11 +70,11 @@ class Subject:
         self._errors = place / f"{self.directory.name}_stderr.txt"
         for file in (self._out, self._errors):
             file.touch()
+        self._met = place / f"{self.directory.name}_met.txt"
         self._heard = 0
         self._programs = programs
-        self.pid = programs.start(
-            {**settings, "files": [str(self._out), str(self._errors)], "environment": environment}
-        )
+        given = {"files": [str(self._out), str(self._errors)], "met": str(self._met)}
+        self.pid = programs.start({**settings, **given, "environment": environment})
         self.guard: psutil.Process | None = None
 
     def said(self, word: str) -> str:
@@ -97,8 +97,9 @@ class Subject:
         return self._programs.wait(self.pid)
 
     def meet_guard(self) -> psutil.Process:
-        """Wait until it says who its guard is."""
+        """Wait until it says who its guard is; one that has only a beam does not close before."""
         self.guard = psutil.Process(int(self.said("guard")))
+        self._met.touch()
         return self.guard
 
     @property

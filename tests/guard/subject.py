@@ -77,6 +77,11 @@ def main(settings: dict[str, Any]) -> None:
         except BaseException as error:
             say("error", type(error).__name__, str(error).replace("\n", " "))
     say("guard", session.guard.pid)
+    if settings.get("only_beam"):
+        # It stays until its guard has been looked at: one that closed at once could take it away before.
+        met, until_s = Path(settings["met"]), time.monotonic() + WAIT_S
+        while not met.exists() and time.monotonic() < until_s:
+            time.sleep(0.02)
     say("done")
     if settings.get("wait"):
         time.sleep(WAIT_S)
