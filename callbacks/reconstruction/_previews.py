@@ -234,6 +234,8 @@ class Previews:
         reconstructor = self._newest()
         looked_at = self._watched("slice_")
         if not looked_at and not self._watched("plane_"):
+            # Whoever comes later need not wait for the next projection, which a pause may hold back.
+            self._wake.set()
             return
         self._tell_axis(reconstructor)
         if looked_at and self._rows:
