@@ -2,33 +2,32 @@
 
 import logging
 from collections.abc import Callable, Mapping
-from pathlib import Path
 from typing import Any
 
 from bluesky.utils import MsgGenerator
 
 from concertino.documents import TomoBlock
+from concertino.plans._asides import said
 from concertino.plans.core._device_queries import rehearsing, without_run_engine
 from concertino.reconstruction import ReconstructionSettings, Reconstructor
-from concertino.storage import WriteRate, find_runs, free_space, measured_write_rate, size_text
+from concertino.storage import WriteRate, size_text
 
 from ._overheads import LEARNT, monotonic_spans, noting
 from ._preflight_value import AxisFigures, Preflight, StreamFigures
 from ._rehearsal import Rehearsal
 from ._rehearsed_frames import Taken
+from ._resources import NothingKnown, Resources, WhichResources
 
 LOG = logging.getLogger(__name__)
 
 #: Blur above this is warned about, in px.
 USUAL_BLUR_PX = 1.0
-_LOOKED_AT = 20
-_MEMORY = Path("/proc/meminfo")
 
 
 def preflight(
     plan: MsgGenerator[Any],
     *,
-    directory: str | Path | None = None,
+    resources: Resources | None = None,
     reconstruction: ReconstructionSettings | None = None,
     max_blur_px: float | None = None,
 ) -> Preflight:
@@ -43,9 +42,9 @@ def preflight(
     ----------
     plan : generator of messages
         The plan, as it would be given to the RunEngine; it is used up.
-    directory : str or Path, optional
-        The data directory: its space, and its speed, which is measured with a short write the first
-        time and then kept in it.
+    resources : Resources, optional
+        What the computer has, such as `concertino.session.ComputerResources` of a data directory; without,
+        neither disk nor memory are judged. `Session.preflight` knows its own.
     reconstruction : ReconstructionSettings, optional
         What will be reconstructed while the plan runs.
     max_blur_px : float, optional
@@ -74,22 +73,22 @@ def preflight(
     >>> round(figures.streams[2].duration_s, 3), figures.streams[2].dead_s, figures.disk_bytes
     (3.0, 0.006, 256000)
     """
-    return without_run_engine(rehearsed(plan, directory, reconstruction, max_blur_px))  # type: ignore[no-any-return]
+    return without_run_engine(rehearsed(plan, resources, reconstruction, max_blur_px))  # type: ignore[no-any-return]
 
 
 def rehearsed(
     plan: MsgGenerator[Any],
-    directory: str | Path | None = None,
+    resources: Resources | None = None,
     reconstruction: ReconstructionSettings | None = None,
     max_blur_px: float | None = None,
 ) -> MsgGenerator[Preflight]:
     """Return the same as `preflight`, from within a plan: only questions to devices are yielded."""
-    if directory is not None:
-        _learn_from_documents(Path(directory))
+    known = NothingKnown() if resources is None else resources
+    _learn_from_documents(known)
     rehearsal = Rehearsal(LEARNT.get())
     rehearsal.limit_blur(max_blur_px)
     yield from rehearsal.go_through(plan)
-    return _figures(rehearsal, directory, reconstruction)
+    return _figures(rehearsal, known, reconstruction)
 
 
 def checked_run(
@@ -122,7 +121,8 @@ def checked_run(
     rehearsal = Rehearsal(LEARNT.get())
     rehearsal.limit_blur(max_blur_px)
     yield from rehearsal.go_through(run(md, True))
-    figures = _figures(rehearsal, None, None)
+    resources = (yield from said(WhichResources())) or NothingKnown()
+    figures = _figures(rehearsal, resources, None)
     figures.check()
     for warning in figures.warnings:
         LOG.warning("%s: %s", figures.plan, warning)
@@ -135,7 +135,7 @@ def checked_run(
 
 def _figures(
     rehearsal: Rehearsal,
-    directory: str | Path | None,
+    resources: Resources,
     settings: ReconstructionSettings | None,
 ) -> Preflight:
     streams = tuple(_stream(taken) for taken in rehearsal.taken)
@@ -144,16 +144,12 @@ def _figures(
     ring_bytes = sum(camera.ring_bytes for camera in cameras)
     new_ring_bytes = sum(max(0, camera.ring_bytes - camera.ring_held_bytes) for camera in cameras)
     parts = dict(rehearsal.parts)
-    free = rate = None
-    source = ""
-    if directory is not None:
-        free = free_space(directory)
-        largest = max(rehearsal.taken, key=lambda taken: taken.facts.frame_bytes, default=None)
-        if largest is not None:
-            measured = measured_write_rate(directory, largest.facts.shape)
-            rate, source = measured.bytes_s, measured.source
-            parts["storing"] = _storing_s(rehearsal.taken, measured)
-    memory = _memory_free()
+    free, memory = resources.disk_free_bytes(), resources.memory_free_bytes()
+    rate, source = None, ""
+    largest = max(rehearsal.taken, key=lambda taken: taken.facts.frame_bytes, default=None)
+    if largest is not None and (measured := resources.write_rate(largest.facts.shape)) is not None:
+        rate, source = measured.bytes_s, measured.source
+        parts["storing"] = _storing_s(rehearsal.taken, measured)
     warnings, refusals = _judged(rehearsal, streams)
     too_large = free is not None and disk_bytes > free
     # Weighing the angles of millions of projections takes half a minute, and nobody wants to know then.
@@ -161,7 +157,7 @@ def _figures(
     if free is not None and too_large:
         refusals.append(
             f"disk: {size_text(disk_bytes)} are needed and {size_text(free)} are free in "
-            f"{Path(directory or '.').absolute()}; free some space or choose another data directory."
+            f"{resources.place}; free some space or choose another data directory."
         )
     if memory is not None and new_ring_bytes + (needed or 0) > memory:
         refusals.append(
@@ -192,13 +188,13 @@ def _figures(
     )
 
 
-def _learn_from_documents(directory: Path) -> None:
-    """Take the overheads from the newest run of a data directory, if no run of this process taught any."""
-    if LEARNT.get().runs or not directory.is_dir():
+def _learn_from_documents(resources: Resources) -> None:
+    """Take the overheads from the newest run that tells any, if no run of this process taught them."""
+    if LEARNT.get().runs:
         return
-    for run in find_runs(directory)[:_LOOKED_AT]:
-        if run.exit_status == "success" and "preflight" in run.start and run.stop is not None:
-            LEARNT.load(run.start, run.stop)
+    for start, stop in resources.past_runs():
+        if "preflight" in start:
+            LEARNT.load(start, stop)
             return
 
 
@@ -306,12 +302,3 @@ def _reconstruction_bytes(
         )
         most = max(most, job.memory_bytes)
     return most
-
-
-def _memory_free() -> int | None:
-    """Return the memory that can be had without swapping, in bytes, or None if unknown."""
-    try:
-        lines = dict(line.split(":", 1) for line in _MEMORY.read_text().splitlines())
-        return int(lines["MemAvailable"].split()[0]) * 1024
-    except (OSError, KeyError, ValueError):
-        return None

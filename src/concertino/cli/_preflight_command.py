@@ -4,6 +4,7 @@ from pathlib import Path
 
 from concertino.plans import preflight
 from concertino.reconstruction import ReconstructionSettings
+from concertino.session import ComputerResources
 
 from ._run_command import PLANS, chosen_rows, prepared_plan
 
@@ -38,7 +39,7 @@ def preflight_plan(
         settings = ReconstructionSettings(slices=rows)
     figures = preflight(
         PLANS[name](**prepared.arguments),
-        directory=directory,
+        resources=ComputerResources(directory),
         reconstruction=settings,
         max_blur_px=max_blur,
     )

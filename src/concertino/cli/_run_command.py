@@ -19,7 +19,7 @@ from concertino.plans import preflight
 from concertino.reconstruction import ReconstructionSettings
 from concertino.runtime._ending import EndedBySignal
 from concertino.runtime._last_words import say
-from concertino.session import Session, open_session
+from concertino.session import ComputerResources, Session, open_session
 from concertino.storage import Run, find_runs, open_run
 from concertino.storage import replay as replay_documents
 from concertino.units import convert
@@ -90,7 +90,7 @@ def run_plan(
     rows = None if slices == "none" else chosen_rows(slices, device.frame_shape[0])
     preflight(
         PLANS[name](**prepared.arguments),
-        directory=directory,
+        resources=ComputerResources(directory),
         reconstruction=None if slices == "none" else ReconstructionSettings(slices=rows),
     ).check()
     with open_session(

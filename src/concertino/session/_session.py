@@ -28,6 +28,7 @@ from ._closing import Closing, close_all, close_plan, uninterrupted
 from ._declare_cameras import declare_cameras
 from ._interrupts import session_context_managers
 from ._optional_device import OfBaseline, OptionalDevice, readable
+from ._resources import ComputerResources, tell_memory
 from ._run_engine import SessionRunEngine, say_who_holds
 from ._run_places import RunPlaces
 from ._run_start_suspender import RunStartSuspender
@@ -120,6 +121,7 @@ class Session(AbstractContextManager["Session"]):
             self._baseline,
             RunPlaces(self.RE, directories, self.recorder),
             declare_cameras,
+            tell_memory,
             UnitGuard(),
             self._gate,
             self._storage,
@@ -284,16 +286,12 @@ class Session(AbstractContextManager["Session"]):
         plan : generator of messages
             As for ``RE``; it is used up.
         **limits
-            As for `concertino.plans.preflight`; the data directory and the settings of a subscribed
-            `OnlineReconstruction` are known.
-
-        Raises
-        ------
-        ConcertinoError
-            What the plan refuses.
+            As for `concertino.plans.preflight`, which raises what the plan refuses; the data directory and
+            the settings of a subscribed `OnlineReconstruction` are known.
         """
         limits.setdefault("reconstruction", self._subscriptions.settings)
-        return preflight(plan, directory=self.directory, **limits)
+        limits.setdefault("resources", ComputerResources(self.directory))
+        return preflight(plan, **limits)
 
     def add_baseline(self, *devices: OfBaseline, optional: bool = False) -> None:
         """Have devices read at the start and at the end of every run.

@@ -4,7 +4,6 @@ import threading
 import time
 from collections.abc import Collection, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 
 from bluesky import Msg
 
@@ -23,30 +22,8 @@ _BEGINS = ("set", "trigger", "prepare", "kickoff", "complete", "stage", "unstage
 _LIT = "THE BEAM MAY BE ON"
 
 
-@dataclass(frozen=True)
 class EndlessWait(PlanFault):
-    """The device of one message never says that it is done.
-
-    Parameters
-    ----------
-    position : int
-        Index of the message in a run without faults; it may be another in the next run.
-    kind : str
-        ``never ends``.
-    what : str
-        Command and device, such as ``set rotation``.
-    nth : int
-        Which of these messages, from 0.
-    """
-
-    what: str = ""
-    nth: int = 0
-
-    def strikes(self, message: Msg, before: Sequence[Msg]) -> bool:
-        """Whether it strikes at a message, by those before it."""
-        if describe_message(message) != self.what:
-            return False
-        return sum(describe_message(earlier) == self.what for earlier in before) == self.nth
+    """The device of one message never says that it is done; found by `PlanFault.what` and `PlanFault.nth`."""
 
 
 def endless_waits(messages: Sequence[Msg], *, every: bool = False) -> list[EndlessWait]:

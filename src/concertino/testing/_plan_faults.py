@@ -34,21 +34,49 @@ class PlanFault:
     Parameters
     ----------
     position : int
-        Index of the message, from 0.
+        Index of the message in a run without faults, from 0.
     kind : str
         ``raise before``: the message fails and is not executed. ``raise after``: it fails when it
         has been executed. ``abort``, ``stop``, ``halt``, ``pause``: the user does that when it has been.
         ``never ends``: its device does nothing and never says that it is done; see `run_with_endless_wait`.
+    what : str
+        Command and device of the message, such as ``set rotation``, and
+    nth : int
+        which of these, from 0. They find it where how often a plan looks and waits differs from run to run;
+        without, it is the index that counts.
     """
 
     KINDS: ClassVar[tuple[FaultKind, ...]] = get_args(FaultKind)
 
     position: int
     kind: FaultKind | Literal["never ends"]
+    what: str = ""
+    nth: int = 0
 
     def strikes(self, message: Msg, before: Sequence[Msg]) -> bool:
         """Whether it strikes at a message, by those before it."""
-        return len(before) == self.position
+        if not self.what:
+            return len(before) == self.position
+        if describe_message(message) != self.what:
+            return False
+        return sum(describe_message(earlier) == self.what for earlier in before) == self.nth
+
+
+def fault_at(messages: Sequence[Msg], position: int, kind: FaultKind) -> PlanFault:
+    """Return a fault of one message, which finds it again by its command and device.
+
+    Parameters
+    ----------
+    messages : sequence of Msg
+        From `plan_messages`.
+    position : int
+        Index of the message among them; negative from the end.
+    kind : str
+        As of `PlanFault`.
+    """
+    said = [describe_message(message) for message in messages]
+    position = range(len(said))[position]
+    return PlanFault(position, kind, said[position], said[:position].count(said[position]))
 
 
 @dataclass(frozen=True)

@@ -273,12 +273,14 @@ def test_a_reconstruction_in_a_process_is_seen_and_told_from_here(session: Sessi
     with ChildProcess(OnlineReconstruction(SETTINGS, planes=True, preview_s=0.01)) as there:
         there.add_callback(watcher)
         session.subscribe(there)
+        # Its process loads and compiles what it needs, which may take longer than a scan.
+        session.RE(continuous())
+        there.wait(240)
+        watcher.pictures.clear()
         changed: list[Any] = []
 
         def change(name: str, document: Any) -> None:
             if name == "stream_datum" and document["indices"]["stop"] > 4 and not changed:
-                # The run is not over before it was seen, however long its process takes to begin.
-                until(lambda: watcher.pictures.get("plane_xz"))
                 changed.append(there.update(center=45.25))
 
         session.subscribe(change)

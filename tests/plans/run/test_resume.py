@@ -23,6 +23,7 @@ from concertino.storage import StoredScan, open_run
 from concertino.testing import (
     PlanFault,
     check_safe_end,
+    fault_at,
     fault_positions,
     plan_messages,
     run_with_fault,
@@ -110,7 +111,7 @@ def test_a_run_that_broke_in_its_flats_keeps_its_darks(laboratory: Laboratory) -
     bench = laboratory.bench(lambda: laboratory.plan(name, **given(name)))
     messages = plan_messages(bench)
     flats = [i for i, m in enumerate(messages) if m.command == "prepare"][1]
-    outcome = run_with_fault(bench, PlanFault(flats, "raise after"))
+    outcome = run_with_fault(bench, fault_at(messages, flats, "raise after"))
     laboratory.documents.clear()
     laboratory.RE(resumed(laboratory, name, open_run(outcome.find("start")[0]["run_directory"])))
     assert laboratory.documents[0][1]["frames"] == {"flats": 3, "projections": 12}

@@ -16,10 +16,10 @@ from concertino.plans import for_each, preflight
 from concertino.simulation import Faults
 from concertino.storage import open_run
 from concertino.testing import (
-    PlanFault,
     check_every_end,
     check_safe_end,
     describe_message,
+    fault_at,
     plan_messages,
     run_with_fault,
 )
@@ -205,7 +205,7 @@ def test_the_user_ends_it_while_it_is_read_out(root: Path, kind: Any) -> None:
     bench = lab.bench(lambda: lab.plan("radiography", num_projections=30, **ONLY_PROJECTIONS))
     messages = plan_messages(bench)
     complete = next(i for i, message in enumerate(messages) if message.command == "complete")
-    outcome = run_with_fault(bench, PlanFault(complete, kind))
+    outcome = run_with_fault(bench, fault_at(messages, complete, kind))
     lab.close()
     check_safe_end(outcome)
     if kind != "halt":

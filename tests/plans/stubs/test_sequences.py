@@ -16,7 +16,7 @@ from concertino.plans.stubs._speed import SETTLE_S, SMOOTH
 from concertino.plans.stubs._sweep_move import _MARGIN_S
 from concertino.simulation import Faults
 from concertino.storage import open_run
-from concertino.testing import PlanFault, plan_messages, run_with_fault
+from concertino.testing import fault_at, plan_messages, run_with_fault
 from tests.plans.laboratory import COUNTS, PLANS, Laboratory
 
 SWITCHED = {"synchrotron": "shutter", "tube": "tube"}
@@ -246,7 +246,7 @@ def test_the_beam_goes_off_first_then_motors_stop(laboratory: Laboratory) -> Non
     bench = laboratory.bench(lambda: laboratory.plan("continuous_tomography"))
     messages = plan_messages(bench)
     kickoff = [i for i, message in enumerate(messages) if message.command == "kickoff"][-1]
-    outcome = run_with_fault(bench, PlanFault(kickoff, "raise after"))
+    outcome = run_with_fault(bench, fault_at(messages, kickoff, "raise after"))
     cleaning = [
         (message.command, message.obj.name)
         for message in outcome.messages[kickoff + 1 :]

@@ -9,6 +9,7 @@ import xxhash
 from numpy.typing import ArrayLike, DTypeLike, NDArray
 
 from concertino._errors import FrameStreamError
+from concertino._memory import free_memory
 
 if TYPE_CHECKING:
     from ._messages import Memory
@@ -60,16 +61,6 @@ def extend_digest(digest: int, checksums: NDArray[np.uint64]) -> NDArray[np.uint
     return digests
 
 
-def _available_memory() -> int | None:
-    """Return the memory that can be had without swapping, in bytes, or None if unknown."""
-    try:
-        with open("/proc/meminfo") as table:
-            lines = dict(line.split(":", 1) for line in table)
-    except OSError:
-        return None
-    return int(lines["MemAvailable"].split()[0]) * 1024
-
-
 class Ring:
     """Slots for frames of one shape and dtype, used over and over.
 
@@ -99,7 +90,7 @@ class Ring:
         self.frame_bytes = self.shape[0] * self.shape[1] * self.dtype.itemsize
         self.capacity = max(2, int(max_bytes) // self.frame_bytes)
         needed = self.capacity * self.frame_bytes
-        available = _available_memory()
+        available = free_memory()
         if available is not None and needed > available:
             raise FrameStreamError(
                 f"A ring of {self.capacity} frames of {self.shape[0]} × {self.shape[1]} pixels needs "
