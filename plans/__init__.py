@@ -60,7 +60,7 @@ from .imaging._take_scan import take_scan
 from .rehearsal._overheads import Overheads
 from .rehearsal._preflight import preflight
 from .rehearsal._preflight_value import AxisFigures, Preflight, StreamFigures
-from .rehearsal._resources import Resources
+from .rehearsal._resources import Resources, with_resources
 from .run._pause_request import HoldRequest, PauseRequest
 from .run._resume_context import with_pause_request
 from .run._run import imaging_run
@@ -149,6 +149,7 @@ __all__ = [
     "take_stepped_frames",
     "tomograms_in_spiral",
     "with_pause_request",
+    "with_resources",
     "xy_scan",
 ]
 

@@ -3,7 +3,11 @@
 from collections.abc import Iterator, Mapping
 from typing import Any, Protocol
 
-from concertino.plans._asides import Aside
+from bluesky import Msg
+from bluesky.utils import MsgGenerator
+
+from concertino.plans._asides import Aside, heard
+from concertino.plans.core._passed_on import passed_on
 from concertino.storage import WriteRate
 
 
@@ -51,3 +55,24 @@ class NothingKnown:
     def past_runs(self) -> Iterator[tuple[Mapping[str, Any], Mapping[str, Any]]]:
         """Yield nothing."""
         return iter(())
+
+
+def with_resources(plan: MsgGenerator[Any], resources: Resources) -> MsgGenerator[Any]:
+    """Pass a plan's messages on; a scan in it that asks what the computer has is told.
+
+    Parameters
+    ----------
+    plan : generator of messages
+        An imaging plan, or one that has some in it.
+    resources : Resources
+        What there is. A scan that needs more is refused before anything moves.
+    """
+
+    def told(question: Msg) -> MsgGenerator[Resources]:
+        known: Resources | None = yield question
+        return known or resources
+
+    def do(message: Msg) -> MsgGenerator[Resources] | None:
+        return told(message) if heard(message, WhichResources) else None
+
+    return (yield from passed_on(plan, do))

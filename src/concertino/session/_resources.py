@@ -4,13 +4,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from bluesky import Msg
-from bluesky.utils import MsgGenerator
-
 from concertino._memory import free_memory
-from concertino.plans import Resources, passed_on
-from concertino.plans._asides import heard
-from concertino.plans.rehearsal._resources import WhichResources
 from concertino.storage import WriteRate, find_runs, free_space, measured_write_rate
 
 _LOOKED_AT = 20
@@ -65,20 +59,3 @@ class ComputerResources:
         for run in find_runs(self._directory)[:_LOOKED_AT]:
             if run.exit_status == "success" and run.stop is not None:
                 yield run.start, run.stop
-
-
-def tell_memory(plan: MsgGenerator[Any]) -> MsgGenerator[Any]:
-    """Preprocess a plan: answer a scan that asks what there is, with the memory.
-
-    The space on the disk is for whoever stores frames to judge: a scan may run without.
-    """
-
-    def answer(message: Msg) -> MsgGenerator[Resources] | None:
-        return _told() if heard(message, WhichResources) else None
-
-    return passed_on(plan, answer)
-
-
-def _told() -> MsgGenerator[Resources]:
-    yield Msg("null")
-    return ComputerResources()

@@ -15,7 +15,7 @@ from bluesky.utils import MsgGenerator
 from concertino import SessionError
 from concertino.callbacks import Closes, RunLog
 from concertino.documents import DocumentCallback
-from concertino.plans import PauseRequest, Preflight, preflight, with_pause_request
+from concertino.plans import PauseRequest, Preflight, preflight, with_pause_request, with_resources
 from concertino.runtime._ending import end_no_more, end_safely
 from concertino.runtime._plan_end import in_own_thread
 from concertino.storage import Recorder, RunDirectories
@@ -28,7 +28,7 @@ from ._closing import Closing, close_all, close_plan, uninterrupted
 from ._declare_cameras import declare_cameras
 from ._interrupts import session_context_managers
 from ._optional_device import OfBaseline, OptionalDevice, readable
-from ._resources import ComputerResources, tell_memory
+from ._resources import ComputerResources
 from ._run_engine import SessionRunEngine, say_who_holds
 from ._run_places import RunPlaces
 from ._run_start_suspender import RunStartSuspender
@@ -121,7 +121,9 @@ class Session(AbstractContextManager["Session"]):
             self._baseline,
             RunPlaces(self.RE, directories, self.recorder),
             declare_cameras,
-            tell_memory,
+            partial(
+                with_resources, resources=ComputerResources()
+            ),  # Whoever stores judges the disk.
             UnitGuard(),
             self._gate,
             self._storage,

@@ -259,6 +259,7 @@ def test_by_default_the_beam_is_looked_at_beside_the_sample(
     assert "Take flats again, or look at the beam." in alarm.message
 
 
+@pytest.mark.disturbed_by_load("the ring decays by the clock while frames are taken and looked at")
 def test_a_ring_that_decays_alarms_both_who_watches_it_and_who_sees_the_frames(
     hutch: Hutch,
 ) -> None:

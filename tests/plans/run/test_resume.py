@@ -121,7 +121,7 @@ def test_resumes_of_resumes_and_lost_files(laboratory: Laboratory) -> None:
     name = "step_tomography"
     directory = broken(laboratory, name, 24)
     bench = laboratory.bench(lambda: resumed(laboratory, name, open_run(directory)))
-    outcome = run_with_fault(bench, PlanFault(30, "raise after"))
+    outcome = run_with_fault(bench, PlanFault(0, "raise after", "trigger camera", 1))
     check_safe_end(outcome)
     second = open_run(outcome.find("start")[0]["run_directory"])
     # A file is lost, and one is damaged.
@@ -255,7 +255,7 @@ def test_every_end_of_a_resumed_run_is_safe(laboratory: Laboratory, kind: Any) -
     directory = broken(laboratory, name, 4)
     bench = laboratory.bench(lambda: resumed(laboratory, name, open_run(directory)))
     # One that succeeds leaves nothing to resume: the messages are those of one that ends early.
-    outcome = run_with_fault(bench, PlanFault(30, "raise after"))
+    outcome = run_with_fault(bench, PlanFault(0, "raise after", "kickoff camera", 0))
     positions = fault_positions(outcome.messages, every=False)
     for position in positions[PlanFault.KINDS.index(kind) % 5 : 31 : 8]:
         if not any(StoredScan(open_run(directory)).missing(s) for s in FRAMED):
