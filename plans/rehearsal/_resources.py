@@ -75,4 +75,4 @@ def with_resources(plan: MsgGenerator[Any], resources: Resources) -> MsgGenerato
     def do(message: Msg) -> MsgGenerator[Resources] | None:
         return told(message) if heard(message, WhichResources) else None
 
-    return (yield from passed_on(plan, do))
+    return passed_on(plan, do)
