@@ -69,19 +69,23 @@ def resumed(laboratory: Laboratory, name: str, run: Any, **changes: Any) -> MsgG
     return resume(run, **(devices(laboratory, name) | {"md": md} | changes))
 
 
-def broken(laboratory: Laboratory, name: str, at: int, **changes: Any) -> Path:
-    """Run a plan that fails at a message of its projections; return the run's directory."""
+def broken(laboratory: Laboratory, name: str, triggers: int = 0, **changes: Any) -> Path:
+    """Run a plan that fails in its projections, where they begin or at a trigger; return the run's directory."""
     bench = laboratory.bench(lambda: laboratory.plan(name, **given(name, **changes)))
     messages = plan_messages(bench)
     begin = [i for i, m in enumerate(messages) if m.command == "prepare"][-1]
-    outcome = run_with_fault(bench, PlanFault(begin + at, "raise after"))
+    after = [(i, m.command) for i, m in enumerate(messages) if i > begin]
+    steps = [i for i, command in after if command == "trigger"]
+    starts = [i for i, command in after if command == "kickoff"] or steps[:1]
+    place = steps[triggers - 1] if triggers else starts[-1]
+    outcome = run_with_fault(bench, fault_at(messages, place, "raise after"))
     (start,) = outcome.find("start")
     return Path(start["run_directory"])
 
 
 @pytest.mark.parametrize("name", PLANS)
 def test_a_broken_run_is_continued(laboratory: Laboratory, name: str) -> None:
-    directory = broken(laboratory, name, 20 if "step" in name else 4)
+    directory = broken(laboratory, name, 4 if "step" in name else 0)
     first = open_run(directory)
     assert first.exit_status == "fail"
     laboratory.documents.clear()
@@ -119,7 +123,7 @@ def test_a_run_that_broke_in_its_flats_keeps_its_darks(laboratory: Laboratory) -
 
 def test_resumes_of_resumes_and_lost_files(laboratory: Laboratory) -> None:
     name = "step_tomography"
-    directory = broken(laboratory, name, 24)
+    directory = broken(laboratory, name, 5)
     bench = laboratory.bench(lambda: resumed(laboratory, name, open_run(directory)))
     outcome = run_with_fault(bench, PlanFault(0, "raise after", "trigger camera", 1))
     check_safe_end(outcome)
@@ -158,7 +162,7 @@ def test_the_reconstruction_is_that_of_an_unbroken_scan(tmp_path: Path) -> None:
     laboratory.beamline.camera = FileCamera(
         darks=whole / "darks", flats=whole / "flats", projections=whole / "projections"
     )
-    directory = broken(laboratory, "step_tomography", 100, num_projections=40)
+    directory = broken(laboratory, "step_tomography", 13, num_projections=40)
     assert 0 < len(open_run(directory).frames("projections")) < 40
     laboratory.RE(resumed(laboratory, "step_tomography", open_run(directory)))
     settings = ReconstructionSettings(center=8.0)
@@ -183,7 +187,7 @@ def refusal(laboratory: Laboratory, plan: MsgGenerator[Any]) -> str:
 
 def test_what_is_not_as_it_was_is_refused(laboratory: Laboratory, tmp_path: Path) -> None:
     name = "continuous_tomography"
-    run = open_run(broken(laboratory, name, 4))
+    run = open_run(broken(laboratory, name))
     b = laboratory.beamline
     said = refusal(laboratory, resumed(laboratory, name, run, rotation=None))
     assert said == (
@@ -214,7 +218,7 @@ def test_a_device_that_has_moved_is_refused(laboratory: Laboratory) -> None:
 
     stage = laboratory.beamline.vertical_stage
     laboratory.RE.preprocessors.append(bpp.SupplementalData(baseline=[stage]))
-    run = open_run(broken(laboratory, name, 24))
+    run = open_run(broken(laboratory, name, 5))
     asyncio.run_coroutine_threadsafe(_set(stage, 0.5), laboratory.RE.loop).result()
     said = refusal(laboratory, resumed(laboratory, name, run, unmoved=[stage]))
     assert f"resume: of {run.name}, vertical_stage was at 0 and is at 0.5. Set it" in said
@@ -222,7 +226,7 @@ def test_a_device_that_has_moved_is_refused(laboratory: Laboratory) -> None:
 
 def test_runs_that_cannot_be_resumed(laboratory: Laboratory) -> None:
     name = "step_tomography"
-    run = open_run(broken(laboratory, name, 24))
+    run = open_run(broken(laboratory, name, 5))
 
     def changed(**changes: Any) -> Any:
         documents = run.directory / "documents.jsonl"
@@ -252,14 +256,14 @@ def test_runs_that_cannot_be_resumed(laboratory: Laboratory) -> None:
 @pytest.mark.parametrize("kind", PlanFault.KINDS)
 def test_every_end_of_a_resumed_run_is_safe(laboratory: Laboratory, kind: Any) -> None:
     name = "continuous_tomography"
-    directory = broken(laboratory, name, 4)
+    directory = broken(laboratory, name)
     bench = laboratory.bench(lambda: resumed(laboratory, name, open_run(directory)))
     # One that succeeds leaves nothing to resume: the messages are those of one that ends early.
     outcome = run_with_fault(bench, PlanFault(0, "raise after", "kickoff camera", 0))
     positions = fault_positions(outcome.messages, every=False)
     for position in positions[PlanFault.KINDS.index(kind) % 5 : 31 : 8]:
         if not any(StoredScan(open_run(directory)).missing(s) for s in FRAMED):
-            directory = broken(laboratory, name, 4)  # A pause before it began let it succeed.
+            directory = broken(laboratory, name)  # A pause before it began let it succeed.
         check_safe_end(run_with_fault(bench, PlanFault(position, kind)))
 
 
@@ -355,7 +359,7 @@ def test_what_is_recorded_of_a_run_is_complete(laboratory: Laboratory, what: str
     name, parameters, boxed = GIVEN[what]
     box = laboratory.beamline.trigger_box
     trigger = {"trigger": box} if boxed else {}
-    directory = broken(laboratory, name, 4, **(TURNS | parameters | trigger))
+    directory = broken(laboratory, name, **(TURNS | parameters | trigger))
     first = open_run(directory)
     assert StoredScan(first).missing("projections")
     laboratory.documents.clear()
@@ -370,10 +374,10 @@ def test_what_is_recorded_of_a_run_is_complete(laboratory: Laboratory, what: str
 def test_the_trigger_device_is_the_one_of_then(laboratory: Laboratory) -> None:
     name = "continuous_tomography"
     box = laboratory.beamline.trigger_box
-    run = open_run(broken(laboratory, name, 4, trigger=box))
+    run = open_run(broken(laboratory, name, trigger=box))
     assert refusal(laboratory, resumed(laboratory, name, run)) == (
         f"resume: of {run.name}, trigger was trigger_box and is none. Give the devices that it was taken with."
     )
-    run = open_run(broken(laboratory, name, 4))
+    run = open_run(broken(laboratory, name))
     said = refusal(laboratory, resumed(laboratory, name, run, trigger=box))
     assert "trigger was software and is trigger_box" in said
