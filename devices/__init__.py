@@ -1,15 +1,31 @@
 """What moves and what sees: cameras over frame streams, and a simulated beamline."""
 
-from ._beam import BeamSwitch, SimulatedShutter, SimulatedStorageRing, SimulatedTube
+from ._beam import SimulatedShutter, SimulatedStorageRing, SimulatedTube
+from ._signal_beam import SignalBeam
 from .camera._acquisition import Acquisition
+from .camera._async_source import AsyncFrameSource, TriggeredAsyncSource
 from .camera._camera import Camera
 from .camera._camera_checks import check_software_trigger
+from .camera._camera_setting import (
+    CameraSetting,
+    ChoiceSetting,
+    IntegerSetting,
+    NumberSetting,
+    Region,
+    RegionSetting,
+    SettableFrameSource,
+    SettingValue,
+    SwitchSetting,
+    TextSetting,
+    trigger_mode,
+)
 from .camera._file_source import FileCamera, FileSource
 from .camera._frame_source import (
     BufferedFrameSource,
     CameraSettings,
     FrameSource,
     Grab,
+    ReadsRows,
     TellsClock,
     TellsFirstNumber,
     TellsMemory,
@@ -17,28 +33,66 @@ from .camera._frame_source import (
     TriggeredFrameSource,
 )
 from .camera._remote_acquisition import AcquisitionProgress
+from .camera._setting_signals import HeldSettings
 from .control_systems._panda_trigger import PandaAxis, PandaTrigger
 from .control_systems._suspender_signal import SuspenderSignal
 from .control_systems._tango_camera import TangoCamera
+from .control_systems.area_detector._camera import AreaDetectorCamera
+from .control_systems.area_detector._source import AreaDetectorOptions
+from .control_systems.tango._motor import TangoMotor
+from .control_systems.tango._shutter import TangoShutter
+from .detectors._detector_camera import DetectorCamera
+from .kinds._bounds import SetpointAndLimits
+from .kinds._device_kind import DeviceKind, Instrument
+from .kinds._optics import DetectorStage, LensChanger, Monochromator, TubeSettings
 from .simulated._encoder import SimulatedEncoder
 from .simulated._motor import SimulatedMotor
+from .simulated._simulated_area_detector import SimulatedAreaDetector
 from .simulated._simulated_beamline import SimulatedBeamline, foam_twin
 from .simulated._simulated_source import SimulatedSource
 from .simulated._trigger_box import SimulatedTriggerBox
+from .vendors._genicam_source import GenicamSource
+from .vendors._micro_manager_source import MicroManagerSource
+from .vendors._stream_detectors import DectrisStreamSource, HtypeStreamSource
 
 __all__ = [
     "Acquisition",
     "AcquisitionProgress",
-    "BeamSwitch",
+    "AreaDetectorCamera",
+    "AreaDetectorOptions",
+    "AsyncFrameSource",
     "BufferedFrameSource",
     "Camera",
+    "CameraSetting",
     "CameraSettings",
+    "ChoiceSetting",
+    "DectrisStreamSource",
+    "DetectorCamera",
+    "DetectorStage",
+    "DeviceKind",
     "FileCamera",
     "FileSource",
     "FrameSource",
+    "GenicamSource",
     "Grab",
+    "HeldSettings",
+    "HtypeStreamSource",
+    "Instrument",
+    "IntegerSetting",
+    "LensChanger",
+    "MicroManagerSource",
+    "Monochromator",
+    "NumberSetting",
     "PandaAxis",
     "PandaTrigger",
+    "ReadsRows",
+    "Region",
+    "RegionSetting",
+    "SetpointAndLimits",
+    "SettableFrameSource",
+    "SettingValue",
+    "SignalBeam",
+    "SimulatedAreaDetector",
     "SimulatedBeamline",
     "SimulatedEncoder",
     "SimulatedMotor",
@@ -48,16 +102,24 @@ __all__ = [
     "SimulatedTriggerBox",
     "SimulatedTube",
     "SuspenderSignal",
+    "SwitchSetting",
     "TangoCamera",
+    "TangoMotor",
+    "TangoShutter",
     "TellsClock",
     "TellsFirstNumber",
     "TellsMemory",
     "TellsReadoutRate",
+    "TextSetting",
+    "TriggeredAsyncSource",
     "TriggeredFrameSource",
+    "TubeSettings",
     "check_software_trigger",
     "foam_twin",
+    "trigger_mode",
 ]
 
 for _name in __all__:
-    globals()[_name].__module__ = __name__
+    if callable(globals()[_name]):  # An alias of types is what it stands for.
+        globals()[_name].__module__ = __name__
 del _name

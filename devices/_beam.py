@@ -5,55 +5,35 @@ import math
 import time
 from collections.abc import Callable
 from contextlib import suppress
-from typing import Any, Literal, Protocol, runtime_checkable
+from typing import Literal
 
-import numpy as np
 from ophyd_async.core import (
     AsyncStatus,
     StandardReadable,
     StandardReadableFormat,
-    WatchableAsyncStatus,
     soft_signal_r_and_setter,
     soft_signal_rw,
 )
 
 from concertino import DeviceError
-from concertino.guard import SwitchOff, ends_with_session, switch_of_signal, switch_off_of
 
 #: How often the current of a ring is told, in seconds.
 _RING_UPDATE_S = 1.0
 _TUBE_KV, _TUBE_UA = 60.0, 1000.0  # a tube's settings at the start
 
-_WORDS = {"open": True, "on": True, "closed": False, "close": False, "off": False}
+SWITCH_WORDS = {"open": True, "on": True, "closed": False, "close": False, "off": False}
 
 
-@runtime_checkable
-class _TellsSourceKind(Protocol):
-    """A device that tells what makes its beam."""
-
-    source_kind: Literal["tube", "synchrotron"] | None
-
-
-@runtime_checkable
-class _TellsDuration(Protocol):
-    """A device that tells how long it takes to be set, in seconds; the answer may be awaitable."""
-
-    def set_duration_s(self, value: Any) -> Any: ...
-
-
-def _as_switch(device: str, value: object) -> bool:
-    if isinstance(value, str) and value.lower() in _WORDS:
-        return _WORDS[value.lower()]
+def as_switch(device: str, value: object) -> bool:
+    """Return whether a value that a switch was set to means beam."""
+    if isinstance(value, str) and value.lower() in SWITCH_WORDS:
+        return SWITCH_WORDS[value.lower()]
     if value in (0, 1):
         return bool(value)
     raise DeviceError(
         f"Beam switch {device} was set to {value!r}; it takes True (beam on) or False (beam off), "
-        f"or one of the words {', '.join(_WORDS)}."
+        f"or one of the words {', '.join(SWITCH_WORDS)}."
     )
-
-
-def _word(value: object) -> bool | None:
-    return _WORDS.get(value.lower()) if isinstance(value, str) else None
 
 
 class _History:
@@ -170,7 +150,7 @@ class SimulatedShutter(StandardReadable):
         DeviceError
             If the value is neither; from the status of an opening, if it was closed meanwhile.
         """
-        on = _as_switch(self.name, value)
+        on = as_switch(self.name, value)
         return self._orders.turn(self.name, on, self._delay_s, self._turned)
 
     def _turned(self, on: bool) -> None:
@@ -235,7 +215,7 @@ class SimulatedTube(StandardReadable):
 
     def set_duration_s(self, value: bool | str) -> float:
         """Return how long `set` takes, in seconds."""
-        return self._ramp_s if _as_switch(self.name, value) else 0.0
+        return self._ramp_s if as_switch(self.name, value) else 0.0
 
     def set(self, value: bool | str) -> AsyncStatus[None]:
         """Switch the tube on (True) or off (False); it never comes on after it was told to go off.
@@ -245,7 +225,7 @@ class SimulatedTube(StandardReadable):
         DeviceError
             If the value is neither; from the status of coming on, if it was switched off meanwhile.
         """
-        on = _as_switch(self.name, value)
+        on = as_switch(self.name, value)
         return self._orders.turn(self.name, on, self.set_duration_s(on), self._turned)
 
     def _turned(self, on: bool) -> None:
@@ -290,105 +270,3 @@ class SimulatedStorageRing(StandardReadable):
         """Have another current from now on, in mA: a refill, or a beam loss; in any thread."""
         self._fills.note(current)
         self._set_current(current)
-
-
-class BeamSwitch:
-    """Makes any settable device a beam for plans.
-
-    Parameters
-    ----------
-    device : Movable
-        What is set: a facility's shutter, a tube's output, a signal.
-    on, off
-        The device's values for beam and no beam.
-    source_kind : {"tube", "synchrotron"}, optional
-        What makes the beam; plans cover a full turn by default where opposite views differ. By default
-        what the device says of itself.
-
-    Examples
-    --------
-    >>> from ophyd_async.core import soft_signal_rw
-    >>> from concertino.devices import BeamSwitch
-    >>> beam = BeamSwitch(soft_signal_rw(str, name="frontend"), on="Open", off="Close")
-    >>> beam.name
-    'frontend'
-    """
-
-    parent = None
-    is_beam = True
-
-    def __init__(
-        self,
-        device: Any,
-        *,
-        on: Any,
-        off: Any,
-        source_kind: Literal["tube", "synchrotron"] | None = None,
-    ) -> None:
-        if source_kind not in (None, "tube", "synchrotron"):
-            raise DeviceError(
-                f"source_kind: {source_kind!r} was given for beam switch {device.name}; give 'tube' "
-                "or 'synchrotron', or leave it out."
-            )
-        self.device = device
-        self.source_kind = source_kind or (
-            device.source_kind if isinstance(device, _TellsSourceKind) else None
-        )
-        self._values = {True: on, False: off}
-        self._coming: Any = None
-
-    @property
-    def name(self) -> str:
-        """The device's name."""
-        return str(self.device.name)
-
-    def set(self, value: bool | str) -> Any:
-        """Switch the beam on (True) or off (False); off takes back an on that is not done."""
-        on = _as_switch(self.name, value)
-        coming, self._coming = self._coming, None
-        # A device of ophyd-async that is still busy with it would go on, and be on in the end.
-        if not on and isinstance(coming, AsyncStatus | WatchableAsyncStatus) and not coming.done:
-            coming.task.cancel()
-        status = self.device.set(self._values[on])
-        if on:
-            self._coming = status
-        return status
-
-    def set_duration_s(self, value: bool | str) -> Any:
-        """Return how long `set` takes, in seconds, as the device tells it; 0 when it does not."""
-        if not isinstance(self.device, _TellsDuration):
-            return 0.0
-        return self.device.set_duration_s(self._values[_as_switch(self.name, value)])
-
-    def state_of(self, value: object) -> bool | None:
-        """Return whether the device gives beam when it reads as a value; None when that does not tell.
-
-        The values for beam and no beam tell, if they are texts, or true and false; so do the words open, on, closed,
-        close and off, if they mean here what they say. A number does not: it may be a command that falls back.
-        """
-        for on, own in self._values.items():
-            if (
-                isinstance(value, str | bool | np.bool_)
-                and isinstance(own, str | bool)
-                and value == own
-            ):
-                return on
-        words = {on: _word(own) for on, own in self._values.items()}
-        return _word(value) if words[True] and words[False] is False else None
-
-    @property
-    def ends_with_session(self) -> bool:
-        """Whether the device is a part of this process, so that no guard has to switch it off."""
-        return ends_with_session(self.device)
-
-    def guard_switch(self) -> SwitchOff | None:
-        """Return how the guard process switches the beam off; None when the device does not tell."""
-        return switch_of_signal(self.device, self._values[False]) or switch_off_of(self.device)
-
-    def read(self) -> Any:
-        """Return the device's reading."""
-        return self.device.read()
-
-    def describe(self) -> Any:
-        """Return the description of the device's reading."""
-        return self.device.describe()

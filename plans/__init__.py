@@ -61,11 +61,14 @@ from .rehearsal._overheads import Overheads
 from .rehearsal._preflight import preflight
 from .rehearsal._preflight_value import AxisFigures, Preflight, StreamFigures
 from .rehearsal._resources import Resources, with_resources
+from .run._optics import TellsOptics, check_optics, with_optics
 from .run._pause_request import HoldRequest, PauseRequest
 from .run._resume_context import with_pause_request
 from .run._run import imaging_run
+from .safety._interlock import Interlock
 from .safety._safety import beam_off, beam_on, run_safely
-from .series._directors import change_samples, for_each, xy_scan
+from .safety._stop_all import stop_all
+from .series._for_each import change_samples, for_each, xy_scan
 from .stubs._frames import take_darks, take_flats, take_frames, take_stepped_frames
 from .stubs._scan_setup import ScanSetup
 
@@ -89,6 +92,7 @@ __all__ = [
     "HoldRequest",
     "ImageMeasure",
     "ImagingScan",
+    "Interlock",
     "LoopResult",
     "MultiTurn",
     "OppositeViews",
@@ -107,6 +111,7 @@ __all__ = [
     "StepSpiralProjections",
     "StreamFigures",
     "SweepProjections",
+    "TellsOptics",
     "TiltViews",
     "Timbir",
     "TriggerDevice",
@@ -117,6 +122,7 @@ __all__ = [
     "beam_off",
     "beam_on",
     "change_samples",
+    "check_optics",
     "closed_loop",
     "continuous_spiral_tomography",
     "continuous_tomography",
@@ -141,6 +147,7 @@ __all__ = [
     "set_deadlines",
     "step_spiral_tomography",
     "step_tomography",
+    "stop_all",
     "take_again",
     "take_darks",
     "take_flats",
@@ -148,6 +155,7 @@ __all__ = [
     "take_scan",
     "take_stepped_frames",
     "tomograms_in_spiral",
+    "with_optics",
     "with_pause_request",
     "with_resources",
     "xy_scan",

@@ -3,18 +3,20 @@
 from collections.abc import Sequence
 from typing import Any
 
-from bluesky.protocols import Movable
+from bluesky.protocols import Movable, Readable
 from bluesky.utils import MsgGenerator
 
 from concertino.units import QuantityLike
 
 from .core._cameras import Cameras, OnLost, Readout
+from .core._described import described
 from .imaging._acquisition import Darks, Flats
 from .imaging._imaging_scan import DEFAULT_ORDER, ImagingScan
 from .imaging._spiral_projections import SpiralProjections
 from .imaging._take_scan import take_scan
 
 
+@described
 def continuous_spiral_tomography(
     camera: Cameras,
     rotation: Movable[Any],
@@ -36,6 +38,7 @@ def continuous_spiral_tomography(
     on_lost: OnLost = "fail",
     max_blur: QuantityLike | None = None,
     readout: Readout = "direct",
+    per_frame: Sequence[Readable[Any]] = (),
     md: dict[str, Any] | None = None,
 ) -> MsgGenerator[str]:
     """Take darks, flats and projections while the sample turns and rises, as one run.
@@ -52,41 +55,13 @@ def continuous_spiral_tomography(
         streams of its own: those of the first have the plain names.
     rotation, vertical_stage : device
         Stages that turn the sample, and lift it along the rotation axis (mm); with a ``velocity``.
-    beam : device
-        The shutter or tube: takes True for beam, False for none.
-    sample_stage : device
-        Moves the sample across the beam; linear (mm) or rotary (deg).
-    radio_position : quantity
-        Where the stage holds the sample in the beam; a plain number is in the stage's unit.
-    flat_position : quantity
-        Where the stage holds the sample out of the beam; likewise.
-    start_position_vertical : quantity
-        Where the vertical stage is at the first projection; a plain number is in the stage's unit.
-    vertical_shift_per_tomogram : quantity
-        How far it moves per tomogram; negative for down; a plain number is in mm.
-    sample_height : quantity
-        Height to cover; a plain number is in mm.
-    num_darks, num_flats : int
-        Number of frames without beam, and without sample.
+    beam, sample_stage, radio_position, flat_position
+    start_position_vertical, vertical_shift_per_tomogram, sample_height, num_darks, num_flats
     num_projections : int
         Number of projections per tomogram.
     angular_range : quantity
         Angle per tomogram; a plain number is in deg.
-    start_angle : quantity
-        First angle; a plain number is in deg.
-    order : sequence of str
-        The acquisitions and their order; one that is not named is left out. Darks and flats may come several
-        times, and ``"flats every 100 projections"`` takes flats before each hundred projections.
-    on_lost : {"fail", "flag"}
-        What lost frames do: fail the run, or only stand in its ledger.
-    max_blur : quantity, optional
-        Refuse more motion blur than this; a plain number is in px. Without it, more than 1 px is
-        warned about.
-    readout : {"direct", "later"}
-        Read frames out as they are taken, or record each stream into the camera's own memory at full speed,
-        switch the beam off, and read it out then.
-    md : dict, optional
-        Metadata for the run, such as ``{"sample": "tooth"}``.
+    start_angle, order, on_lost, max_blur, readout, per_frame, md
 
     Returns
     -------
@@ -108,26 +83,18 @@ def continuous_spiral_tomography(
     ...     radio_position="0 mm", flat_position="10 mm", start_position_vertical="0 mm",
     ...     vertical_shift_per_tomogram="2 mm", sample_height="5 mm", num_projections=90)
     """
-    motors = {"rotation": rotation, "vertical_stage": vertical_stage}
+    spiral = SpiralProjections(
+        number=num_projections, angular_range=angular_range, start_angle=start_angle,
+        start_position_vertical=start_position_vertical,
+        vertical_shift_per_tomogram=vertical_shift_per_tomogram, sample_height=sample_height,
+    )  # fmt: skip
     scan = ImagingScan(
         plan="continuous_spiral_tomography",
-        acquisitions=[
-            Darks(number=num_darks),
-            Flats(number=num_flats),
-            SpiralProjections(
-                number=num_projections,
-                angular_range=angular_range,
-                start_angle=start_angle,
-                start_position_vertical=start_position_vertical,
-                vertical_shift_per_tomogram=vertical_shift_per_tomogram,
-                sample_height=sample_height,
-            ),
-        ],
-        radio_position=radio_position,
-        flat_position=flat_position,
-        order=order,
-        on_lost=on_lost,
-        readout=readout,
-        max_blur=max_blur,
+        acquisitions=[Darks(number=num_darks), Flats(number=num_flats), spiral],
+        radio_position=radio_position, flat_position=flat_position,
+        order=order, on_lost=on_lost, readout=readout, max_blur=max_blur,
+    )  # fmt: skip
+    motors = {"rotation": rotation, "vertical_stage": vertical_stage}
+    return (
+        yield from take_scan(scan, camera, beam, sample_stage, motors, per_frame=per_frame, md=md)
     )
-    return (yield from take_scan(scan, camera, beam, sample_stage, motors, md=md))

@@ -3,12 +3,13 @@
 from collections.abc import Sequence
 from typing import Any
 
-from bluesky.protocols import Movable
+from bluesky.protocols import Movable, Readable
 from bluesky.utils import MsgGenerator
 
 from concertino.units import QuantityLike
 
 from .core._cameras import Cameras, OnLost, Readout
+from .core._described import described
 from .imaging._acquisition import Darks, Flats
 from .imaging._imaging_scan import DEFAULT_ORDER, ImagingScan
 from .imaging._projections import SweepProjections
@@ -17,6 +18,7 @@ from .imaging._take_scan import take_scan
 from .stubs._triggers import TriggerLike, who_starts
 
 
+@described
 def continuous_tomography(
     camera: Cameras,
     rotation: Movable[Any],
@@ -40,6 +42,7 @@ def continuous_tomography(
     max_blur: QuantityLike | None = None,
     readout: Readout = "direct",
     unwind: bool = True,
+    per_frame: Sequence[Readable[Any]] = (),
     md: dict[str, Any] | None = None,
 ) -> MsgGenerator[str]:
     """Take darks, flats and projections while the rotation turns steadily, as one run.
@@ -56,14 +59,7 @@ def continuous_tomography(
         streams of its own: those of the first have the plain names.
     rotation : device
         Rotation stage with a ``velocity``; one whose unit is no angle is taken to be in deg.
-    beam : device
-        The shutter or tube: takes True for beam, False for none.
-    sample_stage : device
-        Moves the sample across the beam; linear (mm) or rotary (deg).
-    radio_position : quantity
-        Where the stage holds the sample in the beam; a plain number is in the stage's unit.
-    flat_position : quantity
-        Where the stage holds the sample out of the beam; likewise.
+    beam, sample_stage, radio_position, flat_position
     num_darks, num_flats, num_projections : int
         Number of frames without beam, without sample, and with both (for each tomogram).
     num_tomograms : int
@@ -71,8 +67,7 @@ def continuous_tomography(
     angular_range : quantity, optional
         Angle to cover, by each tomogram; 180 deg by default, and 360 deg in half acquisition. A
         plain number is in deg.
-    start_angle : quantity
-        First angle; a plain number is in deg.
+    start_angle
     scheme : AngleScheme or str
         Which angles: ``"equidistant"``, ``MultiTurn(turns=…)`` for several turns whose angles fall between
         one another, or ``Timbir(rounds=…)``, whose rounds begin at uneven distances: for a trigger
@@ -82,29 +77,12 @@ def continuous_tomography(
         is started by a pulse at the camera's input, that somebody gives at that rate. A trigger device, such
         as a PandA: it gives the pulses where the rotation is at the angles, if it knows the
         rotation's position, and at the frame rate otherwise.
-    half_acquisition : bool
-        The rotation axis is near an edge of the frame: over a full turn, or more, the field is
-        nearly twice as wide.
-    rotation_axis : quantity, optional
-        Column of the rotation axis, when it is known; a plain number is in px, counted from the
-        middle of the first column.
-    order : sequence of str
-        The acquisitions and their order; one that is not named is left out. Darks and flats may come several
-        times, and ``"flats every 100 projections"`` takes flats before each hundred projections.
-    on_lost : {"fail", "flag"}
-        What lost frames do: fail the run, or only stand in its ledger.
-    max_blur : quantity, optional
-        Refuse more motion blur than this; a plain number is in px. Without it, more than 1 px is
-        warned about.
-    readout : {"direct", "later"}
-        Read frames out as they are taken, or record each stream into the camera's own memory at full speed,
-        switch the beam off, and read it out then.
+    half_acquisition, rotation_axis, order, on_lost, max_blur, readout
     unwind : bool
         Turn back to the start when the run is closed, which takes as long as the velocity that the
         rotation had before allows; `preflight` tells. False: it stays where it stops, and the next scan begins
         with the way back.
-    md : dict, optional
-        Metadata for the run, such as ``{"sample": "tooth"}``.
+    per_frame, md
 
     Returns
     -------
@@ -126,32 +104,20 @@ def continuous_tomography(
     ...                              num_projections=500, md={"sample": "foam"})
     """
     started_by, device = who_starts(trigger)
+    projections = SweepProjections(
+        number=num_projections, tomograms=num_tomograms, unwind=unwind,
+        angular_range=angular_range, start_angle=start_angle, scheme=scheme, trigger=started_by,
+        half_acquisition=half_acquisition, rotation_axis=rotation_axis,
+    )  # fmt: skip
     scan = ImagingScan(
         plan="continuous_tomography",
-        acquisitions=[
-            Darks(number=num_darks),
-            Flats(number=num_flats),
-            SweepProjections(
-                number=num_projections,
-                angular_range=angular_range,
-                start_angle=start_angle,
-                scheme=scheme,
-                trigger=started_by,
-                half_acquisition=half_acquisition,
-                rotation_axis=rotation_axis,
-                tomograms=num_tomograms,
-                unwind=unwind,
-            ),
-        ],
-        radio_position=radio_position,
-        flat_position=flat_position,
-        order=order,
-        on_lost=on_lost,
-        readout=readout,
-        max_blur=max_blur,
-    )
+        acquisitions=[Darks(number=num_darks), Flats(number=num_flats), projections],
+        radio_position=radio_position, flat_position=flat_position,
+        order=order, on_lost=on_lost, readout=readout, max_blur=max_blur,
+    )  # fmt: skip
+    motors = {"rotation": rotation}
     return (
         yield from take_scan(
-            scan, camera, beam, sample_stage, {"rotation": rotation}, trigger=device, md=md
+            scan, camera, beam, sample_stage, motors, trigger=device, per_frame=per_frame, md=md
         )
     )

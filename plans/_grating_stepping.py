@@ -3,19 +3,21 @@
 from collections.abc import Sequence
 from typing import Any, Literal
 
-from bluesky.protocols import Movable
+from bluesky.protocols import Movable, Readable
 from bluesky.utils import MsgGenerator
 
 from concertino.documents import OBJECT_STEPPING, REFERENCE_STEPPING, SteppedGrating
 from concertino.units import QuantityLike
 
 from .core._cameras import Cameras, OnLost
+from .core._described import described
 from .imaging._acquisition import Darks
 from .imaging._grating_steps import GratingSteps
 from .imaging._imaging_scan import ImagingScan
 from .imaging._take_scan import take_scan
 
 
+@described
 def grating_stepping(
     camera: Cameras,
     stepping: Movable[Any],
@@ -35,6 +37,7 @@ def grating_stepping(
     analyser_period: QuantityLike | None = None,
     order: Sequence[str] = ("darks", REFERENCE_STEPPING, OBJECT_STEPPING),
     on_lost: OnLost = "fail",
+    per_frame: Sequence[Readable[Any]] = (),
     md: dict[str, Any] | None = None,
 ) -> MsgGenerator[str]:
     """Take darks, then one frame at each step of a grating, without and with the sample, as one run.
@@ -49,20 +52,12 @@ def grating_stepping(
         streams of its own: those of the first have the plain names.
     stepping : device
         Motor that moves the grating; one whose unit is no length is taken to be in um.
-    beam : device
-        The shutter or tube: takes True for beam, False for none.
-    sample_stage : device
-        Moves the sample across the beam; linear (mm) or rotary (deg).
-    radio_position : quantity
-        Where the stage holds the sample in the beam; a plain number is in the stage's unit.
-    flat_position : quantity
-        Where the stage holds the sample out of the beam; likewise.
+    beam, sample_stage, radio_position, flat_position
     grating_period : quantity
         Period of the grating; a plain number is in um.
     stepping_start_position : quantity
         Position of the first step; a plain number is in the unit of the motor.
-    num_darks : int
-        Number of frames without beam.
+    num_darks
     num_periods, num_steps_per_period : int
         Periods to cover, and steps in each: 3 or more.
     propagation_distance : quantity, optional
@@ -78,10 +73,7 @@ def grating_stepping(
         refraction angle then; a plain number is in um.
     order : sequence of str
         The acquisitions and their order; one that is not named is left out. Darks may come several times.
-    on_lost : {"fail", "flag"}
-        What lost frames do: fail the run, or only stand in its ledger.
-    md : dict, optional
-        Metadata for the run, such as ``{"sample": "tooth"}``.
+    on_lost, per_frame, md
 
     Returns
     -------
@@ -103,28 +95,20 @@ def grating_stepping(
     ...                         grating_period="2.4 um", stepping_start_position="0 um",
     ...                         propagation_distance="20 cm")
     """
-    reference = GratingSteps(
-        sample=False,
-        grating_period=grating_period,
-        stepping_start_position=stepping_start_position,
-        num_periods=num_periods,
-        num_steps_per_period=num_steps_per_period,
-        propagation_distance=propagation_distance,
-        stepped_grating=stepped_grating,
-        stepping_direction=stepping_direction,
-        analyser_period=analyser_period,
-    )
+    without_sample = GratingSteps(
+        sample=False, grating_period=grating_period, stepping_start_position=stepping_start_position,
+        num_periods=num_periods, num_steps_per_period=num_steps_per_period,
+        propagation_distance=propagation_distance, stepped_grating=stepped_grating,
+        stepping_direction=stepping_direction, analyser_period=analyser_period,
+    )  # fmt: skip
+    with_sample = without_sample.model_copy(update={"sample": True})
     scan = ImagingScan(
         plan="grating_stepping",
-        acquisitions=[
-            Darks(number=num_darks),
-            reference,
-            reference.model_copy(update={"sample": True}),
-        ],
-        radio_position=radio_position,
-        flat_position=flat_position,
-        order=order,
-        on_lost=on_lost,
+        acquisitions=[Darks(number=num_darks), without_sample, with_sample],
+        radio_position=radio_position, flat_position=flat_position, order=order, on_lost=on_lost,
+    )  # fmt: skip
+    return (
+        yield from take_scan(
+            scan, camera, beam, sample_stage, {"stepping": stepping}, per_frame=per_frame, md=md
+        )
     )
-    motors = {"stepping": stepping}
-    return (yield from take_scan(scan, camera, beam, sample_stage, motors, md=md))

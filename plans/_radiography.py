@@ -3,17 +3,19 @@
 from collections.abc import Sequence
 from typing import Any
 
-from bluesky.protocols import Movable
+from bluesky.protocols import Movable, Readable
 from bluesky.utils import MsgGenerator
 
 from concertino.units import QuantityLike
 
 from .core._cameras import Cameras, OnLost, Readout
+from .core._described import described
 from .imaging._acquisition import Darks, Flats, Radiographs
 from .imaging._imaging_scan import DEFAULT_ORDER, ImagingScan
 from .imaging._take_scan import take_scan
 
 
+@described
 def radiography(
     camera: Cameras,
     beam: Movable[Any],
@@ -27,6 +29,7 @@ def radiography(
     order: Sequence[str] = DEFAULT_ORDER,
     on_lost: OnLost = "fail",
     readout: Readout = "direct",
+    per_frame: Sequence[Readable[Any]] = (),
     md: dict[str, Any] | None = None,
 ) -> MsgGenerator[str]:
     """Take darks, flats and radiographs of the sample at rest, as one run.
@@ -36,26 +39,10 @@ def radiography(
     camera : device, or sequence of devices
         The camera, with a frame stream. Of several, which expose together, each has
         streams of its own: those of the first have the plain names.
-    beam : device
-        The shutter or tube: takes True for beam, False for none.
-    sample_stage : device
-        Moves the sample across the beam; linear (mm) or rotary (deg).
-    radio_position : quantity
-        Where the stage holds the sample in the beam; a plain number is in the stage's unit.
-    flat_position : quantity
-        Where the stage holds the sample out of the beam; likewise.
+    beam, sample_stage, radio_position, flat_position
     num_darks, num_flats, num_projections : int
         Number of frames without beam, without sample, and with both.
-    order : sequence of str
-        The acquisitions and their order; one that is not named is left out. Darks and flats may come several
-        times, and ``"flats every 100 projections"`` takes flats before each hundred projections.
-    on_lost : {"fail", "flag"}
-        What lost frames do: fail the run, or only stand in its ledger.
-    readout : {"direct", "later"}
-        Read frames out as they are taken, or record each stream into the camera's own memory at full speed,
-        switch the beam off, and read it out then.
-    md : dict, optional
-        Metadata for the run, such as ``{"sample": "tooth"}``.
+    order, on_lost, readout, per_frame, md
 
     Returns
     -------
@@ -78,14 +65,9 @@ def radiography(
     scan = ImagingScan(
         plan="radiography",
         acquisitions=[
-            Darks(number=num_darks),
-            Flats(number=num_flats),
-            Radiographs(number=num_projections),
+            Darks(number=num_darks), Flats(number=num_flats), Radiographs(number=num_projections),
         ],
-        radio_position=radio_position,
-        flat_position=flat_position,
-        order=order,
-        on_lost=on_lost,
-        readout=readout,
-    )
-    return (yield from take_scan(scan, camera, beam, sample_stage, md=md))
+        radio_position=radio_position, flat_position=flat_position,
+        order=order, on_lost=on_lost, readout=readout,
+    )  # fmt: skip
+    return (yield from take_scan(scan, camera, beam, sample_stage, per_frame=per_frame, md=md))

@@ -14,21 +14,22 @@ from concertino import ParameterError
 from concertino.documents import index_ranges
 from concertino.storage import Run, StoredScan, open_run
 
+from ._asides import with_answers
 from .core._device_queries import query
 from .core._offers import name_of
 from .core._protocols import TriggerDevice
 from .imaging._imaging_scan import ImagingScan
 from .imaging._resume_checks import check_resumable, check_same, differences
 from .imaging._take_scan import take_scan
-from .run._resume_context import ResumeContext, answer_scan_so_far
+from .run._resume_context import ResumeContext, WhichPart
 
 #: To read what is stored of a scan takes as long as it takes; this is a day.
 _READING_S = 86_400.0
 #: What is known of each run anew.
 _OF_THE_RUN = frozenset({
     "uid", "time", "scan_id", "scan_name", "run_directory", "plan_type", "plan_name", "plan_args",
-    "detectors", "motors", "hints", "frames", "frame_shape", "frame_bytes", "tomo", "grating",
-    "imaging_scan", "versions", "resumes",
+    "detectors", "motors", "hints", "frames", "frame_shape", "frame_bytes", "own_files", "tomo", "grating",
+    "imaging_scan", "preflight", "versions", "resumes",
 })  # fmt: skip
 
 
@@ -46,6 +47,7 @@ def resume(
     unmoved: Sequence[Readable[Any]] = (),
     verify: bool = True,
     root: str | None = None,
+    per_frame: Sequence[Readable[Any]] = (),
     md: dict[str, Any] | None = None,
 ) -> MsgGenerator[str]:
     """Continue a run that broke off, a crash of its process included.
@@ -71,6 +73,8 @@ def resume(
         Read every frame that is kept and compare its checksum; False: believe the documents.
     root : str, optional
         Data directory in which to look `run` up.
+    per_frame : sequence of Readable
+        The signals of which each frame has a value, as then.
     md : dict, optional
         Metadata for the new run, besides that of the old one.
 
@@ -126,17 +130,19 @@ def resume(
     def check(metadata: Mapping[str, Any]) -> MsgGenerator[None]:
         yield from check_same(first, metadata, camera, unmoved)
 
-    def answer(known: ResumeContext) -> ResumeContext:
+    def answer(known: ResumeContext | None) -> ResumeContext:
         return replace(
-            known,
+            known or ResumeContext(),
             missing=missing,
             names=[stream for each in scan.runs for stream in each.streams],
             metadata={**carried, "resumes": last.uid},
             check=check,
         )
 
-    plan = take_scan(taken, camera, beam, sample_stage, parts, trigger=trigger, md=md)
-    uid: str = yield from answer_scan_so_far(plan, answer)
+    plan = take_scan(
+        taken, camera, beam, sample_stage, parts, trigger=trigger, per_frame=per_frame, md=md
+    )
+    uid: str = yield from with_answers(plan, WhichPart, answer)
     return uid
 
 

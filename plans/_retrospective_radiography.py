@@ -10,12 +10,14 @@ from concertino.frames import RecordingTrigger
 from concertino.units import QuantityLike
 
 from .core._cameras import OnLost
+from .core._described import described
 from .imaging._acquisition import Darks, Flats
 from .imaging._imaging_scan import DEFAULT_ORDER, ImagingScan
 from .imaging._recorded_radiographs import OnTimeout, RetrospectiveRadiographs
 from .imaging._take_scan import take_scan
 
 
+@described
 def retrospective_radiography(
     camera: Readable[Any],
     beam: Movable[Any],
@@ -34,6 +36,7 @@ def retrospective_radiography(
     on_timeout: OnTimeout = "fail",
     order: Sequence[str] = DEFAULT_ORDER,
     on_lost: OnLost = "fail",
+    per_frame: Sequence[Readable[Any]] = (),
     md: dict[str, Any] | None = None,
 ) -> MsgGenerator[str]:
     """Take darks and flats, then expose until a trigger and keep the frames around it, as one run.
@@ -47,19 +50,12 @@ def retrospective_radiography(
     ----------
     camera : device
         The camera, with a frame stream; its ``ring_bytes`` must hold the frames from before.
-    beam : device
-        The shutter or tube: takes True for beam, False for none.
-    sample_stage : device
-        Moves the sample across the beam; linear (mm) or rotary (deg).
+    beam, sample_stage
     trigger : RecordingTrigger or device
         What is fired by the user (``trigger.fire("the crack opened")``) or a callback such as
         `ChangeTrigger`; or a signal, whose value is watched.
-    radio_position : quantity
-        Where the stage holds the sample in the beam; a plain number is in the stage's unit.
-    flat_position : quantity
-        Where the stage holds the sample out of the beam; likewise.
-    num_darks, num_flats : int
-        Number of frames without beam, and without sample.
+    radio_position, flat_position
+    num_darks, num_flats
     num_before, num_after : int
         Number of frames to keep from before and from after the trigger. Fewer are from before when
         fewer had been exposed.
@@ -74,8 +70,7 @@ def retrospective_radiography(
         times.
     on_lost : {"fail", "flag"}
         What lost frames do: fail the run, or only stand in its ledger. Those let go are not lost.
-    md : dict, optional
-        Metadata for the run, such as ``{"sample": "tooth"}``.
+    per_frame, md
 
     Returns
     -------
@@ -101,23 +96,18 @@ def retrospective_radiography(
     >>> plan = retrospective_radiography(b.camera, b.beam, b.sample_stage, trigger,
     ...                                  radio_position="0 mm", flat_position="1 cm", num_before=50)
     """
+    recorded = RetrospectiveRadiographs(
+        num_before=num_before, num_after=num_after,
+        trigger_above=trigger_above, trigger_below=trigger_below,
+        max_wait=max_wait, on_timeout=on_timeout,
+    )  # fmt: skip
     scan = ImagingScan(
         plan="retrospective_radiography",
-        acquisitions=[
-            Darks(number=num_darks),
-            Flats(number=num_flats),
-            RetrospectiveRadiographs(
-                num_before=num_before,
-                num_after=num_after,
-                trigger_above=trigger_above,
-                trigger_below=trigger_below,
-                max_wait=max_wait,
-                on_timeout=on_timeout,
-            ),
-        ],
-        radio_position=radio_position,
-        flat_position=flat_position,
-        order=order,
-        on_lost=on_lost,
+        acquisitions=[Darks(number=num_darks), Flats(number=num_flats), recorded],
+        radio_position=radio_position, flat_position=flat_position, order=order, on_lost=on_lost,
+    )  # fmt: skip
+    return (
+        yield from take_scan(
+            scan, camera, beam, sample_stage, trigger=trigger, per_frame=per_frame, md=md
+        )
     )
-    return (yield from take_scan(scan, camera, beam, sample_stage, trigger=trigger, md=md))

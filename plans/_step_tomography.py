@@ -3,12 +3,13 @@
 from collections.abc import Sequence
 from typing import Any
 
-from bluesky.protocols import Movable
+from bluesky.protocols import Movable, Readable
 from bluesky.utils import MsgGenerator
 
 from concertino.units import QuantityLike
 
 from .core._cameras import Cameras, OnLost
+from .core._described import described
 from .imaging._acquisition import Darks, Flats
 from .imaging._imaging_scan import DEFAULT_ORDER, ImagingScan
 from .imaging._projections import StepProjections
@@ -17,6 +18,7 @@ from .imaging._take_scan import take_scan
 from .stubs._triggers import TriggerLike, who_starts
 
 
+@described
 def step_tomography(
     camera: Cameras,
     rotation: Movable[Any],
@@ -36,6 +38,7 @@ def step_tomography(
     rotation_axis: QuantityLike | None = None,
     order: Sequence[str] = DEFAULT_ORDER,
     on_lost: OnLost = "fail",
+    per_frame: Sequence[Readable[Any]] = (),
     md: dict[str, Any] | None = None,
 ) -> MsgGenerator[str]:
     """Take darks, flats and one projection at each of some angles, as one run.
@@ -52,39 +55,21 @@ def step_tomography(
         Rotation stage; one whose unit is no angle is taken to be in deg.
     beam : device
         The shutter or tube: takes True for beam, False for none. A tube's says so by its attribute
-        ``source_kind``; ``BeamSwitch(…, source_kind="tube")`` gives one to any device.
-    sample_stage : device
-        Moves the sample across the beam; linear (mm) or rotary (deg).
-    radio_position : quantity
-        Where the stage holds the sample in the beam; a plain number is in the stage's unit.
-    flat_position : quantity
-        Where the stage holds the sample out of the beam; likewise.
+        ``source_kind``; ``SignalBeam(…, source_kind="tube")`` gives one to any device.
+    sample_stage, radio_position, flat_position
     num_darks, num_flats, num_projections : int
         Number of frames without beam, without sample, and with both.
     angular_range : quantity, optional
         Angle to cover; a plain number is in deg. By default 180 deg, and 360 deg in half acquisition
         or when the beam says that it is a tube's (``beam.source_kind == "tube"``): opposite views
         of a cone differ.
-    start_angle : quantity
-        First angle; a plain number is in deg.
+    start_angle
     scheme : AngleScheme, str or list of float
         Which angles and in which order: ``"equidistant"``, ``"golden_ratio"``, ``"timbir"``, a
         scheme such as ``Timbir(rounds=4)``, or as many angles as projections, in deg.
     trigger : str or TriggerDevice
         ``"software"``, or a device that gives a pulse to the camera's input at each angle.
-    half_acquisition : bool
-        The rotation axis is near an edge of the frame: over a full turn, or more, the field is
-        nearly twice as wide.
-    rotation_axis : quantity, optional
-        Column of the rotation axis, when it is known; a plain number is in px, counted from the
-        middle of the first column.
-    order : sequence of str
-        The acquisitions and their order; one that is not named is left out. Darks and flats may come several
-        times, and ``"flats every 100 projections"`` takes flats before each hundred projections.
-    on_lost : {"fail", "flag"}
-        What lost frames do: fail the run, or only stand in its ledger.
-    md : dict, optional
-        Metadata for the run, such as ``{"sample": "tooth"}``.
+    half_acquisition, rotation_axis, order, on_lost, per_frame, md
 
     Returns
     -------
@@ -105,28 +90,18 @@ def step_tomography(
     ...                        radio_position=0, flat_position=10, num_projections=90)
     """
     started_by, device = who_starts(trigger)
+    projections = StepProjections(
+        number=num_projections, angular_range=angular_range, start_angle=start_angle, scheme=scheme,
+        trigger=started_by, half_acquisition=half_acquisition, rotation_axis=rotation_axis,
+    )  # fmt: skip
     scan = ImagingScan(
         plan="step_tomography",
-        acquisitions=[
-            Darks(number=num_darks),
-            Flats(number=num_flats),
-            StepProjections(
-                number=num_projections,
-                angular_range=angular_range,
-                start_angle=start_angle,
-                scheme=scheme,
-                trigger=started_by,
-                half_acquisition=half_acquisition,
-                rotation_axis=rotation_axis,
-            ),
-        ],
-        radio_position=radio_position,
-        flat_position=flat_position,
-        order=order,
-        on_lost=on_lost,
-    )
+        acquisitions=[Darks(number=num_darks), Flats(number=num_flats), projections],
+        radio_position=radio_position, flat_position=flat_position, order=order, on_lost=on_lost,
+    )  # fmt: skip
+    motors = {"rotation": rotation}
     return (
         yield from take_scan(
-            scan, camera, beam, sample_stage, {"rotation": rotation}, trigger=device, md=md
+            scan, camera, beam, sample_stage, motors, trigger=device, per_frame=per_frame, md=md
         )
     )

@@ -10,6 +10,10 @@ from hypothesis import settings
 
 # First of all: who imports jsonschema before it reads a grammar for five seconds, in each of the tests' processes.
 import concertino  # noqa: F401
+from tests.channel_access import look_on_this_computer_only
+
+# Before any test makes a client: those of a file that comes later would be looked for where the first one's IOC was.
+look_on_this_computer_only()
 
 # A shared or busy machine makes no example wrong.
 settings.register_profile("concertino", deadline=None)
@@ -66,6 +70,31 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     ranks = {Path(__file__).parent / name: rank for rank, name in enumerate(LONG)}
     counts = Counter(item.path for item in items)
     items.sort(key=lambda item: (ranks.get(item.path, len(LONG)), -counts[item.path]))
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_runtest_logreport(report: pytest.TestReport) -> None:
+    """Say at once what failed, or is done again, and on what: a run that is ended from outside shows no summary."""
+    if _terminal is None or report.outcome not in ("failed", "rerun"):
+        return
+    reasons = [line for line in report.longreprtext.splitlines() if line.startswith("E ")]
+    reason = reasons[0] if reasons else report.longreprtext[-300:]
+    _terminal.write_line("")
+    _terminal.write_line(
+        f"{report.outcome} {report.when} {report.nodeid} ({report.duration:.0f} s): {reason[:300]}"
+    )
+
+
+#: Where a run that has a terminal writes; xdist's workers have none.
+_terminal: pytest.TerminalReporter | None = None
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_configure(config: pytest.Config) -> None:
+    """Find the terminal, which is there when all plugins are."""
+    global _terminal
+    if not hasattr(config, "workerinput"):
+        _terminal = config.pluginmanager.get_plugin("terminalreporter")
 
 
 def _data_directories() -> set[Path]:

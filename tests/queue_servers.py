@@ -12,14 +12,9 @@ from typing import Any, Self
 import pytest
 import zmq
 
+from tests.ports import free_port
+
 ENDS_S = 90.0
-
-
-def free_port() -> int:
-    """Return a port that nobody listens on."""
-    with socket.socket() as taken:
-        taken.bind(("127.0.0.1", 0))
-        return int(taken.getsockname()[1])
 
 
 @contextmanager

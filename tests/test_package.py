@@ -27,6 +27,7 @@ PACKAGES = [
     "concertino.simulation",
     "concertino.storage",
     "concertino.testing",
+    "concertino.twin",
     "concertino.units",
     "concertino.viewers",
 ]

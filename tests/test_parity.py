@@ -56,13 +56,18 @@ RUNS = {
         "devices/camera/test_buffered_camera.py::test_frames_are_recorded_and_then_read_out",
     ),
     "the next sample moves in while the last one is read out": (
-        "plans/series/test_directors.py::test_the_next_sample_moves_in_while_the_last_is_read_out",
+        "plans/series/test_for_each.py::test_the_next_sample_moves_in_while_the_last_is_read_out",
         "plans/stubs/test_readout_later.py::test_the_next_sample_moves_in_while_it_is_read_out",
-        "plans/series/test_directors.py::test_overlap_saves_the_time_of_the_move",
+        "plans/series/test_for_each.py::test_overlap_saves_the_time_of_the_move",
     ),
 }
 
 EXPERIMENTS = {
+    "monochromators, lens changers, detector stages, rings, pumps and other kinds, over any signals": (
+        "devices/kinds/test_kinds.py::test_any_signal_tells_in_the_unit_of_the_kind",
+        "devices/kinds/test_kinds.py::test_an_instrument_tells_what_its_kind_has",
+        "devices/kinds/test_real_signals.py::test_a_scan_knows_its_optics_from_a_control_system",
+    ),
     "a shutter and a tube": (
         "plans/stubs/test_sequences.py::test_actions_and_their_order",
         "devices/test_beam.py::test_switching",
@@ -183,16 +188,16 @@ PROCESSES = {
     ),
     "curves": ("plans/alignment/test_scans.py::test_the_curve_of_a_scan_is_plotted_as_it_comes",),
     "an experiment at each position of a grid": (
-        "plans/series/test_directors.py::test_a_grid_of_positions",
+        "plans/series/test_for_each.py::test_a_grid_of_positions",
     ),
     "an experiment with each sample of a changer": (
-        "plans/series/test_directors.py::test_a_sample_changer",
+        "plans/series/test_for_each.py::test_a_sample_changer",
     ),
     "an experiment for each item of the user's": (
-        "plans/series/test_directors.py::test_each_iteration_is_a_run_of_its_own",
+        "plans/series/test_for_each.py::test_each_iteration_is_a_run_of_its_own",
     ),
     "a series that pauses and resumes": (
-        "plans/series/test_directors.py::test_pause_between_iterations_and_resume",
+        "plans/series/test_for_each.py::test_pause_between_iterations_and_resume",
     ),
     "a scan of any number of motors": (
         "plans/alignment/test_scans.py::test_scan_covers_a_grid_with_any_measures",

@@ -127,7 +127,7 @@ class GratingContrasts(RunJobs[SteppingJob, Contrasts]):
                 for part, step in places.of(batch):
                     for offset, frame in enumerate(batch.frames[part]):
                         job.steppings[segment.base].add(frame, step + offset)
-            job.due.came(stream.name, batch.start, batch.stop)
+            job.completion.came(stream.name, batch.start, batch.stop)
             subscription.acknowledge(batch.stop)
         complete = segment.base in job.steppings and not job.steppings[segment.base].missing
         if segment.base == REFERENCE_STEPPING and complete and self._callbacks:

@@ -214,6 +214,12 @@ class OnlineReconstruction(RunJobs[ReconstructionJob, ReconstructionResult]):
         self._jobs[stream.start["uid"]].prepare(self.settings, stream.shape, self._keep_rows)
         return super().subscribe(stream)
 
+    def needed_rows(self, stream: AnnouncedStream) -> Sequence[int] | None:
+        """Return the rows that are kept of projections; darks and flats are looked at as a whole."""
+        job = self._jobs[stream.start["uid"]]
+        assert job.reconstructor is not None
+        return job.reconstructor.rows if job.tomo.kind(stream.name) == "projection" else None
+
     def add(
         self, job: ReconstructionJob, stream: AnnouncedStream, subscription: Subscription
     ) -> None:
@@ -243,7 +249,7 @@ class OnlineReconstruction(RunJobs[ReconstructionJob, ReconstructionResult]):
                     reconstructor.add_projections(batch.frames[part], start, replace=True)
                     job.angles.came(start, part.stop - part.start)
                 job.angles.tell(reconstructor)
-            job.due.came(stream.name, batch.start, batch.stop)
+            job.completion.came(stream.name, batch.start, batch.stop)
             subscription.acknowledge(batch.stop)
             if kind == "projection":
                 job.came()

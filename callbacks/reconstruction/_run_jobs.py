@@ -38,7 +38,7 @@ class RunJob(Generic[Result]):
 
     Attributes
     ----------
-    due : FrameCompletion
+    completion : FrameCompletion
         The frames that are still to come.
     result : Future
         Pending while frames come, running while it is made of them.
@@ -55,7 +55,7 @@ class RunJob(Generic[Result]):
     def __init__(self, start: Mapping[str, Any], tomo: TomoBlock) -> None:
         self.start = start
         self.tomo = tomo
-        self.due = FrameCompletion(start, tomo)
+        self.completion = FrameCompletion(start, tomo)
         self.result: Future[Result] = Future()
         self.before: Future[Result] | None = None
         self.failure: BaseException | None = None
@@ -70,7 +70,7 @@ class RunJob(Generic[Result]):
     @property
     def complete(self) -> bool:
         """Whether all has come."""
-        return self.due.nothing
+        return self.completion.nothing
 
     def anew(self) -> Self:
         """Return a job that begins with all that this one has, to make another result of it."""
@@ -213,7 +213,7 @@ class RunJobs(FrameCallback, Generic[Job, Result]):
         uid = stream.start["uid"]
         job = self._jobs[uid]
         with job.lock:
-            job.due.expect(stream.name)
+            job.completion.expect(stream.name)
             again = not job.pending  # Frames are taken once more after all had come.
         if again:
             self._jobs[uid] = job.anew()
@@ -235,7 +235,7 @@ class RunJobs(FrameCallback, Generic[Job, Result]):
             raise
         subscription.finish()
         with job.lock:
-            job.due.ended(stream.name)
+            job.completion.ended(stream.name)
         self._finish_if_all_came(job)
 
     def run_stopped(self, start: Mapping[str, Any], stop: Mapping[str, Any]) -> None:

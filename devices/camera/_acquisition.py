@@ -13,15 +13,17 @@ from concertino._clocks import CameraTimes, HostTimes
 from concertino.frames import FrameRequest, FrameStream
 
 from ._acquisition_failures import failure, hanging, silent, started_twice
-from ._exposing import Exposing
-from ._exposures import Exposures
+from ._async_source import reads_rows
+from ._exposing import Exposing, Exposures
 from ._frame_source import FrameSource, first_number_of
-from ._pre_trigger import Preview, hold_until_fired
+from ._pre_trigger import PreviewStream, hold_until_fired
 from ._source_watch import SourceWatch
 
 _BATCH_BYTES = 4 * 2**20
 #: How late a frame may be, and how long a source may take to stop, in seconds.
 PATIENCE_S = 15.0
+#: A camera may take so many times that to prepare, or to start: it may have to cool, or to compile.
+PREPARES = 8
 _SLICE_S = 0.25
 
 
@@ -40,13 +42,16 @@ class Acquisition(Exposing):
         How many.
     wake : callable
         Called in any thread whenever a counter changed.
-    preview : Preview, optional
+    preview : PreviewStream, optional
         Shows frames while a retrospective request waits for its trigger.
     expected_s : float
         Time from frame to frame, or from a software trigger to its frame, in seconds.
     patience_s : float
         How much later than twice that a frame may come, and how long the source may take to stop,
         in seconds.
+    trigger : str
+        What starts an exposure, if it is not what the request says: a camera that the plan lets go on at its own
+        pace may wait for pulses.
     """
 
     stream: FrameStream
@@ -58,10 +63,11 @@ class Acquisition(Exposing):
         stream: FrameStream,
         request: FrameRequest,
         wake: Callable[[], None],
-        preview: Preview | None = None,
+        preview: PreviewStream | None = None,
         *,
         expected_s: float = 0.0,
         patience_s: float = PATIENCE_S,
+        trigger: str = "",
     ) -> None:
         self.request = request
         self.wanted = None if request.retrospective else request.count
@@ -72,6 +78,7 @@ class Acquisition(Exposing):
         self._source = source
         self._watch = SourceWatch(source, request, expected_s)
         self._patience_s = patience_s
+        self._trigger = trigger or request.trigger
         self._wake = wake
         self._exposures = Exposures()
         self._preview = preview
@@ -79,6 +86,10 @@ class Acquisition(Exposing):
         self._idle = threading.Event()
         self._thread: threading.Thread | None = None
         self._given_up = False
+        self._hung = (
+            "stop",
+            patience_s,
+        )  # what a source that hangs was told to do, and within how many s
         stream.add_listener(wake)
         stream.triggered = self.wanted or 0
 
@@ -132,7 +143,7 @@ class Acquisition(Exposing):
             return
         self._ending = True
         later = self.request.readout == "later" and self._thread is not None
-        if later and self.request.trigger != "edge":
+        if later and self._trigger not in ("edge", "level"):
             return  # What is recorded is still to be read out; a source that was stopped gives no more.
         if later:
             self._stopping.set()  # It may wait for a pulse for ever.
@@ -162,22 +173,31 @@ class Acquisition(Exposing):
 
     @property
     def hanging(self) -> str:
-        return hanging(self._camera, self.request, self.exposed, self.wanted, self._patience_s)
+        told, within_s = self._hung
+        return hanging(self._camera, self.request, self.exposed, self.wanted, within_s, told)
 
     def note_trigger(self) -> None:
         """Note that a frame was asked for by a software trigger."""
         self._watch.note_trigger()
 
     def check_silence(self) -> None:
-        """Fail the acquisition if a frame was due long ago and the source gave none."""
+        """Fail the acquisition if a frame was due long ago, or the source does not start or stop."""
         watch = self._watch
+        if (told := watch.told) is not None and not self.done:
+            # Who knows more of it, such as a source with deadlines of its own, may say so first.
+            allowed_s = self._patience_s * (PREPARES if told[0] == "start" else 2)
+            if time.monotonic() - told[1] > allowed_s and not self._given_up:
+                self._hung = told[0], allowed_s
+                self._give_up()
+            return
         silent_s = watch.silent_s
         if silent_s <= 2 * watch.expected_s + self._patience_s or self.done:
             return
         if self.error is None:
             sentence = silent(
-                self._camera, self.request, self.exposed, self.wanted, silent_s, watch.expected_s
-            )
+                self._camera, self.request, self._trigger, self.exposed, self.wanted, silent_s,
+                watch.expected_s,
+            )  # fmt: skip
             self._fail(CameraError(sentence))
             self.request_stop()
             self._wake()
@@ -198,7 +218,9 @@ class Acquisition(Exposing):
         self._thread.start()
 
     def request_stop(self) -> None:
-        """Stop exposing; the stream ends soon."""
+        """Stop exposing; the stream ends soon. One that has ended leaves the source to the next."""
+        if self.done:
+            return
         self._stopping.set()
         self._watch.stop()
         if self._thread is None:
@@ -253,7 +275,7 @@ class Acquisition(Exposing):
                 if self.error is None:  # else it is known already why it was stopped
                     self._fail(error)
             finally:
-                self._watch.end()
+                self._end_source()
                 self._idle.set()
             if self._given_up:
                 return
@@ -270,9 +292,16 @@ class Acquisition(Exposing):
             self._done.set()
             self._wake()
 
+    def _end_source(self) -> None:
+        try:
+            self._watch.end()
+        except BaseException as error:
+            if self.error is None:
+                self._fail(error)
+
     def _begin(self) -> None:
         self._watch.start()
-        self.start_s = time.time()
+        self.start_s = self._watch.started_s
         self._started.set()
         self._wake()
         if self.request.readout == "later":
@@ -299,6 +328,8 @@ class Acquisition(Exposing):
             self._exposures.add(stream.ring.numbers[places], shown)
             self._end_preview()
             self._wake()
+        if (reader := reads_rows(self._source)) is not None:
+            reader.choose_rows = self._needed_rows
         wanted = self.wanted
         exposed = stream.published + len(stream.dropped)
         while (wanted is None or exposed < wanted) and not self._done_exposing():
@@ -306,7 +337,7 @@ class Acquisition(Exposing):
             grab, times = self._watch.grab(stream.reserve(count))
             if self._given_up:
                 return
-            stream.note_dropped(grab.dropped)
+            stream.note_dropped(grab.dropped, grab.why)
             stream.commit(len(grab.numbers), times.ns, grab.numbers)
             if len(grab.numbers):
                 self._exposures.add(grab.numbers, CameraTimes(grab.timestamps))
@@ -320,6 +351,11 @@ class Acquisition(Exposing):
                 f"Camera {self._camera} was stopped after {exposed} of {wanted} frames "
                 f"of {self.request.kind}."
             )
+
+    def _needed_rows(self, count: int) -> tuple[tuple[int, int], ...] | None:
+        """Return which rows of the next frames those who take them need; None for all."""
+        with self.stream.changed:
+            return self.stream.flow.choose_rows(count)
 
     def _end_preview(self) -> None:
         if self._preview is not None:

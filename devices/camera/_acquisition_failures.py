@@ -5,13 +5,18 @@ from concertino.frames import FrameRequest
 
 
 def hanging(
-    camera: str, request: FrameRequest, exposed: int, wanted: int | None, patience_s: float
+    camera: str,
+    request: FrameRequest,
+    exposed: int,
+    wanted: int | None,
+    within_s: float,
+    told: str = "stop",
 ) -> str:
     """Say that a source does not come back."""
     return (
         f"Camera {camera}: its source still hangs in {request.kind}, where it gave "
-        f"{exposed} of {wanted or 'any number of'} frames; it was told to stop and has not "
-        f"within {patience_s:g} s. Check the detector and its driver, and restart them, or "
+        f"{exposed} of {wanted or 'any number of'} frames; it was told to {told} and has not "
+        f"within {within_s:g} s. Check the detector and its driver, and restart them, or "
         "this program."
     )
 
@@ -19,6 +24,7 @@ def hanging(
 def silent(
     camera: str,
     request: FrameRequest,
+    trigger: str,
     exposed: int,
     wanted: int | None,
     silent_s: float,
@@ -26,11 +32,10 @@ def silent(
 ) -> str:
     """Say that a frame was due long ago and the source gave none."""
     of_wanted = "" if wanted is None else f" of {wanted}"
-    asked, check = (
-        ("was triggered", "that it takes software triggers")
-        if request.trigger == "software"
-        else ("was to go on at its own pace", "that nothing but itself triggers it")
-    )
+    asked, check = {
+        "software": ("was triggered", "that it takes software triggers"),
+        "internal": ("was to go on at its own pace", "that nothing but itself triggers it"),
+    }.get(trigger, ("was to get pulses at its input", "that somebody gives them"))
     return (
         f"Camera {camera} {asked} and gave no frame for {silent_s:.3g} s, after {exposed}"
         f"{of_wanted} frames of {request.kind}; one was due after {expected_s:.3g} s. Check "

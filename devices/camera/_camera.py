@@ -3,17 +3,16 @@
 import asyncio
 import time
 from collections.abc import AsyncIterator
-from typing import Any, cast
+from typing import cast
 
 import numpy as np
-from bluesky.protocols import Flyable, Preparable, Reading, Stageable, Stoppable, Triggerable
+from bluesky.protocols import Flyable, Preparable, Stageable, Stoppable, Triggerable
 from numpy.typing import NDArray
 from ophyd_async.core import (
     AsyncStatus,
     TriggerInfo,
     WatchableAsyncStatus,
     WatcherUpdate,
-    merge_gathered_dicts,
     soft_signal_r_and_setter,
     soft_signal_rw,
 )
@@ -23,6 +22,7 @@ from concertino.documents import UNKNOWN_NUMBER
 from concertino.frames import FrameRequest, FrameStream, StreamAssets
 
 from ._acquisition import PATIENCE_S
+from ._async_source import AsyncFrameSource, LoopSource, as_frame_source
 from ._camera_checks import check_count, check_memory, check_retrospective, check_software_trigger
 from ._camera_preparation import CameraPreparation
 from ._frame_source import (
@@ -34,6 +34,8 @@ from ._frame_source import (
 )
 from ._ledger_collector import LedgerCollector
 from ._remote_acquisition import AnyAcquisition
+from ._setting_signals import HeldSettings
+from ._source_watch import Caller
 
 _PROGRESS_S = 0.02
 
@@ -48,8 +50,8 @@ class Camera(CameraPreparation, Triggerable, Preparable, Flyable, Stageable, Sto
 
     Parameters
     ----------
-    source : FrameSource
-        What takes the frames.
+    source : FrameSource or AsyncFrameSource
+        What takes the frames: from a thread, or in the RunEngine's loop.
     exposure : float
         Initial exposure time in seconds; the signal ``exposure`` changes it.
     frame_rate : float
@@ -60,7 +62,7 @@ class Camera(CameraPreparation, Triggerable, Preparable, Flyable, Stageable, Sto
         How long a subscriber may be silent, in seconds.
     frame_timeout_s : float
         How much later than expected a frame may come before the camera counts as dead, in seconds; its
-        source may take as long to stop, and eight times as long to prepare.
+        source may take as long to stop, and eight times as long to prepare or to start.
     stream_address : str
         Where subscribers find the frames: by default on this computer only, in whatever process they live;
         ``"tcp://host:0"``, with the name or number of this one, for those on other computers, too.
@@ -70,7 +72,7 @@ class Camera(CameraPreparation, Triggerable, Preparable, Flyable, Stageable, Sto
 
     def __init__(
         self,
-        source: FrameSource,
+        source: FrameSource | AsyncFrameSource,
         *,
         exposure: float = 0.01,
         frame_rate: float = 0.0,
@@ -80,12 +82,13 @@ class Camera(CameraPreparation, Triggerable, Preparable, Flyable, Stageable, Sto
         stream_address: str = "tcp://127.0.0.1:0",
         name: str = "camera",
     ) -> None:
-        self.source = source
+        self.source = as_frame_source(source, frame_timeout_s)
         self._stream_address = stream_address
         self._ring_bytes = ring_bytes
         self._subscriber_timeout_s = subscriber_timeout_s
         self._frame_timeout_s = frame_timeout_s
         self._hung: AnyAcquisition | None = None
+        self._caller = Caller()
         self._acquisition = self._assets = None
         self._last: FrameStream | None = None
         self._preparing = asyncio.Lock()
@@ -99,23 +102,17 @@ class Camera(CameraPreparation, Triggerable, Preparable, Flyable, Stageable, Sto
         )
         self.first_number, self._set_first_number = soft_signal_r_and_setter(int, 0)
         self.start_time, self._set_start_time = soft_signal_r_and_setter(float, 0.0, units="s")
+        self._have_settings(self._settings_of(self.source))
         self.ledger = LedgerCollector(f"{name}-ledger")
         super().__init__(name)
 
     def set_name(self, name: str, *, child_name_separator: str | None = None) -> None:
-        """Name the device, its signals and its account."""
+        """Name the device, its signals and what collects its ledgers."""
         super().set_name(name, child_name_separator=child_name_separator)
         self.ledger.set_name(f"{name}-ledger")
 
-    @property
-    def frame_shape(self) -> tuple[int, int]:
-        """Shape (height, width) of a frame in pixels."""
-        return self.source.shape
-
-    @property
-    def frame_bytes(self) -> int:
-        """Size of a frame in bytes."""
-        return self.source.shape[0] * self.source.shape[1] * self.source.dtype.itemsize
+    def _settings_of(self, source: FrameSource) -> HeldSettings:
+        return HeldSettings(source)
 
     @property
     def ring_bytes(self) -> int:
@@ -234,7 +231,6 @@ class Camera(CameraPreparation, Triggerable, Preparable, Flyable, Stageable, Sto
         self.ledger.watch(self._acquisition)
         self._set_frames(acquisition.stream.address)
         self._set_preview(acquisition.preview)
-        self._set_pixel_size(self.source.pixel_size_um)
         declared = first_number_of(self.source)
         self._set_first_number(UNKNOWN_NUMBER if declared is None else declared)
 
@@ -256,14 +252,9 @@ class Camera(CameraPreparation, Triggerable, Preparable, Flyable, Stageable, Sto
 
     async def clock(self) -> float:
         """Return what the clock of the time stamps shows now, in seconds since the epoch."""
-        return float(self.source.clock()) if isinstance(self.source, TellsClock) else time.time()
-
-    async def read_settings(self) -> dict[str, Reading[Any]]:
-        """Return what the frames depend on: the configuration but for what a request makes of it."""
-        self._set_pixel_size(self.source.pixel_size_um)
-        passing = (self.frames, self.preview, self.first_number)
-        signals = [signal for signal in self._configuration if signal not in passing]
-        return await merge_gathered_dicts(signal.read() for signal in signals)
+        if isinstance(source := self.source, TellsClock):
+            return await self._asked_clock(source.clock)
+        return time.time()
 
     async def check_request(self, request: FrameRequest) -> None:
         """Check whether the camera can do what is asked, with its present settings.
@@ -277,10 +268,14 @@ class Camera(CameraPreparation, Triggerable, Preparable, Flyable, Stageable, Sto
         if request.retrospective is not None:
             check_retrospective(self.name, request, self.frame_bytes, self._ring_bytes)
         check_software_trigger(self.name, request, self.source)
-        settings = await self._settings(request)
         if self._hung is not None and self._hung.hangs:
             raise CameraError(self._hung.hanging)
-        if self._acquisition is None or not self._acquisition.running:
+        idle = self._acquisition is None or not self._acquisition.running
+        if idle:
+            await self._ask_settings()
+        settings = await self._settings(request)
+        request = self._as_the_mode_says(request)
+        if idle:
             await self._prepare_source(request, settings)
             check_memory(self.name, request, self.source)
 
@@ -376,8 +371,14 @@ class Camera(CameraPreparation, Triggerable, Preparable, Flyable, Stageable, Sto
         acquisition.start()
 
     async def _fire(self) -> None:
-        """Give a software trigger; short, as the RunEngine's loop does it."""
-        cast(TriggeredFrameSource, self.source).trigger()  # as `check_request` saw
+        """Give a software trigger."""
+        source = cast(TriggeredFrameSource, self.source)  # as `check_request` saw
+        if isinstance(source, LoopSource):
+            source.trigger()  # in this loop
+            return
+        within_s = 2 * await self.exposure.get_value() + self._frame_timeout_s
+        # Not by the RunEngine's loop: a vendor's call may not come back.
+        await self._called(source.trigger, "take a frame by a software trigger", within_s)
 
     async def _be_prepared(self) -> None:
         """Prepare an endless stream of software triggers when nothing is, for plans of bluesky."""

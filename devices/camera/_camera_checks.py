@@ -1,22 +1,28 @@
 """What a camera can be asked for."""
 
+import math
+from collections.abc import Sequence
+from dataclasses import replace
 from typing import Literal
 
+import numpy as np
 from ophyd_async.core import DetectorTrigger, TriggerInfo
 
 from concertino import CameraError
 from concertino.frames import FrameRequest
 
+from ._camera_setting import ChoiceSetting, is_number
 from ._frame_source import FrameSource, TriggeredFrameSource, memory_bytes_of
 
 #: Slots of the ring that are not kept from before a trigger, so that there is room for what follows.
 HELD_SPARE = 4
 
-Trigger = Literal["internal", "software", "edge"]
+Trigger = Literal["internal", "software", "edge", "level"]
 
 _TRIGGERS: dict[DetectorTrigger, Trigger] = {
     DetectorTrigger.INTERNAL: "internal",
     DetectorTrigger.EXTERNAL_EDGE: "edge",
+    DetectorTrigger.EXTERNAL_LEVEL: "level",
 }
 
 
@@ -59,6 +65,82 @@ def check_software_trigger(camera: str, request: FrameRequest, source: FrameSour
         )
 
 
+def check_described(source: FrameSource) -> None:
+    """Check what a source says of its frames.
+
+    Raises
+    ------
+    CameraError
+        If that is no shape, no type of grey values, or no size of a pixel.
+    """
+    kind, shape, dtype, size_um = (
+        type(source).__name__, source.shape, source.dtype, source.pixel_size_um,
+    )  # fmt: skip
+    if not is_pixels(shape):
+        raise CameraError(
+            f"{kind} says that its frames have the shape {shape!r}. Give it shape = (height, width), in pixels."
+        )
+    if not isinstance(dtype, np.dtype) or dtype.kind not in "uif":
+        raise CameraError(
+            f"{kind} says that its pixels are {dtype!r}. Give it a dtype of grey values, such as "
+            "numpy.dtype(numpy.uint16)."
+        )
+    if not (is_number(size_um) and size_um >= 0):
+        raise CameraError(
+            f"{kind} says that its pixel_size_um is {size_um!r}. Give it a number in um, or 0 if it is unknown."
+        )
+
+
+def is_pixels(shape: object) -> bool:
+    """Whether something is a height and a width; (0, 0) before a source has been prepared."""
+    if not isinstance(shape, Sequence | np.ndarray) or len(shape) != 2:
+        return False
+    return all(is_number(size) and size >= 0 and int(size) == size for size in shape)
+
+
+def as_the_mode_says(
+    camera: str, request: FrameRequest, setting: ChoiceSetting | None, mode: str
+) -> FrameRequest:
+    """Return a request with the trigger that a camera's setting ``trigger_mode`` makes of the plan's.
+
+    A camera that goes on at its own pace may be left to pulses of somebody else's, and pulses may be as long as the
+    exposures.
+
+    Parameters
+    ----------
+    camera : str
+        Name of the camera.
+    request : FrameRequest
+        What the plan asks.
+    setting : ChoiceSetting or None
+        What ``trigger_mode`` may be; None for a camera without, which has no level.
+    mode : str
+        What it is.
+
+    Raises
+    ------
+    CameraError
+        If they do not fit together, or the camera has no such trigger.
+    """
+    modes = ("internal", "software", "edge") if setting is None else setting.choices
+    asked = request.trigger
+    trigger: Trigger = asked
+    if (mode in ("edge", "level") and asked == "internal") or (asked, mode) == ("edge", "level"):
+        trigger = "level" if mode == "level" else "edge"
+    elif mode not in ("plan", asked):
+        raise CameraError(
+            f"Camera {camera} was asked for {request.kind} by {asked} triggers, and its trigger_mode is "
+            f"{mode!r}. Set trigger_mode to 'plan', or use a plan in which the camera is triggered so."
+        )
+    if trigger not in modes:
+        takes = " or ".join(repr(mode) for mode in modes if mode != "plan")
+        raise CameraError(
+            f"Camera {camera} was asked for {request.kind} by {trigger} triggers; it takes {takes}. Ask for "
+            "one of these."
+        )
+    return request if trigger == asked else replace(request, trigger=trigger)
+
+
 def check_timing(camera: str, request: FrameRequest, exposure_s: float, rate_hz: float) -> None:
     """Check that a camera can expose so long so often.
 
@@ -67,7 +149,7 @@ def check_timing(camera: str, request: FrameRequest, exposure_s: float, rate_hz:
     CameraError
         If it cannot.
     """
-    if exposure_s < 0 or rate_hz < 0:
+    if not (0 <= exposure_s < math.inf and 0 <= rate_hz < math.inf):
         raise CameraError(
             f"Camera {camera} has an exposure of {exposure_s:g} s and a frame rate of {rate_hz:g} "
             "Hz; set both to 0 or more."

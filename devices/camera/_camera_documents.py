@@ -122,9 +122,7 @@ class CameraDocuments(Device, Readable[Any], Collectable, WritesStreamAssets):
     @property
     def settings_readout(self) -> "CameraSettingsReadout":
         """What can be read of the camera without taking frames, as for a baseline."""
-        return CameraSettingsReadout(
-            self.name, (self.exposure, self.frame_rate, self.pixel_size, self.first_number)
-        )
+        return CameraSettingsReadout(self.name, (*self._settings_read, self.first_number))
 
     async def stored_by(self) -> int:
         """Return how many subscribers store the frames of the present stream."""
@@ -165,15 +163,24 @@ class CameraDocuments(Device, Readable[Any], Collectable, WritesStreamAssets):
             )
             if acquisition.error or acquisition.stream.error:
                 acquisition.check()
-        for name, document in self._assets.documents(index):
+        async for name, document in self._documents(index):
             yield name, document  # type: ignore[misc]
+
+    async def _documents(self, index: int | None) -> AsyncIterator[tuple[str, Any]]:
+        """Yield the documents of what has become safe, up to a frame."""
+        if self._assets is not None:
+            for document in self._assets.documents(index):
+                yield document
 
     @property
     def _configuration(self) -> tuple[SignalR[Any], ...]:
-        own = (self.exposure, self.frame_rate, self.frames, self.pixel_size)
         retrospective = self._acquisition is not None and self._acquisition.request.retrospective
         preview = (self.preview,) if retrospective else ()
-        return (*own, self.first_number, *preview)
+        return (*self._settings_read, self.frames, self.first_number, *preview)
+
+    @property
+    def _settings_read(self) -> tuple[SignalR[Any], ...]:
+        return (self.exposure, self.frame_rate, self.pixel_size)
 
     def _prepared(self, what: str) -> AnyAcquisition:
         if self._acquisition is None:

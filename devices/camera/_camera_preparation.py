@@ -1,34 +1,41 @@
 """What a camera does before its first exposure: from a request to a frame stream."""
 
 import asyncio
+import math
+import time
 from collections.abc import Callable
+from contextlib import suppress
+from typing import TypeVar
 
 from ophyd_async.core import TriggerInfo
 
-from concertino import CameraError
+from concertino import CameraError, ConcertinoError
 from concertino.frames import FrameRequest, FrameStream
 
-from ._acquisition import Acquisition
-from ._camera_checks import check_timing, trigger_of
-from ._camera_documents import CameraDocuments
-from ._frame_source import CameraSettings, FrameSource
-from ._pre_trigger import Preview
+from ._acquisition import PREPARES, Acquisition
+from ._async_source import LoopSource
+from ._camera_checks import check_described, trigger_of
+from ._frame_source import CameraSettings
+from ._pre_trigger import PreviewStream
 from ._remote_acquisition import AnyAcquisition
-from ._source_watch import called
+from ._settable_camera import SettableCamera
+from ._source_watch import Caller
 
-#: A camera may take so many times its time-out to prepare: it may have to cool, or to compile.
-_PREPARES = 8
+_T = TypeVar("_T")
+#: Within which a clock that has answered is asked again without a thread, in s.
+_IN_A_ROW_S = 0.05
 
 
-class CameraPreparation(CameraDocuments):
+class CameraPreparation(SettableCamera):
     """The part of `Camera` that has its source prepared, and makes the stream for its frames."""
 
-    source: FrameSource
     _stream_address: str
     _ring_bytes: int
     _subscriber_timeout_s: float
     _frame_timeout_s: float
     _set_preview: Callable[[str], None]
+    _caller: Caller
+    _clock_told_s = -math.inf
     #: The stream made last; the next one takes its ring over.
     _last: FrameStream | None
 
@@ -43,22 +50,59 @@ class CameraPreparation(CameraDocuments):
             await self.frame_rate.set(1 / (exposure + value.deadtime))
         return FrameRequest(value.number_of_exposures or None, trigger=trigger)
 
-    async def _settings(self, request: FrameRequest) -> CameraSettings:
-        exposure, rate = await asyncio.gather(
-            self.exposure.get_value(), self.frame_rate.get_value()
-        )
-        check_timing(self.name, request, exposure, rate)
-        return CameraSettings(exposure, rate)
+    async def _ask_settings(self) -> None:
+        """Ask the source what can be set now."""
+        if self._held.some:
+            await self._called(self._held.ask, "say what can be set of it")
 
     async def _prepare_source(self, request: FrameRequest, settings: CameraSettings) -> None:
-        within_s = _PREPARES * self._frame_timeout_s
+        await self._called(
+            lambda: self.source.prepare(request, settings), f"prepare {request.kind}"
+        )
+        check_described(self.source)
+        self._held.taken(settings.values)
+        self._set_pixel_size(self.source.pixel_size_um)
+
+    async def _asked_clock(self, clock: Callable[[], float]) -> float:
+        """Return what a clock shows in the middle of the asking.
+
+        It is asked in a thread, as it may never answer; of readings in a row the others are made here, where they
+        take microseconds: it has just answered, and the way to a thread and back would be what is measured.
+        """
+        if time.monotonic() - self._clock_told_s < _IN_A_ROW_S:
+            with suppress(Exception):  # which the thread's asking tells in a sentence
+                return float(clock())
+
+        def ahead_s() -> float:
+            before_s = time.time()
+            shown_s = float(clock())
+            return shown_s - (before_s + time.time()) / 2
+
+        begun_s = time.time()
+        ahead = await self._called(ahead_s, "tell its clock", self._frame_timeout_s)
+        self._clock_told_s = time.monotonic()
+        return (begun_s + time.time()) / 2 + ahead
+
+    async def _called(self, work: Callable[[], _T], what: str, within_s: float | None = None) -> _T:
+        """Have the source do something that may take it a while, and that it may fail to do."""
+        if within_s is None:
+            within_s = PREPARES * self._frame_timeout_s
+        if isinstance(self.source, LoopSource):
+            self.source.loop = asyncio.get_running_loop()
         try:
-            await called(lambda: self.source.prepare(request, settings), within_s)
+            return await self._caller.call(work, within_s)
+        except ConcertinoError:
+            raise
         except TimeoutError as error:
             raise CameraError(
-                f"Camera {self.name} was asked to prepare {request.kind} and has not done so within "
+                f"Camera {self.name} was asked to {what} and has not done so within "
                 f"{within_s:g} s. Check the detector and its driver, or give the camera a longer "
                 "frame_timeout_s."
+            ) from error
+        except Exception as error:
+            raise CameraError(
+                f"Camera {self.name} was asked to {what}, and its source failed: {type(error).__name__}: {error}. "
+                "Check the detector and its driver."
             ) from error
 
     async def _acquire(self, request: FrameRequest, wake: Callable[[], None]) -> AnyAcquisition:
@@ -80,9 +124,10 @@ class CameraPreparation(CameraDocuments):
         preview = None
         if request.retrospective is not None:
             preview = await asyncio.to_thread(
-                Preview, self._stream_address, stream, request.retrospective.preview_hz
+                PreviewStream, self._stream_address, stream, request.retrospective.preview_hz
             )
         return Acquisition(
             self.name, self.source, stream, request, wake, preview,
             expected_s=settings.expected_s(request.trigger), patience_s=self._frame_timeout_s,
+            trigger=self._as_the_mode_says(request).trigger,
         )  # fmt: skip

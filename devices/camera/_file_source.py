@@ -15,9 +15,14 @@ from concertino.frames import FrameRequest
 from concertino.storage import StoredFrames, open_images, open_scan
 
 from ._camera import Camera
+from ._camera_setting import CameraSetting, Region
+from ._frame_shaping import shape_of, shaped, shaping_settings
 from ._frame_source import CameraSettings, Grab
 
 Roi = tuple[int, int, int, int]
+
+#: Stored frames that are read at once to be given in another shape, in bytes.
+_AT_ONCE_BYTES = 32 * 2**20
 
 
 class FileSource:
@@ -33,6 +38,11 @@ class FileSource:
         Name of the camera in messages.
     pixel_size_um : float
         Of a pixel in the plane of the sample, in um; 0 when unknown.
+
+    Notes
+    -----
+    Its settings are ``region``, ``binning`` (the counts of the binned pixels are averaged), ``mirror`` and ``rotate``,
+    of the stored frames.
     """
 
     first_number = 0
@@ -55,13 +65,19 @@ class FileSource:
                     "for all."
                 )
         self.images = images
-        self.shape = (int(first.shape[1]), int(first.shape[2]))
+        self._sensor = (int(first.shape[1]), int(first.shape[2]))
+        self.shape = self._sensor
         self.dtype: np.dtype[Any] = np.dtype(first.dtype)
-        self.pixel_size_um = pixel_size_um
+        self.pixel_size_um = self._sensor_pixel_um = pixel_size_um
+        self._as_stored = True
         self._loop = loop
         self._name = name
         self._stopped = threading.Event()
         self._triggers = threading.Semaphore(0)
+
+    def settings(self) -> tuple[CameraSetting, ...]:
+        """Describe what can be set."""
+        return shaping_settings(self._sensor)
 
     def prepare(self, request: FrameRequest, settings: CameraSettings) -> None:
         """Choose the stored frames for a kind of stream.
@@ -91,6 +107,12 @@ class FileSource:
                 "trigger input. Use 'internal' or 'software'."
             )
         self._images, self._request, self._settings = images, request, settings
+        self.shape = shape_of(settings, self._sensor)
+        self.pixel_size_um = self._sensor_pixel_um * settings.binning
+        self._as_stored = (
+            settings.region in (None, Region(0, 0, *self._sensor)) and settings.binning == 1
+            and settings.mirror == "none" and not settings.rotate
+        )  # fmt: skip
 
     def start(self) -> None:
         """Begin to serve frames, or to wait for triggers."""
@@ -131,11 +153,22 @@ class FileSource:
                 f"{self._request.kind} was asked for, and they hold {length}. Ask for fewer frames, "
                 "or begin at an earlier start index."
             )
-        count = min(count, length - first)
-        self._images.read(first, first + count, out=out[:count])
+        count = self._read(first, min(count, length - first), out)
         numbers = np.arange(self._index, self._index + count, dtype=np.int64)
         self._index += count
         return Grab(self._times_ns(numbers), numbers)
+
+    def _read(self, first: int, count: int, out: NDArray[Any]) -> int:
+        """Read frames as they are set; return how many."""
+        if self._as_stored:
+            self._images.read(first, first + count, out=out[:count])
+            return count
+        height, width = self._sensor
+        count = min(count, max(1, _AT_ONCE_BYTES // (height * width * self.dtype.itemsize)))
+        whole = np.empty((count, height, width), self.dtype)
+        self._images.read(first, first + count, out=whole)
+        out[:count] = shaped(whole, self._settings)
+        return count
 
     def _times_ns(self, numbers: NDArray[np.int64]) -> NDArray[np.int64]:
         """Return when the frames were due; at no rate, or by triggers, that is now."""

@@ -1,12 +1,15 @@
 """What a camera must be able to do to publish frames: the part that each kind of camera writes."""
 
-from dataclasses import dataclass
-from typing import Any, Protocol, runtime_checkable
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Protocol, TypeAlias, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
 
 from concertino.frames import FrameRequest
+
+from ._camera_setting import Region, SettingValue
 
 _SHAKE_S = 0.1
 
@@ -21,10 +24,46 @@ class CameraSettings:
         Exposure time in seconds.
     frame_rate_hz : float
         Frames per second when it triggers itself; 0 for as fast as it can.
+    values : mapping of str to value
+        What its settings shall be, by their names, checked against what the source described; empty for a source
+        that is no `SettableFrameSource`.
     """
 
     exposure_s: float
     frame_rate_hz: float
+    values: Mapping[str, SettingValue] = field(default_factory=dict)
+
+    @property
+    def region(self) -> Region | None:
+        """The region of interest in pixels of the sensor; None when there is no such setting."""
+        value = self.values.get("region")
+        return value if isinstance(value, Region) else None
+
+    @property
+    def binning(self) -> int:
+        """Pixels of the sensor that make one of a frame, along each side."""
+        return int(self.number("binning") or 1)
+
+    @property
+    def bit_depth(self) -> int | None:
+        """Bits of a pixel; None when there is no such setting."""
+        bits = self.number("bit_depth")
+        return None if bits is None else int(bits)
+
+    @property
+    def mirror(self) -> str:
+        """``none``, ``horizontal`` (left and right change places), ``vertical`` or ``both``."""
+        return str(self.values.get("mirror", "none"))
+
+    @property
+    def rotate(self) -> int:
+        """By how many deg the image is turned counter-clockwise, after mirroring: 0, 90, 180 or 270."""
+        return int(self.number("rotate") or 0)
+
+    def number(self, name: str) -> float | None:
+        """Return a setting that is a number, in its unit; None when there is no such setting."""
+        value = self.values.get(name)
+        return value if isinstance(value, int | float) else None
 
     def expected_s(self, trigger: str) -> float:
         """Return the time from frame to frame, or from a software trigger to its frame, in seconds."""
@@ -54,19 +93,23 @@ class Grab:
         The camera's own frame numbers.
     dropped : tuple of int
         Numbers of frames that were exposed and lost since the last grab.
+    why : str
+        Why they were, as a clause for the message; empty when the camera does not tell.
     """
 
     timestamps: NDArray[np.int64]
     numbers: NDArray[np.int64]
     dropped: tuple[int, ...] = ()
+    why: str = ""
 
 
+@runtime_checkable
 class FrameSource(Protocol):
     """A camera as `Camera` drives it: called from one thread, but `stop` from any.
 
     One with software triggers has a method more, see `TriggeredFrameSource`; `trigger`, too, is called
     from any thread. What else a source may offer is a protocol each: `TellsFirstNumber`, `TellsClock`,
-    `TellsMemory`, `TellsReadoutRate`. Nobody derives from them.
+    `TellsMemory`, `TellsReadoutRate`, `SettableFrameSource`. Nobody derives from them.
 
     Attributes
     ----------
@@ -83,7 +126,11 @@ class FrameSource(Protocol):
     pixel_size_um: float
 
     def prepare(self, request: FrameRequest, settings: CameraSettings) -> None:
-        """Check and take over what is asked, before anything moves.
+        """Check and take over what is asked, before anything moves; nothing is exposed, and nothing armed.
+
+        It may be called any number of times before `start`, and once more after it: a plan asks first whether
+        all its streams can be taken, and each is prepared then. What must happen once a stream, such as arming
+        a detector, belongs to `start`.
 
         Raises
         ------
@@ -125,6 +172,23 @@ class TellsFirstNumber(Protocol):
     """
 
     first_number: int | None
+
+
+ChooseRows: TypeAlias = Callable[[int], tuple[tuple[int, int], ...] | None]
+
+
+@runtime_checkable
+class ReadsRows(Protocol):
+    """A source that can leave out the rows of its frames that nobody needs, and saves something by it.
+
+    Attributes
+    ----------
+    choose_rows : callable
+        Called by `grab` with the number of frames that it is about to write, once, when they are there. Returns the
+        stretches of rows, begin and end, that have to be written; None for all.
+    """
+
+    choose_rows: ChooseRows
 
 
 @runtime_checkable

@@ -38,6 +38,8 @@ class LedgerCollector(Collectable, Stageable):
 
     def __init__(self, name: str) -> None:
         self.set_name(name)
+        #: Whether the camera stores what it exposes, whoever else does.
+        self.self_stored = False
         self._pending: list[AnyAcquisition] = []
         self._unstored: dict[str, None] = {}
         self._stored = False
@@ -77,7 +79,7 @@ class LedgerCollector(Collectable, Stageable):
         self._name = name
 
     def watch(self, acquisition: AnyAcquisition) -> None:
-        """Have an acquisition stand in the next account."""
+        """Have the ledger of an acquisition among those that are collected next."""
         self._pending.append(acquisition)
 
     def stage(self) -> list[Any]:
@@ -109,7 +111,7 @@ class LedgerCollector(Collectable, Stageable):
                 continue
             ledger = acquisition.ledger or acquisition.stream.ledger()
             self._slowest = ledger.slowest
-            if acquisition.stream.claims:
+            if acquisition.stream.claims or self.self_stored:
                 self._stored = True
             elif ledger.published:
                 self._unstored[acquisition.request.stream_name] = None

@@ -25,7 +25,7 @@ _LATEST_S = 5.0
 _SOON_S = 1.0
 
 
-class Preview:
+class PreviewStream:
     """A frame stream of its own that shows some of the frames while nothing is published.
 
     Only those who want the ``latest`` frame are served: nobody may hold up the camera.
@@ -79,7 +79,7 @@ def hold_until_fired(
     stream: FrameStream,
     request: FrameRequest,
     stopping: threading.Event,
-    preview: Preview | None,
+    preview: PreviewStream | None,
 ) -> int:
     """Expose into the ring until the trigger fires, then publish what is wanted of it.
 
@@ -95,7 +95,7 @@ def hold_until_fired(
         A retrospective one.
     stopping : threading.Event
         Set when the camera is to stop.
-    preview : Preview, optional
+    preview : PreviewStream, optional
         Shows frames meanwhile.
 
     Returns

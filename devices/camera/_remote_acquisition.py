@@ -41,7 +41,7 @@ class AcquisitionProgress:
     error : BaseException or None
         Why it failed.
     ledger : Ledger or None
-        The account of the stream, when it has ended.
+        The ledger of the stream, when it has ended.
     """
 
     started: bool = False
@@ -119,7 +119,7 @@ class RemoteStream:
         self.error = progress.error or self.error
 
     def ledger(self) -> Ledger:
-        """Return what is known when the server gave no account."""
+        """Return what is known when the server gave no ledger."""
         reason = "" if self.error is None else str(self.error)
         exposed = max(self.published + len(self.dropped), self.recorded)
         return Ledger(

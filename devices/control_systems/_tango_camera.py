@@ -1,6 +1,8 @@
 """A camera that a Tango server runs elsewhere: the session steers, the frames go past it."""
 
 import asyncio
+import math
+import time
 from collections.abc import Callable
 from dataclasses import asdict
 from typing import Any
@@ -11,14 +13,23 @@ from numpy.typing import NDArray
 
 from concertino import CameraError, ConcertinoError
 from concertino._tango_client import TangoClient
+from concertino.devices.camera._acquisition import PREPARES
 from concertino.devices.camera._camera import Camera
-from concertino.devices.camera._frame_source import CameraSettings, Grab
+from concertino.devices.camera._camera_setting import SETTINGS, CameraSetting, SettingValue
+from concertino.devices.camera._frame_source import CameraSettings, FrameSource, Grab
 from concertino.devices.camera._remote_acquisition import AnyAcquisition, RemoteAcquisition
+from concertino.devices.camera._setting_signals import HeldSettings, held_of
 from concertino.frames import FrameRequest
+
+#: What a server said of its settings counts as the present for so long, in s.
+_PRESENT_S = 0.2
 
 
 class TangoCamera(Camera):
     """A camera behind ``concertino tango camera``, for the same plans as one in this process.
+
+    The settings of the server's source are signals here as of a camera in this process. They are held at the server, which
+    shows them to other clients of Tango, too, and lets these set them while no session uses the camera.
 
     Parameters
     ----------
@@ -61,10 +72,15 @@ class TangoCamera(Camera):
             name=name,
         )
 
+    def _settings_of(self, source: FrameSource) -> HeldSettings:
+        return ServedSettings(self.source)
+
+    async def _get(self, name: str) -> SettingValue:
+        return await asyncio.to_thread(self._held.get, name)
+
     async def read_settings(self) -> dict[str, Reading[Any]]:
         """Return what the frames depend on; pixel size and shape are asked of the server."""
-        described = await asyncio.to_thread(self._client.call, "Describe")
-        self.source.take_over(described)
+        await asyncio.to_thread(self._held.ask)
         return await super().read_settings()
 
     async def check_request(self, request: FrameRequest) -> None:
@@ -87,6 +103,7 @@ class TangoCamera(Camera):
         made = await asyncio.to_thread(
             self._client.ask,
             "Prepare",
+            PREPARES * self._frame_timeout_s,
             name=self.name,
             request=asdict(request),
             settings=asdict(settings),
@@ -124,6 +141,49 @@ class TangoCamera(Camera):
             return  # A server that is gone serves nobody.
 
 
+class ServedSettings(HeldSettings):
+    """The settings that a server holds.
+
+    Parameters
+    ----------
+    source : TangoSource
+        What is known here of its source.
+    """
+
+    def __init__(self, source: "TangoSource") -> None:
+        self._served = source
+        self._asked_s = -math.inf
+        super().__init__(source)
+
+    def ask(self) -> None:
+        """Ask the server what can be set, and what is."""
+        self._served.refresh()
+        self._note()
+
+    def get(self, name: str) -> SettingValue:
+        """Return what a setting is at the server."""
+        if time.monotonic() - self._asked_s > _PRESENT_S:
+            self.ask()
+        return super().get(name)
+
+    def put(self, camera: str, name: str, value: object) -> SettingValue:
+        """Have the server note what a setting shall be."""
+        checked = self.check(camera, name, value)
+        self._served.set(camera, name, checked)
+        self._note()
+        return self.values[name]
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Shape (height, width) of the next request's frames, in pixels, as the server says."""
+        return self._served.shape
+
+    def _note(self) -> None:
+        super().ask()
+        self.values = held_of(self.described)
+        self._asked_s = time.monotonic()
+
+
 class TangoSource:
     """What is known here of the server's frame source.
 
@@ -148,6 +208,19 @@ class TangoSource:
         self.pixel_size_um: float = described["pixel_size_um"]
         self.first_number: int | None = described.get("first_number")
         self.memory_bytes: int = described.get("memory_bytes", 0)
+        self._settings = SETTINGS.validate_python(described.get("settings", ()))
+
+    def refresh(self) -> None:
+        """Ask the server what its frames are, and what can be set."""
+        self.take_over(self._client.call("Describe"))
+
+    def settings(self) -> tuple[CameraSetting, ...]:
+        """Return what the server said last of its settings."""
+        return self._settings
+
+    def set(self, camera: str, name: str, value: SettingValue) -> None:
+        """Have the server set something."""
+        self.take_over(self._client.call("Set", camera=camera, name=name, value=value))
 
     def prepare(self, request: FrameRequest, settings: CameraSettings) -> None:
         """Have the server check a request."""

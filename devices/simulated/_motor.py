@@ -177,7 +177,7 @@ class SimulatedMotor(StandardReadable, Stoppable):
                 precision=3,
                 time_elapsed=time.time() - start_s,
             )
-        self._set_readback(target)
+        self._set_readback(self.position_at(time.time()))
 
     async def stop(self, success: bool = False) -> None:
         """Brake to rest; a move under way fails unless it is over, or `success` says that it is to be none."""

@@ -25,6 +25,25 @@ from ._motor import SimulatedMotor
 from ._simulated_source import SimulatedSource
 from ._trigger_box import SimulatedTriggerBox
 
+#: Unit of each stage but the rotation; its velocity and the greatest one, in unit/s; the time in which it gains its
+#: velocity, in s; and how far it goes to either side.
+_STAGES = {
+    "sample_stage": ("mm", 100.0, 200.0, 0.02, 100.0),
+    "vertical_stage": ("mm", 20.0, 50.0, 0.02, 100.0),
+    "grating_stage": ("um", 200.0, 1000.0, 0.01, 1000.0),
+    "axis_roll": ("deg", 10.0, 20.0, 0.01, 10.0),
+    "axis_pitch": ("deg", 10.0, 20.0, 0.01, 10.0),
+    "focus_stage": ("mm", 20.0, 50.0, 0.01, 50.0),
+}
+
+
+def _stage(name: str) -> SimulatedMotor:
+    unit, velocity, greatest, ramp_s, reach = _STAGES[name]
+    return SimulatedMotor(
+        unit, velocity=velocity, max_velocity=greatest, acceleration_time=ramp_s,
+        limits=(-reach, reach), name=name,
+    )  # fmt: skip
+
 
 class SimulatedBeamline:
     """Camera, rotation, sample stage, shutter, tube and storage ring of a digital twin.
@@ -118,49 +137,11 @@ class SimulatedBeamline:
             encoder=SimulatedEncoder() if encoder == "default" else encoder,
             name="rotation",
         )
-        self.sample_stage = SimulatedMotor(
-            "mm",
-            velocity=100.0,
-            max_velocity=200.0,
-            acceleration_time=0.02,
-            limits=(-100.0, 100.0),
-            name="sample_stage",
-        )
-        self.vertical_stage = SimulatedMotor(
-            "mm",
-            velocity=20.0,
-            max_velocity=50.0,
-            acceleration_time=0.02,
-            limits=(-100.0, 100.0),
-            name="vertical_stage",
-        )
-        self.grating_stage = SimulatedMotor(
-            "um",
-            velocity=200.0,
-            max_velocity=1000.0,
-            acceleration_time=0.01,
-            limits=(-1000.0, 1000.0),
-            name="grating_stage",
-        )
-        self.axis_roll, self.axis_pitch = (
-            SimulatedMotor(
-                "deg",
-                velocity=10.0,
-                max_velocity=20.0,
-                acceleration_time=0.01,
-                limits=(-10.0, 10.0),
-                name=name,
-            )
-            for name in ("axis_roll", "axis_pitch")
-        )
-        self.focus_stage = SimulatedMotor(
-            "mm",
-            velocity=20.0,
-            max_velocity=50.0,
-            acceleration_time=0.01,
-            limits=(-50.0, 50.0),
-            name="focus_stage",
-        )
+        self.sample_stage = _stage("sample_stage")
+        self.vertical_stage = _stage("vertical_stage")
+        self.grating_stage = _stage("grating_stage")
+        self.axis_roll, self.axis_pitch = _stage("axis_roll"), _stage("axis_pitch")
+        self.focus_stage = _stage("focus_stage")
         self.shutter = SimulatedShutter(name="shutter")
         self.tube = SimulatedTube(name="tube")
         self.ring = SimulatedStorageRing(name="ring")
@@ -181,12 +162,7 @@ class SimulatedBeamline:
         )  # fmt: skip
         camera.trigger_input = True
         self.trigger_box = SimulatedTriggerBox(camera.edge, [self.rotation])
-        self.camera = Camera(
-            camera,
-            exposure=exposure,
-            frame_rate=frame_rate,
-            **self._streams,
-        )
+        self.camera = Camera(camera, exposure=exposure, frame_rate=frame_rate, **self._streams)
 
     def add_camera(
         self,

@@ -13,6 +13,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from concertino import CameraError
+from concertino.devices.camera._camera_setting import (
+    CameraSetting,
+    IntegerSetting,
+    NumberSetting,
+    Region,
+    trigger_mode,
+)
+from concertino.devices.camera._frame_shaping import shape_of, shaped, shaping_settings
 from concertino.devices.camera._frame_source import CameraSettings, Grab
 from concertino.frames import FrameRequest
 from concertino.simulation import BeamlineState, Faults, Twin
@@ -20,6 +28,8 @@ from concertino.simulation import BeamlineState, Faults, Twin
 StateAt = Callable[[float, float], BeamlineState]
 
 _NO_NUMBERS = np.empty(0, np.int64)
+#: How much more, or less, than the detector's own the gain may be.
+_GAINS = 16.0
 
 
 @dataclass(frozen=True)
@@ -54,6 +64,10 @@ class SimulatedSource:
     Frames are computed after their exposure, for the times at which they were due. A twin that
     needs longer than a frame period delivers them late, not wrong. Its memory keeps what the devices
     did during each exposure, and the frame is computed when it is read out.
+
+    Its settings: ``region``, ``binning`` (the counts of the binned pixels are averaged), ``mirror``, ``rotate``,
+    ``bit_depth`` (of fewer bits the lowest are left out; of 8 or less a pixel is one byte), ``gain`` (counts per
+    electron, a detected photon making one; from a sixteenth to sixteen times the detector's) and ``trigger_mode``.
     """
 
     first_number = 0
@@ -78,6 +92,9 @@ class SimulatedSource:
         self.shape = twin.shape
         self.dtype: np.dtype[Any] = np.dtype(np.uint16)
         self.pixel_size_um = twin.detector.pixel_size_mm * 1000
+        self._whole: NDArray[np.uint16] | None = (
+            None  # a frame as the twin exposes it, if it is not what is given
+        )
         self.memory_bytes = memory_bytes
         self.readout_rate_hz = readout_rate_hz
         self._memory: deque[_Exposure] = deque()
@@ -90,6 +107,24 @@ class SimulatedSource:
         self._busy_until_s = 0.0
         #: Whether something that gives pulses is connected.
         self.trigger_input = False
+
+    def settings(self) -> tuple[CameraSetting, ...]:
+        """Describe what can be set."""
+        bits, gain = self.twin.detector.bit_depth, self.twin.detector.gain
+        depths = tuple(sorted({depth for depth in (8, 12, 16) if depth <= bits} | {bits}))
+        triggers = ("edge",) if self.trigger_input else ()
+        return (
+            *shaping_settings(self.twin.shape),
+            IntegerSetting(name="bit_depth", value=bits, unit="bit", choices=depths),
+            NumberSetting(
+                name="gain",
+                value=gain,
+                unit="counts/electron",
+                lowest=gain / _GAINS,
+                highest=gain * _GAINS,
+            ),
+            trigger_mode(("internal", "software", *triggers)),
+        )
 
     def prepare(self, request: FrameRequest, settings: CameraSettings) -> None:
         """Take over a request; compiles the twin's loops the first time.
@@ -105,6 +140,18 @@ class SimulatedSource:
                 "trigger input. Use 'internal' or 'software'."
             )
         self._request, self._settings = request, settings
+        detector = self.twin.detector
+        bits = settings.bit_depth or detector.bit_depth
+        self.shape = shape_of(settings, self.twin.shape)
+        self.dtype = np.dtype(np.uint8 if bits <= 8 else np.uint16)
+        self.pixel_size_um = detector.pixel_size_mm * 1000 * settings.binning
+        self._lost_bits = detector.bit_depth - bits
+        plain = Region(0, 0, *self.twin.shape)
+        as_exposed = (
+            settings.region in (None, plain) and settings.binning == 1 and not self._lost_bits
+            and settings.mirror == "none" and not settings.rotate and self.dtype == np.uint16
+        )  # fmt: skip
+        self._whole = None if as_exposed else np.empty(self.twin.shape, np.uint16)
         self.twin.warm_up()
 
     def start(self) -> None:
@@ -161,7 +208,13 @@ class SimulatedSource:
             return Grab(_NO_NUMBERS, _NO_NUMBERS, (index,))
         # The noise is that of the frame of the scan, also when the stream continues another.
         number = self._request.first + index
-        self.twin.expose(state, self._settings.exposure_s, out[0], number, kind=self._request.kind)
+        whole = out[0] if self._whole is None else self._whole
+        self.twin.expose(
+            state, self._settings.exposure_s, whole, number,
+            kind=self._request.kind, gain=self._settings.number("gain"),
+        )  # fmt: skip
+        if self._whole is not None:
+            out[0] = shaped(whole, self._settings) >> self._lost_bits
         return Grab(np.array([exposure.middle_ns], np.int64), np.array([index], np.int64))
 
     def _expose(self) -> _Exposure | None:

@@ -8,12 +8,14 @@ from bluesky.protocols import Movable, Readable
 from bluesky.utils import MsgGenerator
 
 from concertino.plans.core._cameras import OnLost
+from concertino.plans.core._described import described
 from concertino.plans.core._device_queries import ends_where_only_a_run_can_tell
 from concertino.plans.imaging._acquisition import Darks, Flats
 from concertino.plans.imaging._imaging_scan import ImagingScan
 from concertino.plans.imaging._take_scan import take_scan
 from concertino.units import QuantityLike
 
+from ._axis_views import measured
 from ._closed_loop import LoopResult
 from ._tilt_views import Feature, TiltViews, tilt_deg
 
@@ -42,6 +44,7 @@ class AxisAlignment:
 
 
 @ends_where_only_a_run_can_tell
+@described
 def align_rotation_axis(
     camera: Readable[Any],
     rotation: Movable[Any],
@@ -77,12 +80,7 @@ def align_rotation_axis(
         Rotation stage; one whose unit is no angle is taken to be in deg.
     axis_roll, axis_pitch : device
         Tilt the rotation stage in the detector's plane and along the beam.
-    beam : device
-        The shutter or tube: takes True for beam, False for none.
-    sample_stage : device
-        Moves the sample across the beam; linear (mm) or rotary (deg).
-    radio_position, flat_position : quantity
-        Where the stage holds the sample in the beam and out of it; plain numbers are in its unit.
+    beam, sample_stage, radio_position, flat_position
     num_darks, num_flats, num_views : int
         Number of frames without beam, without sample, and of each look.
     feature : {"sphere", "needle"}
@@ -93,10 +91,7 @@ def align_rotation_axis(
         How often to look at most.
     angular_range : quantity
         Angle of one look, half a turn or more; a plain number is in deg.
-    on_lost : {"fail", "flag"}
-        What lost frames do: fail the run, or only stand in its ledger.
-    md : dict, optional
-        Metadata for the run.
+    on_lost, md
 
     Returns
     -------
@@ -119,27 +114,19 @@ def align_rotation_axis(
     >>> plan = align_rotation_axis(b.camera, b.rotation, b.axis_roll, b.axis_pitch, b.beam,
     ...                            b.sample_stage, radio_position=0, flat_position="10 mm")
     """
+    views = TiltViews(
+        num_views=num_views, feature=feature, tolerance=tolerance,
+        max_iterations=max_iterations, angular_range=angular_range,
+    )  # fmt: skip
     scan = ImagingScan(
         plan="align_rotation_axis",
-        acquisitions=[
-            Darks(number=num_darks),
-            Flats(number=num_flats),
-            TiltViews(
-                num_views=num_views,
-                feature=feature,
-                tolerance=tolerance,
-                max_iterations=max_iterations,
-                angular_range=angular_range,
-            ),
-        ],
-        radio_position=radio_position,
-        flat_position=flat_position,
-        on_lost=on_lost,
-    )
+        acquisitions=[Darks(number=num_darks), Flats(number=num_flats), views],
+        radio_position=radio_position, flat_position=flat_position, on_lost=on_lost,
+    )  # fmt: skip
     found: dict[str, Any] = {}
     motors = {"rotation": rotation, "axis_roll": axis_roll, "axis_pitch": axis_pitch}
     uid = yield from take_scan(scan, camera, beam, sample_stage, motors, md=md, found=found)
-    end: LoopResult = found["tilt"]
+    end: LoopResult = measured(found, "tilt")
     roll, pitch = tilt_deg(end.values[-1])
     uncertainty = float(np.rad2deg(end.values[-1].within_rad))
     return AxisAlignment(uid, roll, pitch, uncertainty, end.iterations)

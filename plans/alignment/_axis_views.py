@@ -1,16 +1,17 @@
 """Views of a sample at several angles, for plans that align the rotation axis."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Any
 
 import numpy as np
-from bluesky import Msg
 from bluesky.utils import MsgGenerator
 from numpy.typing import NDArray
 
 from concertino import ParameterError
 from concertino.documents import DARKS, FLATS
+from concertino.plans._asides import said
+from concertino.plans.core._awaited import OnlyARunCanTellError
 from concertino.plans.run._pause_request import PauseRequest
 from concertino.plans.run._sample_use import SampleToTheEnd
 from concertino.plans.run._segments import AcquisitionSegment, Take
@@ -52,7 +53,7 @@ class AxisViews:
     def _undivided(
         self, take: Take, piece: AcquisitionSegment, hold: PauseRequest | None
     ) -> MsgGenerator[bool]:
-        yield Msg("null", None, SampleToTheEnd())
+        yield from said(SampleToTheEnd())
         if piece.base not in (DARKS, FLATS):
             return (yield from take(piece, None))
         frames = yield from self._seen(take(piece, None), piece)
@@ -85,6 +86,19 @@ class AxisViews:
         light = np.maximum(frames - dark, 1.0) / np.maximum(flat - dark, 1.0)
         attenuation: NDArray[np.float64] = -np.log(light)
         return attenuation
+
+
+def measured(found: Mapping[str, Any], what: str) -> Any:
+    """Return what was measured in a scan.
+
+    Raises
+    ------
+    OnlyARunCanTellError
+        If nothing was, as nobody ran the scan.
+    """
+    if what not in found:
+        raise OnlyARunCanTellError
+    return found[what]
 
 
 def _check_corrected(streams: Sequence[str], views: str) -> None:

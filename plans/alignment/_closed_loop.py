@@ -13,7 +13,7 @@ from concertino import ParameterError
 from concertino.plans.core._awaited import Awaited
 from concertino.plans.core._device_queries import outcome
 from concertino.plans.safety._safety import run_safely
-from concertino.plans.series._directors import noting_moves, stop_all
+from concertino.plans.series._for_each import noting_moves, stop_all
 from concertino.units import convert_count
 
 

@@ -9,6 +9,7 @@ from bluesky.utils import MsgGenerator
 
 from concertino import DeviceError
 from concertino.plans.core._cameras import OnLost, Trigger
+from concertino.plans.core._described import described
 from concertino.plans.core._device_queries import ends_where_only_a_run_can_tell
 from concertino.plans.core._parameters import check_limits, per_degree
 from concertino.plans.imaging._acquisition import (
@@ -29,7 +30,7 @@ from concertino.plans.stubs._scan_setup import ScanSetup
 from concertino.reconstruction import AxisEstimate, axis_from_opposite
 from concertino.units import QuantityLike
 
-from ._axis_views import AxisViews
+from ._axis_views import AxisViews, measured
 
 _LEAST_CONFIDENCE = 0.2
 
@@ -80,7 +81,10 @@ class OppositeViews(Acquisition):
             partial(self._look, views),
             self.TRIGGER,
             tomo=self.tomo(setup),
-            plan_args={"start_angle": quantity(self.start_angle, "deg")},
+            plan_args={
+                "num_views": self.number,
+                "start_angle": quantity(self.start_angle, "deg"),
+            },
             around=views.around,
         )
 
@@ -109,6 +113,7 @@ class OppositeViews(Acquisition):
 
 
 @ends_where_only_a_run_can_tell
+@described
 def find_rotation_axis(
     camera: Readable[Any],
     rotation: Movable[Any],
@@ -135,20 +140,10 @@ def find_rotation_axis(
         The camera, with a frame stream; takes software triggers.
     rotation : device
         Rotation stage; one whose unit is no angle is taken to be in deg.
-    beam : device
-        The shutter or tube: takes True for beam, False for none.
-    sample_stage : device
-        Moves the sample across the beam; linear (mm) or rotary (deg).
-    radio_position, flat_position : quantity
-        Where the stage holds the sample in the beam and out of it; plain numbers are in its unit.
+    beam, sample_stage, radio_position, flat_position
     num_darks, num_flats, num_views : int
         Number of frames without beam, without sample, and at each of the two angles.
-    start_angle : quantity
-        First angle; a plain number is in deg.
-    on_lost : {"fail", "flag"}
-        What lost frames do: fail the run, or only stand in its ledger.
-    md : dict, optional
-        Metadata for the run.
+    start_angle, on_lost, md
 
     Returns
     -------
@@ -170,19 +165,14 @@ def find_rotation_axis(
     >>> plan = find_rotation_axis(b.camera, b.rotation, b.beam, b.sample_stage,
     ...                           radio_position=0, flat_position="10 mm")
     """
+    views = OppositeViews(number=num_views, start_angle=start_angle)
     scan = ImagingScan(
         plan="find_rotation_axis",
-        acquisitions=[
-            Darks(number=num_darks),
-            Flats(number=num_flats),
-            OppositeViews(number=num_views, start_angle=start_angle),
-        ],
-        radio_position=radio_position,
-        flat_position=flat_position,
-        on_lost=on_lost,
-    )
+        acquisitions=[Darks(number=num_darks), Flats(number=num_flats), views],
+        radio_position=radio_position, flat_position=flat_position, on_lost=on_lost,
+    )  # fmt: skip
     found: dict[str, Any] = {}
     motors = {"rotation": rotation}
     yield from take_scan(scan, camera, beam, sample_stage, motors, md=md, found=found)
-    estimate: AxisEstimate = found["axis"]
+    estimate: AxisEstimate = measured(found, "axis")
     return estimate

@@ -45,14 +45,8 @@ class TiltViews(Acquisition):
     ----------
     num_views : int
         Frames of each look: 5 or more.
-    feature : {"sphere", "needle"}
-        What is beside the axis.
-    tolerance : quantity
-        Which tilt is good enough; a plain number is in deg.
-    max_iterations : int
-        How often to look at most.
-    angular_range : quantity
-        Angle of one look, half a turn or more; a plain number is in deg.
+    feature, tolerance, max_iterations, angular_range
+        As for `align_rotation_axis`.
     """
 
     STREAM: ClassVar[str] = "views_1"  # the first look's

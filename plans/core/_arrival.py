@@ -14,6 +14,7 @@ from bluesky import Msg
 from bluesky.utils import MsgGenerator
 
 from concertino import DeviceError, ParameterError
+from concertino.guard import named_with_address
 from concertino.units import convert
 
 from ._awaited import names_of
@@ -40,11 +41,21 @@ class Arrival:
     moves : sequence of (device, float)
         Each motor, and the position that it is sent to, in its unit. What has no number for a position, or
         cannot be read, is not looked at.
+    origins : sequence of float, optional
+        Where each sets out, if that is known.
     """
 
-    def __init__(self, moves: Sequence[tuple[Any, float]]) -> None:
-        self._moves = [(m, p) for m, p in moves if _is_number(p) and isinstance(m, Reads)]
-        self._origins: list[float | None] = [None] * len(self._moves)
+    def __init__(
+        self, moves: Sequence[tuple[Any, float]], origins: Sequence[float] | None = None
+    ) -> None:
+        whence = [None] * len(moves) if origins is None else origins
+        seen = [
+            (motor, target, origin)
+            for (motor, target), origin in zip(moves, whence, strict=True)
+            if _is_number(target) and isinstance(motor, Reads)
+        ]
+        self._moves = [(motor, target) for motor, target, _ in seen]
+        self._origins: list[float | None] = [origin for *_, origin in seen]
 
     async def set_out(self) -> None:
         """Note where the motors are."""
@@ -147,7 +158,7 @@ async def _must_be(
         if time.monotonic() >= until_s:
             unit = await unit_of(motor)
             raise DeviceError(
-                f"{motor.name} was sent to {target:g} {unit} and says that it is there, but its read-back is "
+                f"{named_with_address(motor.name, motor)} was sent to {target:g} {unit} and says that it is there, but its read-back is "
                 f"{await _where(motor):g} {unit}, off by more than {allowed:.2g} {unit}. Check that it is switched on "
                 "and free to move, and its limit switches and calibration."
             )

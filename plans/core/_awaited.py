@@ -7,7 +7,8 @@ from typing import Any
 
 from bluesky.utils import maybe_await
 
-from ._deadlines import OverdueError
+from concertino import OverdueError
+
 from ._offers import name_of
 
 

@@ -17,6 +17,9 @@ from concertino.frames import FrameRequest
 from ._deadlines import deadlines
 from ._device_facts import CameraFacts, camera_facts
 from ._device_queries import UntilExposed, query, sent
+from ._foreign_cameras import taker_of
+from ._frame_values import FrameValues
+from ._offers import StoresFrames, name_of
 from ._parameters import check_request, read_number
 from ._protocols import FrameCamera
 
@@ -41,6 +44,8 @@ class CameraSet:
         One or more, of different names.
     readout : {"direct", "later"}
         Whether frames are read out as they are taken, or recorded into the cameras' own memories first.
+    values : FrameValues, optional
+        What is told for each frame of the first camera.
 
     Raises
     ------
@@ -60,6 +65,7 @@ class CameraSet:
 
     cameras: tuple[Any, ...]
     readout: Readout = "direct"
+    values: FrameValues | None = None
 
     def __post_init__(self) -> None:
         if not self.cameras:
@@ -112,6 +118,15 @@ class CameraSet:
     def frame_bytes(self) -> int:
         """Size of one frame of the first camera, in bytes."""
         return int(self.first.frame_bytes)
+
+    @property
+    def self_storing(self) -> tuple[str, ...]:
+        """Names of the cameras that store their frames by themselves."""
+        return tuple(
+            camera.name
+            for camera in self.cameras
+            if isinstance(camera, StoresFrames) and camera.stores_frames is True
+        )
 
     def stream_of(self, camera: Any, stream: str) -> str:
         """Return the name of a camera's stream."""
@@ -175,10 +190,24 @@ def check_camera(camera: object) -> None:
         If it is not.
     """
     if not isinstance(camera, FrameCamera):
+        if taker := taker_of(camera):
+            raise ParameterError(
+                f"camera: {_shown(camera)} is no camera with a frame stream. Give {taker} of concertino.devices "
+                "instead."
+            )
         raise ParameterError(
             f"camera: {camera!r} is no camera with a frame stream. Give a device such as "
             "SimulatedBeamline().camera or a FileCamera."
         )
+
+
+def _shown(camera: object) -> str:
+    """Return how something foreign is told to people; what shows itself may ask its control system for that."""
+    return (
+        repr(camera)
+        if isinstance(camera, str)
+        else f"{type(camera).__name__} {name_of(camera, '')}".strip()
+    )
 
 
 def camera_set(camera: Any, readout: Readout = "direct") -> CameraSet:

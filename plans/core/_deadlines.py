@@ -3,7 +3,7 @@
 import math
 from dataclasses import dataclass, fields
 
-from concertino import CameraError, DeviceError, ParameterError, ParameterTypeError
+from concertino import CameraError, OverdueError, ParameterError, ParameterTypeError
 
 
 @dataclass(frozen=True)
@@ -64,10 +64,6 @@ class Deadlines:
                 raise ParameterTypeError(said)
             if not 0 < value < math.inf:
                 raise ParameterError(said)
-
-
-class OverdueError(DeviceError):
-    """Something took longer than its deadline."""
 
 
 class CameraOverdueError(CameraError, OverdueError):

@@ -9,7 +9,7 @@ from concertino.units import convert
 
 from ._device_queries import number
 from ._motor_facts import ramp_s, unit_of
-from ._offers import HasVelocity, TellsFrameSize
+from ._offers import HasVelocity, StoresFrames, TellsFrameSize
 
 
 @dataclass(frozen=True)
@@ -54,6 +54,8 @@ class CameraFacts:
         Memory that it takes for frames on their way, and how much of it it has already, in bytes.
     memory_rate_hz : float
         Frames per second that it reads out of a memory of its own; 0 for as fast as it can.
+    self_storing : bool
+        Whether it writes its frames to files of its own.
     """
 
     exposure_s: float
@@ -65,6 +67,7 @@ class CameraFacts:
     ring_bytes: int
     ring_held_bytes: int
     memory_rate_hz: float = 0.0
+    self_storing: bool = False
 
     @property
     def period_s(self) -> float:
@@ -102,6 +105,7 @@ async def camera_facts(camera: Any) -> CameraFacts:
         int(await told("ring_bytes")),
         int(await told("ring_held_bytes")),
         await told("memory_rate_hz"),
+        isinstance(camera, StoresFrames) and camera.stores_frames is True,
     )
 
 

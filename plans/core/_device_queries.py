@@ -16,7 +16,7 @@ from concertino import DeviceError
 from ._awaited import Awaited, OnlyARunCanTellError, names_of
 from ._deadlines import CameraOverdueError, deadlines
 from ._offers import CountsExposed, name_of
-from ._optional import optional
+from ._optional_attribute import optional_attribute
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -132,7 +132,7 @@ class LoopTask(Awaited):
 
 
 class UntilExposed(LoopTask):
-    """An errand that is done when cameras have exposed all frames.
+    """A task that is done when cameras have exposed all frames.
 
     Parameters
     ----------
@@ -157,7 +157,9 @@ class UntilExposed(LoopTask):
 
     def overdue(self, limit_s: float) -> Exception:
         """Return what to raise when a camera has not exposed its frames in time."""
-        late = [camera for camera in self.cameras if not optional(camera, "exposed", False)]
+        late = [
+            camera for camera in self.cameras if not optional_attribute(camera, "exposed", False)
+        ]
         return frames_overdue(late or self.cameras, self._count, limit_s)
 
     async def _wait(self) -> None:
@@ -192,25 +194,25 @@ def run_in_loop(
     yield from sent(LoopTask(work, what, takes_s))
 
 
-def outcome(run_in_loop: Awaited) -> MsgGenerator[Any]:
+def outcome(awaited: Awaited) -> MsgGenerator[Any]:
     """Have a function called in the RunEngine's loop; return its answer, or raise what it raised.
 
     Every plan that wants an answer of the RunEngine's ``wait_for`` gets it here, whoever runs it: a
     RunEngine, suspended or not, a rehearsal, or one of bluesky's simulators.
     """
     while True:
-        tasks = yield Msg("wait_for", None, [run_in_loop])
+        tasks = yield Msg("wait_for", None, [awaited])
         if tasks:
             return tasks[0].result()
-        if not run_in_loop.begun:
-            return run_in_loop.unasked()
-        if run_in_loop.done:
-            return run_in_loop.result()
+        if not awaited.begun:
+            return awaited.unasked()
+        if awaited.done:
+            return awaited.result()
 
 
-def sent(errand: LoopTask) -> MsgGenerator[None]:
-    """Have an errand done; what it raises is raised here."""
-    yield from outcome(errand)
+def sent(task: LoopTask) -> MsgGenerator[None]:
+    """Have a task done; what it raises is raised here."""
+    yield from outcome(task)
 
 
 def rehearsing() -> MsgGenerator[Any]:

@@ -118,6 +118,15 @@ async def ramp_s(motor: HasName, speed: float) -> float:
     return 0.0
 
 
+async def backlash(motor: HasName) -> float:
+    """Return by how much a motor goes beyond a position that it takes from the other side, in its unit.
+
+    It is more than 0 for one that arrives from below, less for one that arrives from above, and 0 when it does not tell.
+    """
+    told = await _figure(motor, "backlash")
+    return (await record_field(motor, "BDST") if told is None else told) or 0.0
+
+
 async def tolerance(motor: HasName) -> tuple[float, float]:
     """Return how far a motor that has arrived may be off, in its unit.
 

@@ -53,6 +53,13 @@ class TellsState(Protocol):
 
 
 @runtime_checkable
+class TellsTimeout(Protocol):
+    """A beam that fails by itself when it is not switched within so many seconds."""
+
+    timeout_s: float
+
+
+@runtime_checkable
 class HasVelocity(Protocol):
     """An axis whose velocity is a device of its own."""
 
@@ -175,8 +182,16 @@ class TellsFrameSize(Protocol):
 
 
 @runtime_checkable
+class StoresFrames(Protocol):
+    """A camera that says whether it stores its frames by itself."""
+
+    name: str
+    stores_frames: bool
+
+
+@runtime_checkable
 class TellsUnstored(Protocol):
-    """An account of streams that tells of which the frames were stored nowhere."""
+    """What collects ledgers, and tells of which streams the frames were stored nowhere."""
 
     unstored: Iterable[str]
 

@@ -215,17 +215,6 @@ def angular_range_deg(value: QuantityLike) -> float:
     return angle
 
 
-def limit_of_blur(value: QuantityLike | None) -> float | None:
-    """Return the greatest motion blur that is allowed, in px; None for no limit.
-
-    Raises
-    ------
-    ParameterError
-        If it is no number of pixels, or not positive.
-    """
-    return None if value is None else convert(value, "px", parameter="max_blur", positive=True)
-
-
 def check_request(camera: FrameCamera, request: FrameRequest) -> MsgGenerator[None]:
     """Ask a camera whether it can deliver some frames, if it can say.
 

@@ -23,7 +23,7 @@ class FrameCamera(Protocol):
         In Hz.
     start_time : Readable
         When the first exposure of the stream began, in seconds since the epoch.
-    account : Collectable and Stageable
+    ledger : Collectable and Stageable
         Gives the ledgers of its streams that ended since it was staged or collected.
 
     Notes

@@ -17,7 +17,7 @@ _STAMP_S = 1e-3
 
 
 @dataclass(frozen=True)
-class Place:
+class TimedPosition:
     """Where an axis was, in its unit, when by the computer's clock, and how far off that may be, in s."""
 
     when_s: float
@@ -44,7 +44,7 @@ class Readback:
         self._stamp_s = 0.0
         self._stamps_looks: bool | None = None  # Unknown as long as nothing was repeated.
         self.value: float | None = None
-        self.changes: list[Place] = []
+        self.changes: list[TimedPosition] = []
         #: When looks that had the same value as before were.
         self.repeats: list[float] = []
 
@@ -63,20 +63,22 @@ class Readback:
         self.changes.append(self._place(value, since_s, before_s, after_s))
         return True
 
-    def here(self) -> Place:
+    def here(self) -> TimedPosition:
         """Return the last reading, changed or not; its time as far as it is known."""
         assert self.value is not None
         return self._place(self.value, self._looked_s, self._looked_s, time.time())
 
-    def _place(self, value: float, since_s: float, before_s: float, after_s: float) -> Place:
+    def _place(
+        self, value: float, since_s: float, before_s: float, after_s: float
+    ) -> TimedPosition:
         stamp_s = self._stamp_s
         if self._stamps_looks is None and before_s <= stamp_s <= after_s:
             half_s = (stamp_s - before_s) / 2  # It was read, and then stamped.
-            return Place(before_s + half_s, value, half_s + 1e-5)
+            return TimedPosition(before_s + half_s, value, half_s + 1e-5)
         if not self._stamps_looks and since_s - _PROMPT_S <= stamp_s <= after_s:
-            return Place(stamp_s, value, _STAMP_S)
+            return TimedPosition(stamp_s, value, _STAMP_S)
         half_s = (after_s - since_s) / 2
-        return Place(since_s + half_s, value, half_s)
+        return TimedPosition(since_s + half_s, value, half_s)
 
 
 async def read_back(axis: Any) -> tuple[float, float]:

@@ -3,7 +3,7 @@
 from bluesky import Msg
 from bluesky.utils import FailedPause, FailedStatus, RunEngineControlException
 
-from concertino import ConcertinoError, DeviceError
+from concertino import ConcertinoError, DeviceError, OverdueError
 from concertino._errors import notes_of
 from concertino.frames import FrameRequest
 
@@ -18,6 +18,10 @@ class DeviceFailedError(DeviceError, FailedStatus):
 
     Its ``__cause__`` is what the device itself raised.
     """
+
+
+class DeviceOverdueError(DeviceFailedError, OverdueError):
+    """A device did not do in time what it was told, as it says itself."""
 
 
 def told(command: str, value: object) -> str:
@@ -59,10 +63,14 @@ def failed(error: FailedStatus, name: str, what: str) -> DeviceFailedError:
     else:
         why = " ".join(str(cause or "").split()).rstrip(".")
         kind = type(cause).__name__ if cause is not None else "it gives no reason"
-        sentence = (
-            f"{name or _who(error)} {what} and failed: {kind}{f': {why}' if why else ''}. Check it."
-        )
-    new = DeviceFailedError(sentence)
+        if (
+            type(cause).__name__ == "UnknownStatusFailure"
+        ):  # Its text is about the code of its driver.
+            kind, why = "it gives no reason", ""
+        check = "its limit switches and its controller" if "was to move" in what else "it"
+        sentence = f"{name or _who(error)} {what} and failed: {kind}{f': {why}' if why else ''}. Check {check}."
+    kind_of = DeviceOverdueError if isinstance(cause, OverdueError) else DeviceFailedError
+    new = kind_of(sentence)
     for note in notes_of(error):
         new.add_note(note)
     new.__cause__ = cause or error

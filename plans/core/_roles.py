@@ -25,7 +25,7 @@ Kind = Literal["switch", "text", "position"]
 def check_roles(beam: Any, motors: Mapping[str, Any]) -> MsgGenerator[None]:
     """Refuse a beam that has a position, a motor that has none, and a rotation swapped with a stage.
 
-    A beam is what says so (``is_beam``), as the shutters and tubes of `concertino.devices` and `BeamSwitch` do, or
+    A beam is what says so (``is_beam``), as the shutters and tubes of `concertino.devices` and `SignalBeam` do, or
     reads as one of two states: true or false, or one of named ones. A motor
     reads as a number, or does not say.
 
@@ -103,7 +103,7 @@ def check_beam(beam: object) -> None:
     if not isinstance(beam, Beam):
         raise ParameterError(
             f"beam: {beam!r} cannot be switched. Give a shutter or tube that takes True and False, or "
-            "wrap yours in concertino.devices.BeamSwitch."
+            "wrap yours in concertino.devices.SignalBeam."
         )
     if inspect.iscoroutinefunction(beam.set):
         raise ParameterError(
@@ -117,7 +117,7 @@ def _no_beam(beam: Any, kinds: set[Kind]) -> str:
     return (
         f"beam: {beam.name} {found}, and a beam is on or off. Give the shutter or tube here, and motors "
         "in their own places; if it is what switches the beam, wrap it in "
-        "concertino.devices.BeamSwitch(device, on=…, off=…)."
+        "concertino.devices.SignalBeam(device, on=…, off=…)."
     )
 
 

@@ -205,6 +205,28 @@ class AngleList:
         return list(self.listed)
 
 
+def scheme_angles(
+    scheme: AngleScheme, number: int, start_deg: float, range_deg: float
+) -> list[float]:
+    """Return the angles of a scheme, in deg, after checking that there are as many as projections.
+
+    Raises
+    ------
+    ParameterError
+        If there are more, or fewer.
+    """
+    return _as_many(scheme, list(scheme.angles(number, start_deg, range_deg)), number)
+
+
+def _as_many(scheme: AngleScheme, angles: list[float], number: int) -> list[float]:
+    if len(angles) != number:
+        raise ParameterError(
+            f"scheme: {scheme.name!r} gave {len(angles)} angles for {number} projections. Have it give one "
+            "for each."
+        )
+    return angles
+
+
 @dataclass(frozen=True)
 class PassedAngles:
     """The angles that a stage passes while it turns steadily.
@@ -266,18 +288,18 @@ def passed_angles(
     Raises
     ------
     ParameterError
-        If a stage that turns steadily cannot take them.
+        If a stage that turns steadily cannot take them, or there are not as many as projections.
     """
     passed = getattr(scheme, "passed", None)
     if passed is None:
-        angles = scheme.angles(number, start_deg, range_deg)
+        angles = scheme_angles(scheme, number, start_deg, range_deg)
         steps = [after - before for before, after in itertools.pairwise(angles)] or [0.0]
         raise ParameterError(
             f"scheme: {scheme.name!r} was given, whose neighbours are {min(steps):.4g} to {max(steps):.4g} deg "
             "apart; a stage that turns steadily passes angles in one direction and in small steps. Use "
             "step_tomography, or 'equidistant', MultiTurn(turns=…) or Timbir(rounds=…)."
         )
-    one = list(passed(number, start_deg, range_deg))
+    one = _as_many(scheme, list(passed(number, start_deg, range_deg)), number)
     ranges = math.ceil(round((one[-1] - one[0]) / range_deg + 1 / number / 2, 9))
     every = [angle + k * ranges * range_deg for k in range(times) for angle in one]
     steps = [after - before for before, after in itertools.pairwise(every)] or [range_deg]

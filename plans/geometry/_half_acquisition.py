@@ -52,7 +52,7 @@ def axis_fields(
     Parameters
     ----------
     camera : FrameCamera
-        Tells the width of the frame.
+        Tells the width of the frame; 0 while it is unknown.
     rotation_axis : quantity or None
         Column of the axis, as it was given; None when it is not known.
     half_acquisition : bool
@@ -68,6 +68,10 @@ def axis_fields(
         return fields
     width = camera.frame_shape[1]
     axis = convert(rotation_axis, "px", parameter="rotation_axis")
+    if (
+        width == 0 and axis >= 0
+    ):  # A detector that does not tell before it is prepared: nothing to compare with.
+        return {**fields, "rotation_axis_px": axis}
     if not 0 <= axis <= width - 1:
         raise ParameterError(
             f"rotation_axis: column {axis:g} px was given, and a frame has the columns 0 to "

@@ -89,7 +89,7 @@ class Acquisition(ScanValue):
         raise NotImplementedError(f"{type(self).__name__} does not say how it takes its frames.")
 
     def tomo(self, setup: ScanSetup) -> dict[str, Any]:
-        """Return the fields of the `TomoBlock` that it knows; projections know some."""
+        """Return the fields of the `TomoBlock` that it knows; without any there are no angles."""
         return {}
 
     def plan_args(self) -> dict[str, Any]:
@@ -163,6 +163,10 @@ def register_acquisition(kind: type[Kind]) -> type[Kind]:
     ParameterError
         If it has no name of its own.
     """
+    if not isinstance(kind, type) or not issubclass(kind, Acquisition):
+        raise ParameterError(
+            f"{kind!r} is no kind of acquisition. Give a class that is derived from Acquisition."
+        )
     names = get_args(kind.model_fields["kind"].annotation)
     if len(names) != 1 or not isinstance(names[0], str):
         raise ParameterError(
@@ -170,6 +174,7 @@ def register_acquisition(kind: type[Kind]) -> type[Kind]:
             f"kind: Literal['{kind.__name__.lower()}'] = '{kind.__name__.lower()}'."
         )
     (name,) = names
+    _check_kind(kind)
     known = _KINDS.get(name)
     if known is not None and (known.__module__, known.__qualname__) != (
         kind.__module__, kind.__qualname__,
@@ -180,6 +185,31 @@ def register_acquisition(kind: type[Kind]) -> type[Kind]:
         )
     _KINDS[name] = kind
     return kind
+
+
+def _check_kind(kind: type[Acquisition]) -> None:
+    """Refuse a class that cannot be taken, or names what there is not."""
+    if kind.count is Acquisition.count:
+        raise ParameterError(
+            f"{kind.__name__} does not say how many frames it takes. Give it a property count."
+        )
+    if kind.take is Acquisition.take and kind.ready is Acquisition.ready:
+        raise ParameterError(
+            f"{kind.__name__} does not say how it takes its frames. Give it a method take."
+        )
+    for name, value, known in (
+        ("TRIGGER", kind.TRIGGER, get_args(Trigger)),
+        ("IMAGE_KIND", kind.IMAGE_KIND, get_args(ImageKind)),
+    ):
+        if value not in known:
+            raise ParameterError(
+                f"{name} of {kind.__name__}: {value!r} was given. Give one of {', '.join(known)}."
+            )
+    if not isinstance(kind.MOTORS, Mapping):
+        raise ParameterError(
+            f"MOTORS of {kind.__name__}: {kind.MOTORS!r} was given. Give each part that moves, and whether its velocity is "
+            "set, such as {'filter': False}."
+        )
 
 
 def acquisition_kinds() -> Mapping[str, type[Acquisition]]:
@@ -197,8 +227,12 @@ def read_acquisition(value: Any) -> Acquisition:
     """
     if isinstance(value, Acquisition):
         return value
+    if isinstance(value, type) and issubclass(value, Acquisition):
+        raise ParameterError(
+            f"acquisitions: the class {value.__name__} was given. Give one of it, with its fields."
+        )
     name = value.get("kind") if isinstance(value, Mapping) else None
-    if name not in _KINDS:
+    if not isinstance(name, str) or name not in _KINDS:
         raise ParameterError(
             f"acquisitions: {name or value!r} is no kind of acquisition that is known, such as "
             f"{', '.join(_KINDS)}. Use one of these, or import the module that has it, where register_acquisition makes it known."
@@ -299,7 +333,3 @@ class Radiographs(Numbered):
     ) -> MsgGenerator[bool]:
         """Take some of them."""
         return setup.frames_at(setup.radio, piece, hold)
-
-    def tomo(self, setup: ScanSetup) -> dict[str, Any]:
-        """Return that there are no angles."""
-        return {"scheme": "radiography", "acquisition": "single"}

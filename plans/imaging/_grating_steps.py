@@ -29,7 +29,7 @@ from concertino.plans.stubs._frames import move_together
 from concertino.plans.stubs._scan_setup import ScanSetup
 
 from ._acquisition import Acquisition, Ready, register_acquisition
-from ._scan_values import Counted, In, Place, Position
+from ._scan_values import Counted, In, MotorPosition, Position
 
 
 @register_acquisition
@@ -124,7 +124,7 @@ class GratingSteps(Acquisition):
         asked = self.stepping_start_position.asked
         start = yield from motor_position(motor, asked, "stepping_start_position")
         known = self.model_copy(
-            update={"stepping_start_position": Place(start, (yield from motor_unit(motor)))}
+            update={"stepping_start_position": MotorPosition(start, (yield from motor_unit(motor)))}
         )
         step = self.grating_period / self.num_steps_per_period
         positions = [start + i * step * per_um for i in range(self.count)]

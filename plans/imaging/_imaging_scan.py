@@ -1,9 +1,10 @@
 """An imaging run as a value: what is taken, in which order, and what holds for all of it."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from numbers import Integral
 from typing import Annotated, Any, ClassVar, Self
 
-from pydantic import field_validator, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from concertino import ParameterError
 from concertino.documents import StartBlock
@@ -61,10 +62,10 @@ class ImagingScan(ScanValue, StartBlock):
 
     NAME: ClassVar[str] = "imaging_scan"
     WITHOUT: ClassVar[str] = (
-        "so nobody can tell what it took. Record it with a plan of concertino.plans."
+        "so nobody can tell what it took. Record it with a plan of concertino.plans"
     )
 
-    plan: str = "imaging"
+    plan: Annotated[str, Field(min_length=1)] = "imaging"
     acquisitions: tuple[AnyAcquisition, ...]
     order: tuple[str, ...] = ()
     radio_position: Position
@@ -86,24 +87,40 @@ class ImagingScan(ScanValue, StartBlock):
     @field_validator("order", mode="before")
     @classmethod
     def _listed(cls, value: Any) -> Any:
-        if isinstance(value, str):
+        listed = isinstance(value, Iterable) and not isinstance(value, str)
+        names = tuple(value) if listed else (None,)
+        if not all(isinstance(name, str) for name in names):
             raise ParameterError(
                 f"order: {value!r} was given; give a list such as ['darks', 'flats', 'projections']."
             )
-        return tuple(value)
+        return names
 
     @model_validator(mode="before")
     @classmethod
     def _all_in_order(cls, value: Any) -> Any:
-        if "order" in value or not isinstance(value.get("acquisitions"), Sequence):
+        if not isinstance(value, Mapping) or "acquisitions" not in value:
             return value
-        return {
-            **value,
-            "order": [read_acquisition(each).stream for each in value["acquisitions"]],
-        }
+        given = value["acquisitions"]
+        # A value, as pydantic's are, gives its fields one after the other.
+        if isinstance(given, str | Mapping | Acquisition) or not isinstance(given, Iterable):
+            raise ParameterError(
+                f"acquisitions: {given!r} was given; give a list such as [Darks(number=5), Radiographs(number=20)]."
+            )
+        read = [read_acquisition(each) for each in given]
+        return {"order": [each.stream for each in read], **value, "acquisitions": read}
 
     @model_validator(mode="after")
     def _streams_are_known(self) -> Self:
+        if not self.acquisitions:
+            raise ParameterError(
+                "acquisitions: there is none. Give at least one, such as Darks(number=5)."
+            )
+        for each in self.acquisitions:
+            if not isinstance(each.count, Integral) or each.count < 1:
+                raise ParameterError(
+                    f"acquisitions: {type(each).__name__} says that it takes {each.count!r} frames. Have its count be a "
+                    "whole number from 1."
+                )
         known = [acquisition.stream for acquisition in self.acquisitions]
         twice = sorted({name for name in known if known.count(name) > 1})
         if twice:

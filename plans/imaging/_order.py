@@ -1,14 +1,14 @@
 """In which order the streams of a scan are taken: each once, or darks and flats between the others."""
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 
 from concertino import ParameterError
 from concertino.plans.run._segments import Visit
 
 from ._acquisition import Acquisition
 
-_EVERY = re.compile(r"(?P<between>\S+) every (?P<number>[1-9]\d*) (?P<stream>\S+)")
+_EVERY = re.compile(r"(?P<between>\S+) every (?:(?P<number>[1-9]\d*) )?(?P<stream>\S+)")
 
 
 def check_order(order: Sequence[str], acquisitions: Sequence[Acquisition]) -> None:
@@ -22,12 +22,12 @@ def check_order(order: Sequence[str], acquisitions: Sequence[Acquisition]) -> No
     known = {acquisition.stream: acquisition for acquisition in acquisitions}
     names, once = [], []
     for entry in order:
-        every = _EVERY.fullmatch(entry)
+        every = _every(entry, known)
         if every is None:
             names.append(entry)
             once += [entry] if entry in known and not _repeats(known[entry]) else []
             continue
-        between, stream = every["between"], every["stream"]
+        between, _, stream = every
         names += [between, stream]
         once.append(stream)
         if stream in known and (_repeats(known[stream]) or not _divides(known[stream])):
@@ -74,14 +74,24 @@ def ordered(order: Sequence[str], acquisitions: Sequence[Acquisition]) -> tuple[
 
 
 def _steps(entry: str, counts: Mapping[str, int]) -> Iterator[tuple[str, int]]:
-    every = _EVERY.fullmatch(entry)
+    every = _every(entry, counts)
     if every is None:
         yield entry, counts[entry]
         return
-    between, stream, number = every["between"], every["stream"], int(every["number"])
+    between, number, stream = every
     for first in range(0, counts[stream], number):
         yield between, counts[between]
         yield stream, min(number, counts[stream] - first)
+
+
+def _every(entry: str, known: Collection[str]) -> tuple[str, int, str] | None:
+    """Return what ``"flats every 100 projections"`` says: also "every projection", and "every 1 projection"."""
+    every = _EVERY.fullmatch(entry)
+    if every is None:
+        return None
+    stream, several = every["stream"], f"{every['stream']}s"
+    named = several if stream not in known and several in known else stream
+    return every["between"], int(every["number"] or 1), named
 
 
 def _repeats(acquisition: Acquisition) -> bool:

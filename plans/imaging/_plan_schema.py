@@ -2,11 +2,14 @@
 
 import inspect
 from collections.abc import Callable
+from dataclasses import is_dataclass
 from typing import Any, get_type_hints
 
 from pydantic import BaseModel, ConfigDict, PydanticSchemaGenerationError, TypeAdapter
 from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue
 from pydantic_core import core_schema
+
+from concertino import ParameterError
 
 _ANY_CLASS = ConfigDict(arbitrary_types_allowed=True)
 
@@ -36,6 +39,11 @@ def plan_schema(plan: Callable[..., Any]) -> dict[str, Any]:
     dict
         Of an object with a property for each parameter.
 
+    Raises
+    ------
+    ParameterError
+        If it is no function.
+
     Examples
     --------
     >>> from concertino.plans import plan_schema, radiography
@@ -45,6 +53,10 @@ def plan_schema(plan: Callable[..., Any]) -> dict[str, Any]:
     >>> schema["required"]
     ['camera', 'beam', 'sample_stage', 'radio_position', 'flat_position']
     """
+    if not inspect.isfunction(plan):
+        raise ParameterError(
+            f"plan: {plan!r} was given. Give a plan itself, a function such as step_tomography."
+        )
     hints = get_type_hints(plan, include_extras=True)
     properties: dict[str, Any] = {}
     shared: dict[str, Any] = {}
@@ -75,9 +87,11 @@ def parameter_schema(annotation: Any) -> dict[str, Any]:
     TypeError
         If it is of a kind that JSON cannot have, and no device.
     """
+    # These have a configuration of their own.
     is_model = isinstance(annotation, type) and issubclass(annotation, BaseModel)
+    own = is_model or is_dataclass(annotation)
     try:
-        adapter = TypeAdapter(annotation, config=None if is_model else _ANY_CLASS)
+        adapter = TypeAdapter(annotation, config=None if own else _ANY_CLASS)
     except PydanticSchemaGenerationError as error:
         raise TypeError(f"{annotation} has no JSON schema") from error
     return adapter.json_schema(schema_generator=_NamesForDevices)

@@ -11,7 +11,7 @@ from concertino import ParameterError
 from concertino.frames import PulseTrain
 from concertino.plans.core._cameras import common_frame_rate
 from concertino.plans.core._parameters import check_limits, per_degree
-from concertino.plans.geometry._angle_schemes import Equidistant, passed_angles
+from concertino.plans.geometry._angle_schemes import Equidistant, passed_angles, scheme_angles
 from concertino.plans.geometry._formulas import continuous_velocity
 from concertino.plans.geometry._half_acquisition import axis_fields, turn_deg
 from concertino.plans.run._metadata import quantity
@@ -125,7 +125,7 @@ class StepProjections(_Projections):
         pulses = trigger_device(self.trigger, setup.trigger)
         if pulses is not None:
             yield from check_train(pulses, PulseTrain(self.number))
-        angles = self.scheme.angles(self.number, self.start_angle, sweep)
+        angles = scheme_angles(self.scheme, self.number, self.start_angle, sweep)
         degree = yield from per_degree(rotation)
         for angle, parameter in (
             (angles[0], "start_angle"),
@@ -209,7 +209,7 @@ class SweepProjections(_Projections):
         yield from check_sweep(sweeps[0], "start_angle", "angular_range", _SPEED)
         positions = [angle * degree for angle in passed.angles]
         by = yield from sweep_trigger(
-            self.trigger if self.trigger != "device" else setup.trigger,
+            trigger_device(self.trigger, setup.trigger) or self.trigger,
             setup.cameras, rotation, positions, velocity * degree, rate,
         )  # fmt: skip
         passed.check(by.by_position)

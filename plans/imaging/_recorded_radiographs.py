@@ -114,7 +114,6 @@ class RetrospectiveRadiographs(Acquisition):
         return Ready(
             self,
             partial(self._record, request, watched),
-            tomo={"scheme": "radiography", "acquisition": "single"},
             plan_args={**self.plan_args(), "trigger": name},
             restore=[disarm],
         )
@@ -129,7 +128,7 @@ class RetrospectiveRadiographs(Acquisition):
     ) -> MsgGenerator[bool]:
         yield from move_together((setup.sample_stage, setup.radio))
         yield from take_retrospective_frames(
-            setup.cameras.first, request, watched=watched, max_wait_s=self.max_wait,
+            setup.cameras, request, watched=watched, max_wait_s=self.max_wait,
             on_timeout=self.on_timeout, beam=setup.beam,
         )  # fmt: skip
         return True

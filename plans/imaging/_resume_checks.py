@@ -9,9 +9,10 @@ from bluesky.utils import MsgGenerator
 from concertino import ParameterError
 from concertino.documents import BASELINE, TomoBlock
 from concertino.plans.core._device_queries import query
-from concertino.plans.core._offers import HasExposure
+from concertino.plans.core._offers import HasExposure, ReadsSettings, name_of
 from concertino.plans.core._parameters import read_number
-from concertino.plans.run._settings import alike, shown
+from concertino.plans.run._optics import same_optics
+from concertino.plans.run._settings import alike, plain, shown
 from concertino.storage import Run
 
 from ._imaging_scan import ImagingScan
@@ -67,9 +68,12 @@ def check_same(
     wrong = [
         f"{name} was {shown(then.get(name))} and is {shown(now.get(name))}"
         for name in dict.fromkeys([*then, *now])
-        if not alike(then.get(name), now.get(name))
+        if not (
+            alike(then.get(name), now.get(name)) or _as_good_as(name, then.get(name), now.get(name))
+        )
     ]
-    exposure_s = _recorded_exposure(run, camera.name)
+    wrong += yield from _set_otherwise(run, camera)
+    exposure_s = _recorded(run, camera.name).get(f"{camera.name}-exposure")
     if exposure_s is not None and isinstance(camera, HasExposure):
         present_s = yield from read_number(camera.exposure)
         if not alike(exposure_s, present_s):
@@ -91,6 +95,12 @@ def differences(run: Run, wrong: Sequence[str], advice: str) -> None:
         raise ParameterError(f"resume: of {run.name}, {'; '.join(wrong)}. {advice}.")
 
 
+def _as_good_as(name: str, then: Any, now: Any) -> bool:
+    """Whether what devices read of their optics is the same, or older runs do not tell it."""
+    field = name.removeprefix("tomo ")
+    return same_optics(field, then, now) or (field == "source_kind" and then is None)
+
+
 def _compared(start: Mapping[str, Any]) -> dict[str, Any]:
     return {
         "frame_shape": list(start.get("frame_shape", [])),
@@ -100,12 +110,32 @@ def _compared(start: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def _recorded_exposure(run: Run, camera: str) -> float | None:
-    for stream in run.streams:
-        value = run[stream].configuration.get(f"{camera}-exposure")
-        if value is not None:
-            return float(value)
-    return None
+def _recorded(run: Run, camera: str) -> dict[str, Any]:
+    """Return what a camera was set to in the first of a run's streams that tells its exposure time, or any of it."""
+    told = [run[stream].configuration for stream in run.streams]
+    own = [
+        {name: value for name, value in each.items() if name.startswith(f"{camera}-")}
+        for each in told
+    ]
+    exposed = [each for each in own if each.get(f"{camera}-exposure") is not None]
+    return next(iter(exposed or filter(None, own)), {})
+
+
+def _set_otherwise(run: Run, camera: Any) -> MsgGenerator[list[str]]:
+    """Return which settings of a camera are not as they were recorded, such as its region."""
+    if not isinstance(camera, ReadsSettings):
+        return []
+    name = name_of(camera)
+    now = yield from query(camera.read_settings, f"{name} was asked for its settings")
+    then = _recorded(run, name)
+    # The plan's arguments, the exposure time and the ``tomo`` block are compared by themselves.
+    known = {f"{name}-{part}" for part in ("exposure", "frame_rate", "pixel_size")}
+    both = {key: plain(now[key]["value"]) for key in now or {} if key in then and key not in known}
+    return [
+        f"{key} was {shown(plain(then[key]))} and is {shown(value)}"
+        for key, value in both.items()
+        if not alike(plain(then[key]), value)
+    ]
 
 
 def _moved(run: Run, device: Any) -> MsgGenerator[list[str]]:

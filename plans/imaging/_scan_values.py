@@ -1,8 +1,8 @@
 """What the values of an imaging run are made of: numbers with units, counts, positions, as JSON and back."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Annotated, Any
+from typing import Annotated, Any, Self
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 from pydantic_core import PydanticSerializationError, core_schema
@@ -28,7 +28,17 @@ class ScanValue(BaseModel):
         try:
             super().__init__(**given)
         except ValidationError as error:
-            raise parameter_error(error) from error
+            raise parameter_error(error, tuple(type(self).model_fields)) from error
+
+    def model_copy(self, *, update: Mapping[str, Any] | None = None, deep: bool = False) -> Self:
+        """Return a copy with other fields, which are checked as those of a new value are.
+
+        Raises
+        ------
+        ParameterError
+            If something cannot work.
+        """
+        return type(self)(**{**dict(self), **(update or {})})
 
     def to_json(self) -> dict[str, Any]:
         """Return it as a start document has it.
@@ -43,19 +53,33 @@ class ScanValue(BaseModel):
         except PydanticSerializationError as error:
             if isinstance(error.__cause__, ParameterError):
                 raise error.__cause__ from error
-            raise
+            raise ParameterError(
+                f"{type(self).__name__} cannot be written as JSON: {error}. Give its fields numbers, text, or lists "
+                "and mappings of such."
+            ) from error
 
 
-def parameter_error(error: ValidationError) -> ParameterError:
-    """Return what is wrong with a value, as plans say it."""
+def parameter_error(error: ValidationError, fields: Sequence[str]) -> ParameterError:
+    """Return what is wrong with a value that has these fields, as plans say it."""
     faults = error.errors(include_url=False)
     for fault in faults:
         cause = fault.get("ctx", {}).get("error")
         if isinstance(cause, ParameterError):
             return cause
-    first = faults[0]
+    # A name that is wrong before the one that is missed for it.
+    first = min(faults, key=lambda fault: fault["type"] != "extra_forbidden")
     where = ".".join(str(part) for part in first["loc"])
-    return ParameterError(f"{where}: {first['msg']}; {first['input']!r} was given.")
+    has = f"{error.title} has {', '.join(fields)}"
+    if first["type"] == "extra_forbidden":
+        return ParameterError(f"{where}: there is no such field. {has}. Use one of these.")
+    if first["type"] == "missing":
+        return ParameterError(f"{where}: this was not given. {has}. Give it, too.")
+    if first["type"] == "value_error":
+        told = str(first["ctx"]["error"]).rstrip(".") + "."
+        return ParameterError(f"{where}: {told}")
+    return ParameterError(
+        f"{where}: {first['input']!r} was given ({first['msg']}). Give what it can be."
+    )
 
 
 @dataclass(frozen=True)
@@ -90,6 +114,8 @@ class In:
 
     def __get_pydantic_json_schema__(self, schema: Any, handler: Any) -> dict[str, Any]:
         """Say what it is in JSON."""
+        if not self.unit:
+            return {"type": "number"}
         return {
             "anyOf": [{"type": "number"}, {"type": "string"}, dict(_QUANTITY)],
             "description": f"a quantity; a plain number is in {self.unit}",
@@ -126,7 +152,7 @@ class Counted:
 
 
 @dataclass(frozen=True)
-class Place:
+class MotorPosition:
     """A position of a motor, as it was asked for.
 
     Parameters
@@ -146,10 +172,10 @@ class Place:
         return quantity(self.value, self.unit) if self.unit else self.value
 
 
-class _APlace:
+class _AMotorPosition:
     def __get_pydantic_core_schema__(self, source: Any, handler: Any) -> Any:
         return core_schema.with_info_plain_validator_function(
-            _read_place,
+            _read_motor_position,
             serialization=core_schema.plain_serializer_function_ser_schema(
                 lambda place: quantity(place.value, place.unit)
             ),
@@ -162,25 +188,29 @@ class _APlace:
         }
 
 
-def _read_place(value: Any, info: core_schema.ValidationInfo) -> Place:
+def _read_motor_position(value: Any, info: core_schema.ValidationInfo) -> MotorPosition:
     name = info.field_name or ""
-    if isinstance(value, Place):
+    if isinstance(value, MotorPosition):
         return value
     if isinstance(value, str):
         found = parse(value, parameter=name)
-        return Place(float(found.magnitude), to_json(found)["unit"])
+        convert(found, str(found.units), parameter=name)
+        return MotorPosition(float(found.magnitude), to_json(found)["unit"])
     if isinstance(value, Mapping) and value.get("unit") == "" and set(value) == {"value", "unit"}:
-        return Place(convert(value["value"], "", parameter=name))
+        return MotorPosition(convert(value["value"], "", parameter=name))
     if isinstance(value, Mapping):
-        unit = str(value.get("unit", ""))
-        return Place(convert(value, unit, parameter=name), unit)
+        unit = value.get("unit")
+        unit = unit if isinstance(unit, str) and unit else "mm"
+        return MotorPosition(convert(value, unit, parameter=name), unit)
     if is_quantity(value):
         unit = str(value.units)
-        return Place(convert(value, unit, parameter=name), unit)
+        return MotorPosition(convert(value, unit, parameter=name), unit)
     if isinstance(value, bool) or not isinstance(value, int | float):
-        return Place(convert(value, "", parameter=name))
-    return Place(float(value))  # What is no finite number is refused in the motor's unit.
+        raise ParameterError(
+            f"{name}: {value!r} is no position. Give a number in the motor's unit, or a quantity such as '10 mm'."
+        )
+    return MotorPosition(float(value))  # What is no finite number is refused in the motor's unit.
 
 
 #: A position, in the unit of the motor that goes there when it is a plain number.
-Position = Annotated[Place, _APlace()]
+Position = Annotated[MotorPosition, _AMotorPosition()]

@@ -5,6 +5,7 @@ from contextlib import suppress
 from dataclasses import asdict, dataclass
 from typing import Annotated, Any, TypeAlias
 
+import numpy as np
 from pydantic import TypeAdapter
 from pydantic_core import core_schema
 
@@ -36,9 +37,11 @@ def angle_scheme(value: Any) -> AngleScheme:
         return value
     if isinstance(value, str) and value in _NAMED:
         return _NAMED[value]
+    if isinstance(value, np.ndarray):
+        value = value.tolist()
     if isinstance(value, Sequence) and not isinstance(value, str) and value:
         return AngleList(tuple(convert(angle, "deg", parameter="scheme") for angle in value))
-    if isinstance(value, Mapping) and "name" in value:
+    if isinstance(value, Mapping) and isinstance(value.get("name"), str):
         kind: Any = type(_NAMED[value["name"]]) if value["name"] in _NAMED else RecordedAngles
         if value["name"] == "list":
             return angle_scheme(value.get("listed"))

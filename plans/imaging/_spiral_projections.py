@@ -35,7 +35,7 @@ from concertino.plans.stubs._sweep import (
 
 from ._acquisition import Acquisition, Ready, register_acquisition
 from ._projections import take_steps
-from ._scan_values import Counted, In, Place, Position
+from ._scan_values import Counted, In, MotorPosition, Position
 
 _RATE = "num_projections and the camera's frame rate"
 
@@ -119,7 +119,7 @@ class _Spiral(Acquisition):
         start = yield from motor_position(vertical, asked, "start_position_vertical")
         unit = yield from motor_unit(vertical)
         per_mm = yield from in_motor_unit(vertical, "mm", "vertical_stage")
-        known = self.model_copy(update={"start_position_vertical": Place(start, unit)})
+        known = self.model_copy(update={"start_position_vertical": MotorPosition(start, unit)})
         axes = _Axes((yield from per_degree(rotation)), per_mm, start / per_mm)
         angles, heights = self._points(axes)
         for angle, parameter in ((0, "start_angle"), (-1, "angular_range and sample_height")):

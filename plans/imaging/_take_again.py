@@ -4,10 +4,10 @@ import os
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from bluesky.protocols import Readable
+from bluesky.protocols import HasName, Readable
 from bluesky.utils import MsgGenerator
 
-from concertino import ParameterError
+from concertino import DocumentError, ParameterError
 from concertino.frames import RecordingTrigger
 from concertino.plans.core._protocols import TriggerDevice
 from concertino.storage import Run, open_run
@@ -62,16 +62,26 @@ def take_again(
     """
     start = run if isinstance(run, Mapping) else _start(run, root)
     scan = ImagingScan.from_start(start)
-    names, known = start["plan_args"], {device.name: device for device in devices}
+    names, known = _names(start), _by_name(devices)
 
     def playing(part: str) -> Any:
         wanted = names.get(part)
+        if not wanted:
+            raise ParameterError(
+                f"run: its plan_args do not name its {part}. Take it with take_scan, and ImagingScan.from_start(start)."
+            )
         several = wanted if isinstance(wanted, list) else [wanted]
         missing = [f"{name}" for name in several if name not in known]
+        if missing and part == "trigger":
+            raise ParameterError(
+                f"trigger: that of the run was {', '.join(missing)}, which is none of the devices. Give what starts "
+                "exposures as trigger=…."
+            )
         if missing:
+            advice = "Give it as trigger." if part == "trigger" else "Give it, too."
             raise ParameterError(
                 f"devices: {', '.join(missing)} was the {part} of the run, and is not among "
-                f"{', '.join(known) or 'none'}. Give it, too."
+                f"{', '.join(known) or 'none'}. {advice}"
             )
         found = [known[name] for name in several]
         return found if isinstance(wanted, list) else found[0]
@@ -81,6 +91,35 @@ def take_again(
     motors = {part: playing(part) for part in scan.motors}
     camera, beam, stage = (playing(part) for part in ("camera", "beam", "sample_stage"))
     return (yield from take_scan(scan, camera, beam, stage, motors, trigger=trigger, md=md))
+
+
+def _names(start: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return the names of what took a run, by its part."""
+    names = start.get("plan_args")
+    if not isinstance(names, Mapping):
+        raise DocumentError(
+            f"Run {str(start.get('uid', '?'))[:8]} has no plan_args, so nobody can tell with which devices it was taken. "
+            "Take it with take_scan, and ImagingScan.from_start(start)."
+        )
+    return names
+
+
+def _by_name(devices: object) -> dict[str, Any]:
+    """Return devices by their names; one alone, or a mapping of them, will do."""
+    if isinstance(devices, HasName):
+        devices = [devices]
+    if isinstance(devices, Mapping):
+        devices = devices.values()
+    if isinstance(devices, str) or not isinstance(devices, Iterable):
+        raise ParameterError(f"devices: {devices!r} was given. Give a list of devices.")
+    known: dict[str, Any] = {}
+    for device in devices:
+        if not isinstance(device, HasName):
+            raise ParameterError(
+                f"devices: {device!r} is among them, and has no name. Give devices."
+            )
+        known[device.name] = device
+    return known
 
 
 def _start(run: Any, root: str | None) -> Mapping[str, Any]:

@@ -1,7 +1,7 @@
 """Take an imaging scan with its devices: checked, rehearsed, pausable, with metadata and a safe end."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
@@ -11,6 +11,8 @@ from bluesky.utils import MsgGenerator
 from concertino import ParameterError
 from concertino.frames import RecordingTrigger
 from concertino.plans.core._cameras import Cameras, CameraSet, camera_set, check_requests_of
+from concertino.plans.core._device_queries import ends_where_only_a_run_can_tell
+from concertino.plans.core._frame_values import frame_values
 from concertino.plans.core._offers import name_of
 from concertino.plans.core._parameters import check_devices, check_motor, motor_position, motor_unit
 from concertino.plans.core._protocols import TriggerDevice
@@ -26,14 +28,18 @@ from concertino.plans.safety._safety import motor_off, run_safely
 from concertino.plans.stubs._frames import move_together
 from concertino.plans.stubs._scan_setup import ScanSetup
 
-from ._acquisition import Ready
+from ._acquisition import Acquisition, Ready
+from ._checked_take import checked_take
 from ._imaging_scan import ImagingScan
-from ._scan_values import Place
+from ._scan_values import MotorPosition
 
+#: What the `TomoBlock` says when no acquisition says otherwise.
+_NO_TOMOGRAPHY = {"scheme": "radiography", "acquisition": "single"}
 #: Where axes go, in their unit.
 _Places = Sequence[tuple[Any, float]]
 
 
+@ends_where_only_a_run_can_tell
 def take_scan(
     scan: ImagingScan,
     camera: Cameras | CameraSet,
@@ -42,6 +48,7 @@ def take_scan(
     motors: Mapping[str, Movable[Any]] | None = None,
     *,
     trigger: TriggerDevice | RecordingTrigger | Readable[Any] | None = None,
+    per_frame: Sequence[Readable[Any]] = (),
     md: Mapping[str, Any] | None = None,
     found: dict[str, Any] | None = None,
 ) -> MsgGenerator[str]:
@@ -51,14 +58,17 @@ def take_scan(
     ----------
     scan : ImagingScan
         What is taken.
-    camera : device, or sequence of devices
-        The camera, with a frame stream, or several that expose together.
+    camera : device, sequence of devices, or CameraSet
+        The camera, with a frame stream, or several that expose together. Frames are read out later if the scan
+        or the set says so.
     beam, sample_stage : device
         What every scan uses.
     motors : mapping of str to device, optional
         What moves besides, by its part: ``{"rotation": …}``.
     trigger : device, optional
         What starts the exposures, if the scan says that a device does.
+    per_frame : sequence of Readable
+        Signals of which each frame of the first camera has a value.
     md : mapping, optional
         Metadata for the run.
     found : dict, optional
@@ -83,13 +93,24 @@ def take_scan(
     ...                    radio_position="0 mm", flat_position="1 cm")
     >>> plan = take_scan(scan, b.camera, b.beam, b.sample_stage)
     """
+    if not isinstance(scan, ImagingScan):
+        raise ParameterError(
+            f"scan: {scan!r} was given. Give an ImagingScan; of a start document, ImagingScan.from_start(start)."
+        )
+    if motors is not None and not isinstance(motors, Mapping):
+        raise ParameterError(
+            f"motors: {name_of(motors)} was given. Give a mapping of each part to its motor, such as {{'rotation': rotation}}."
+        )
     parts: dict[str, Any] = dict(motors or {})
     cameras = camera_set(camera, scan.readout)
+    if scan.readout == "later":  # What is set counts, be it for the scan or for a set of cameras.
+        cameras = replace(cameras, readout="later")
     scan = scan.model_copy(update={"readout": cameras.readout})
     check_md(md)
     check_devices(beam, sample_stage)
     _check_parts(scan, parts)
     _check_trigger(scan, trigger)
+    cameras = replace(cameras, values=(yield from frame_values(per_frame, cameras.first)))
     yield from check_roles(beam, {"sample_stage": sample_stage, **parts})
     so_far = yield from scan_so_far()
     if so_far.missing is not None:
@@ -111,6 +132,10 @@ def take_scan(
 
 def _check_parts(scan: ImagingScan, motors: Mapping[str, Any]) -> None:
     for part, velocity in scan.motors.items():
+        if part not in motors:
+            raise ParameterError(
+                f"motors: {part} is not among {', '.join(motors) or 'none'}. Give what moves as {part}, too."
+            )
         check_motor(motors.get(part), part, velocity=velocity)
     unused = [part for part in motors if part not in scan.motors]
     if unused:
@@ -141,13 +166,13 @@ class _Taking:
         """Ask the devices what is to be known; leave nothing of the scan open."""
         setup, ready = self.setup, []
         for acquisition in self.scan.acquisitions:
-            ready.append((yield from acquisition.ready(setup)))
+            ready.append(_checked(acquisition, (yield from acquisition.ready(setup))))
         self.ready = ready
         self.scan = self.scan.model_copy(
             update={
                 "acquisitions": tuple(each.value for each in ready),
-                "radio_position": Place(setup.radio, unit),
-                "flat_position": Place(setup.flat, unit),
+                "radio_position": MotorPosition(setup.radio, unit),
+                "flat_position": MotorPosition(setup.flat, unit),
             }
         )
         triggers = {each.value.stream: each.trigger for each in ready}
@@ -163,6 +188,7 @@ class _Taking:
         """Return the start document to be."""
         scan, frames, setup = self.scan, self.scan.frames, self.setup
         tomo: dict[str, Any] = {
+            **_NO_TOMOGRAPHY,
             "num_projections": frames.get("projections", 0),
             "image_kinds": scan.image_kinds,
         }
@@ -189,6 +215,11 @@ class _Taking:
                     "on_lost": scan.on_lost,
                     **({} if scan.readout == "direct" else {"readout": scan.readout}),
                     **(
+                        {}
+                        if setup.cameras.values is None
+                        else {"per_frame": setup.cameras.values.names}
+                    ),
+                    **(
                         {} if scan.max_blur is None else {"max_blur": quantity(scan.max_blur, "px")}
                     ),
                 },
@@ -213,7 +244,11 @@ class _Taking:
             camera=setup.cameras,
             beam=setup.beam,
             motors=axes,
-            restore=[frames_of.flag_spoiled, *(end for each in self.ready for end in each.restore)],
+            restore=[
+                frames_of.flag_spoiled,
+                *(end for each in self.ready for end in each.restore),
+                *(() if setup.cameras.values is None else (setup.cameras.values.stopped,)),
+            ],
             md=md,
         )
         return plan if hold is None else _heard(plan, hold, why_no_pause)
@@ -244,7 +279,7 @@ class _Taking:
         last = self.scan.visits[-1]
         for each in self.ready:
             stream = each.value.stream
-            take: Take = partial(each.take, self.setup)
+            take: Take = partial(checked_take, each.value, partial(each.take, self.setup))
             if each.afterwards:
                 take = partial(_and_back, take, each.afterwards, last)
             for other in self.ready:
@@ -265,7 +300,21 @@ class _Taking:
         return ""
 
 
-def _pair(place: Place) -> tuple[float, str]:
+def _checked(acquisition: Acquisition, ready: object) -> Ready:
+    """Return what an acquisition returned when it was asked to be ready, if it is that."""
+    kind = type(acquisition).__name__
+    if not isinstance(ready, Ready):
+        raise ParameterError(
+            f"acquisitions: the ready of {kind} returned {ready!r}. Have it return a Ready."
+        )
+    if not isinstance(ready.tomo, Mapping):
+        raise ParameterError(
+            f"acquisitions: the tomo of {kind} returned {ready.tomo!r}. Have it return fields of a TomoBlock, by name."
+        )
+    return ready
+
+
+def _pair(place: MotorPosition) -> tuple[float, str]:
     return place.value, place.unit
 
 

@@ -139,7 +139,8 @@ def _figures(
     settings: ReconstructionSettings | None,
 ) -> Preflight:
     streams = tuple(_stream(taken) for taken in rehearsal.taken)
-    disk_bytes = sum(taken.frame_bytes for taken in rehearsal.taken)
+    stored = [taken for taken in rehearsal.taken if not taken.facts.self_storing]
+    disk_bytes = sum(taken.frame_bytes for taken in stored)
     cameras = {taken.camera: taken.facts for taken in rehearsal.taken}.values()
     ring_bytes = sum(camera.ring_bytes for camera in cameras)
     new_ring_bytes = sum(max(0, camera.ring_bytes - camera.ring_held_bytes) for camera in cameras)
@@ -149,7 +150,7 @@ def _figures(
     largest = max(rehearsal.taken, key=lambda taken: taken.facts.frame_bytes, default=None)
     if largest is not None and (measured := resources.write_rate(largest.facts.shape)) is not None:
         rate, source = measured.bytes_s, measured.source
-        parts["storing"] = _storing_s(rehearsal.taken, measured)
+        parts["storing"] = _storing_s(stored, measured)
     warnings, refusals = _judged(rehearsal, streams)
     too_large = free is not None and disk_bytes > free
     # Weighing the angles of millions of projections takes half a minute, and nobody wants to know then.
@@ -289,11 +290,12 @@ def _reconstruction_bytes(
     most = 0
     for start in starts:
         block = start.get("tomo")
-        if block is None or start.get("tomo", {}).get("scheme") in ("radiography", "grating"):
+        if block is None:
             continue
         tomo = TomoBlock.model_validate(dict(block))
-        if tomo.num_projections < 2:
-            continue
+        without_angles = tomo.angles_deg is None and tomo.angular_range_deg is None
+        if without_angles or tomo.num_projections < 2:
+            continue  # Such as radiographs, or views that align the axis: there are no slices of these.
         job = Reconstructor(
             settings,
             num_projections=tomo.num_projections,

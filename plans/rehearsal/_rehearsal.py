@@ -3,9 +3,11 @@
 import time
 from collections.abc import Hashable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from bluesky import Msg
+from bluesky.protocols import Checkable
 from bluesky.utils import MsgGenerator
 
 from concertino import ConcertinoError
@@ -223,6 +225,9 @@ class Rehearsal:
     def _do_set(self, message: Msg) -> MsgGenerator[None]:
         device, value = message.obj, message.args[0]
         known = self._by_now(device)
+        if isinstance(device, Checkable) and isinstance(device, GetsValue):
+            what = f"{name_of(device)} was asked whether it can be that"
+            yield from query(partial(device.check_value, value), what)
         if isinstance(device, BeamGuard):  # So runs say what their beam is.
             known.is_beam = self._by_now(device.beam).is_beam = True
         if known.train is not None:
@@ -324,6 +329,8 @@ class Rehearsal:
         self._note_blur(stream)
 
     def _note_blur(self, stream: Taken) -> None:
+        if self.stopped_by:  # The clock stands: whether something moves then, nobody can tell.
+            return
         tomo = self.starts[-1].get("tomo", {}) if self.starts else {}
         motions = [each.motion for each in self._devices.values() if each.motion]
         stream.note_blur(motions, self.now_s, tomo)

@@ -1,7 +1,7 @@
 """Streams of frames in a rehearsal, and how far the image moves in their exposures."""
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from concertino.plans.core._device_facts import AxisFacts, CameraFacts, pixels_per_second
@@ -60,13 +60,22 @@ class Taken:
             What the run says of itself as a tomography; empty if it is none.
         """
         lever_px = _lever_px(tomo, self)
+        camera = replace(self.facts, pixel_size_um=_pixel_size_um(tomo, self))
         squares = 0.0
         for motion in motions:
             if motion.end_s > now_s:
                 self.sweeps[motion.axis.name] = motion
-                speed = pixels_per_second(motion.facts, motion.speed, self.facts, lever_px)
+                speed = pixels_per_second(motion.facts, motion.speed, camera, lever_px)
                 squares += (speed * self.facts.exposure_s) ** 2
         self.blur_px = max(self.blur_px, squares**0.5)
+
+
+def _pixel_size_um(tomo: Mapping[str, Any], stream: Taken) -> float:
+    """Return the pixel in the plane of the sample, as the run tells it, or else the camera."""
+    told = tomo if stream.camera == tomo.get("camera") else (tomo.get("more_cameras") or {})
+    if told is not tomo:
+        told = told.get(stream.camera, {})
+    return float(told.get("pixel_size_um") or stream.facts.pixel_size_um)
 
 
 def _lever_px(tomo: Mapping[str, Any], stream: Taken) -> float:

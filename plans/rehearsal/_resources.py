@@ -3,11 +3,9 @@
 from collections.abc import Iterator, Mapping
 from typing import Any, Protocol
 
-from bluesky import Msg
 from bluesky.utils import MsgGenerator
 
-from concertino.plans._asides import Aside, heard
-from concertino.plans.core._passed_on import passed_on
+from concertino.plans._asides import Aside, with_answers
 from concertino.storage import WriteRate
 
 
@@ -67,12 +65,4 @@ def with_resources(plan: MsgGenerator[Any], resources: Resources) -> MsgGenerato
     resources : Resources
         What there is. A scan that needs more is refused before anything moves.
     """
-
-    def told(question: Msg) -> MsgGenerator[Resources]:
-        known: Resources | None = yield question
-        return known or resources
-
-    def do(message: Msg) -> MsgGenerator[Resources] | None:
-        return told(message) if heard(message, WhichResources) else None
-
-    return passed_on(plan, do)
+    return with_answers(plan, WhichResources, lambda known: known or resources)

@@ -51,7 +51,7 @@ class Interruptible:
         Takes the frames.
     takes : mapping of str to callable
         What takes a piece of each stream.
-    work : Work
+    work : RemainingFrames
         What is to be taken.
     hold : PauseRequest or None
         Asks for pauses, and says that frames are spoiled.
@@ -89,7 +89,7 @@ class Interruptible:
             self._told.take_spoiled()  # Before the run nothing was exposed.
         while not self._sample.left:  # What is found spoiled then stays: see `flag_spoiled`.
             # A pause that ended what was taken is one, even if it has been released meanwhile.
-            if self._hold is not None and (self._hold.due or self._ended_early):
+            if self._hold is not None and (self._hold.pending or self._ended_early):
                 yield partial(self._pause, self._hold)
             elif (piece := self._work.next()) is not None:
                 yield partial(self._take, piece)

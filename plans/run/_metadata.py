@@ -5,10 +5,14 @@ from functools import partial
 from typing import Any
 
 from bluesky.utils import MsgGenerator
+from pydantic import ValidationError
 
+from concertino import ParameterError
 from concertino.documents import TomoBlock, check_user_metadata
 from concertino.plans.core._cameras import CameraSet
+from concertino.plans.core._offers import TellsSourceKind
 from concertino.plans.core._parameters import read_number
+from concertino.plans.run._optics import optics_fields
 from concertino.storage import encode_document
 
 
@@ -49,23 +53,24 @@ def imaging_metadata(
     """
     pixel_sizes = []
     for camera in cameras.cameras:
-        size = yield from read_number(camera.pixel_size)
-        pixel_sizes.append(size or None)
+        pixel_sizes.append((yield from read_number(camera.pixel_size)))
+    optics = yield from optics_fields(cameras.cameras, pixel_sizes, tomo, md or {})
     kinds = tomo["image_kinds"]
-    block = TomoBlock(
-        **{
-            "pixel_size_um": pixel_sizes[0],
+    block = _tomo_block(
+        {
+            "source_kind": _source_kind(beam),
             "camera": cameras.name,
             **tomo,
+            **optics[0],
             "image_kinds": {
                 name: kind for stream, kind in kinds.items() for name in cameras.streams(stream)
             },
             "more_cameras": {
                 camera.name: {
                     "streams": [cameras.stream_of(camera, stream) for stream in kinds],
-                    "pixel_size_um": size,
+                    "pixel_size_um": known.get("pixel_size_um"),
                 }
-                for camera, size in zip(cameras.others, pixel_sizes[1:], strict=True)
+                for camera, known in zip(cameras.others, optics[1:], strict=True)
             },
         }
     )
@@ -91,10 +96,29 @@ def imaging_metadata(
             if cameras.others
             else {}
         ),
+        **({"own_files": list(cameras.self_storing)} if cameras.self_storing else {}),
         "tomo": block.model_dump(mode="json"),
         "imaging_scan": scan,
         **(md or {}),
     }
+
+
+def _source_kind(beam: Any) -> str | None:
+    kind = beam.source_kind if isinstance(beam, TellsSourceKind) else None
+    return kind if kind in ("synchrotron", "tube") else None
+
+
+def _tomo_block(fields: Mapping[str, Any]) -> TomoBlock:
+    try:
+        return TomoBlock(**fields)
+    except ValidationError as error:
+        faults = "; ".join(
+            ": ".join([*map(str, fault["loc"]), fault["msg"]]) for fault in error.errors()
+        )
+        raise ParameterError(
+            f"tomo: what the acquisitions of the scan say of it is wrong: {faults}. Have their tomo return fields of "
+            "concertino.documents.TomoBlock."
+        ) from error
 
 
 def check_md(md: Mapping[str, Any] | None) -> None:

@@ -230,7 +230,7 @@ class PauseRequest:
             return None
 
     @property
-    def due(self) -> bool:
+    def pending(self) -> bool:
         """Whether a scan must pause, or take frames again; for plans."""
         return self.requested or self._spoiled_since_s is not None
 

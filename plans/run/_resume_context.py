@@ -4,11 +4,9 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from bluesky import Msg
 from bluesky.utils import MsgGenerator
 
-from concertino.plans._asides import Aside, heard, said
-from concertino.plans.core._passed_on import passed_on
+from concertino.plans._asides import Aside, said, with_answers
 
 from ._pause_request import PauseRequest
 
@@ -53,29 +51,6 @@ def scan_so_far() -> MsgGenerator[ResumeContext]:
     return (yield from said(WhichPart())) or ResumeContext()
 
 
-def answer_scan_so_far(
-    plan: MsgGenerator[Any], answer: Callable[[ResumeContext], ResumeContext]
-) -> MsgGenerator[Any]:
-    """Pass a plan's messages on, and answer its question for its scan.
-
-    Parameters
-    ----------
-    plan : generator of messages
-        The plan.
-    answer : callable
-        Is given what those further out answered, and returns the answer.
-    """
-
-    def answered(question: Msg) -> MsgGenerator[ResumeContext]:
-        known: ResumeContext | None = yield question
-        return answer(known or ResumeContext())
-
-    def do(message: Msg) -> MsgGenerator[ResumeContext] | None:
-        return answered(message) if heard(message, WhichPart) else None
-
-    return (yield from passed_on(plan, do))
-
-
 def with_pause_request(plan: MsgGenerator[Any], hold: PauseRequest) -> MsgGenerator[Any]:
     """Pass a plan's messages on; a scan in it pauses when a switch asks it to.
 
@@ -89,8 +64,9 @@ def with_pause_request(plan: MsgGenerator[Any], hold: PauseRequest) -> MsgGenera
         The switch.
     """
 
-    def with_it(known: ResumeContext) -> ResumeContext:
-        known.hold = known.hold or hold
-        return known
+    def with_it(known: ResumeContext | None) -> ResumeContext:
+        context = known or ResumeContext()
+        context.hold = context.hold or hold
+        return context
 
-    return (yield from answer_scan_so_far(hold.follow(plan), with_it))
+    return (yield from with_answers(hold.follow(plan), WhichPart, with_it))

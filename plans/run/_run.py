@@ -227,18 +227,20 @@ def _close(error: BaseException, lit: str) -> MsgGenerator[None]:
 
 
 def _unstored(cameras: CameraSet | None) -> dict[str, str]:
-    """Return what the stop document says when all went well and frames were stored nowhere."""
-    accounts = [camera.ledger for camera in (cameras.cameras if cameras is not None else ())]
-    telling = [account for account in accounts if isinstance(account, TellsUnstored)]
-    lost = [f"{stream}" for account in telling for stream in account.unstored]
+    """Return what the stop document says when all went well, and frames were stored nowhere or lack their values."""
+    ledgers = [camera.ledger for camera in (cameras.cameras if cameras is not None else ())]
+    telling = [ledger for ledger in ledgers if isinstance(ledger, TellsUnstored)]
+    lost = [f"{stream}" for ledger in telling for stream in ledger.unstored]
+    values = None if cameras is None else cameras.values
+    unknown = "" if values is None else values.warning
     if not lost:
-        return {}
+        return {"exit_status": "success", "reason": unknown} if unknown else {}
     shown = ", ".join(dict.fromkeys(lost))
-    if any(account.stored for account in accounts):
+    if any(ledger.stored for ledger in ledgers):
         reason = f"the frames of {shown} were not stored"
     else:
         reason = f"nothing was stored: nobody subscribed who stores the frames of {shown}"
-    return {"exit_status": "success", "reason": reason}
+    return {"exit_status": "success", "reason": "; ".join(filter(None, (reason, unknown)))}
 
 
 def _dropped_reading() -> MsgGenerator[bool]:

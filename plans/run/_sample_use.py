@@ -24,7 +24,7 @@ class SampleUse(Aside[None]):
     @property
     def may_leave(self) -> bool:
         """Whether the sample may leave when what is taken now is exposed: nothing is to come after."""
-        return self.last and not (self._hold is not None and self._hold.due)
+        return self.last and not (self._hold is not None and self._hold.pending)
 
     def leave(self) -> None:
         """Say that the sample leaves: no frame of it can be taken from now on."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import numpy as np
 from bluesky.protocols import HasName
 from bluesky.utils import MsgGenerator, maybe_await
 
@@ -84,7 +85,7 @@ class Settings:
                 question = device.read_configuration
             readings = await maybe_await(question())
             passing = _passing(device)
-            found |= {n: r["value"] for n, r in readings.items() if n not in passing}
+            found |= {n: plain(r["value"]) for n, r in readings.items() if n not in passing}
         found[f"the shape of {camera.name}'s frames"] = list(camera.frame_shape)
         return found
 
@@ -99,6 +100,11 @@ def _passing(device: Any) -> set[str]:
         )
     )  # fmt: skip
     return {signal.name for signal in signals if isinstance(signal, HasName)}
+
+
+def plain(value: object) -> object:
+    """Return a setting without numpy's types."""
+    return value.tolist() if isinstance(value, np.ndarray | np.generic) else value
 
 
 def alike(one: Any, other: Any, absolute: float = 0.0) -> bool:

@@ -8,8 +8,10 @@ from typing import Any
 from bluesky import Msg
 from bluesky.utils import FailedStatus, MsgGenerator
 
+from concertino import OverdueError
 from concertino.frames import FrameRequest
-from concertino.plans.core._deadlines import CameraOverdueError, Deadlines, OverdueError, deadlines
+from concertino.guard import address_of, named_with_address
+from concertino.plans.core._deadlines import CameraOverdueError, Deadlines, deadlines
 from concertino.plans.core._device_facts import AxisFacts, CameraFacts, axis_facts, camera_facts
 from concertino.plans.core._device_queries import number, query
 from concertino.plans.core._offers import (
@@ -19,6 +21,7 @@ from concertino.plans.core._offers import (
     HasVelocity,
     MovesAxis,
     TellsDone,
+    TellsTimeout,
     name_of,
 )
 from concertino.plans.core._passed_on import passed_on
@@ -50,6 +53,12 @@ class _Pending:
     @property
     def name(self) -> str:
         return name_of(self.device)
+
+    @property
+    def addressed(self) -> str:
+        """Its name, and where its control system has it."""
+        device = self.device.axis if isinstance(self.device, MovesAxis) else self.device
+        return named_with_address(self.name, device)
 
     @property
     def not_done(self) -> bool:
@@ -144,7 +153,7 @@ class Watched:
         for one in begun:
             if one.status is status and status is not None:
                 value = one.request if one.command == "complete" else one.value
-                return failed(error, one.name, told(one.command, value))
+                return failed(error, one.addressed, told(one.command, value))
         return failed(error, "", "did not do what it was told")
 
     def note(self, message: Msg) -> "_Pending | None":
@@ -204,16 +213,18 @@ def _switch(one: _Pending, limits: Deadlines) -> MsgGenerator[None]:
     if one.facts is None:
         one.facts = yield from _told(lambda: one.device.set_duration_s(one.value), 0.0)
     within_s = one.least_s(limits) + 2 * float(one.facts)
+    if isinstance(one.device, TellsTimeout):
+        within_s = max(within_s, one.device.timeout_s + _LOOK_S)
     if time.monotonic() - one.since_s < within_s:
         return
     if one.value:
         raise OverdueError(
-            f"{one.name} was to switch on and has not said within {within_s:.3g} s that it is. It may still "
+            f"{one.addressed} was to switch on and has not said within {within_s:.3g} s that it is. It may still "
             "come on: THE BEAM MAY BE ON then if that is what it switches. Check it, or give it a method "
             "set_duration_s(value) if it takes so long."
         )
     raise OverdueError(
-        f"{one.name} was to switch off and has not said within {within_s:.3g} s that it is: THE BEAM MAY "
+        f"{one.addressed} was to switch off and has not said within {within_s:.3g} s that it is: THE BEAM MAY "
         "BE ON if that is what it switches. Look, and switch it off by hand."
     )
 
@@ -228,7 +239,10 @@ def _move(one: _Pending, limits: Deadlines) -> MsgGenerator[None]:
     speed = facts.speed
     if speed is not None and is_number and isinstance(axis, HasVelocity):
         speed = (yield from _told(lambda: number(axis.velocity), None)) or speed
-    patience_s = limits.other_s if position is None or not speed else limits.still_s
+    # What is on a control system and has a velocity could tell where it is, if that were there.
+    silent = position is None and is_number and isinstance(axis, HasVelocity) and address_of(axis)
+    tells = bool(silent or (position is not None and speed))
+    patience_s = limits.still_s if tells else limits.other_s
     now_s = time.monotonic()
     if position is not None:
         left = abs(one.value - position)
@@ -239,10 +253,14 @@ def _move(one: _Pending, limits: Deadlines) -> MsgGenerator[None]:
         return
     unit = f" {facts.unit}" if facts.unit else ""
     where = "" if position is None else f"; it is at {position:.6g}{unit}"
+    advice = "Check the motor, its limit switches and its controller."
+    if silent:
+        where = "; it does not answer when it is asked where it is"
+        advice = "Check that its IOC or device server runs, the network, and where the motor is."
     asked_for = f"{one.value:.6g}{unit}" if is_number else repr(one.value)
     raise OverdueError(
-        f"{one.name} was to move to {asked_for} and has not said that it is there, nor come nearer for "
-        f"{now_s - one.progress_s:.3g} s{where}. Check the motor, its limit switches and its controller."
+        f"{one.addressed} was to move to {asked_for} and has not said that it is there, nor come nearer for "
+        f"{now_s - one.progress_s:.3g} s{where}. {advice}"
     )
 
 

@@ -12,8 +12,8 @@ import bluesky.plan_stubs as bps
 from bluesky import Msg
 from bluesky.utils import FailedPause, MsgGenerator, RunEngineControlException, short_uid
 
-from concertino import DeviceError
-from concertino.plans.core._deadlines import OverdueError, deadlines
+from concertino import DeviceError, OverdueError
+from concertino.plans.core._deadlines import deadlines
 from concertino.plans.core._device_queries import LoopTask, sent
 from concertino.plans.core._offers import (
     Stops,
@@ -22,6 +22,7 @@ from concertino.plans.core._offers import (
     TellsDuration,
     TellsSourceKind,
     TellsSuccess,
+    TellsTimeout,
 )
 from concertino.plans.core._protocols import Beam
 
@@ -54,15 +55,17 @@ class BeamGuard:
     ----------
     beam : Beam
         What to switch off.
+    armed : bool
+        Switch it off also if it has not been switched by this guard.
     """
 
     parent = None
 
-    def __init__(self, beam: Beam) -> None:
+    def __init__(self, beam: Beam, *, armed: bool = False) -> None:
         self.beam = beam
         self.name = beam.name
         self.source_kind = beam.source_kind if isinstance(beam, TellsSourceKind) else None
-        self._armed = False
+        self._armed = armed
         self._closing: Any = None
         self._coming: Any = None  # What the beam answered when it was told to come on.
         #: What to say of a beam that the RunEngine could not switch off; empty when it is off, or was not to be.
@@ -79,6 +82,11 @@ class BeamGuard:
         """Return how long that takes, in seconds; 0 when the beam does not tell."""
         beam = self.beam
         return beam.set_duration_s(value) if isinstance(beam, TellsDuration) else 0.0
+
+    @property
+    def timeout_s(self) -> float:
+        """Within which the beam fails by itself if it is not switched, in seconds; 0 when it does not tell."""
+        return self.beam.timeout_s if isinstance(self.beam, TellsTimeout) else 0.0
 
     @property
     def armed(self) -> bool:
@@ -200,7 +208,7 @@ class BeamGuard:
             if inspect.isawaitable(answer):
                 answer = await asyncio.wait_for(answer, deadlines().off_s)
             told = float(answer)
-        return deadlines().off_s + 2 * told
+        return max(deadlines().off_s + 2 * told, self.timeout_s + _LOOK_S)
 
 
 def _status_of(beam: Beam, value: bool) -> Any:

@@ -7,8 +7,9 @@ from typing import Any
 
 from bluesky import Msg
 
+from concertino import OverdueError
 from concertino._bluesky_private import have_run_engines_stop
-from concertino.plans.core._deadlines import OverdueError, deadlines
+from concertino.plans.core._deadlines import deadlines
 from concertino.plans.core._offers import Abandons, SaysIfLit, Stops, name_of
 
 

@@ -10,7 +10,7 @@ from concertino import ParameterError
 from concertino.frames import FrameRequest
 from concertino.plans._asides import heard
 from concertino.plans.core._offers import name_of
-from concertino.plans.core._optional import optional
+from concertino.plans.core._optional_attribute import optional_attribute
 from concertino.plans.core._passed_on import passed_on
 from concertino.plans.run._sample_use import MoreToCome, SampleToTheEnd, SampleUse
 from concertino.plans.safety._safety import BeamGuard, beam_off
@@ -104,7 +104,7 @@ class _Run:
             and self._sample is not None
             and self._sample.may_leave
             and bool(self._cameras)
-            and all(optional(camera, "exposed", False) for camera in self._cameras)
+            and all(optional_attribute(camera, "exposed", False) for camera in self._cameras)
         )
 
     def sample_leaves(self) -> MsgGenerator[None]:

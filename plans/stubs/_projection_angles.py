@@ -16,7 +16,7 @@ from concertino import DeviceError
 from concertino._clocks import CameraTimes, ClockCalibration, EncoderTimes, HostTimes
 from concertino.plans.core._offers import HasClock, HasEncoder, HasResolution, TellsExposures
 from concertino.plans.core._protocols import PositionEncoder
-from concertino.plans.core._readback import Place, Readback
+from concertino.plans.core._readback import Readback, TimedPosition
 
 from ._asked_angles import AnglesCompared, AskedAngles
 
@@ -71,7 +71,7 @@ class SweepAngles(EventPageCollectable):
         )
         self._done = 0
         self._times, self._positions, self._recorded = np.empty(0), np.empty(0), 0
-        self._anchor: Place | None = None
+        self._anchor: TimedPosition | None = None
         self.asked: AskedAngles | None = None
         self.comparison = AnglesCompared(f"{self.name}-asked")
         self._last: float | None = None
@@ -111,19 +111,19 @@ class SweepAngles(EventPageCollectable):
         if self.encoder is not None:
             await _asked(self._axis, self.encoder.start_recording)
 
-    async def started(self, anchor: Place | None = None) -> None:
+    async def started(self, anchor: TimedPosition | None = None) -> None:
         """Note where the axis is, now that the camera exposes.
 
         Parameters
         ----------
-        anchor : Place, optional
+        anchor : TimedPosition, optional
             Where it was seen at speed, if it tells too seldom to be asked again.
         """
         await self._look()
         if self.encoder is None:
             self._anchor = anchor or await self._read()
 
-    async def _read(self) -> Place:
+    async def _read(self) -> TimedPosition:
         """Return where the axis is: its read-back changes while it moves."""
         readback, until_s = Readback(self._axis), time.time() + _CHANGES_S
         while len(readback.changes) < _TRIES and time.time() < until_s:

@@ -11,7 +11,7 @@ from bluesky.utils import MsgGenerator
 
 from concertino import DeviceError
 from concertino.frames import FrameRequest, RecordingTrigger
-from concertino.plans.core._cameras import camera_set
+from concertino.plans.core._cameras import CameraSet, camera_set
 from concertino.plans.core._device_queries import query, rehearsing
 from concertino.plans.core._protocols import Beam, FrameCamera
 from concertino.plans.run._computed_readings import ComputedReadings, number
@@ -65,7 +65,7 @@ class WatchedSignal:
 
 
 def take_retrospective_frames(
-    camera: FrameCamera,
+    camera: FrameCamera | CameraSet,
     request: FrameRequest,
     *,
     watched: WatchedSignal | None = None,
@@ -79,7 +79,7 @@ def take_retrospective_frames(
 
     Parameters
     ----------
-    camera : FrameCamera
+    camera : FrameCamera, or CameraSet of one
         The camera.
     request : FrameRequest
         A retrospective one.
@@ -100,10 +100,13 @@ def take_retrospective_frames(
     """
     assert request.retrospective is not None
     trigger, stream = request.retrospective.trigger, request.kind
+    cameras = camera_set(camera)
+    camera = cameras.first
     yield from bps.stage(camera, wait=True)
     yield from bps.prepare(camera, request, wait=True)
     yield from bps.declare_stream(camera, name=stream)
-    taking = Taking(camera_set(camera), request.count or 0, stream, request.on_lost, beam=beam)
+    taking = Taking(cameras, request.count or 0, stream, request.on_lost, beam=beam)
+    yield from taking.tell_values()
     yield from taking.light()
     rehearsal = yield from rehearsing()
     if rehearsal is None:

@@ -5,11 +5,11 @@ import math
 import time
 from collections.abc import Sequence
 
-import numpy as np
 from bluesky.utils import maybe_await
 
 from concertino import DeviceError
-from concertino.plans.core._readback import Place, Readback
+from concertino._clocks import ClockCalibration, EncoderTimes
+from concertino.plans.core._readback import Readback, TimedPosition
 
 from ._projection_angles import encoder_of
 from ._sweep_move import SweepMove
@@ -46,7 +46,7 @@ class SpeedWatch:
 
     Parameters
     ----------
-    sweeps : sequence of Sweep
+    sweeps : sequence of SweepMove
         Moves that are about to begin.
     """
 
@@ -102,7 +102,7 @@ class SpeedWatch:
             await asyncio.sleep(_LOOK_S)
 
     @property
-    def anchor(self) -> Place | None:
+    def anchor(self) -> TimedPosition | None:
         """Where the first axis was at speed, if its read-back comes too seldom to be asked again; or was at its end."""
         first = self._axes[0]
         return first.anchor if first.polled or first.jumped else None
@@ -116,10 +116,11 @@ class _Axis:
         self.set_out_s = 0.0
         self.jumped = False  # It was at its end at the first look.
         self._track = Readback(sweep.axis)
-        self._places: list[Place] = []
+        self._clock: ClockCalibration[EncoderTimes] | None = None
+        self._places: list[TimedPosition] = []
         self._velocity = 0.0
         self._fastest = 0.0
-        self._at_speed: Place | None = None
+        self._at_speed: TimedPosition | None = None
         self._trusted_s: float | None = None  # When it set out, as the start was computed from.
 
     @property
@@ -148,18 +149,24 @@ class _Axis:
                 "longer acceleration_time."
             )
 
-    async def _new_places(self) -> list[Place]:
+    async def _new_places(self) -> list[TimedPosition]:
         encoder = encoder_of(self.sweep.axis)
         if encoder is None:
             return [self._track.changes[-1]] if await self._track.look() else []
-        before_s = time.time()
-        shown_s = float(await maybe_await(encoder.clock()))
+        if self._clock is None:
+            # Looked at once: a speed is a difference of the encoder's own times, which a busy computer delays none of.
+            self._clock = ClockCalibration(EncoderTimes, encoder.clock)
+            await self._clock.look()
         times, positions = await maybe_await(encoder.recorded(0))
+        if not len(times):
+            return []
+        recent = times > times[-1] - 3 * _WINDOW_S
+        when, _ = self._clock.to_host(EncoderTimes.of_seconds(times[recent]))
         last_s = self._places[-1].when_s if self._places else -math.inf
         return [
-            Place(when_s, float(positions[i]), 0.0)
-            for i in np.flatnonzero(times > shown_s - 3 * _WINDOW_S)
-            if (when_s := before_s + float(times[i]) - shown_s) > last_s
+            TimedPosition(float(when_s), float(position), 0.0)
+            for when_s, position in zip(when.seconds, positions[recent], strict=True)
+            if when_s > last_s
         ]
 
     def _judge(self) -> None:
@@ -279,15 +286,15 @@ class _Axis:
         return True
 
     @property
-    def anchor(self) -> Place:
+    def anchor(self) -> TimedPosition:
         """Where it was at speed, as exactly as it is known; where it is, if it jumped."""
         if self.jumped:
             return self._track.here()
-        computed = Place(self.due_s, self.sweep.start, _AGREE_S)
+        computed = TimedPosition(self.due_s, self.sweep.start, _AGREE_S)
         return min(self._steady, key=lambda place: place.half_s, default=computed)
 
     @property
-    def _steady(self) -> list[Place]:
+    def _steady(self) -> list[TimedPosition]:
         """The places that it was seen at while it moved at speed."""
         if self._at_speed is not None:
             ready_s = self._at_speed.when_s
@@ -301,5 +308,5 @@ class _Axis:
         return self.due_s + way - self.sweep.ramp_s / 2
 
 
-def _velocity(one: Place, other: Place) -> float:
+def _velocity(one: TimedPosition, other: TimedPosition) -> float:
     return (other.position - one.position) / (other.when_s - one.when_s)

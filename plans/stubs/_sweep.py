@@ -11,11 +11,12 @@ from bluesky import Msg
 from bluesky.utils import MsgGenerator, short_uid
 
 from concertino.documents import PROJECTION_ANGLES
+from concertino.plans.core._arrival import Arrival
 from concertino.plans.core._awaited import names_of
 from concertino.plans.core._cameras import camera_set
 from concertino.plans.core._deadlines import deadlines
 from concertino.plans.core._device_queries import query, run_in_loop
-from concertino.plans.core._motor_facts import ramp_s
+from concertino.plans.core._motor_facts import backlash, ramp_s
 from concertino.plans.core._parameters import check_limits, check_velocity, read_number
 from concertino.plans.run._pause_request import PauseRequest
 from concertino.plans.run._segments import AcquisitionSegment
@@ -30,6 +31,7 @@ from ._speed import SETTLE_S, SMOOTH, SpeedWatch
 from ._sweep_move import SweepMove
 from ._taking import Taking
 from ._triggers import CAMERA_PACE, PulseAngles, SweepTrigger
+from ._velocity import set_velocity
 
 
 def plan_sweeps(
@@ -44,7 +46,7 @@ def plan_sweeps(
     frames_s : float
         Time of all frames, in seconds.
     """
-    ramps, before = [], []
+    ramps, before, plays_s, beyond = [], [], [], []
     for axis, _, velocity in moves:
         ramps.append(
             (
@@ -54,10 +56,16 @@ def plan_sweeps(
             )
         )
         before.append((yield from read_number(axis.velocity)))
-    lead_s = max(ramps) * (1 + SMOOTH) + SETTLE_S
+        play = yield from query(partial(backlash, axis), f"{axis.name} was asked for its backlash")
+        # It must have been taken up by the first frame, however short the way to gain speed is.
+        plays_s.append(ramps[-1] / 2 + abs(play / velocity))
+        beyond.append(abs(play) if play * velocity < 0 else 0.0)
+    lead_s = max(max(ramps) * (1 + SMOOTH), *plays_s) + SETTLE_S
     return [
-        SweepMove(axis, start, velocity, previous, ramp, lead_s, frames_s)
-        for (axis, start, velocity), previous, ramp in zip(moves, before, ramps, strict=True)
+        SweepMove(axis, start, velocity, previous, ramp, lead_s, frames_s, more)
+        for (axis, start, velocity), previous, ramp, more in zip(
+            moves, before, ramps, beyond, strict=True
+        )
     ]
 
 
@@ -66,7 +74,7 @@ def check_sweep(sweep: SweepMove, start: str, way: str, speed: str) -> MsgGenera
 
     Parameters
     ----------
-    sweep : Sweep
+    sweep : SweepMove
         The move.
     start, way, speed : str
         Parameters of the plan that decide on where it begins, how far it goes and how fast.
@@ -78,7 +86,7 @@ def check_sweep(sweep: SweepMove, start: str, way: str, speed: str) -> MsgGenera
     """
     yield from check_limits(sweep.axis, sweep.start, start)
     yield from check_limits(sweep.axis, sweep.first, f"{start}, less the way to gain speed")
-    yield from check_limits(sweep.axis, sweep.last, f"{way}, with the way to lose speed")
+    yield from check_limits(sweep.axis, sweep.farthest, f"{way}, with the way to lose speed")
     yield from check_velocity(sweep.axis, abs(sweep.velocity), speed)
 
 
@@ -88,7 +96,7 @@ class SteadyScan:
 
     Parameters
     ----------
-    sweeps : sequence of Sweep
+    sweeps : sequence of SweepMove
         From `plan_sweeps`, for all projections.
     number : int
         Of all.
@@ -145,6 +153,7 @@ class _Motion:
         self.speed = SpeedWatch(scan.sweeps)
         self._moves = [InterruptibleMove(sweep.axis) for sweep in scan.sweeps]
         self._group = short_uid("moving")
+        self._stopped = False
 
     def begin(self) -> MsgGenerator[None]:
         """Set out; wait until all are at speed, unless it is their positions that start the exposures."""
@@ -161,6 +170,7 @@ class _Motion:
 
     def stop(self) -> MsgGenerator[None]:
         """Stop where they are, and the pulses that follow them."""
+        self._stopped = True
         for move in self._moves:
             move.accept_early_stop()
             yield from motor_off(move.axis)
@@ -170,8 +180,18 @@ class _Motion:
     def end(self, back: bool) -> MsgGenerator[None]:
         """Wait until all are at rest, with the velocities that they had; bring them back, if that is wanted."""
         yield Msg("wait", None, group=self._group)
+        if (
+            not self._stopped
+        ):  # One that came to rest before its end has frames at other places than is said.
+            sweeps = self._scan.sweeps
+            arrival = Arrival(
+                [(sweep.axis, sweep.last) for sweep in sweeps], [sweep.first for sweep in sweeps]
+            )
+            yield from run_in_loop(
+                arrival.check, f"{self._scan.axes} were asked where they stopped"
+            )
         for sweep in self._scan.sweeps:
-            yield from bps.mv(sweep.axis.velocity, sweep.before)
+            yield from set_velocity(sweep.axis, sweep.before)
         if back:
             yield from move_together(*((sweep.axis, sweep.start) for sweep in self._scan.sweeps))
 
@@ -207,7 +227,7 @@ def sweep_and_take(
         (setup.sample_stage, setup.radio), *((sweep.axis, sweep.first) for sweep in sweeps)
     )
     for sweep in sweeps:
-        yield from bps.mv(sweep.axis.velocity, abs(sweep.velocity))
+        yield from set_velocity(sweep.axis, abs(sweep.velocity))
     motion = _Motion(scan, may_stop=hold is not None)
     if angles is not None:
         yield from bps.declare_stream(angles, name=PROJECTION_ANGLES, collect=True)

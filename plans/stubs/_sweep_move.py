@@ -1,11 +1,12 @@
 """The steady move of one axis while frames are taken."""
 
+import math
 from dataclasses import dataclass, replace
 from typing import Any, Self
 
-import bluesky.plan_stubs as bps
-
 from concertino.plans.safety._safety import Cleanup
+
+from ._velocity import set_velocity
 
 _MARGIN_S = 0.5
 
@@ -31,6 +32,8 @@ class SweepMove:
         axes that move together, and what it takes to see that it is over.
     frames_s : float
         Time of all frames, in seconds.
+    beyond : float
+        How far the axis goes beyond its end to arrive from its own direction, as a backlash is taken up.
     """
 
     axis: Any
@@ -40,6 +43,7 @@ class SweepMove:
     ramp_s: float
     lead_s: float
     frames_s: float
+    beyond: float = 0.0
 
     @property
     def first(self) -> float:
@@ -50,6 +54,11 @@ class SweepMove:
     def last(self) -> float:
         """Where it ends: a camera that starts late has its last frame at full speed, too."""
         return self.start + self.velocity * (self.frames_s + _MARGIN_S + self.ramp_s / 2)
+
+    @property
+    def farthest(self) -> float:
+        """How far it comes at its end."""
+        return self.last + math.copysign(self.beyond, self.velocity)
 
     def part(self, first: int, count: int, number: int) -> Self:
         """Return the move for some of the frames.
@@ -67,4 +76,4 @@ class SweepMove:
 
     def restore(self) -> Cleanup:
         """Return what gives the axis its velocity back."""
-        return lambda: bps.mv(self.axis.velocity, self.before)
+        return lambda: set_velocity(self.axis, self.before)

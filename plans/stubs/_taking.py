@@ -10,6 +10,7 @@ from bluesky import Msg
 from bluesky.utils import MsgGenerator, short_uid
 
 from concertino import CameraError
+from concertino.documents import PER_FRAME
 from concertino.plans._asides import said
 from concertino.plans.core._awaited import names_of
 from concertino.plans.core._cameras import (
@@ -22,9 +23,9 @@ from concertino.plans.core._cameras import (
     wait_briefly,
     wait_exposed,
 )
-from concertino.plans.core._device_queries import AboutTheRun, frames_overdue, outcome
+from concertino.plans.core._device_queries import AboutTheRun, frames_overdue, outcome, run_in_loop
 from concertino.plans.core._offers import CountsExposed, Stops
-from concertino.plans.core._optional import optional
+from concertino.plans.core._optional_attribute import optional_attribute
 from concertino.plans.core._protocols import Beam
 from concertino.plans.run._pause_request import PauseRequest
 from concertino.plans.run._sample_use import MoreToCome
@@ -86,6 +87,10 @@ class Taking:
         self._hold = hold if alone and isinstance(cameras.first, Stops) else None
         self._frames = cameras.streams(stream)
         self._others = dict(others or {})
+        values = cameras.values
+        self._values = None if values is None else values.of(cameras.first, stream)
+        if self._values is not None:
+            self._others[PER_FRAME] = self._values
         self._early = False
         self._taken = ""
         self._overdue_s, self._flush_s = math.inf, 0.0
@@ -108,7 +113,14 @@ class Taking:
             yield from bps.declare_stream(camera, *more, name=name)
         if axes:
             del self._frames[self._stream]
+        yield from self.tell_values()
         self._flush_s = time.monotonic() + _FLUSH_S
+
+    def tell_values(self) -> MsgGenerator[None]:
+        """Have the values that are told for each frame be read from now on."""
+        if self._values is not None:
+            yield from bps.declare_stream(self._values, name=PER_FRAME, collect=True)
+            yield from run_in_loop(self._values.begin, f"{self._values.name} was told to begin")
 
     def light(self) -> MsgGenerator[None]:
         """Switch the beam on, if the frames need it."""
@@ -161,7 +173,7 @@ class Taking:
     @property
     def held(self) -> bool:
         """Whether it is to be ended early, for a pause."""
-        return self._hold is not None and not self._early and self._hold.due
+        return self._hold is not None and not self._early and self._hold.pending
 
     def end_early(self) -> MsgGenerator[None]:
         """Have the camera expose no more; what it has exposed is still to come."""
@@ -189,6 +201,9 @@ class Taking:
             )
         # Unstaged first: only then is the last frame that anybody stored known.
         yield from bps.unstage_all(*self._cameras.cameras)
+        if self._values is not None:
+            yield from run_in_loop(self._values.end, f"{self._values.name} was told to end")
+            yield from collect_streams({PER_FRAME: self._values})
         yield from collect_streams(self._frames)
         yield from collect_ledgers(self._cameras)
         if stopped:
@@ -198,7 +213,7 @@ class Taking:
     def _stopped(self) -> str:
         """Say what is wrong when somebody else than its plan stopped a camera, else nothing."""
         for camera in self._cameras.cameras:
-            if optional(camera, "ended_early", False):
+            if optional_attribute(camera, "ended_early", False):
                 taken = camera.num_exposed if isinstance(camera, CountsExposed) else "not all"
                 return (
                     f"Camera {camera.name} was stopped after {taken} of {self._count} frames of {self._stream}, "
@@ -208,11 +223,15 @@ class Taking:
         return ""
 
     def _check_time(self) -> None:
-        late = [camera for camera in self._cameras.cameras if not optional(camera, "exposed", True)]
+        late = [
+            camera
+            for camera in self._cameras.cameras
+            if not optional_attribute(camera, "exposed", True)
+        ]
         if late and time.monotonic() >= self._overdue_s:
             raise frames_overdue(late, self._count, self._within_s or 0.0)
 
 
 def _exposed(cameras: CameraSet) -> bool:
     """Whether all cameras tell that they have exposed all that they were asked for."""
-    return all(optional(camera, "exposed", False) for camera in cameras.cameras)
+    return all(optional_attribute(camera, "exposed", False) for camera in cameras.cameras)

@@ -190,7 +190,12 @@ def trigger_device(who: StartedBy, device: object) -> TriggerDevice | None:
     if who != "device":
         return None
     found = check_trigger(device)
-    return None if isinstance(found, str) else found
+    if isinstance(found, str):
+        raise ParameterError(
+            f"trigger: {found!r} was given, and the acquisition says that a device starts its exposures. Give "
+            f"that device, or the acquisition trigger={found!r}."
+        )
+    return found
 
 
 def recorded_trigger(who: StartedBy, device: Any) -> str:

@@ -7,7 +7,8 @@
     │   └── ParameterTypeError (TypeError)   ... as it is of another kind than is wanted
     ├── DocumentError (ValueError)       a document breaks event-model or our conventions
     ├── DeviceError                      a device refused, failed or did not answer
-    │   └── CameraError                  ... and it is a camera
+    │   ├── CameraError                  ... and it is a camera
+    │   └── OverdueError                 ... in time
     ├── FrameStreamError                 a frame stream broke its contract
     │   ├── FramesLostError              the ledger's counts differ
     │   ├── SubscriberFailedError        a subscriber reported its own failure
@@ -69,6 +70,10 @@ class DeviceError(ConcertinoError, RuntimeError):
 
 class CameraError(DeviceError):
     """A camera refused, failed or did not answer."""
+
+
+class OverdueError(DeviceError):
+    """Something took longer than its deadline."""
 
 
 class FrameStreamError(ConcertinoError, RuntimeError):

@@ -66,8 +66,11 @@ _DEVICES = {
     "trigger": ("ring",),
     "measure": ("camera", "sharpness", "ring"),
     "stage": ("focus_stage", "sample_stage", "vertical_stage"),
+    "per_frame": ("ring", "rotation", "vertical_stage"),
     "unmoved": ("rotation", "sample_stage", "vertical_stage", "grating_stage", "focus_stage"),
 }
+
+_LISTS = {"unmoved", "per_frame"}
 
 
 def _with_devices(plan: Any, *parts: str) -> Any:
@@ -77,12 +80,13 @@ def _with_devices(plan: Any, *parts: str) -> Any:
             "devices": {f"{part.title().replace('_', '')}s": list(_DEVICES[part])},
         }
         for part in parts
-        if part not in ("cameras", "unmoved")
+        if part not in ("cameras", *_LISTS)
     }
-    if "unmoved" in parts:
-        parameters["unmoved"] = {
-            "annotation": "typing.List[Unmoved]",
-            "devices": {"Unmoved": list(_DEVICES["unmoved"])},
+    for part in _LISTS & set(parts):
+        kind = part.title().replace("_", "")
+        parameters[part] = {
+            "annotation": f"typing.List[{kind}]",
+            "devices": {kind: list(_DEVICES[part])},
         }
     if "cameras" in parts:
         parameters["camera"] = {
@@ -101,18 +105,24 @@ _PLANS = (
     "grating_stepping",
 )
 
-radiography = _with_devices(_plans.radiography, "cameras", "beam", "sample_stage")
+radiography = _with_devices(_plans.radiography, "cameras", "beam", "sample_stage", "per_frame")
 retrospective_radiography = _with_devices(
-    _plans.retrospective_radiography, "camera", "beam", "sample_stage", "trigger"
+    _plans.retrospective_radiography, "camera", "beam", "sample_stage", "trigger", "per_frame"
 )
 step_tomography = _with_devices(
-    _plans.step_tomography, "cameras", "rotation", "beam", "sample_stage"
+    _plans.step_tomography, "cameras", "rotation", "beam", "sample_stage", "per_frame"
 )
 continuous_tomography = _with_devices(
-    _plans.continuous_tomography, "cameras", "rotation", "beam", "sample_stage"
+    _plans.continuous_tomography, "cameras", "rotation", "beam", "sample_stage", "per_frame"
 )
 step_spiral_tomography = _with_devices(
-    _plans.step_spiral_tomography, "cameras", "rotation", "vertical_stage", "beam", "sample_stage"
+    _plans.step_spiral_tomography,
+    "cameras",
+    "rotation",
+    "vertical_stage",
+    "beam",
+    "sample_stage",
+    "per_frame",
 )
 continuous_spiral_tomography = _with_devices(
     _plans.continuous_spiral_tomography,
@@ -121,13 +131,14 @@ continuous_spiral_tomography = _with_devices(
     "vertical_stage",
     "beam",
     "sample_stage",
+    "per_frame",
 )
 grating_stepping = _with_devices(
-    _plans.grating_stepping, "cameras", "stepping", "beam", "sample_stage"
+    _plans.grating_stepping, "cameras", "stepping", "beam", "sample_stage", "per_frame"
 )
 resume = _with_devices(
     _plans.resume, "camera", "beam", "sample_stage", "rotation", "vertical_stage", "stepping",
-    "unmoved",
+    "unmoved", "per_frame",
 )  # fmt: skip
 focus = _with_devices(_plans.focus, "measure", "stage", "beam")
 find_rotation_axis = _with_devices(
@@ -169,6 +180,8 @@ def preflight(plan: str, parameters: dict[str, Any]) -> dict[str, Any]:
         part: names.get(value, value) if part in _DEVICES and isinstance(value, str) else value
         for part, value in parameters.items()
     }
+    if "per_frame" in given:
+        given["per_frame"] = [names.get(name, name) for name in given["per_frame"]]
     return _session.preflight(getattr(_plans, plan)(**given)).to_json()
 
 

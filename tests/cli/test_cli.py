@@ -1,6 +1,7 @@
 """The command, run as its users do: in a process of its own."""
 
 import inspect
+import os
 import re
 import shlex
 import signal
@@ -145,6 +146,7 @@ MISTAKES = [
     ("run radiography --frame-rate '-1 Hz'", 1, "frame_rate: '-1 Hz' is too small"),
     ("run radiography --exposure '0 ms'", 1, "exposure: '0 ms' is not positive"),
     ("run radiography --exposure '5 mm'", 1, "exposure: a time in s is wanted"),
+    ("run radiography --per-frame shutter", 1, "per_frame: 'shutter' was given; the simulated beamline has"),
     ("run radiography --order projections,projections", 1, "Those that are no darks or flats are taken once"),
     ("run radiography --on-lost maybe", 1, "on_lost: 'maybe' was given"),
     ("run step_tomography --scheme foo", 1, "scheme: 'foo' was given"),
@@ -378,6 +380,33 @@ def test_a_run_that_was_killed_is_resumed(tmp_path: Path) -> None:
     assert "frames     projections: 200 of 200" in out
     error = concertino("resume", "1", "--slices", "none", cwd=tmp_path, code=1)
     assert "resume: nothing is missing of scan_0001: 3 darks, 3 flats, 200 projections." in error
+
+
+EARLY = """
+import os, signal, sys, time
+
+class Interrupt:
+    def find_spec(self, name, path=None, target=None):
+        if name == os.environ["INTERRUPTED_AT"]:
+            sys.meta_path.remove(self)
+            exec("os.kill(os.getpid(), signal.SIGINT); time.sleep(60)")  # it comes here
+
+sys.meta_path.insert(0, Interrupt())
+"""
+
+
+@pytest.mark.parametrize(
+    "imported", ["typer", "concertino.cli._command_errors", "concertino.cli._run_listing", "numpy"]
+)
+def test_ctrl_c_is_heard_while_the_command_begins(tmp_path: Path, imported: str) -> None:
+    (tmp_path / "sitecustomize.py").write_text(EARLY)
+    paths = filter(None, [str(tmp_path), os.environ.get("PYTHONPATH")])
+    done = subprocess.run(
+        [sys.executable, "-m", "concertino.cli", "runs"],
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(paths), "INTERRUPTED_AT": imported},
+        cwd=tmp_path, capture_output=True, text=True, timeout=240,
+    )  # fmt: skip
+    assert (done.returncode, done.stderr) == (130, "concertino: interrupted.\n")
 
 
 INTERRUPTED = """

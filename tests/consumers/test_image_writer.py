@@ -9,10 +9,12 @@ from typing import Any
 import numpy as np
 import pytest
 import tifffile
+from event_model import compose_run
 
-from concertino import ParameterError, StorageError
+from concertino import FrameStreamError, ParameterError, StorageError
 from concertino.callbacks import ImageWriter
 from concertino.devices import Camera, SimulatedBeamline
+from concertino.frames import FrameStream, subscribe
 from concertino.plans import radiography
 from concertino.session import Session, open_session
 from concertino.storage import open_run, replay
@@ -159,6 +161,31 @@ def test_a_slow_disk_is_not_taken_for_a_dead_writer(
     )  # fmt: skip
     stored = open_run(uid, session.directory).frames("projections")
     assert stored.read().shape == (8, *SHAPE)
+
+
+def test_a_writer_that_cannot_subscribe_lets_go_of_its_files(tmp_path: Path) -> None:
+    writer = ImageWriter(format="hdf5", directory=tmp_path)
+    run = compose_run()
+    writer("start", run.start_doc)
+    with FrameStream(shape=SHAPE, dtype=np.uint16) as frames:
+        subscribe(frames.address, name=writer.name)  # Somebody has the name.
+        described = run.compose_descriptor(
+            name="projections",
+            data_keys={
+                "camera": {
+                    "source": "sim", "dtype": "array", "dtype_numpy": "<u2", "shape": [1, *SHAPE],
+                    "external": "STREAM:", "object_name": "camera",
+                }
+            },
+            configuration={
+                "camera": {"data": {"camera-frames": frames.address}, "timestamps": {}, "data_keys": {}}
+            },
+        )  # fmt: skip
+        with pytest.raises(FrameStreamError, match="has a subscriber 'writer' already"):
+            writer("descriptor", described.descriptor_doc)
+    assert writer.stored == ()
+    open_now = [os.readlink(path) for path in Path("/proc/self/fd").iterdir() if path.is_symlink()]
+    assert not [path for path in open_now if path.startswith(str(tmp_path))]
 
 
 def test_bad_settings_are_refused() -> None:

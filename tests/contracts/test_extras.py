@@ -19,9 +19,11 @@ import concertino
 #: reaches them behind `extra`, or starts them as a process.
 OF_EXTRA = {
     "catalog": ("storage.catalog._catalog_rows", "storage.catalog._catalog_tree", "storage.catalog._tiled_adapters"),
+    "dectris": ("devices.vendors._dectris_messages",),
     "plots": ("cli._sweep_pictures",),
-    "tango": ("servers",),
+    "tango": ("devices.control_systems.tango._link", "devices.control_systems.tango._signals", "servers", "twin._tango_devices"),
     "test": ("testing",),
+    "twin": ("twin._channel_access", "twin._pv_access"),
     "viewers": (
         "viewers.browser._axis_control", "viewers.browser._camera_panels", "viewers.browser._document", "viewers.browser._histogram_view",
         "viewers.browser._image_view", "viewers.browser._picture_panel", "viewers.browser._server",

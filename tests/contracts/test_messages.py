@@ -55,7 +55,6 @@ _PROGRAM = "is for the author of another program: the rule that it broke says wh
 NO_REMEDY = {
     "⟨⟩ asked run ⟨⟩ to pause (⟨⟩), and it is over.": _STATE,
     "⟨⟩: ⟨⟩": _QUOTED,
-    "⟨⟩: ⟨⟩; ⟨⟩ was given.": _QUOTED,
     "The encoder of ⟨⟩ failed: ⟨⟩": _QUOTED,
     "It has not said within ⟨⟩ s that it is off.": _PART,
     "It gives no reason.": _PART,

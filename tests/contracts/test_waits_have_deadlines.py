@@ -22,7 +22,7 @@ _USER = (
 )
 
 JUSTIFIED: dict[str, str] = {
-    "plans/series/_directors.py::_iterate": _USER,
+    "plans/series/_for_each.py::_iterate": _USER,
     "plans/run/_pause_request.py::PauseRequest.wait": _USER,
     "plans/imaging/_take_scan.py::_heard": _USER,
     "plans/run/_interruptible.py::Interruptible._wait": _USER,
@@ -32,7 +32,11 @@ JUSTIFIED: dict[str, str] = {
     "plans/core/_device_queries.py::DeviceQuery.unasked": _DONE,
     "plans/core/_device_queries.py::outcome": _BOUNDED,
     "plans/core/_device_queries.py::in_some_loop": _BOUNDED,
+    "devices/camera/_async_source.py::LoopSource._wait": "looked at in slices; `stop` cancels it",
+    "src/concertino/twin/_host.py::TwinHost._go": _DONE,
+    "src/concertino/twin/_axis.py::Axis.move": "a motor that was made to stall, until it is told to stop",
     "devices/camera/_file_source.py::FileSource._due": "`stop` releases it",
+    "devices/vendors/_micro_manager_source.py::MicroManagerSource._single": "`stop` releases it",
     "devices/simulated/_simulated_source.py::SimulatedSource._next_exposure": "`stop` releases it",
     "callbacks/hosting/_child_main.py::_Host._take": _WORKER,
     "callbacks/hosting/_child_process.py::ChildProcess._result": _DONE,

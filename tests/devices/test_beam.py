@@ -1,4 +1,4 @@
-"""What switches the beam: shutter, tube, and anything else by a BeamSwitch."""
+"""What switches the beam: shutter, tube, and anything else by a SignalBeam."""
 
 import asyncio
 import math
@@ -16,7 +16,7 @@ from ophyd_async.core import soft_signal_rw
 from concertino import DeviceError, ParameterError
 from concertino.callbacks import ImageWriter
 from concertino.devices import (
-    BeamSwitch,
+    SignalBeam,
     SimulatedBeamline,
     SimulatedShutter,
     SimulatedStorageRing,
@@ -104,7 +104,7 @@ def test_a_switch_over_a_signal_of_words() -> None:
     RE = RunEngine({})
     signal = soft_signal_rw(str, "?", name="frontend")
     RE(bps.wait_for([signal.connect]))
-    beam = BeamSwitch(signal, on="Open", off="Close")
+    beam = SignalBeam(signal, on="Open", off="Close")
     for value, word in ((True, "Open"), (False, "Close"), ("on", "Open"), ("closed", "Close")):
         RE(bps.abs_set(beam, value, wait=True))
         assert asyncio.run_coroutine_threadsafe(signal.get_value(), RE.loop).result() == word
@@ -115,7 +115,7 @@ def test_a_switch_over_a_signal_of_words() -> None:
 def test_a_switch_over_an_ophyd_device_can_be_read() -> None:
     RE = RunEngine({})
     filter_wheel = SynAxis(name="wheel")
-    beam = BeamSwitch(filter_wheel, on=3, off=0)
+    beam = SignalBeam(filter_wheel, on=3, off=0)
     RE(bps.abs_set(beam, True, wait=True))
     assert filter_wheel.position == 3
     assert beam.read()["wheel"]["value"] == 3

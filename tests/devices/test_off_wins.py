@@ -15,7 +15,7 @@ from bluesky.utils import RunEngineInterrupted
 from ophyd_async.core import AsyncStatus
 
 from concertino import DeviceError, SessionError
-from concertino.devices import BeamSwitch, SimulatedBeamline, SimulatedShutter, SimulatedTube
+from concertino.devices import SignalBeam, SimulatedBeamline, SimulatedShutter, SimulatedTube
 from concertino.frames import PulseTrain
 from concertino.plans import radiography
 from concertino.servers import Lease
@@ -33,7 +33,7 @@ def beams() -> dict[str, Callable[[], tuple[Any, Any]]]:
         return device, device
 
     def wrapped(device: Any) -> tuple[Any, Any]:
-        return BeamSwitch(device, on="on", off="off"), device
+        return SignalBeam(device, on="on", off="off"), device
 
     return {
         "tube": lambda: bare(SimulatedTube(ramp_s=RAMP_S, name="tube")),

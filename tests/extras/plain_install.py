@@ -20,22 +20,32 @@ from importlib.metadata import distributions
 from pathlib import Path
 from typing import Any
 
+import h5py
 import numpy as np
 
 from concertino import MissingExtraError
 from concertino.callbacks import ImageWriter, LiveView, OnlineReconstruction
 from concertino.cli import main
-from concertino.devices import SimulatedBeamline, TangoCamera
+from concertino.devices import (
+    AreaDetectorCamera,
+    DectrisStreamSource,
+    MicroManagerSource,
+    SimulatedBeamline,
+    TangoCamera,
+    TangoMotor,
+    TangoShutter,
+)
 from concertino.guard import EpicsSwitch, GuardProcess, SwitchOff, TangoSwitch
 from concertino.plans import continuous_tomography
 from concertino.reconstruction import ReconstructionSettings, backends
 from concertino.session import open_session
-from concertino.storage import Catalog, Run, open_run, replay
+from concertino.storage import Catalog, GrowingFrames, Run, open_growing, open_run, replay
 
 SHAPE = (32, 96)
 ROW = 16
 PROJECTIONS = 200
 PATIENCE_S = 120.0
+BITSHUFFLE = 32008  # the number under which its authors registered it with the HDF Group
 NOT_OURS = {"pip", "setuptools", "wheel"}  # of the environment, not of Concertino
 
 
@@ -145,11 +155,26 @@ def as_if_zarr(scan: Path) -> Path:
     return run
 
 
+def with_foreign_filter(directory: Path) -> GrowingFrames:
+    """Return the growing frames of a file that says that they are compressed as no plain HDF5 can undo."""
+    path = directory / "foreign.h5"
+    layout = h5py.h5p.create(h5py.h5p.DATASET_CREATE)
+    layout.set_chunk((1, 4, 6))
+    layout.set_filter(BITSHUFFLE, h5py.h5z.FLAG_OPTIONAL, (0, 2))  # without the filter itself
+    with h5py.File(path, "w", libver="latest") as file:
+        space = h5py.h5s.create_simple((2, 4, 6))
+        h5py.h5d.create(file.id, b"data", h5py.h5t.NATIVE_UINT16, space, layout)
+    return open_growing(
+        {"mimetype": "application/x-hdf5", "uri": path.as_uri(), "parameters": {"dataset": "data"}}
+    )
+
+
 def sentences(directory: Path) -> dict[str, list[str]]:
     """Return, by extra, what is said by everything that asks for it."""
     catalog = Catalog.open(directory)
     of_zarr = as_if_zarr(directory / "scan_0001")
     of_guard = guarded(directory)
+    compressed = with_foreign_filter(directory)
     (astra,) = (backend.reason for backend in backends() if backend.name == "astra")
     at = ("-d", str(directory))
     return {
@@ -176,15 +201,26 @@ def sentences(directory: Path) -> dict[str, list[str]]:
             asked(lambda: importlib.import_module("concertino.servers")),
             refused("tango", "writer", "--port", "9", *at),
             refused("tango", "camera", "--port", "9"),
+            refused("twin", "--tango", "9"),
+            asked(lambda: TangoMotor("tango://127.0.0.1:9/a/b/c#dbase=no")),
+            asked(lambda: TangoShutter("tango://127.0.0.1:9/a/b/d#dbase=no")),
             *of_guard["tango"],
         ],
         "epics": of_guard["epics"],
+        "areadetector": [
+            asked(lambda: AreaDetectorCamera("BL:CAM:")),
+            asked(lambda: AreaDetectorCamera("BL:CAM:", control="pva")),
+        ],
+        "dectris": [asked(lambda: DectrisStreamSource("tcp://127.0.0.1:9"))],
+        "filters": [asked(lambda: compressed.count(1))],
+        "micromanager": [asked(lambda: MicroManagerSource("scope.cfg"))],
         "dask": [refused("reconstruct", "scan_0001", "--scheduler", "local", *at)],
         "queueserver": [
             refused("queueserver", *at),
             asked(lambda: importlib.import_module("concertino.queueserver")),
         ],
         "astra": [astra],
+        "twin": [refused("twin", "--epics", "T:"), refused("twin", "--pva", "T:")],
         "test": [asked(lambda: importlib.import_module("concertino.testing"))],
     }
 

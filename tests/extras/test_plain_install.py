@@ -19,8 +19,8 @@ from packaging.utils import canonicalize_name
 import concertino
 
 PROGRAM = Path(__file__).with_name("plain_install.py")
-#: Nothing of ours asks for them: people import what is in them, or run it.
-NOT_ASKED_FOR = {"all", "docs", "jupyter", "ophyd", "ufo"}
+#: Nothing of ours asks for them: people import what is in them, or run it. The library of ``genicam`` may be Debian's.
+NOT_ASKED_FOR = {"all", "docs", "genicam", "jupyter", "ophyd", "ufo"}
 
 
 def required(name: str, extras: frozenset[str], seen: dict[str, set[str]]) -> None:

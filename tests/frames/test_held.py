@@ -80,6 +80,23 @@ def test_what_is_published_comes_as_if_nothing_else_had_been(
     assert ledger.exposed == ledger.published + ledger.discarded
 
 
+def test_frames_are_whole_though_nothing_is_exposed_after_them(stream: FrameStream) -> None:
+    # What was written while they waited, many laps of the ring, is nothing that came after them.
+    reader = subscribe(stream.address, name="reader", verify=True)
+    held = PreTriggerBuffer(stream)
+    expose(held, 10 * CAPACITY)
+    held.publish(10 * CAPACITY - 3, 10 * CAPACITY)
+    got: list[int] = []
+    while len(got) < 3:
+        batch = reader.read(timeout_s=30)
+        assert batch is not None
+        assert reader.intact
+        got += [int(frame[0, 0]) for frame in batch.frames]
+        reader.acknowledge(batch.stop)
+    assert got == [77, 78, 79]
+    reader.close()
+
+
 def test_the_ring_serves_the_next_stream_from_its_beginning(stream: FrameStream) -> None:
     held = PreTriggerBuffer(stream)
     expose(held, 13)

@@ -15,6 +15,7 @@ import psutil
 import pytest
 
 from tests.forked_programs import Programs
+from tests.ports import free_port
 
 HERE = Path(__file__).parent
 #: For whatever has to come, on a busy machine.
@@ -143,12 +144,11 @@ class Bench:
         path = str(self.journal().path)
         if kind in ("file", "stuck"):
             return kind, path
-        with socket.socket() as taken:
-            taken.bind(("127.0.0.1", 0))
-            self._port = int(taken.getsockname()[1])
-        if kind == "tango":
+        self._port = free_port()
+        if kind.startswith("tango"):
             self._serve("tango_beam.py", str(self._port), path)
-            return kind, f"tango://127.0.0.1:{self._port}/test/shutter/1/open#dbase=no"
+            attribute = "/open" if kind == "tango" else ""
+            return kind, f"tango://127.0.0.1:{self._port}/test/shutter/1{attribute}#dbase=no"
         self.environment.update(
             EPICS_CA_SERVER_PORT=str(self._port),
             EPICS_CA_ADDR_LIST=f"127.0.0.1:{self._port}",
@@ -177,11 +177,7 @@ class Bench:
 
     def start_pva(self) -> "subprocess.Popen[bytes]":
         """Serve the beam by PV Access, on this computer only."""
-        ports = []
-        for kind in (socket.SOCK_STREAM, socket.SOCK_DGRAM):
-            with socket.socket(type=kind) as taken:
-                taken.bind(("127.0.0.1", 0))
-                ports.append(str(taken.getsockname()[1]))
+        ports = [str(free_port()), str(free_port())]
         self.environment.update(
             EPICS_PVAS_INTF_ADDR_LIST="127.0.0.1", EPICS_PVAS_SERVER_PORT=ports[0],
             EPICS_PVAS_BROADCAST_PORT=ports[1], EPICS_PVAS_AUTO_BEACON_ADDR_LIST="NO",

@@ -11,7 +11,7 @@ from file_beam import FileBeam  # type: ignore[import-not-found]
 
 from concertino import units
 from concertino.callbacks import ImageWriter
-from concertino.devices import BeamSwitch, SimulatedBeamline
+from concertino.devices import SignalBeam, SimulatedBeamline
 from concertino.plans import radiography
 from concertino.session import Session, open_session
 from tests.forked_programs import WAIT_S, serve
@@ -29,6 +29,14 @@ def beam_of(settings: dict[str, Any], session: Session) -> Any:
     kind, where = settings["beam"]
     if kind in ("file", "stuck"):
         return FileBeam(Path(where), "switch_off" if kind == "file" else "fail")
+    if kind == "tango shutter":
+        from ophyd_async.core import init_devices
+
+        from concertino.devices import TangoShutter
+
+        with init_devices(timeout=60):
+            beam = TangoShutter(where, name="beam")
+        return beam
     if kind == "tango":
         from ophyd_async.tango.core import tango_signal_rw
 
@@ -40,7 +48,7 @@ def beam_of(settings: dict[str, Any], session: Session) -> Any:
         signal, values = epics_signal_rw(int, where, name="beam"), {"on": 1, "off": 0}
     connecting = asyncio.run_coroutine_threadsafe(signal.connect(timeout=60), session.RE.loop)
     connecting.result(60)
-    return BeamSwitch(signal, **values)
+    return SignalBeam(signal, **values)
 
 
 def main(settings: dict[str, Any]) -> None:

@@ -3,7 +3,7 @@
 import sys
 
 from file_beam import write  # type: ignore[import-not-found]
-from tango import AttrWriteType
+from tango import AttrWriteType, DevState
 from tango.server import Device, attribute, command, run
 
 PORT, JOURNAL = sys.argv[1:3]
@@ -22,6 +22,14 @@ class Shutter(Device):  # type: ignore[misc]
     def open(self, value: bool) -> None:
         self._open = value
         write(JOURNAL, value)
+
+    def dev_state(self) -> DevState:
+        return DevState.OPEN if self._open else DevState.CLOSE
+
+    @command
+    def Open(self) -> None:  # noqa: N802
+        self._open = True
+        write(JOURNAL, True)
 
     @command
     def Close(self) -> None:  # noqa: N802

@@ -28,7 +28,7 @@ def gone(guard: psutil.Process) -> None:
     eventually(lambda: not guard.is_running(), "the guard process has not ended")
 
 
-@pytest.mark.parametrize("kind", ["file", "tango", "ca"])
+@pytest.mark.parametrize("kind", ["file", "tango", "tango shutter", "ca"])
 def test_a_session_that_is_killed_in_mid_scan(
     bench: Bench, kind: str, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -15,7 +15,7 @@ from ophyd.sim import SynAxis
 from ophyd_async.core import soft_signal_rw
 
 from concertino import ParameterError
-from concertino.devices import BeamSwitch, SimulatedBeamline
+from concertino.devices import SignalBeam, SimulatedBeamline
 from concertino.guard import (
     CommandSwitch,
     EpicsSwitch,
@@ -89,8 +89,8 @@ def test_signals_of_control_systems_tell_where_they_are() -> None:
     epics = pytest.importorskip("ophyd_async.epics.core")
     pytest.importorskip("aioca")
     ca = epics.epics_signal_rw(bool, "BL:RBV", "BL:SHUTTER", name="s")
-    assert switch_off_of(BeamSwitch(ca, on=True, off=False)) == EpicsSwitch("ca://BL:SHUTTER", 0)
-    assert switch_off_of(BeamSwitch(ca, on=1, off=Position.CLOSED)) == (
+    assert switch_off_of(SignalBeam(ca, on=True, off=False)) == EpicsSwitch("ca://BL:SHUTTER", 0)
+    assert switch_off_of(SignalBeam(ca, on=1, off=Position.CLOSED)) == (
         EpicsSwitch("ca://BL:SHUTTER", "Closed")
     )
 
@@ -99,11 +99,11 @@ def test_tango_attributes_tell_where_they_are() -> None:
     tango = pytest.importorskip("ophyd_async.tango.core")
     for mark in ("", "#dbase=no"):
         signal = tango.tango_signal_rw(bool, f"{TANGO}/open{mark}", name="s")
-        assert switch_off_of(BeamSwitch(signal, on=True, off=False)) == (
+        assert switch_off_of(SignalBeam(signal, on=True, off=False)) == (
             TangoSwitch(f"{TANGO}{mark}", attribute="open", off=False)
         )
     bare = tango.tango_signal_rw(bool, "a/b/c/open", name="s")
-    assert switch_off_of(BeamSwitch(bare, on=True, off=False)) == (
+    assert switch_off_of(SignalBeam(bare, on=True, off=False)) == (
         TangoSwitch("a/b/c", attribute="open", off=False)
     )
 
@@ -113,21 +113,21 @@ def test_signals_of_ophyd_tell_where_they_are() -> None:
     from ophyd import EpicsSignal
 
     signal = EpicsSignal("BL:RBV", write_pv="BL:SHUTTER", name="s")
-    assert switch_off_of(BeamSwitch(signal, on=1, off=0)) == EpicsSwitch("ca://BL:SHUTTER", 0)
+    assert switch_off_of(SignalBeam(signal, on=1, off=0)) == EpicsSwitch("ca://BL:SHUTTER", 0)
 
 
 def test_a_device_that_tells_by_itself(tmp_path: Path) -> None:
     beam = FileBeam(tmp_path)
     assert isinstance(beam, GuardedBeam)
     assert switch_off_of(beam) == (FunctionSwitch("file_beam:switch_off", {"path": str(tmp_path)}))
-    assert switch_off_of(BeamSwitch(beam, on=True, off=False)) == switch_off_of(beam)
+    assert switch_off_of(SignalBeam(beam, on=True, off=False)) == switch_off_of(beam)
 
 
 def test_simulated_beams_end_with_the_session() -> None:
     b = SimulatedBeamline(shape=(16, 16))
-    for device in (b.shutter, BeamSwitch(b.shutter, on=True, off=False), soft_signal_rw(int)):
+    for device in (b.shutter, SignalBeam(b.shutter, on=True, off=False), soft_signal_rw(int)):
         assert ends_with_session(device)
-    assert ends_with_session(BeamSwitch(SynAxis(name="wheel"), on=3, off=0))
+    assert ends_with_session(SignalBeam(SynAxis(name="wheel"), on=3, off=0))
 
 
 class Lamp:

@@ -312,6 +312,29 @@ def test_a_suspender_whose_signal_does_not_answer_is_not_waited_for(tmp_path: Pa
     guest.close()
 
 
+def test_a_suspender_that_cannot_be_removed_keeps_no_other_from_it(tmp_path: Path) -> None:
+    guest = Guest(tmp_path, "bluesky")
+    gate = RunStartSuspender(guest.RE.loop)
+    ring, vacuum = (Signal(name=name, value=100.0) for name in ("ring", "vacuum"))
+    stuck, other = Stuck(ring, 50), SuspendFloor(vacuum, 50)  # type: ignore[no-untyped-call]
+    gate.add(stuck)
+    gate.add(other)
+    with pytest.raises(RuntimeError, match="its device is gone"):
+        gate.close()
+    vacuum.put(10.0)
+    assert not other.tripped
+    with pytest.raises(ParameterError, match="for which no run waits; give one that"):
+        gate.remove(other)
+    guest.close()
+
+
+class Stuck(SuspendFloor):
+    """A suspender that cannot be removed."""
+
+    def remove(self) -> None:
+        raise RuntimeError("its device is gone")
+
+
 def test_what_was_interrupted_is_done_once(tmp_path: Path) -> None:
     # A session makes a directory for each run, in a thread; a suspender in that message made two.
     guest = Guest(tmp_path, "session")

@@ -23,14 +23,14 @@ BLOCKS = {
 FAULTS = {
     "align_rotation_axis": "safety/test_process_faults.py::test_every_end_is_safe",
     "ascan": "safety/test_process_faults.py::test_every_end_is_safe",
-    "change_samples": "series/test_directors.py::test_every_end_is_safe",
+    "change_samples": "series/test_for_each.py::test_every_end_is_safe",
     "closed_loop": "alignment/test_closed_loop.py::test_what_was_moved_is_stopped_when_something_fails",
     "continuous_spiral_tomography": "geometry/test_spiral_tomography.py::test_every_end_of_a_spiral_is_safe",
     "continuous_tomography": "safety/test_plan_faults.py::test_every_end_is_safe",
     "dscan": "safety/test_process_faults.py::test_every_end_is_safe",
     "find_rotation_axis": "safety/test_process_faults.py::test_every_end_is_safe",
     "focus": "safety/test_process_faults.py::test_every_end_is_safe",
-    "for_each": "series/test_directors.py::test_every_end_is_safe",
+    "for_each": "series/test_for_each.py::test_every_end_is_safe",
     "grating_stepping": "test_grating_stepping.py::test_every_end_is_safe",
     "radiography": "safety/test_plan_faults.py::test_every_end_is_safe",
     "resume": "run/test_resume.py::test_every_end_of_a_resumed_run_is_safe",
@@ -40,21 +40,21 @@ FAULTS = {
     "step_tomography": "safety/test_plan_faults.py::test_every_end_is_safe",
     "take_again": "safety/test_plan_faults.py::test_every_end_of_a_value_is_safe",
     "take_scan": "safety/test_plan_faults.py::test_every_end_of_a_value_is_safe",
-    "xy_scan": "series/test_directors.py::test_every_end_is_safe",
+    "xy_scan": "series/test_for_each.py::test_every_end_is_safe",
 }
 
 #: The test in which a plan gets parameters that cannot work, and says so.
 WRONG = {
     "align_rotation_axis": "core/test_wrong_process_parameters.py::test_align",
     "ascan": "core/test_wrong_process_parameters.py::test_scans",
-    "change_samples": "series/test_directors.py::test_a_changer_that_cannot_be_set",
+    "change_samples": "series/test_for_each.py::test_a_changer_that_cannot_be_set",
     "closed_loop": "alignment/test_closed_loop.py::test_wrong_parameters",
     "continuous_spiral_tomography": "geometry/test_spiral_tomography.py::test_wrong_parameters",
     "continuous_tomography": "core/test_wrong_parameters.py::test_every_tomography_refuses",
     "dscan": "core/test_wrong_process_parameters.py::test_scans",
     "find_rotation_axis": "core/test_wrong_process_parameters.py::test_both",
     "focus": "core/test_wrong_process_parameters.py::test_focus",
-    "for_each": "series/test_directors.py::test_wrong_parameters",
+    "for_each": "series/test_for_each.py::test_wrong_parameters",
     "grating_stepping": "test_grating_stepping.py::test_wrong_parameters",
     "radiography": "core/test_wrong_parameters.py::test_every_plan_refuses",
     "resume": "run/test_resume.py::test_runs_that_cannot_be_resumed",
@@ -64,7 +64,7 @@ WRONG = {
     "step_tomography": "core/test_wrong_parameters.py::test_every_tomography_refuses",
     "take_again": "imaging/test_scan_values.py::test_a_missing_device_is_named",
     "take_scan": "imaging/test_scan_values.py::test_what_no_acquisition_uses_is_refused",
-    "xy_scan": "series/test_directors.py::test_a_position_that_cannot_be_reached",
+    "xy_scan": "series/test_for_each.py::test_a_position_that_cannot_be_reached",
 }
 
 

@@ -26,7 +26,7 @@ from concertino import ParameterError, plans
 from concertino.frames import RecordingTrigger
 from concertino.storage import open_run
 
-from .series.test_directors import Stages
+from .series.test_for_each import Stages
 
 mpl.use("Agg")
 

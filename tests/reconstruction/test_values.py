@@ -116,7 +116,7 @@ def test_a_sweep_of_the_axis_of_half_acquisition_gives_one_strip(given: float | 
         settings, num_projections=len(angles), frame_shape=(1, COLUMNS), angles=angles
     )
     job.add_projections(lines, 0)
-    strip = job.sweep("center", [11.3, 12.3, 13.3])
+    strip = job.search.sweep("center", [11.3, 12.3, 13.3])
     assert strip.shape[1:] == job.slice_shape
     value, x, y = disc_found(strip[1] - MU, 70.3, 30.2, 8.0)
     assert value == pytest.approx(MU, rel=0.01)
@@ -350,7 +350,7 @@ def test_angles_that_are_hardly_meant_so_are_told(
     assert words in caplog.text
     job.add_projections(np.zeros((300, 1, 20), np.float32), 0)
     caplog.clear()
-    job.sweep("center", [9.0, 9.5, 10.0])
+    job.search.sweep("center", [9.0, 9.5, 10.0])
     assert "angles" not in caplog.text  # it has been said
 
 

@@ -2,7 +2,6 @@
 
 import os
 import signal
-import socket
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -15,6 +14,7 @@ import pytest
 from concertino import ConcertinoError
 from concertino._tango_client import TangoClient
 from tests.forked_programs import Programs
+from tests.ports import free_port
 
 READY = "Ready to accept request"
 PROGRAM = "from concertino.cli import main; main()"
@@ -31,13 +31,6 @@ class Server:
 
 
 Start = Callable[..., Server]
-
-
-def free_port() -> int:
-    """Return a port that nobody listens on."""
-    with socket.socket() as taken:
-        taken.bind(("127.0.0.1", 0))
-        return int(taken.getsockname()[1])
 
 
 @pytest.fixture(scope="module")

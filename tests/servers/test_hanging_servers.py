@@ -12,8 +12,7 @@ import pytest
 
 from concertino import ConcertinoError, SessionError
 from concertino._tango_client import TangoClient
-
-from .conftest import free_port
+from tests.ports import free_port
 
 pytestmark = pytest.mark.disturbed_by_load(
     "servers are processes; one that gives no sign of life within its time-out is given up"

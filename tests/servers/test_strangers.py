@@ -23,8 +23,9 @@ from concertino.devices import SimulatedBeamline, TangoCamera
 from concertino.plans import radiography
 from concertino.session import open_session
 from concertino.storage import open_run
+from tests.ports import free_port
 
-from .conftest import Start, free_port
+from .conftest import Start
 
 pytestmark = pytest.mark.disturbed_by_load(
     "servers are processes; one that gives no sign of life within its time-out is given up"

@@ -12,7 +12,8 @@ from typing import Any
 import pytest
 
 from concertino.storage import StoredScan, open_run
-from tests.queue_servers import Requests, free_port, redis
+from tests.ports import free_port
+from tests.queue_servers import Requests, redis
 
 pytestmark = pytest.mark.disturbed_by_load(
     "the queue's server, its worker and Redis are processes that answer within time-outs"

@@ -5,7 +5,7 @@ import gc
 import json
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -151,7 +151,7 @@ def test_optional_devices_that_do_not_answer_fail_no_run(
     docs = record(session.directory / "scan_0001")
     assert docs[-1][1]["exit_status"] == "success"
     baseline = next(d for n, d in docs if n == "descriptor" and d["name"] == "baseline")
-    assert {"tired", "well", "rotation"} == set(baseline["data_keys"])
+    assert {"tired", "well", "rotation", "rotation-setpoint"} == set(baseline["data_keys"])
     first, last = (
         d["data"] for n, d in docs if n == "event" and d["descriptor"] == baseline["uid"]
     )
@@ -240,6 +240,28 @@ def test_an_unsubscribed_callback_hears_nothing(
     session.unsubscribe(token)
     session.RE(small_scan(beamline))
     assert len(heard) == before
+
+
+class Watchful:
+    """May have scans pause."""
+
+    hold: Any = None
+
+    def __call__(self, name: str, document: Mapping[str, Any]) -> None:
+        pass
+
+
+def test_a_callback_pauses_the_scans_of_the_session_that_it_is_in(tmp_path: Path) -> None:
+    watchful = Watchful()
+    with open_session(tmp_path / "one", progress=False, catalog=False) as one:
+        token = one.subscribe(watchful)
+        assert watchful.hold is one.hold
+        one.unsubscribe(token)
+        with open_session(tmp_path / "two", progress=False, catalog=False) as two:
+            two.subscribe(watchful)
+            assert watchful.hold is two.hold
+        one.subscribe(watchful)
+        assert watchful.hold is one.hold
 
 
 def test_a_slow_disk_does_not_hold_up_the_loop(

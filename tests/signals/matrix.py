@@ -9,7 +9,8 @@ from typing import Any, NamedTuple
 
 from concertino.storage import open_run
 from tests.forked_programs import Programs
-from tests.queue_servers import Requests, free_port, redis
+from tests.ports import free_port
+from tests.queue_servers import Requests, redis
 
 from .programs import Case
 

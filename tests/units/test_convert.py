@@ -191,3 +191,12 @@ def test_text_without_a_unit_is_told_what_is_taken(value: str, example: str) -> 
         str(caught.value) == f"frame_rate: {value!r} has no unit. Give it one, such as '{example}'."
     )
     assert convert(example, "Hz", parameter="frame_rate") > 0
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["10 mm!!", "10 mm # half", "10 mm,", "10 mm<s", "10 mm\nm", "10 mm?", "10 mm=", "10 $mm"],
+)
+def test_what_is_no_part_of_a_unit_is_not_passed_over(text: str) -> None:
+    with pytest.raises(ParameterError, match="is not a unit that is known"):
+        convert(text, "mm", parameter="flat_position")

@@ -151,12 +151,9 @@ def reconstruct_run(
     settings = scan.with_known_axis(settings or ReconstructionSettings())
     with contextlib.ExitStack() as stack:
         stack.enter_context(kept_memory())  # from part to part
-        called_s = began_s = time.monotonic()
-        on = None
-        if scheduler is not None:
-            on = stack.enter_context(cluster(scheduler, preload=_MAKE_READY.format(scan.dtype.str)))
-            began_s = time.monotonic()
-            LOG.info("%d workers, ready in %.1f s", on.workers, began_s - called_s)
+        called_s = time.monotonic()
+        on = None if scheduler is None else stack.enter_context(_workers(scheduler, scan))
+        began_s = called_s if on is None else time.monotonic()
         job = _Job(scan, settings, on, progress)
         first = next(job.results)
         volumes = volumes_of(first, job.results)
@@ -196,6 +193,15 @@ def reconstruct_run(
             job.workers,
             began_s - called_s,
         )
+
+
+@contextlib.contextmanager
+def _workers(scheduler: Any, scan: ScanFrames) -> Iterator[Cluster]:
+    """Have the workers of a cluster, and say how long it took until they were ready."""
+    called_s = time.monotonic()
+    with cluster(scheduler, preload=_MAKE_READY.format(scan.dtype.str)) as on:
+        LOG.info("%d workers, ready in %.1f s", on.workers, time.monotonic() - called_s)
+        yield on
 
 
 class _Job:

@@ -17,6 +17,7 @@ from concertino.reconstruction import (
     Metric,
     ParameterEstimate,
     ReconstructionSettings,
+    Reconstructor,
     largest_is_best,
 )
 from concertino.storage import Run
@@ -100,28 +101,16 @@ def sweep_run(
         As `reconstruct_run`.
     """
     scan = ScanFrames(run, camera, tomogram=tomogram)
-    chosen = scan.frame_shape[0] // 2 if row is None else row
-    if not 0 <= chosen < scan.frame_shape[0]:
-        raise ParameterError(
-            f"row: {chosen} was given; {run.name} has the rows 0 to {scan.frame_shape[0] - 1}; give one of these."
-        )
-    start, stop, increment = region
-    if not all(map(math.isfinite, region)):
-        raise ParameterError(f"region: {region} has no end; give a finite from, to and step.")
-    if not increment or (stop - start) / increment <= 0:
-        raise ParameterError(f"region: {region} holds no value; give from, to and step.")
+    chosen = _checked_row(scan, row)
+    start, increment = _checked_start_and_step(region)
     base = scan.with_known_axis(settings or ReconstructionSettings())
     # Neither needs the answer: what is unknown is refused before frames are read.
     largest_is_best(metric)
     base.updated(**{parameter: start})
-    # a slice of another geometry lies across many rows
-    reconstructor = scan.reconstructor(
-        base.updated(slices=(chosen,), region=None),
-        all_rows=parameter in GeometrySettings.model_fields,
-    )
-    reconstructor.check_sweep(region)  # before frames are read
+    reconstructor = _of_row(scan, base, chosen, parameter)
+    reconstructor.search.check_sweep(region)
     scan.feed(reconstructor, counter(progress, scan.num_frames))
-    strip, estimate = reconstructor.sweep_and_find(parameter, region, metric)
+    strip, estimate = reconstructor.search.sweep_and_find(parameter, region, metric)
     if estimate.at_edge:
         LOG.warning("%s The slices are stored.", estimate.at_edge)
     values = start + increment * np.arange(len(strip), dtype=float)
@@ -155,3 +144,34 @@ def sweep_run(
             ring_bytes=ring_bytes(base, strip[0].nbytes),
         )
         return Sweep(processing.directory, estimate, values, chosen)
+
+
+def _of_row(
+    scan: ScanFrames, settings: ReconstructionSettings, row: int, parameter: str
+) -> Reconstructor:
+    """Return what reconstructs one row; a slice of another geometry lies across many."""
+    return scan.reconstructor(
+        settings.updated(slices=(row,), region=None),
+        all_rows=parameter in GeometrySettings.model_fields,
+    )
+
+
+def _checked_row(scan: ScanFrames, row: int | None) -> int:
+    """Return the row of a sweep, the middle one by default; refuse what the detector has not."""
+    height = scan.frame_shape[0]
+    chosen = height // 2 if row is None else row
+    if not 0 <= chosen < height:
+        raise ParameterError(
+            f"row: {chosen} was given; {scan.run.name} has the rows 0 to {height - 1}; give one of these."
+        )
+    return chosen
+
+
+def _checked_start_and_step(region: tuple[float, float, float]) -> tuple[float, float]:
+    """Return the first value of a sweep and its step; refuse a region without values, or without end."""
+    start, stop, step = region
+    if not all(map(math.isfinite, region)):
+        raise ParameterError(f"region: {region} has no end; give a finite from, to and step.")
+    if not step or (stop - start) / step <= 0:
+        raise ParameterError(f"region: {region} holds no value; give from, to and step.")
+    return start, step

@@ -1,16 +1,15 @@
 """The command ``concertino``."""
 
-import sys
 from importlib.metadata import version
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from ._command_errors import run_command
 from ._keys_command import keys
 from ._plan_options import PlanCommand, given_parameters
 from ._tango_command import tango
+from ._twin_command import twin
 
 app = typer.Typer(
     name="concertino",
@@ -23,6 +22,7 @@ app = typer.Typer(
 
 app.add_typer(tango, name="tango")
 app.add_typer(keys, name="keys")
+app.command()(twin)
 
 Directory = Annotated[
     Path, typer.Option("--directory", "-d", help="Data directory, made when it is not there.")
@@ -40,6 +40,13 @@ RunName = Annotated[
 Slices = Annotated[
     str, typer.Option(help="Detector rows to reconstruct: '10,20', 'all', 'middle' or 'none'.")
 ]
+Served = Annotated[
+    str, typer.Option(help="'simulated', or a scan in an HDF5 file to serve as if live.")
+]
+Shape = Annotated[str, typer.Option(help="Simulated frame, HEIGHTxWIDTH in px.")]
+Source = Annotated[str, typer.Option(help="What makes the beam: synchrotron or tube.")]
+FrameRate = Annotated[str, typer.Option(help="Frame rate of the camera.")]
+Exposure = Annotated[str, typer.Option(help="Exposure time of the camera.")]
 DEFAULT_DIRECTORY = Path("data")
 
 
@@ -75,15 +82,11 @@ def run(
     context: typer.Context,
     plan: Annotated[str, typer.Argument(help="radiography, step_tomography, …; 'list' names all.")],
     directory: Directory = DEFAULT_DIRECTORY,
-    camera: Annotated[
-        str, typer.Option(help="'simulated', or a scan in an HDF5 file to serve as if live.")
-    ] = "simulated",
-    shape: Annotated[str, typer.Option(help="Simulated frame, HEIGHTxWIDTH in px.")] = "512x512",
-    source: Annotated[str, typer.Option(help="What makes the beam: synchrotron or tube.")] = (
-        "synchrotron"
-    ),
-    frame_rate: Annotated[str, typer.Option(help="Frame rate of the camera.")] = "100 Hz",
-    exposure: Annotated[str, typer.Option(help="Exposure time of the camera.")] = "5 ms",
+    camera: Served = "simulated",
+    shape: Shape = "512x512",
+    source: Source = "synchrotron",
+    frame_rate: FrameRate = "100 Hz",
+    exposure: Exposure = "5 ms",
     slices: Slices = "middle",
     sample: Annotated[str, typer.Option(help="Name of the sample.")] = "",
     live: Annotated[bool, typer.Option("--live", help="Show the run in a browser page.")] = False,
@@ -97,23 +100,13 @@ def run(
     Parameters of the plan follow as options: --num-projections 500 --angular-range "360 deg".
     'run PLAN --help' lists them.
     """
-    from ._run_command import run_plan
+    from ._run_command import AskedPlan, run_plan
 
-    run_plan(
-        plan,
-        given_parameters(context),
-        directory=directory,
-        camera=camera,
-        shape=shape,
-        source=source,
-        frame_rate=frame_rate,
-        exposure=exposure,
-        slices=slices,
-        sample=sample,
-        live=live,
-        synced=synced,
-        progress=not quiet,
-    )
+    asked = AskedPlan(
+        plan, given_parameters(context), directory, camera, shape, source, frame_rate, exposure,
+        slices,
+    )  # fmt: skip
+    run_plan(asked, sample=sample, live=live, synced=synced, progress=not quiet)
 
 
 @app.command(cls=PlanCommand)
@@ -121,15 +114,11 @@ def preflight(
     context: typer.Context,
     plan: Annotated[str, typer.Argument(help="radiography, step_tomography, …, as for run.")],
     directory: PlannedDirectory = DEFAULT_DIRECTORY,
-    camera: Annotated[
-        str, typer.Option(help="'simulated', or a scan in an HDF5 file to serve as if live.")
-    ] = "simulated",
-    shape: Annotated[str, typer.Option(help="Simulated frame, HEIGHTxWIDTH in px.")] = "512x512",
-    source: Annotated[str, typer.Option(help="What makes the beam: synchrotron or tube.")] = (
-        "synchrotron"
-    ),
-    frame_rate: Annotated[str, typer.Option(help="Frame rate of the camera.")] = "100 Hz",
-    exposure: Annotated[str, typer.Option(help="Exposure time of the camera.")] = "5 ms",
+    camera: Served = "simulated",
+    shape: Shape = "512x512",
+    source: Source = "synchrotron",
+    frame_rate: FrameRate = "100 Hz",
+    exposure: Exposure = "5 ms",
     slices: Slices = "middle",
     max_blur: Annotated[
         float | None, typer.Option(help="Refuse more motion blur, in px; above 1 px it warns.")
@@ -140,19 +129,13 @@ def preflight(
     Parameters of the plan follow as options, as for run; 'preflight PLAN --help' lists them.
     """
     from ._preflight_command import preflight_plan
+    from ._run_command import AskedPlan
 
-    preflight_plan(
-        plan,
-        given_parameters(context),
-        directory=directory,
-        camera=camera,
-        shape=shape,
-        source=source,
-        frame_rate=frame_rate,
-        exposure=exposure,
-        slices=slices,
-        max_blur=max_blur,
-    )
+    asked = AskedPlan(
+        plan, given_parameters(context), directory, camera, shape, source, frame_rate, exposure,
+        slices,
+    )  # fmt: skip
+    preflight_plan(asked, max_blur=max_blur)
 
 
 @app.command(context_settings={"ignore_unknown_options": True})
@@ -354,12 +337,3 @@ def queueserver(
         info_port=info_port,
         module=startup_module,
     )
-
-
-def main(arguments: list[str] | None = None) -> None:
-    """Run the command; an error is one sentence on standard error.
-
-    The exit code is then 1, and 2 for a command line that cannot be understood. A signal ends it as an
-    exception, after its clean-up, with 128 and the signal's number.
-    """
-    sys.exit(run_command(app, arguments))

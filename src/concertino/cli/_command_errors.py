@@ -37,9 +37,9 @@ def run_command(app: typer.Typer, arguments: list[str] | None) -> int:
         0 when all is well, 1 for an error that was told, 2 for a command line that cannot be
         understood, 130 after Ctrl-C.
     """
-    # An error is told once, by its sentence: what libraries log about it is in the run's log.
-    logging.getLogger("bluesky").addHandler(logging.NullHandler())
     try:
+        # An error is told once, by its sentence: what libraries log about it is in the run's log.
+        logging.getLogger("bluesky").addHandler(logging.NullHandler())
         # What is printed are names of others, too: of samples, files, devices.
         with ending_signals(), _interrupts_heard(), redirect_stdout(ShownStream(sys.stdout)):
             code = int(app(arguments, standalone_mode=False) or 0)

@@ -55,22 +55,42 @@ _COUNTS = (
 )
 
 
-def run_plan(
-    name: str,
-    parameters: dict[str, str],
-    *,
-    directory: Path,
-    camera: str,
-    shape: str,
-    source: str,
-    frame_rate: str,
-    exposure: str,
-    slices: str,
-    sample: str,
-    live: bool,
-    synced: bool,
-    progress: bool,
-) -> None:
+@dataclass(frozen=True)
+class AskedPlan:
+    """A plan on the simulated beamline, as the options of a command say it.
+
+    Attributes
+    ----------
+    name : str
+        Of the plan.
+    parameters : dict of str to str
+        Of the plan, by name.
+    directory : Path
+        The data directory.
+    camera : str
+        ``"simulated"``, or the HDF5 file of a scan.
+    shape : str
+        Of a simulated frame, such as ``"512x512"``.
+    source : str
+        What makes the beam.
+    frame_rate, exposure : str
+        Of the camera.
+    slices : str
+        Detector rows to reconstruct; see `chosen_rows`.
+    """
+
+    name: str
+    parameters: dict[str, str]
+    directory: Path
+    camera: str
+    shape: str
+    source: str
+    frame_rate: str
+    exposure: str
+    slices: str
+
+
+def run_plan(asked: AskedPlan, *, sample: str, live: bool, synced: bool, progress: bool) -> None:
     """Run a plan on the simulated beamline and print where everything is.
 
     Raises
@@ -78,27 +98,23 @@ def run_plan(
     ConcertinoError
         If something given does not work, or the run failed.
     """
+    name, directory = asked.name, asked.directory
     if name == "list":
         for known, function in PLANS.items():
             print(f"{known:24} {(inspect.getdoc(function) or '').splitlines()[0]}")
         return
-    prepared = prepared_plan(
-        name, parameters, camera=camera, shape=shape, source=source, frame_rate=frame_rate,
-        exposure=exposure,
-    )  # fmt: skip
-    device = prepared.camera
-    rows = None if slices == "none" else chosen_rows(slices, device.frame_shape[0])
+    prepared = prepared_plan(asked)
     preflight(
         PLANS[name](**prepared.arguments),
         resources=ComputerResources(directory),
-        reconstruction=None if slices == "none" else ReconstructionSettings(slices=rows),
+        reconstruction=prepared.reconstruction,
     ).check()
     with open_session(
         directory, baseline=prepared.beamline.baseline, progress=progress, catalog=False
     ) as session:
         session.require_storage = True
         session.subscribe(ImageWriter(durability="synced" if synced else "written"))
-        reconstruction = _reconstruction(slices, device.frame_shape[0], live_view := _live(live))
+        reconstruction = _online(prepared.reconstruction, live_view := _live(live))
         if reconstruction is not None:
             session.subscribe(reconstruction)
         if live_view is not None:
@@ -113,23 +129,15 @@ def run_plan(
 
 @dataclass(frozen=True)
 class PreparedPlan:
-    """Devices of a plan, and what to call it with."""
+    """Devices of a plan, what to call it with, and how its slices are reconstructed, if they are."""
 
     beamline: SimulatedBeamline
     camera: Any
     arguments: dict[str, Any]
+    reconstruction: ReconstructionSettings | None
 
 
-def prepared_plan(
-    name: str,
-    parameters: dict[str, str],
-    *,
-    camera: str,
-    shape: str,
-    source: str,
-    frame_rate: str,
-    exposure: str,
-) -> PreparedPlan:
+def prepared_plan(asked: AskedPlan) -> PreparedPlan:
     """Make the devices of a plan and its parameters.
 
     Raises
@@ -137,23 +145,26 @@ def prepared_plan(
     ParameterError
         If there is no such plan, or something given does not work.
     """
-    if name not in PLANS:
-        raise ParameterError(f"There is no plan {name!r}; there are {', '.join(PLANS)}.")
-    rate = convert(frame_rate, "Hz", parameter="frame_rate", minimum=0)
-    exposure_s = convert(exposure, "s", parameter="exposure", positive=True)
+    if asked.name not in PLANS:
+        raise ParameterError(f"There is no plan {asked.name!r}; there are {', '.join(PLANS)}.")
+    rate = convert(asked.frame_rate, "Hz", parameter="frame_rate", minimum=0)
+    exposure_s = convert(asked.exposure, "s", parameter="exposure", positive=True)
     beamline = SimulatedBeamline(
-        shape=parse_shape(shape),
-        source=_source(source),
+        shape=parse_shape(asked.shape),
+        source=_source(asked.source),
         exposure=exposure_s,
         frame_rate=rate,
         memory_bytes=_MEMORY_BYTES,
     )
     device: Any = beamline.camera
-    if camera != "simulated":
-        if Path(camera).is_dir():
-            raise ParameterError(f"camera: {camera} is a directory; give the HDF5 file of a scan.")
-        device = FileCamera(camera, frame_rate=rate)
-    return PreparedPlan(beamline, device, _arguments(name, parameters, beamline, device))
+    if asked.camera != "simulated":
+        if Path(asked.camera).is_dir():
+            raise ParameterError(
+                f"camera: {asked.camera} is a directory; give the HDF5 file of a scan."
+            )
+        device = FileCamera(asked.camera, frame_rate=rate)
+    arguments = _arguments(asked.name, asked.parameters, beamline, device)
+    return PreparedPlan(beamline, device, arguments, _settings(asked.slices, device.frame_shape[0]))
 
 
 def run_in(session: Session, plan: MsgGenerator[Any], name: str) -> None:
@@ -195,7 +206,7 @@ def replay_run(directory: Path, name: str, *, speed: float, slices: str, live: b
     run = choose_run(directory, name)
     height = _frame_height(run)
     view = _live(live)
-    reconstruction = _reconstruction(slices, height, view)
+    reconstruction = _online(_settings(slices, height), view)
     callbacks = [callback for callback in (reconstruction, view) if callback is not None]
     started_s = time.monotonic()
     replay_documents(run, callbacks, speed=speed or None)
@@ -214,7 +225,7 @@ def view_run(directory: Path, name: str, *, port: int) -> None:
     run = choose_run(directory, name)
     with LiveView(port=port) as view:
         print(f"page       {view.url}  (Ctrl-C ends it)", flush=True)
-        reconstruction = _reconstruction("middle", _frame_height(run), view)
+        reconstruction = _online(_settings("middle", _frame_height(run)), view)
         callbacks = [callback for callback in (reconstruction, view) if callback is not None]
         replay_documents(run, callbacks, speed=1.0)
         try:
@@ -249,7 +260,7 @@ def _arguments(
             raise ParameterError(
                 f"The plan {name} has no parameter {key!r}; it has {', '.join(known)}."
             )
-        values[key] = _value(key, text)
+        values[key] = _beside(text, beamline) if key == "per_frame" else _value(key, text)
     needed = [
         key
         for key, parameter in signature.items()
@@ -261,6 +272,20 @@ def _arguments(
             f"--{needed[0].replace('_', '-')} VALUE."
         )
     return {key: device for key, device in devices.items() if key in signature} | values
+
+
+def _beside(text: str, beamline: SimulatedBeamline) -> list[Any]:
+    """Return the devices of which each frame is to have a value."""
+    known = {device.name: device for device in beamline.baseline}
+    names = [part.strip() for part in text.split(",")]
+    for name in names:
+        if name not in known or name == beamline.beam.name:
+            there = ", ".join(each for each in known if each != beamline.beam.name)
+            raise ParameterError(
+                f"per_frame: {name!r} was given; the simulated beamline has {there}. Give some of these, parted by "
+                "commas."
+            )
+    return [known[name] for name in names]
 
 
 def _value(key: str, text: str) -> Any:
@@ -306,13 +331,17 @@ def _live(wanted: bool) -> LiveView | None:
     return view
 
 
-def _reconstruction(slices: str, height: int, view: LiveView | None) -> OnlineReconstruction | None:
-    if slices == "none":
+def _settings(slices: str, height: int) -> ReconstructionSettings | None:
+    """Return how the slices are reconstructed that an option means; None for none."""
+    return None if slices == "none" else ReconstructionSettings(slices=chosen_rows(slices, height))
+
+
+def _online(
+    settings: ReconstructionSettings | None, view: LiveView | None
+) -> OnlineReconstruction | None:
+    if settings is None:
         return None
-    rows = chosen_rows(slices, height)
-    reconstruction = OnlineReconstruction(
-        ReconstructionSettings(slices=rows), planes=view is not None
-    )
+    reconstruction = OnlineReconstruction(settings, planes=view is not None)
     if view is not None:
         reconstruction.add_callback(view)
         view.control(reconstruction)

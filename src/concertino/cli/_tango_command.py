@@ -1,10 +1,11 @@
 """What ``concertino tango …`` does."""
 
 import logging
+import pkgutil
 from collections.abc import Callable
 from importlib.metadata import entry_points
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -100,7 +101,9 @@ def camera(
     source: Annotated[
         str,
         typer.Option(
-            help="'simulated', an HDF5 file of a scan, or a name of the entry points concertino.cameras."
+            help="'simulated', an HDF5 file of a scan, a directory of TIFFs or of such directories called darks, flats "
+            "and projections, PACKAGE.MODULE:NAME of what makes a frame source, or a name of the entry points "
+            "concertino.cameras."
         ),
     ] = "simulated",
     shape: Annotated[str, typer.Option(help="Simulated frame, HEIGHTxWIDTH in px.")] = "512x512",
@@ -170,8 +173,15 @@ def source_maker(source: str, shape: str) -> "Callable[[], FrameSource]":
             return beamline.camera.source
 
         return simulated
-    if Path(source).exists():
+    path = Path(source)
+    if path.is_dir() or path.suffix.lower() in (".tif", ".tiff"):
+        kinds = ("darks", "flats", "projections")
+        given: dict[str, Any] = {kind: path / kind for kind in kinds if (path / kind).is_dir()}
+        return lambda: FileCamera(**(given or {"projections": path})).source
+    if path.exists():
         return lambda: FileCamera(source).source
+    if ":" in source:
+        return _by_dotted_name(source)
     known = entry_points(group="concertino.cameras")
     if source in known.names:
         made: Callable[[], FrameSource] = known[source].load()
@@ -181,3 +191,16 @@ def source_maker(source: str, shape: str) -> "Callable[[], FrameSource]":
         f"source: {source!r} is neither a file nor one of {names}. Give one of these, or the path "
         "of a file."
     )
+
+
+def _by_dotted_name(source: str) -> "Callable[[], FrameSource]":
+    """Return what a user's module has under a name: what makes a source, or one."""
+    module, _, name = source.partition(":")
+    try:
+        found = pkgutil.resolve_name(source)
+    except (ImportError, AttributeError, ValueError) as error:
+        raise ParameterError(
+            f"source: {source!r} was given, and {name or 'nothing'} of {module} cannot be imported: {error}. Give "
+            "PACKAGE.MODULE:NAME of a class or function that makes a frame source, where Python finds it."
+        ) from error
+    return found if callable(found) else lambda: found

@@ -3,7 +3,7 @@
 import logging
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,12 +12,15 @@ import numpy as np
 from concertino import FrameStreamError, SessionError
 from concertino.documents import StreamSegment, device_configuration
 from concertino.frames import Subscription, subscribe
+from concertino.runtime._priority import make_way
 
 from ._consumer import Consumer
 
 LOG = logging.getLogger(__name__)
 
 _JOIN_S = 5.0
+#: By how much who takes frames of a detector that stores them itself makes way for others.
+_NICENESS = 5
 
 
 @dataclass(frozen=True)
@@ -41,6 +44,8 @@ class AnnouncedStream:
     preview : str
         Address of a stream that shows the ``latest`` frame while the camera waits for a trigger and
         publishes none; empty when there is none.
+    own_files : bool
+        Whether the detector itself stores the frames, in files that its documents name.
     """
 
     name: str
@@ -51,6 +56,7 @@ class AnnouncedStream:
     start: Mapping[str, Any]
     descriptor: Mapping[str, Any]
     preview: str = ""
+    own_files: bool = False
 
 
 def announced_streams(
@@ -61,12 +67,14 @@ def announced_streams(
         device = data_key.get("object_name", key)
         configuration = device_configuration(descriptor, device)
         address = configuration.get("frames")
-        if address and data_key.get("external") == "STREAM:":
+        # A detector that writes its own files may have numbers of each frame in them, too.
+        if address and data_key.get("external") == "STREAM:" and len(data_key["shape"]) > 1:
             height, width = data_key["shape"][-2:]
             dtype = np.dtype(data_key["dtype_numpy"])
             yield AnnouncedStream(
                 descriptor.get("name", "primary"), key, address, (height, width), dtype,
                 start, descriptor, configuration.get("preview") or "",
+                bool(configuration.get("own_files")),
             )  # fmt: skip
 
 
@@ -175,7 +183,13 @@ class FrameCallback(Consumer):
 
     def subscribe(self, stream: AnnouncedStream) -> Subscription:
         """Subscribe to a stream: to every frame, unless a subclass wants others."""
-        return subscribe(stream.address, name=self.name, necessary=self.necessary)
+        return subscribe(
+            stream.address, name=self.name, necessary=self.necessary, rows=self.needed_rows(stream)
+        )
+
+    def needed_rows(self, stream: AnnouncedStream) -> Sequence[int] | None:
+        """Return the rows of a stream's frames that are needed; None for all."""
+        return None
 
     def take(self, stream: AnnouncedStream, subscription: Subscription) -> None:
         """Read a stream to its end; an exception fails the stream if this is necessary."""
@@ -212,6 +226,8 @@ class FrameCallback(Consumer):
         self._subscriptions.append(subscription)
 
         def run() -> None:
+            if stream.own_files:
+                make_way(_NICENESS)  # for the program that writes them: nobody waits for who looks
             try:
                 with subscription:
                     try:

@@ -51,6 +51,8 @@ class StoredStreamFrames:
 class ImageWriter(FrameCallback):
     """Writes every frame into the run's directory, and says in the run where they are.
 
+    Frames that their detector writes to files of its own are stored: it leaves them alone, but in a replay.
+
     Parameters
     ----------
     format : {"tiff", "hdf5", "zarr"}
@@ -144,6 +146,11 @@ class ImageWriter(FrameCallback):
             )
         return Path(start["run_directory"])
 
+    def stream_started(self, stream: AnnouncedStream) -> None:
+        """Store a stream that starts, unless its detector does."""
+        if not stream.own_files:
+            super().stream_started(stream)
+
     def subscribe(self, stream: AnnouncedStream) -> Subscription:
         """Make the stream's directory and claim the stream."""
         axes = image_axes(stream)
@@ -164,9 +171,16 @@ class ImageWriter(FrameCallback):
             where["parameters"],
             "synced" if self.durability == "synced" else "written",
         )
+        try:
+            subscription = subscribe(
+                stream.address, name=self.name, claim=claim, necessary=self.necessary
+            )
+        except BaseException:
+            sink.close()  # nothing will be written
+            raise
         self._sinks[stream.address] = sink
         self._claimed.append((stream, claim, sink))
-        return subscribe(stream.address, name=self.name, claim=claim, necessary=self.necessary)
+        return subscription
 
     def take(self, stream: AnnouncedStream, subscription: Subscription) -> None:
         """Write the frames; acknowledge them when they are as safe as the claim says."""

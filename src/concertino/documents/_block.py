@@ -57,10 +57,9 @@ class StartBlock(BaseModel):
             return cls.model_validate(dict(block))
         except ValidationError as error:
             faults = "; ".join(_describe(fault) for fault in error.errors())
-            raise DocumentError(
-                f"{run}: its {cls.NAME} block is wrong: {faults}. Have what wrote it write it as "
-                "concertino.documents describes."
-            ) from error
+            if not faults.endswith("."):  # Those of plans say themselves what to do.
+                faults += ". Have what wrote it write it as concertino.documents describes."
+            raise DocumentError(f"{run}: its {cls.NAME} block is wrong: {faults}") from error
 
     @classmethod
     def _version_message(cls, number: int) -> str:

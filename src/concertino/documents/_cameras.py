@@ -60,7 +60,9 @@ def camera_stream(stream: str, camera: str) -> str:
 def announced_bytes(
     start: Mapping[str, Any], wanted: Callable[[str], bool] = lambda stream: True
 ) -> int:
-    """Return how much a start document announces, in bytes; 0 when it does not say.
+    """Return how much a start document announces that is to be stored, in bytes; 0 when it does not say.
+
+    Frames of a camera that writes its own files, of which ``own_files`` has the name, are none of it.
 
     Parameters
     ----------
@@ -78,8 +80,10 @@ def announced_bytes(
     others = (start.get("tomo") or {}).get("more_cameras") or {}
     owner = {stream: camera for camera, block in others.items() for stream in block["streams"]}
     sizes = start.get("more_frame_bytes", {})
+    own = set(start.get("own_files", ()))
+    first = next((name for name in start.get("detectors", ()) if name not in others), None)
     return sum(
         int(count) * int(sizes.get(owner.get(stream), start.get("frame_bytes", 0)))
         for stream, count in start.get("frames", {}).items()
-        if wanted(stream)
+        if wanted(stream) and owner.get(stream, first) not in own
     )

@@ -12,6 +12,7 @@ FLATS = "flats"
 PROJECTIONS = "projections"
 BASELINE = "baseline"
 LEDGER = "ledger"
+PER_FRAME = "per_frame"
 
 ImageKind: TypeAlias = Literal["dark", "flat", "projection"]
 

@@ -63,7 +63,12 @@ class TomoBlock(StartBlock):
     energy_kev : float, optional
         Photon energy, in keV.
     propagation_distance_mm : float, optional
-        From sample to detector, in mm.
+        From sample to detector, in mm; to the scintillator, if lenses look at one.
+    source_distance_mm : float, optional
+        From source to sample, in mm.
+    source_kind : {"synchrotron", "tube"}, optional
+        What makes the beam: the cone of a tube is reconstructed as one when `source_distance_mm` is known. What is
+        not known of it and of the distance is left out of a written block, as `half_acquisition` is.
     rotation_axis_px : float, optional
         Column of the rotation axis, in pixels from the centre of the first one, when known.
     half_acquisition : bool
@@ -109,6 +114,8 @@ class TomoBlock(StartBlock):
     pixel_size_um: _Positive | None = None
     energy_kev: _Positive | None = None
     propagation_distance_mm: FiniteFloat | None = None
+    source_distance_mm: _Positive | None = None
+    source_kind: Literal["synchrotron", "tube"] | None = None
     rotation_axis_px: FiniteFloat | None = None
     half_acquisition: bool = False
     rotation: str | None = None
@@ -177,8 +184,9 @@ class TomoBlock(StartBlock):
     @model_serializer(mode="wrap")
     def _without_what_is_not_so(self, serialize: SerializerFunctionWrapHandler) -> dict[str, Any]:
         fields: dict[str, Any] = serialize(self)
-        if not fields.get("half_acquisition", True):
-            del fields["half_acquisition"]
+        for name in ("half_acquisition", "source_distance_mm", "source_kind"):
+            if not fields.get(name, True):
+                del fields[name]
         return fields
 
     def angles_rad(self) -> NDArray[np.float64]:

@@ -11,7 +11,7 @@ from concertino._errors import ParameterError, ParameterTypeError
 
 CONTROL_FIELDS = frozenset({
     "derived_from", "detectors", "frame_bytes", "frame_shape", "frames", "hints", "imaging_scan",
-    "more_frame_bytes", "motors", "plan_args", "preflight", "resumes", "time", "tomo", "transient", "uid",
+    "more_frame_bytes", "motors", "own_files", "plan_args", "preflight", "resumes", "time", "tomo", "transient", "uid",
 })  # fmt: skip
 """Fields of a start document that Concertino itself sets and obeys."""
 

@@ -13,6 +13,7 @@ from .core._batch import Claim, Delivery, FrameBatch
 from .core._channel import Channel
 from .core._flow import SubscriberState, given_up, taken_over
 from .core._ring import frame_checksum
+from .core._rows import Rows
 
 if TYPE_CHECKING:
     from .core._published import PublishedStream
@@ -50,7 +51,12 @@ def is_published_here(address: str) -> bool:
 
 
 def enter_here(
-    address: str, name: str, delivery: Delivery, resume: bool, necessary: bool
+    address: str,
+    name: str,
+    delivery: Delivery,
+    resume: bool,
+    necessary: bool,
+    rows: Rows | None = None,
 ) -> DirectChannel | None:
     """Let a subscriber join a stream of this process, or go on with it; None if it is none.
 
@@ -65,7 +71,7 @@ def enter_here(
     with stream.changed:
         party = stream.flow.resume(name, delivery) if resume else None
         if party is None:
-            party = stream.flow.join(name, delivery, necessary)
+            party = stream.flow.join(name, delivery, necessary, rows)
         else:
             stream.changed.notify_all()
         return DirectChannel(stream, party)
@@ -106,8 +112,8 @@ class DirectChannel(Channel):
             while True:
                 party.sign()
                 self._check_state()
-                seen = party.received if party.delivery == "every" else self._seen + 1
-                if flow.published > seen:
+                every = party.delivery == "every"
+                if flow.published > party.received if every else flow.newest > self._seen:
                     return flow.published
                 if flow.ended:
                     if flow.error is not None:

@@ -45,6 +45,7 @@ class PreTriggerBuffer:
         self._stream = stream
         self._ring = stream.ring
         self._stop = 0
+        self._written = 0  # position after the last slot that was given
         self._dropped: deque[tuple[int, int]] = deque()
         self._let_go = 0
 
@@ -77,7 +78,9 @@ class PreTriggerBuffer:
             If the stream has ended or failed.
         """
         self._stream.check_open()
-        return self._ring.writable(self._stop, max(1, min(count, self._ring.capacity)))
+        slots = self._ring.writable(self._stop, max(1, min(count, self._ring.capacity)))
+        self._written = self._stop + len(slots)
+        return slots
 
     def keep(
         self, count: int, timestamps: ArrayLike, numbers: ArrayLike, dropped: Sequence[int] = ()
@@ -127,6 +130,8 @@ class PreTriggerBuffer:
         )
         stream.note_dropped(lost)
         ring.place_first(first)
+        # Who maps the ring judges by it whether a frame, counted from the first, was written over.
+        ring.warn(self._written - first)
         while stream.published < stop - first:
             start = stream.published
             _, slots = ring.readable(start, stop - first)

@@ -86,6 +86,7 @@ class FrameStream:
         self.flow = Flow(self.name, self.ring.capacity, timeout_s, patience_s)
         self.changed = threading.Condition()
         self._dropped: list[int] = []
+        self._loss = ""
         self._digest = 0
         self._listeners: list[Callable[[], None]] = []
         self._open = True
@@ -211,7 +212,7 @@ class FrameStream:
                     flow.hold_up(blocking, time.monotonic() - began_s)
             flow.wants_credit = False
             slots = self.ring.writable(flow.published, max(1, min(count, credit)))
-            flow.reserved = len(slots)
+            flow.reserve(len(slots))
             return slots
 
     def commit(
@@ -236,7 +237,7 @@ class FrameStream:
                 f"Frame stream {self.name} was told to publish {count} frames; {self.flow.reserved} "
                 "slots are reserved. Reserve slots for as many first."
             )
-        self.ring.sum_up(self.flow.published, count)
+        self.ring.sum_up(self.flow.published, count, self.flow.written_rows)
         self.seal(count, timestamps, numbers)
 
     def seal(self, count: int, timestamps: ArrayLike | None, numbers: ArrayLike | None) -> None:
@@ -300,9 +301,10 @@ class FrameStream:
             )
             done = stop
 
-    def note_dropped(self, numbers: Sequence[int]) -> None:
-        """Record the camera's numbers of frames that were exposed and lost."""
+    def note_dropped(self, numbers: Sequence[int], why: str = "") -> None:
+        """Record the camera's numbers of frames that were exposed and lost, and why if it is known."""
         self._dropped.extend(int(number) for number in numbers)
+        self._loss = self._loss or why
 
     def fail(self, error: BaseException) -> None:
         """End the stream with an error.
@@ -349,18 +351,15 @@ class FrameStream:
         with self.changed:
             flow = self.flow
             return Ledger(
-                self.address,
-                self.name,
-                self.triggered,
+                self.address, self.name, self.triggered,
                 max(flow.published + len(self._dropped) + self.discarded, self.recorded),
                 flow.published,
                 tuple(self._dropped),
                 f"{self._digest:016x}",
                 tuple(p.ledger() for p in flow.parties),
                 "" if flow.error is None else str(flow.error),
-                self.discarded,
-                self.recorded,
-            )
+                self.discarded, self.recorded, self._loss,
+            )  # fmt: skip
 
     def close(self) -> None:
         """Make the stream unreachable; subscribers that still read are told that it is gone."""

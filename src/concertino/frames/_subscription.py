@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from numbers import Real
-from types import TracebackType
 from typing import Any, Self
 
 import numpy as np
@@ -16,6 +15,7 @@ from ._direct import enter_here
 from .core._batch import Claim, Delivery, FrameBatch
 from .core._channel import Channel
 from .core._ring import frame_checksum
+from .core._rows import stretches
 from .processes._tcp import connect
 from .sockets._routes import routed
 
@@ -213,12 +213,7 @@ class Subscription:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, _kind: object, error: BaseException | None, _trace: object) -> None:
         if error is not None and self._open and not self._stream_failed:
             self.fail(error)
         self.close()
@@ -238,6 +233,7 @@ def subscribe(
     timeout_s: float | None = None,
     necessary: bool = True,
     refresh_hz: float | None = 25.0,
+    rows: Iterable[int] | None = None,
 ) -> Subscription:
     """Connect to a frame stream.
 
@@ -270,6 +266,10 @@ def subscribe(
         For ``latest``: so many frames a second are fetched at most, and fewer, but about two, when fetching them takes
         more than a fortieth of the time, so that who looks lives on what is left by those who take every frame. None:
         as many as can be. A read with a time-out keeps no pace: its caller does.
+    rows : iterable of int, optional
+        For ``every``: the rows of the frames that are needed; what the others hold is not said then. All by default.
+        Where nobody needs the others a camera that reads its frames from a file may leave them out, which spares whoever
+        writes it. Of a stream of another process all rows come.
 
     Returns
     -------
@@ -289,7 +289,10 @@ def subscribe(
             "None for as many as can be."
         )
     address = routed(address)
-    channel: Channel = enter_here(address, name, delivery, resume, necessary) or connect(
+    needed = None if rows is None or delivery != "every" or verify else stretches(rows)
+    channel: Channel = enter_here(
+        address, name, delivery, resume, necessary, needed
+    ) or connect(
         address, name=name, delivery=delivery, resume=resume, timeout_s=timeout_s,
         necessary=necessary,
     )  # fmt: skip

@@ -1,6 +1,13 @@
 """A process beside the session that switches the beam off when the session dies or falls silent."""
 
-from ._devices import GuardedBeam, ends_with_session, switch_of_signal, switch_off_of
+from ._devices import (
+    GuardedBeam,
+    address_of,
+    ends_with_session,
+    named_with_address,
+    switch_of_signal,
+    switch_off_of,
+)
 from ._process import GuardProcess
 from ._report import GuardReport, SwitchedBeam, add_to_runs, report_of_run, untold_reports
 from ._serve import serve_guard
@@ -26,8 +33,10 @@ __all__ = [
     "SwitchedBeam",
     "TangoSwitch",
     "add_to_runs",
+    "address_of",
     "ends_with_session",
     "named_switch",
+    "named_with_address",
     "read_switches",
     "report_of_run",
     "serve_guard",

@@ -46,6 +46,34 @@ class _Connected(Protocol):
 
 
 @runtime_checkable
+class _Switches(Protocol):
+    """What switches a beam for somebody, as the guard of a plan does."""
+
+    beam: Any
+
+
+@runtime_checkable
+class _Moved(Protocol):
+    """A motor of ophyd-async."""
+
+    movable_logic: Any
+
+
+@runtime_checkable
+class _Sourced(Protocol):
+    """A signal of ophyd-async, which tells where it reads."""
+
+    source: Any
+
+
+@runtime_checkable
+class _Prefixed(Protocol):
+    """A device of ophyd, by the part of its PVs that is common to all."""
+
+    prefix: object
+
+
+@runtime_checkable
 class _NumpyScalar(Protocol):
     """A number of numpy, which the guard does without."""
 
@@ -58,7 +86,7 @@ def switch_off_of(beam: Any) -> SwitchOff | None:
     Parameters
     ----------
     beam : Movable
-        As plans take it; it tells when it is a `GuardedBeam`, such as a `concertino.devices.BeamSwitch` over a
+        As plans take it; it tells when it is a `GuardedBeam`, such as a `concertino.devices.SignalBeam` over a
         signal that is a PV of EPICS or an attribute of Tango.
 
     Raises
@@ -110,6 +138,51 @@ def switch_of_signal(signal: Any, off: Any) -> SwitchOff | None:
         device, _, attribute = address.rpartition("/")
         return TangoSwitch(f"{device}{mark}{rest}", attribute=attribute, off=off)
     return None
+
+
+def address_of(device: object) -> str:
+    """Return where a control system has a device, to say so in a message; empty when it tells none.
+
+    Parameters
+    ----------
+    device : device
+        A signal or a motor of ophyd or ophyd-async.
+
+    Returns
+    -------
+    str
+        Such as ``ca://BL:ROT`` or ``tango://HOST:10000/a/b/c``.
+    """
+    try:
+        found = _address(device)
+    except Exception:  # It knows only when it is connected.
+        return ""
+    return "" if found.startswith(("soft://", "mock+")) else found
+
+
+def named_with_address(name: str, device: object) -> str:
+    """Return a name with the address of a device in brackets, if that tells one."""
+    address = address_of(device)
+    return f"{name} ({address})" if address else name
+
+
+def _address(device: object) -> str:
+    if isinstance(device, _Switches):
+        return _address(device.beam)
+    if isinstance(device, GuardedBeam):
+        return str(switch_off_of(device) or "")
+    if isinstance(device, _Moved):
+        return str(device.movable_logic.setpoint.source).removesuffix(".VAL")
+    for pv in (
+        device.setpoint_pvname if isinstance(device, _SetpointPv) else None,
+        device.pvname if isinstance(device, _Pv) else None,
+    ):
+        if isinstance(pv, str) and pv:
+            return f"ca://{pv}"
+    if isinstance(device, _Sourced) and isinstance(device.source, str):
+        return device.source
+    prefix = device.prefix if isinstance(device, _Prefixed) else None
+    return f"ca://{prefix}" if isinstance(prefix, str) and prefix else ""
 
 
 def _write_source(signal: Any) -> str:

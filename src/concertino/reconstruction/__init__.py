@@ -1,5 +1,6 @@
 """Projections to slices, while they arrive: normalise, filter, back-project, search."""
 
+from ._parameter_search import ParameterSearch
 from ._reconstructor import Reconstructor
 from ._scan import find_axis, find_parameter, reconstruct
 from ._series import TomogramSeries
@@ -39,6 +40,7 @@ __all__ = [
     "Metric",
     "OrthogonalPlanes",
     "ParameterEstimate",
+    "ParameterSearch",
     "PhaseStepping",
     "ReconstructionResult",
     "ReconstructionSettings",

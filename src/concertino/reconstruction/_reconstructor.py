@@ -1,38 +1,33 @@
 """Frames in, in any batches; slices out, at any time, and again with other settings."""
 
-import math
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+import threading
+from collections.abc import Callable, Sequence
+from typing import Any, Literal
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
-from concertino._errors import ReconstructionError
-
-from ._slicing import Slicing
-from .analysis._metrics import Metric, correlation
+from ._early_start import EarlyStart
+from ._frame_store import FrameStore
+from ._parameter_search import ParameterSearch
+from ._resolved_job import ResolvedJob
+from ._results import finished, halves_of, volume_of
+from ._slice_maker import SliceMaker
 from .analysis._resolution import Resolution, fourier_correlation
-from .analysis._result import value_unit
-from .analysis._search import ParameterEstimate, optimise, search
-from .preprocessing._blocks import corrections
-from .preprocessing._rows import Rows
-from .settings._layout import layout_of
-from .settings._settings import Interval, ReconstructionSettings, positions
-
-if TYPE_CHECKING:  # heavy: loaded with the first projections
-    from .engines._lanes import LaneSlices
-
-Images = Iterator[tuple[int, NDArray[np.float32]]]
+from .analysis._result import AxisEstimate, OrthogonalPlanes, ReconstructionResult, value_unit
+from .preprocessing._rows import places_among
+from .preprocessing._short_scan import tell_wedge
+from .settings._checks import tell_other_units
+from .settings._settings import ReconstructionSettings
 
 
-class Reconstructor(Slicing):
+class Reconstructor:
     """Reconstructs slices while darks, flats and projections arrive.
 
     Frames are copied as far as they are needed; the caller may reuse its buffers. Projections are
     regrouped by frame index, so that any batching of the calls gives the same bits. All methods may
     be called from any thread. Adding projections never waits for slices that are being computed.
+    Sweeps and searches of settings are in its `search`, a `ParameterSearch`.
 
     Parameters
     ----------
@@ -72,6 +67,229 @@ class Reconstructor(Slicing):
     (1, 64, 64)
     """
 
+    def __init__(
+        self,
+        settings: ReconstructionSettings,
+        *,
+        num_projections: int,
+        frame_shape: tuple[int, int],
+        angles: ArrayLike | None = None,
+        keep_rows: Sequence[int] | Literal["needed", "planes", "all"] = "needed",
+        live: bool = True,
+    ) -> None:
+        job = ResolvedJob.of(settings, num_projections, frame_shape, live=live)
+        store = FrameStore.of(job, angles, keep_rows)
+        maker = SliceMaker(job, store, planes_wanted=keep_rows in ("planes", "all"))
+        # What is odd about the planned angles, though it can be reconstructed.
+        tell_other_units(store.angles.scan)
+        tell_wedge(settings, store.angles.scan)
+        self._assemble(maker)
+
+    @classmethod
+    def _of(cls, maker: SliceMaker) -> "Reconstructor":
+        made = cls.__new__(cls)
+        made._assemble(maker)
+        return made
+
+    def _assemble(self, maker: SliceMaker) -> None:
+        job = maker.job
+        self.backend = job.backend
+        self.num_projections, self.frame_shape = job.num_projections, job.frame_shape
+        self.timings: dict[str, float] = maker.store.timings
+        self._maker, self._store = maker, maker.store
+        self._lock = threading.RLock()  # of whoever computes, or adds darks or flats
+        self.search = ParameterSearch(maker, self._lock)
+        self._early_start = EarlyStart(maker, self._lock)
+
+    @property
+    def settings(self) -> ReconstructionSettings:
+        """How to reconstruct, as told by now."""
+        return self._maker.job.settings
+
+    @property
+    def angles(self) -> NDArray[np.float64]:
+        """Angle of each projection, as known now, in radians, with the `overall_angle`."""
+        return self._store.angles.turned
+
+    @property
+    def rows(self) -> tuple[int, ...]:
+        """The detector rows that are kept."""
+        return self._store.kept
+
+    @property
+    def received(self) -> int:
+        """Number of projections that have come."""
+        return self._store.received
+
+    @property
+    def missing(self) -> tuple[int, ...]:
+        """Frame indices of projections that have not come."""
+        return self._store.missing
+
+    @property
+    def slice_rows(self) -> tuple[float, ...]:
+        """Detector row of each slice, as seen in the upright geometry; the values of a sweep."""
+        return self._maker.job.slice_rows
+
+    @property
+    def slice_shape(self) -> tuple[int, int]:
+        """(rows, columns) of a slice's image."""
+        return self._maker.job.slice_shape
+
+    @property
+    def memory_bytes(self) -> int:
+        """Memory that the job has at its peak, in bytes, beside the darks and flats."""
+        job = self._maker.job
+        return job.peak_bytes(job.settings, job.threads, job.held_bytes(self._store.rows))
+
+    @property
+    def value_unit(self) -> str:
+        """Unit of the slices, as far as flats have come; see `ReconstructionResult`."""
+        job = self._maker.job
+        return value_unit(job.settings, self._store.field(job.settings, job.layout).logarithm)
+
+    def add_darks(self, frames: NDArray[np.generic]) -> None:
+        """Add dark frames (frame, row, column), in any number of calls."""
+        with self._lock:
+            self._store.add_darks(frames)
+
+    def add_flats(self, frames: NDArray[np.generic]) -> None:
+        """Add flat frames (frame, row, column); flats after the first projections count as after."""
+        with self._lock:
+            self._store.add_flats(frames)
+
+    def forget_darks(self) -> None:
+        """Leave out the darks that have come: they are taken again."""
+        with self._lock:
+            self._store.flats.forget_darks()
+
+    def forget_flats(self) -> None:
+        """Leave out the flats that have come: they are taken again."""
+        with self._lock:
+            self._store.flats.forget_flats()
+
+    def add_projections(
+        self,
+        frames: NDArray[np.generic],
+        start: int,
+        *,
+        replace: bool = False,
+        first_row: int | None = None,
+    ) -> None:
+        """Add projections (frame, row, column), the first of which has the frame index `start`.
+
+        Parameters
+        ----------
+        frames
+            (frame, row, column).
+        start
+            Index of the first.
+        replace
+            A projection that was given before is replaced, with the same bits as if only the later
+            one had come.
+        first_row
+            The frames are cut to consecutive rows, this one and those after it, all that are kept among them.
+
+        Raises
+        ------
+        ReconstructionError
+            Shape, dtype or indices do not fit the scan, or a projection was given before and
+            `replace` was not.
+        """
+        job = self._maker.job
+        self._store.add_projections(frames, start, job, replace=replace, first_row=first_row)
+        self._early_start.begin()
+
+    def set_angles(self, angles: ArrayLike, known: ArrayLike) -> None:
+        """Tell other angles than the planned ones, such as measured ones as far as they are known.
+
+        May be called at any time. A projection whose angle is not known yet is used in previews
+        only, until it is or `finish` is called. What each counts for follows the planned angles until all
+        are known, and then these if some weight differs by more than a tenth.
+
+        Parameters
+        ----------
+        angles
+            float, (projection,), radians, of the whole scan.
+        known
+            bool, (projection,): which of them are final; the others will change.
+
+        Raises
+        ------
+        ParameterError
+            The arrays do not fit the scan.
+        """
+        self._store.angles.tell(angles, known)
+        self._early_start.begin()
+
+    def expect(self, dtype: np.dtype[np.generic]) -> None:
+        """Know the type of the frames that are going to come; they may be wider than counts.
+
+        Raises
+        ------
+        ReconstructionError
+            Their rows take more memory than is allowed.
+        """
+        self._store.expect(dtype, self._maker.job)
+
+    def _adopt(self, frames: NDArray[np.generic]) -> None:
+        """Add all projections at once, which nobody changes while this object lives."""
+        self._store.adopt(frames, self._maker.job)
+        self._early_start.begin()
+
+    def compute_beside(self) -> None:
+        """From now on, compute in a thread of its own what can be while frames come.
+
+        Adding projections then takes no longer than copying their rows: who adds them is not held up by what is made
+        of them. What fails there is raised where projections or angles are given next.
+        """
+        self._early_start.in_background()
+
+    def compute_no_more(self) -> None:
+        """Begin nothing beside any more with what came until now; what is under way ends with its block."""
+        self._early_start.end()
+
+    def axis(self) -> AxisEstimate:
+        """Return the rotation axis: as given, or as found from the projections that are there."""
+        with self._lock:
+            return self._maker.axis()
+
+    def estimate_axis_quickly(self) -> AxisEstimate:
+        """Return the axis as it was found lately: good enough for a look, and cheap."""
+        with self._lock:
+            return self._maker.estimate_axis_quickly()
+
+    def tilted_axis(self) -> AxisEstimate:
+        """Find the rotation axis and its roll about the beam, from many of the kept rows."""
+        with self._lock:
+            return self._maker.tilted_axis()
+
+    def update(self, **changes: Any) -> ReconstructionSettings:
+        """Change settings while projections arrive; slices and the result are made with them.
+
+        Parameters
+        ----------
+        changes
+            As for `ReconstructionSettings.updated`.
+
+        Returns
+        -------
+        ReconstructionSettings
+            All settings from now on.
+
+        Raises
+        ------
+        ParameterError
+            A setting is unknown, its value cannot work, or it does not fit the frames.
+        ReconstructionError
+            It cannot change any more: rows are needed that are not kept, darks and flats were
+            combined already, or there is not enough memory. Nothing has changed then.
+        """
+        with self._lock:
+            settings = self.settings.updated(**changes)
+            self._maker.change(settings)
+            return settings
+
     def with_settings(self, settings: ReconstructionSettings) -> "Reconstructor":
         """Return another reconstructor that has the rows of this one that the settings need, to be finished.
 
@@ -81,7 +299,88 @@ class Reconstructor(Slicing):
             The settings need rows that were not kept, or combine darks or flats in another way.
         """
         with self._lock:
-            return self._like_this(settings)
+            return Reconstructor._of(self._maker.with_settings(settings))
+
+    def slices(self, rows: Sequence[float] | None = None) -> NDArray[np.float32]:
+        """Reconstruct what is there now, float32, (slice, y, x), on the scale of the whole.
+
+        An axis that is searched for is looked for again when there is a quarter more to look at.
+
+        Parameters
+        ----------
+        rows
+            Only these, of `slice_rows`: quicker, as they are kept up to date from then on.
+
+        Raises
+        ------
+        ParameterError
+            A row is no slice.
+        ReconstructionError
+            There are no projections yet, or flats are needed and missing.
+        """
+        with self._lock:
+            self._maker.check_ready(1)
+            only = None if rows is None else places_among(self.slice_rows, rows)
+            center = self._maker.estimate_axis_quickly().center_px
+            return volume_of(self._maker, center, last=False, only=only)
+
+    def plane_shapes(self, pixels: int = 512) -> dict[str, tuple[int, int]]:
+        """Shapes of the images that `planes` returns: of ``xy``, ``xz`` and ``yz``.
+
+        Raises
+        ------
+        ParameterError
+            As `planes`.
+        """
+        return self._maker.plane_shapes(pixels)
+
+    def planes(
+        self, x: float = 0.0, y: float = 0.0, row: int | None = None, *, pixels: int = 512
+    ) -> OrthogonalPlanes:
+        """Return three orthogonal planes of what is there now, coarse enough to be quick.
+
+        The first call computes them from all kept rows; from then on they are kept up to date with
+        each block of projections, as long as the same planes are asked for. Phase retrieval and
+        stripe removal are left out.
+
+        Parameters
+        ----------
+        x, y
+            Where the vertical planes are, in px from the rotation axis.
+        row
+            Detector row of the horizontal plane; None: the middle one of those kept.
+        pixels
+            Most pixels across, of a frame; columns are averaged and rows left out until they fit.
+            Planes of half acquisition have up to twice as many.
+
+        Raises
+        ------
+        ParameterError
+            The geometry is general: ask for oblique planes by `volume_angle_x` there. Or the row is
+            not kept.
+        ReconstructionError
+            Fewer than two projections came, or flats are needed and missing.
+        """
+        with self._lock:
+            return self._maker.planes(x, y, row, pixels)
+
+    def finish(self, progress: Callable[[float], Any] | None = None) -> ReconstructionResult:
+        """Reconstruct with all that has come; what is missing is said, not waited for.
+
+        Parameters
+        ----------
+        progress
+            Called in this thread with the share of the slices that is computed, from 0 to 1, ten times a second
+            at most, and with 1 in the end.
+
+        Raises
+        ------
+        ReconstructionError
+            Fewer than two projections came, or flats are needed and missing.
+        """
+        self.compute_no_more()
+        with self._lock:
+            return finished(self._maker, progress)
 
     def resolution(self, *, one_slice: bool = False) -> Resolution:
         """Compare the slices of the odd and of the even projections.
@@ -97,290 +396,5 @@ class Reconstructor(Slicing):
             Fourier ring correlation of one slice, shell correlation of 8 slices or more.
         """
         with self._lock:
-            base = self.settings.updated(center=self.axis().center_px)
-            if one_slice and self.settings.z_parameter is None:
-                row = round(self.slice_rows[len(self.slice_rows) // 2])
-                base = base.updated(slices=(row,), region=None)
-            halves = [self._like_this(base, every=(part, 2)).finish().volume for part in (0, 1)]
-        if len(halves[0]) < 8:
-            middle = len(halves[0]) // 2
-            halves = [volume[middle] for volume in halves]
-        return fourier_correlation(halves[0], halves[1])
-
-    @property
-    def value_unit(self) -> str:
-        """Unit of the slices, as far as flats have come; see `ReconstructionResult`."""
-        return value_unit(self.settings, self._field().logarithm)
-
-    def sweep(self, parameter: str, values: Iterable[float]) -> NDArray[np.float32]:
-        """Reconstruct one slice for each value of a setting.
-
-        Parameters
-        ----------
-        parameter
-            Name of a setting, as `ReconstructionSettings.z_parameter`.
-        values
-            Its values.
-
-        Returns
-        -------
-        ndarray
-            float32, (value, y, x): the slice of the first row that was asked for.
-        """
-        with self._lock:
-            changes = [{parameter: value} for value in values]
-            strip = np.empty((len(changes), *self.slice_shape), np.float32)
-            for _ in self._slices_with(changes, (0, 1), strip):
-                pass
-            return strip
-
-    def check_sweep(self, region: Interval) -> None:
-        """Refuse a sweep whose slices do not fit into the memory that is allowed.
-
-        Raises
-        ------
-        ReconstructionError
-            If they do not.
-        """
-        start, stop, step = region
-        values = max(1.0, (stop - start) / step)
-        slice_bytes = 4 * math.prod(self.slice_shape)
-        limit = self.settings.memory_limit_bytes
-        if values * slice_bytes > limit:
-            raise ReconstructionError(
-                f"region: {values:.4g} slices of {self.slice_shape[1]} x {self.slice_shape[0]} px need "
-                f"{values * slice_bytes / 2**30:.3g} GiB, and {limit / 2**30:.3g} GiB are allowed. Give a longer step "
-                "or a shorter region, or raise `memory_gib`."
-            )
-
-    def sweep_and_find(
-        self, parameter: str, region: Interval, metric: Metric = "std", **how: Any
-    ) -> tuple[NDArray[np.float32], ParameterEstimate]:
-        """Reconstruct a slice for each value of a setting and find the best value, each slice once.
-
-        Parameters
-        ----------
-        parameter, region, metric, how
-            As for `find_parameter`.
-
-        Returns
-        -------
-        ndarray
-            float32, (value, y, x), as `sweep`.
-        ParameterEstimate
-            As `find_parameter`; the best value may be at an edge of the region.
-
-        Raises
-        ------
-        ReconstructionError
-            If all slices do not fit into the memory that is allowed.
-        """
-        self.check_sweep(region)
-        strip = np.empty((len(positions(region)), *self.slice_shape), np.float32)
-        room = [strip]
-
-        def kept(changes: Sequence[Mapping[str, float]]) -> Images:
-            # those of the region are tried first
-            return self._slices_with(changes, (0, 1), room.pop() if room else None)
-
-        with self._lock:
-            found = self._judged(search(kept, parameter, region, metric, edge=True, **how), {})
-            return strip, found
-
-    def find_parameter(
-        self, parameter: str, region: Interval, metric: Metric = "std", **how: Any
-    ) -> ParameterEstimate:
-        """Find the value of a setting that makes the best slice.
-
-        Parameters
-        ----------
-        parameter
-            Name of a setting, as `ReconstructionSettings.z_parameter`.
-        region
-            Values to try first: (from, to, step).
-        metric
-            What makes a slice good; see `slice_metric`.
-        how
-            `smoothing`: places over which the curve is averaged; `refinements`: how often the best
-            place's surroundings are tried with a quarter of the step.
-        """
-        with self._lock:
-            return self._judged(search(self._slices_with, parameter, region, metric, **how), {})
-
-    def find_parameters(
-        self,
-        regions: Mapping[str, Interval],
-        metric: Metric = "std",
-        *,
-        iterations: int = 2,
-        together: bool = False,
-        **how: Any,
-    ) -> dict[str, ParameterEstimate]:
-        """Find several settings: one after the other, again and again, or together by SciPy.
-
-        Parameters
-        ----------
-        regions
-            For each setting (from, to, step).
-        iterations
-            How often each is searched in turn; with `together`, the optimiser's limit is 25 times it.
-        together
-            Optimise all at once (Nelder-Mead). Each setting's region is tried once more, the others
-            being at their best, to tell how clear its optimum is.
-        how
-            `smoothing` and `refinements`, as for `find_parameter`.
-
-        Returns
-        -------
-        dict
-            For each setting its best value, the confidence in it, and the curve that both are of.
-        """
-        with self._lock:
-            best: dict[str, float] = {}
-            found: dict[str, ParameterEstimate] = {}
-            if together:
-                best = optimise(self._slice_with, regions, metric, iterations=25 * iterations)
-                iterations, how = 1, {**how, "refinements": 0}
-            for _ in range(iterations):
-                for name, region in regions.items():
-                    others = {key: value for key, value in best.items() if key != name}
-                    found[name] = search(
-                        self._slices_with, name, region, metric, fixed=others, **how
-                    )
-                    if together:
-                        found[name] = replace(found[name], value=best[name])
-                    best[name] = found[name].value
-            return {name: self._judged(one, best) for name, one in found.items()}
-
-    def _judged(self, found: ParameterEstimate, others: Mapping[str, float]) -> ParameterEstimate:
-        """Trust an estimate as far as slices of the odd and of the even projections show the same."""
-        changes = {**others, found.parameter: found.value}
-        alike = correlation(*(self._slice_with(changes, (part, 2)) for part in (0, 1)))
-        whole = max(0.0, 2 * alike / (1 + alike))  # of all projections (Spearman and Brown)
-        return replace(found, confidence=found.confidence * whole)
-
-    def _slice_with(
-        self, changes: Mapping[str, float], every: tuple[int, int] = (0, 1)
-    ) -> NDArray[np.float32]:
-        return next(self._slices_with([changes], every))[1]
-
-    def _slices_with(
-        self,
-        changes: Sequence[Mapping[str, float]],
-        every: tuple[int, int] = (0, 1),
-        into: NDArray[np.float32] | None = None,
-    ) -> Images:
-        """Reconstruct one slice with each of some changes: on grids that they share, if they can.
-
-        Else side by side, each in a thread of its own: a single slice is too little for several
-        threads, which then wait for one another. They come with their places, in any order, and lie in `into`
-        (place, y, x) then, if it is given.
-        """
-        from .engines._lanes import fit_in_lanes
-
-        base = self.settings.updated(z_parameter=None, region=None, slices=self._first_row())
-        if base.center is None and any("center" not in change for change in changes):
-            base = base.updated(center=self.axis().center_px)
-        if base.half_acquisition:  # its width goes with the axis, and images of a strip are alike
-            base = base.updated(x_region=self._layout.x, y_region=self._layout.y)
-        changed = [base.updated(**change) for change in changes]
-        # the changes may tell the geometry, too: what they leave decides
-        if fit_in_lanes(changes, changed):
-            yield from self._in_lanes(changed, every, into)
-            return
-        at_once = self._slices_at_once(changed[0]) if len(changes) > 1 else 1
-        for first in range(0, len(changes), at_once):
-            together = changed[first : first + at_once]
-            threads = max(1, self._threads // len(together))
-            others = [self._like_this(one.updated(threads=threads), every) for one in together]
-            for place, image in enumerate(self._pool.map(_first_slice, others), first):
-                if into is not None:
-                    into[place] = image
-                yield place, image
-
-    def _slices_at_once(self, settings: ReconstructionSettings) -> int:
-        """How many jobs of one slice go side by side: one for each thread, if there is memory."""
-        each = self._job_bytes(settings, 1, self._own_bytes(settings))
-        return max(1, min(self._threads, (self._budget - self._held) // each))
-
-    def _own_bytes(self, settings: ReconstructionSettings) -> int:
-        """Memory for treated rows and the result with other settings; raw rows are shared."""
-        layout = layout_of(settings, self.frame_shape)
-        return layout.bytes(self.num_projections, self.frame_shape[1], 0)
-
-    def _in_lanes(
-        self,
-        settings: Sequence[ReconstructionSettings],
-        every: tuple[int, int],
-        into: NDArray[np.float32] | None,
-    ) -> Images:
-        for one in settings:
-            layout_of(one, self.frame_shape)  # refuses an axis that the detector does not see
-        shared = self._like_this(settings[0], every)
-        spare = self._budget - self._held - self._own_bytes(settings[0])
-        yield from shared._lane_slices(self._pool, spare).slices(settings, into)
-
-    def _lane_slices(self, pool: ThreadPoolExecutor, spare_bytes: int) -> "LaneSlices":
-        """Return what makes a slice of the first row with each of several axes or cut-offs."""
-        from .engines._lanes import LaneSlices
-        from .preprocessing._whole_projection_filters import conditioned
-
-        self._check_ready(1)
-        rows: Rows = self._needed_rows()
-        field, layout, settings = self._field(), self._layout, self.settings
-        if layout.conditioned:
-            rows, field = conditioned(
-                rows, field, settings, layout.sliced, self.axis().center_px, self._threads
-            )
-        present, weights = np.flatnonzero(self._rows.present), self._scan_angles.weights
-        scale, parts = corrections(
-            present, [], settings.projections_per_block, weights,
-            self._scan_angles.weights_of(present),
-        )  # fmt: skip
-        return LaneSlices(
-            rows, field, self.angles, parts, scale, layout, pool,
-            self._threads, spare_bytes,
-        )  # fmt: skip
-
-    def _first_row(self) -> tuple[int]:
-        chosen = self.settings.slices
-        if chosen is not None:
-            return (chosen[0],)
-        by_region = self.settings.region is not None and self.settings.z_parameter is None
-        rows = [int(row) for row in self.slice_rows] if by_region else list(self.rows)
-        return (rows[len(rows) // 2],)
-
-    def _like_this(
-        self, settings: ReconstructionSettings, every: tuple[int, int] = (0, 1)
-    ) -> "Reconstructor":
-        """Another reconstructor that has the frames of this one, or every n-th of them."""
-        self._settle()
-        other = _Again(
-            settings,
-            num_projections=self.num_projections,
-            frame_shape=self.frame_shape,
-            angles=self._scan_angles.scan,
-            live=self._live,
-        )
-        self._check_possible(settings, other.rows)
-        places = self._places(other.rows)
-        other._scan_angles = self._scan_angles.like(settings.overall_angle, settings.angular_period)
-        other._rows = self._rows.subset(places)
-        other._held = other._checked_bytes(other._layout)
-        other._rows.arrived &= np.arange(self.num_projections) % every[1] == every[0]
-        other._rows.settle()
-        other._flats.take(self._flats, places)
-        return other
-
-
-class _Again(Reconstructor):
-    """The same scan with other settings: what is odd about its angles was said before."""
-
-    def _tell_odd_angles(self) -> None:
-        pass
-
-
-def _first_slice(one: Reconstructor) -> NDArray[np.float32]:
-    image: NDArray[np.float32] = one._volume(one.axis().center_px, last=True)[0]
-    one._rest()
-    return image
+            halves = halves_of(self._maker, one_slice=one_slice)
+        return fourier_correlation(*halves)

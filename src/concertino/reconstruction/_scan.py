@@ -118,7 +118,7 @@ def find_parameter(
     projections, angles, darks, flats, settings
         As for `reconstruct`.
     parameter, region, metric
-        As for `Reconstructor.find_parameter`.
+        As for `ParameterSearch.find_parameter`.
 
     Returns
     -------
@@ -128,7 +128,7 @@ def find_parameter(
     chosen = settings or ReconstructionSettings()
     whole = chosen.updated(z_parameter=parameter, region=region)
     job = _fed(projections, angles, darks, flats, whole)
-    return job.find_parameter(parameter, region, metric)
+    return job.search.find_parameter(parameter, region, metric)
 
 
 def _fed(

@@ -90,7 +90,7 @@ class TomogramSeries:
         self._finished = 0
         self._axis: AxisEstimate | None = None
         self._first = self._new(0)
-        self._flats = self._first._flats
+        self._flats = self._first._store.flats
         self._until_end: bool | None = None
 
     @property
@@ -153,7 +153,9 @@ class TomogramSeries:
                 frames[low - start : high - start], low - number * size, replace=replace
             )
             if self._until_end is None:
-                self._until_end = not self._flats.flats and one._flats_needed() is not None
+                self._until_end = (
+                    not self._flats.flats and one._store.flats_needed(one.settings) is not None
+                )
 
     def compute_beside(self) -> None:
         """Compute in threads of their own while frames come; as `Reconstructor.compute_beside`."""
@@ -191,7 +193,7 @@ class TomogramSeries:
             while number < self.num_tomograms:
                 one, part = self._made.get(number), self._part(number)
                 received = 0 if one is None else one.received
-                present = False if one is None else one._rows.arrived
+                present = False if one is None else one._store.rows.arrived
                 if not ended and not (self._known[part] | ~np.asarray(present)).all():
                     return None
                 if received == self.num_projections:
@@ -228,8 +230,7 @@ class TomogramSeries:
             )
         if one.settings.center is None and axis is not None:
             one.compute_no_more()
-            with one._lock:
-                one = one._like_this(one.settings.updated(center=axis.center_px))
+            one = one.with_settings(one.settings.updated(center=axis.center_px))
         result = one.finish()
         with self._lock:
             if axis is None:
@@ -269,7 +270,7 @@ class TomogramSeries:
         if number not in self._made:
             self._check_room(number)
             one = self._new(number)
-            one._flats = self._flats
+            one._store.flats = self._flats
             if self._beside:
                 one.compute_beside()
             part = self._part(number)

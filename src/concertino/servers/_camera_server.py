@@ -3,18 +3,21 @@
 import asyncio
 import time
 from collections.abc import Callable
+from dataclasses import replace
+from functools import partial
 from typing import Any, ClassVar, cast
 
 import numpy as np
 from tango import AttrWriteType, DevState
 from tango.server import attribute, device_property
 
-from concertino import SessionError
+from concertino import CameraError, SessionError
 from concertino.devices import (
     Acquisition,
     AcquisitionProgress,
     CameraSettings,
     FrameSource,
+    HeldSettings,
     TellsClock,
     TellsFirstNumber,
     TellsMemory,
@@ -24,6 +27,8 @@ from concertino.devices import (
 from concertino.frames import FrameRequest, FrameStream
 
 from ._served import Served, json_command
+from ._served_source import served_source
+from ._setting_attributes import attribute_names, setting_attribute
 
 
 class CameraServer(Served):
@@ -46,7 +51,8 @@ class CameraServer(Served):
     def init_device(self) -> None:
         """Open the camera."""
         super().init_device()
-        self._source = type(self).make_source()
+        self._source = served_source(type(self).make_source())
+        self._held = HeldSettings(self._source)
         self._acquisition: Acquisition | None = None
         self._prepared_for = ""
         self._ring: Any = None
@@ -74,6 +80,23 @@ class CameraServer(Served):
     @json_command
     def Describe(self, asked: dict[str, Any]) -> dict[str, Any]:
         """Return shape, pixel type and pixel size."""
+        return self._described()
+
+    def initialize_dynamic_attributes(self) -> None:
+        """Show each setting of the camera as an attribute, which can be written while no session uses it."""
+        described = self._held.described
+        shown = self.get_device_attr()
+        own = {shown.get_attr_by_ind(n).get_name().lower() for n in range(shown.get_attr_nb())}
+        settings = {name: described[name] for name in self._held.values}
+        for name, setting in attribute_names(settings, own).items():
+            self.add_attribute(
+                setting_attribute(name, described[setting], self._held.get, partial(self._put, ""))
+            )
+
+    @json_command
+    def Set(self, asked: dict[str, Any]) -> dict[str, Any]:
+        """Note what a setting shall be; answers as ``Describe``."""
+        self._put(asked["session"], asked["name"], asked["value"], asked["camera"])
         return self._described()
 
     @json_command
@@ -146,10 +169,38 @@ class CameraServer(Served):
             asyncio.run(acquisition.stop())
         self.set_state(DevState.STANDBY)
 
+    def _put(self, session: str, name: str, value: object, camera: str = "") -> None:
+        """Note what a setting shall be, for a session, or for a client of Tango that has none."""
+        holder = self.lease.holder
+        if holder not in ("", session):
+            raise SessionError(
+                f"The camera server was asked to set {name}, and serves a session: {holder}. Wait until its run is "
+                "over, or set it there."
+            )
+        acquisition = self._acquisition
+        if acquisition is not None and acquisition.running:
+            raise CameraError(
+                f"The camera server was asked to set {name} while it takes {acquisition.request.kind}. Wait until "
+                "it has them, and set it then."
+            )
+        self._held.put(camera or self.get_name(), name, value)
+
     def _prepare_source(self, asked: dict[str, Any]) -> None:
+        camera = asked["name"]
         request, settings = _request_of(asked)
-        check_software_trigger(asked["name"], request, self._source)
-        self._source.prepare(request, settings)
+        check_software_trigger(camera, request, self._source)
+        if self._acquisition is None or not self._acquisition.running:
+            self._held.ask()
+        values = {
+            name: self._held.check(camera, name, value) for name, value in settings.values.items()
+        }
+        self._held.values = {**self._held.values, **values}
+        settings = replace(
+            settings,
+            values=self._held.checked(camera, settings.exposure_s, settings.frame_rate_hz),
+        )
+        self._source.prepare(self._held.as_the_mode_says(camera, request), settings)
+        self._held.taken(settings.values)
 
     def _prepare(self, asked: dict[str, Any]) -> dict[str, Any]:
         request, settings = _request_of(asked)
@@ -172,12 +223,13 @@ class CameraServer(Served):
         self._acquisition = Acquisition(
             asked["name"], self._source, stream, request, lambda: None,
             expected_s=settings.expected_s(request.trigger),
+            trigger=self._held.as_the_mode_says(asked["name"], request).trigger,
         )  # fmt: skip
         return {"address": stream.address, **self._described()}
 
     def _described(self) -> dict[str, Any]:
         return {
-            "shape": list(self._source.shape),
+            "shape": list(self._held.shape),
             "dtype": np.dtype(self._source.dtype).str,
             "pixel_size_um": float(self._source.pixel_size_um),
             "first_number": (
@@ -186,6 +238,7 @@ class CameraServer(Served):
             "memory_bytes": (
                 int(self._source.memory_bytes) if isinstance(self._source, TellsMemory) else 0
             ),
+            "settings": self._held.to_json(),
         }
 
     def _mine(self, asked: dict[str, Any]) -> Acquisition:

@@ -3,7 +3,7 @@
 import signal
 import sys
 import threading
-from types import FrameType, TracebackType
+from types import FrameType
 from typing import TYPE_CHECKING, Any, Self
 
 from bluesky.utils import SigintHandler
@@ -43,12 +43,7 @@ class AbortOnInterrupt:
             self._heard.__enter__()
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *error: object) -> None:
         self._over.set()
         if self._main:
             self._heard.__exit__(None, None, None)
@@ -78,15 +73,10 @@ class AbortOnInterrupt:
 class PauseOnInterrupt(SigintHandler):
     """At a prompt, Ctrl-C pauses the plan; when another signal ends the process, it hurries nothing."""
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *error: object) -> None:
         if ended():
             self._original_handler = signal.getsignal(signal.SIGINT)
-        super().__exit__(kind, error, trace)
+        super().__exit__(*error)
 
 
 def interactive() -> bool:

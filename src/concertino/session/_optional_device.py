@@ -7,8 +7,10 @@ import time
 from collections.abc import Mapping
 from typing import Any, Protocol, TypeAlias, runtime_checkable
 
-from bluesky.protocols import Readable
+from bluesky.protocols import Movable, Readable
 from bluesky.utils import maybe_await
+
+from concertino.devices import SetpointAndLimits
 
 LOG = logging.getLogger(__name__)
 
@@ -96,5 +98,7 @@ OfBaseline: TypeAlias = Readable[Any] | HasSettingsReadout
 
 
 def readable(device: OfBaseline) -> Readable[Any]:
-    """Return what a baseline reads of a device: of a camera its settings, and no frames."""
-    return device.settings_readout if isinstance(device, HasSettingsReadout) else device
+    """Return what a baseline reads of a device: of a camera its settings, and of what moves its set point and limits."""
+    if isinstance(device, HasSettingsReadout):
+        return device.settings_readout
+    return SetpointAndLimits(device) if isinstance(device, Movable) else device

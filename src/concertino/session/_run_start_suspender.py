@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable
+from contextlib import ExitStack
 from types import SimpleNamespace
 from typing import Any
 
@@ -9,7 +10,7 @@ from bluesky import Msg
 from bluesky.suspenders import SuspenderBase
 from bluesky.utils import MsgGenerator
 
-from concertino import SessionError
+from concertino import ParameterError, SessionError
 from concertino._bluesky_private import signal_name_of
 from concertino.plans import passed_on
 
@@ -62,9 +63,16 @@ class RunStartSuspender:
 
         Raises
         ------
+        ParameterError
+            If it is not watched.
         SessionError
             If it cannot be removed in time; runs do not wait for it any more nevertheless.
         """
+        if suspender not in self._suspenders:
+            raise ParameterError(
+                f"suspender: {suspender!r} was given, for which no run waits; give one that "
+                "wait_before_runs was given."
+            )
         self._suspenders.remove(suspender)
         self._in_loop(suspender.remove, suspender, "watched no more")
 
@@ -83,9 +91,10 @@ class RunStartSuspender:
             ) from None
 
     def close(self) -> None:
-        """Watch no suspender any more."""
-        for suspender in list(self._suspenders):
-            self.remove(suspender)
+        """Watch no suspender any more; one that cannot be removed keeps no other from it."""
+        with ExitStack() as ends:
+            for suspender in list(self._suspenders):
+                ends.callback(self.remove, suspender)
 
     def __call__(self, plan: MsgGenerator[Any]) -> MsgGenerator[Any]:
         """Pass a plan's messages on; before a run is opened, wait."""

@@ -4,7 +4,6 @@ from collections.abc import Iterable, Mapping
 from contextlib import AbstractContextManager
 from functools import partial
 from pathlib import Path
-from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 import bluesky.preprocessors as bpp
@@ -32,6 +31,7 @@ from ._resources import ComputerResources
 from ._run_engine import SessionRunEngine, say_who_holds
 from ._run_places import RunPlaces
 from ._run_start_suspender import RunStartSuspender
+from ._scan_optics import ScanOptics
 from ._storage_gate import StorageGate
 from ._subscriptions import Subscriptions, open_catalog
 from ._unit_guard import UnitGuard
@@ -57,6 +57,8 @@ class Session(AbstractContextManager["Session"]):
         Has imaging plans pause; `pause` and `resume` use it.
     guard : SessionGuard
         Has another process switch the beam off when this one dies; ``guard.reports``: what one did before.
+    optics : ScanOptics
+        Tells scans their energy, pixel size and distances: ``optics.add(Monochromator(energy=signal))``.
     require_storage : bool
         Refuse runs whose frames nobody stores, before anything moves; by default a warning says so.
     """
@@ -89,6 +91,7 @@ class Session(AbstractContextManager["Session"]):
         self._made: list[Closes] = []
         try:
             self._baseline = bpp.SupplementalData()
+            self.optics = ScanOptics(self.add_baseline, lambda: self.RE.md)
             self.add_baseline(*baseline)
             self.hold = self.RE.hold if isinstance(self.RE, SessionRunEngine) else PauseRequest()
             self.recorder = Recorder(directories)
@@ -128,6 +131,7 @@ class Session(AbstractContextManager["Session"]):
             self._gate,
             self._storage,
             partial(with_pause_request, hold=self.hold),
+            self.optics,
             self.guard,
         )
         if progress:
@@ -293,7 +297,7 @@ class Session(AbstractContextManager["Session"]):
         """
         limits.setdefault("reconstruction", self._subscriptions.settings)
         limits.setdefault("resources", ComputerResources(self.directory))
-        return preflight(plan, **limits)
+        return preflight(self.optics(plan), **limits)
 
     def add_baseline(self, *devices: OfBaseline, optional: bool = False) -> None:
         """Have devices read at the start and at the end of every run.
@@ -320,7 +324,7 @@ class Session(AbstractContextManager["Session"]):
         Parameters
         ----------
         beam : Movable, mapping, path or several of them
-            A beam that tells how another process switches it off, such as a `BeamSwitch` over a PV or a Tango
+            A beam that tells how another process switches it off, such as a `SignalBeam` over a PV or a Tango
             attribute, or a description such as ``{"pv": "BL:SHUTTER", "off": 0}``, as
             `concertino.guard.switch_from_json` takes it, also in a JSON file.
 
@@ -388,12 +392,7 @@ class Session(AbstractContextManager["Session"]):
                 end_no_more(self)
         closing.finish(pending)
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, _kind: object, error: BaseException | None, _trace: object) -> None:
         self._close(_CLOSE_S, error)
 
     def __repr__(self) -> str:

@@ -62,6 +62,9 @@ class StorageGate:
 
     def _look_at_callbacks(self, start: Mapping[str, Any]) -> None:
         frames = start.get("frames") or {}
+        own = set(start.get("own_files", ()))
+        if own and set(start.get("detectors", ())) <= own:
+            return  # Its detectors do.
         if not frames or any(stores_frames(one) is not False for one in self._callbacks()):
             return
         shown = ", ".join(f"{count} {stream}" for stream, count in frames.items())

@@ -91,6 +91,8 @@ class Subscriptions:
         """Give no more documents to a callback."""
         self._borrowed.unsubscribe(token)
         callback = self._callbacks.pop(token, None)
+        if callback is not None:
+            self._take_back_switch(callback)
         if isinstance(callback, WantsMonitors):
             for signal in callback.monitors:
                 self._baseline.monitors.remove(signal)
@@ -119,7 +121,14 @@ class Subscriptions:
 
     def clear(self) -> None:
         """Forget all; the RunEngine is given back by others."""
+        for callback in self._callbacks.values():
+            self._take_back_switch(callback)
         self._callbacks.clear()
+
+    def _take_back_switch(self, callback: DocumentCallback) -> None:
+        """Leave a callback without this session's switch: it may watch the scans of another one next."""
+        if isinstance(callback, PausesScans) and callback.hold is self._hold:
+            callback.hold = None
 
 
 def open_catalog(

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from concertino import ParameterError
 
 from ._beam import Beam
+from ._checks import check_positive
 from ._detector import Detector
 from ._focus import NO_BLUR_PX, Focus, blurred_transmission
 from ._grating import Grating
@@ -128,6 +129,7 @@ class Twin:
         index: int,
         *,
         kind: str = "",
+        gain: float | None = None,
     ) -> None:
         """Write the frame that the camera takes in one exposure.
 
@@ -143,11 +145,13 @@ class Twin:
             Number of the exposure; together with the seed and `kind` it decides on the noise.
         kind : str
             Name of the acquisition (``"darks"``), so that its noise differs from the others'.
+        gain : float, optional
+            Counts per electron, above 0; the detector's by default. Light and noise are scaled alike, the offset is not.
 
         Raises
         ------
         ParameterError
-            `out` has another shape or dtype, or the exposure is negative.
+            `out` has another shape or dtype, the exposure is negative, or the gain is not positive.
         """
         if out.shape != self.shape or out.dtype != np.uint16:
             raise ParameterError(
@@ -158,7 +162,9 @@ class Twin:
 
         acquisition = scramble(np.uint64(self.seed), np.uint64(zlib.crc32(kind.encode())))
         key = np.uint64(scramble(np.uint64(acquisition), np.uint64(index)))
-        self._run(state, exposure_s, out, np.empty((0, 0), np.float32), key)
+        if gain is not None:
+            check_positive(finite=True, gain=gain)
+        self._run(state, exposure_s, out, np.empty((0, 0), np.float32), key, gain)
 
     def expectation(self, state: BeamlineState, exposure_s: float) -> NDArray[np.float32]:
         """Return the expected counts of an exposure: no noise, not rounded, not clipped at zero.
@@ -179,6 +185,7 @@ class Twin:
         out: NDArray[np.uint16],
         counts: NDArray[np.float32],
         key: np.uint64 | None,
+        gain: float | None = None,
     ) -> None:
         from ._kernels import expose
 
@@ -195,7 +202,7 @@ class Twin:
                 exposure_s,
                 detector.full_well,
                 detector.read_noise**2,
-                detector.gain,
+                detector.gain if gain is None else gain,
                 detector.offset,
                 detector.maximum,
             ],

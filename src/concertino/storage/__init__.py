@@ -18,6 +18,7 @@ from .formats._image_formats import (
 from .formats._image_sink import ClaimParameters, ImageSink, ImageStream
 from .formats._write_rate import WriteRate, measured_write_rate
 from .images._frame_files import FrameFiles
+from .images._growing_frames import GrowingFrames, open_growing
 from .images._image_sources import open_images
 from .images._raw_frames import FrameReader
 from .images._scan_images import ScanImages, open_scan
@@ -25,6 +26,7 @@ from .images._stored_frames import StoredFrames
 from .record._document_file import DocumentFile, encode_document
 from .record._recorder import Recorder
 from .runs._find_runs import find_runs, open_run
+from .runs._frame_values import FrameColumn
 from .runs._linked_runs import linked_runs
 from .runs._replay import ReplayReport, replay
 from .runs._run import DamagedRun, Run, StoredStream
@@ -39,8 +41,10 @@ __all__ = [
     "ClaimParameters",
     "DamagedRun",
     "DocumentFile",
+    "FrameColumn",
     "FrameFiles",
     "FrameReader",
+    "GrowingFrames",
     "ImageAxes",
     "ImageAxis",
     "ImageFormat",
@@ -71,6 +75,7 @@ __all__ = [
     "image_formats",
     "linked_runs",
     "measured_write_rate",
+    "open_growing",
     "open_images",
     "open_run",
     "open_scan",

@@ -13,15 +13,21 @@ import pytest
 from concertino import CameraError
 from concertino.devices import (
     BufferedFrameSource,
+    CameraSetting,
     CameraSettings,
     FrameSource,
     Grab,
+    Region,
+    RegionSetting,
+    SettableFrameSource,
+    SettingValue,
     TellsClock,
     TriggeredFrameSource,
 )
 from concertino.frames import FrameRequest
 
-_FREE = CameraSettings(exposure_s=0.001, frame_rate_hz=0.0)
+#: What every camera has, be it described or not.
+TIMING = ("exposure", "frame_rate")
 
 
 class FrameSourceContract:
@@ -33,6 +39,8 @@ class FrameSourceContract:
     ----------
     kind : str
         Name of a stream that the source has frames for, at least 12 of them.
+    slow_hz : float
+        A frame rate at which no second frame comes while a test waits for it, in Hz.
 
     Examples
     --------
@@ -46,6 +54,7 @@ class FrameSourceContract:
     """
 
     kind = "projections"
+    slow_hz = 0.05
 
     @pytest.fixture
     def source(self) -> FrameSource:
@@ -71,7 +80,7 @@ class FrameSourceContract:
         return grabs
 
     def test_it_says_what_its_frames_are(self, source: FrameSource) -> None:
-        source.prepare(self.request(4), _FREE)
+        source.prepare(self.request(4), self.set_to(source))
         height, width = source.shape
         assert height > 0
         assert width > 0
@@ -80,7 +89,7 @@ class FrameSourceContract:
         assert source.pixel_size_um >= 0
 
     def test_it_fills_the_slots_it_is_given(self, source: FrameSource) -> None:
-        source.prepare(self.request(12), _FREE)
+        source.prepare(self.request(12), self.set_to(source))
         source.start()
         for grab in self.grab(source, 12):
             assert 1 <= len(grab.numbers) <= 4
@@ -88,18 +97,19 @@ class FrameSourceContract:
             assert (grab.timestamps.dtype.str, grab.numbers.dtype.str) == ("<i8", "<i8")
 
     def test_frames_are_really_written(self, source: FrameSource) -> None:
-        source.prepare(self.request(1), _FREE)
+        source.prepare(self.request(1), self.set_to(source))
         untouched = 0
         for fill in (0, 1):
             source.start()
             out = np.full((1, *source.shape), fill, source.dtype)
-            source.grab(out)
+            while not len(source.grab(out).numbers):
+                pass  # Only lost ones came.
             source.stop()
             untouched += bool(np.all(out == fill))
         assert untouched < 2, "the frame is what was in the slot before"
 
     def test_numbers_go_on_from_nought_without_gaps(self, source: FrameSource) -> None:
-        source.prepare(self.request(12), _FREE)
+        source.prepare(self.request(12), self.set_to(source))
         for _ in range(2):
             source.start()
             grabs = self.grab(source, 10)
@@ -107,8 +117,67 @@ class FrameSourceContract:
             assert sorted(numbers) == list(range(len(numbers)))
             source.stop()
 
+    def test_preparing_again_is_harmless_and_exposes_nothing(self, source: FrameSource) -> None:
+        for _ in range(2):
+            source.prepare(self.request(4), self.set_to(source))
+            source.prepare(self.request(6), self.set_to(source))
+            time.sleep(0.2)
+            before = _shown_ns(source)
+            source.start()
+            grabs = self.grab(source, 6)
+            numbers = [n for grab in grabs for n in (*grab.dropped, *grab.numbers)]
+            assert sorted(numbers) == list(range(len(numbers))), "frames were taken before start"
+            stamps = np.concatenate([grab.timestamps for grab in grabs])
+            assert stamps[0] > before - 10**8, "it was exposed before start"
+            source.stop()
+
+    def test_what_it_can_be_set_to_is_what_it_is(self, source: FrameSource) -> None:
+        described = {setting.name: setting for setting in _settings(source)}
+        again = {setting.name: setting for setting in _settings(source)}
+        assert list(described) == list(again)
+        for setting in again.values():
+            assert setting.checked("camera", setting.value) == setting.value
+        source.prepare(self.request(4), self.set_to(source))
+        self.grab_once(source)
+
+    def set_to(
+        self, source: FrameSource, frame_rate_hz: float = 0.0, **values: SettingValue
+    ) -> CameraSettings:
+        """Return settings for `prepare`: as the source has them, but for some."""
+        own = {one.name: one.value for one in _settings(source) if one.name not in TIMING}
+        return CameraSettings(0.001, frame_rate_hz, {**own, **values})
+
+    def test_its_frames_have_the_shape_of_the_region(self, source: FrameSource) -> None:
+        setting = next((one for one in _settings(source) if isinstance(one, RegionSetting)), None)
+        if setting is None:
+            pytest.skip("it has no region of interest")
+        rows, columns = setting.step
+        height = max(setting.smallest[0], setting.sensor[0] // 2 // rows * rows)
+        width = max(setting.smallest[1], setting.sensor[1] // 2 // columns * columns)
+        region = Region(rows, columns, height, width)
+        source.prepare(self.request(4), self.set_to(source, region=region))
+        assert source.shape == (height, width)
+        self.grab_once(source)
+        source.prepare(self.request(4), self.set_to(source, region=setting.value))
+        assert source.shape == (setting.value.height, setting.value.width)
+
+    def test_its_pixels_grow_with_the_binning(self, source: FrameSource) -> None:
+        binnings = [one for one in _settings(source) if one.name == "binning"]
+        if not binnings:
+            pytest.skip("it does not bin")
+        before = self.set_to(source)
+        source.prepare(self.request(4), self.set_to(source, binning=1))
+        (height, width), pixel_um = source.shape, source.pixel_size_um
+        source.prepare(self.request(4), self.set_to(source, binning=2))
+        assert source.shape == (height // 2, width // 2)
+        assert source.pixel_size_um == pytest.approx(2 * pixel_um)
+        self.grab_once(source)
+        source.prepare(
+            self.request(4), before
+        )  # A camera that others use keeps what it was set to.
+
     def test_times_are_those_of_the_exposures(self, source: FrameSource) -> None:
-        source.prepare(self.request(8), _FREE)
+        source.prepare(self.request(8), self.set_to(source))
         before = _shown_ns(source)
         source.start()
         stamps = np.concatenate([grab.timestamps for grab in self.grab(source, 8)])
@@ -117,7 +186,7 @@ class FrameSourceContract:
         assert stamps[-1] < _shown_ns(source) + 10**9
 
     def test_it_keeps_its_frame_rate(self, source: FrameSource) -> None:
-        source.prepare(self.request(8), CameraSettings(0.001, 40.0))
+        source.prepare(self.request(8), self.set_to(source, 40.0))
         self.grab_once(source)
         source.start()
         begin = time.monotonic()
@@ -131,7 +200,7 @@ class FrameSourceContract:
         source.stop()
 
     def test_stopping_lets_a_waiting_grab_return(self, source: FrameSource) -> None:
-        source.prepare(self.request(None), CameraSettings(0.001, 0.05))
+        source.prepare(self.request(None), self.set_to(source, self.slow_hz))
         source.start()
         grabs: list[Grab] = []
 
@@ -150,7 +219,7 @@ class FrameSourceContract:
 
     def test_stopping_what_does_not_run_is_harmless(self, source: FrameSource) -> None:
         source.stop()
-        source.prepare(self.request(4), _FREE)
+        source.prepare(self.request(4), self.set_to(source))
         source.stop()
         source.start()
         source.stop()
@@ -161,7 +230,7 @@ class FrameSourceContract:
     def test_each_software_trigger_makes_one_frame(self, source: FrameSource) -> None:
         if not isinstance(source, TriggeredFrameSource):
             pytest.skip("it takes no software triggers")
-        source.prepare(self.request(6, "software"), _FREE)
+        source.prepare(self.request(6, "software"), self.set_to(source))
         source.start()
         seen: list[int] = []
 
@@ -186,7 +255,7 @@ class FrameSourceContract:
     def test_stopping_ends_the_wait_for_a_trigger(self, source: FrameSource) -> None:
         if not isinstance(source, TriggeredFrameSource):
             pytest.skip("it takes no software triggers")
-        source.prepare(self.request(None, "software"), _FREE)
+        source.prepare(self.request(None, "software"), self.set_to(source))
         source.start()
         grabs: list[Grab] = []
         thread = threading.Thread(
@@ -201,7 +270,7 @@ class FrameSourceContract:
 
     def test_a_trigger_that_it_does_not_have_is_refused(self, source: FrameSource) -> None:
         try:
-            source.prepare(self.request(4, "edge"), _FREE)
+            source.prepare(self.request(4, "edge"), self.set_to(source))
         except CameraError as error:
             assert "trigger" in str(error)  # noqa: PT017
 
@@ -230,12 +299,12 @@ class BufferedFrameSourceContract(FrameSourceContract):
 
     def test_it_has_a_memory(self, source: BufferedFrameSource) -> None:
         assert isinstance(source, BufferedFrameSource)
-        source.prepare(self.later(12), _FREE)
+        source.prepare(self.later(12), self.set_to(source))
         height, width = source.shape
         assert source.memory_bytes >= 12 * height * width * source.dtype.itemsize
 
     def test_what_is_recorded_is_read_out_in_order(self, source: BufferedFrameSource) -> None:
-        source.prepare(self.later(10), _FREE)
+        source.prepare(self.later(10), self.set_to(source))
         for _ in range(2):
             source.start()
             self.record(source, 10)
@@ -247,7 +316,7 @@ class BufferedFrameSourceContract(FrameSourceContract):
     def test_times_of_recorded_frames_are_those_of_the_exposures(
         self, source: BufferedFrameSource
     ) -> None:
-        source.prepare(self.later(8), _FREE)
+        source.prepare(self.later(8), self.set_to(source))
         before = _shown_ns(source)
         source.start()
         self.record(source, 8)
@@ -259,14 +328,14 @@ class BufferedFrameSourceContract(FrameSourceContract):
         assert stamps[-1] < recorded + 10**7
 
     def test_recording_keeps_the_frame_rate(self, source: BufferedFrameSource) -> None:
-        source.prepare(self.later(8), CameraSettings(0.001, 40.0))
+        source.prepare(self.later(8), self.set_to(source, 40.0))
         source.start()
         begin = time.monotonic()
         self.record(source, 8)
         assert time.monotonic() - begin > 7 / 40 * 0.9
 
     def test_stopping_ends_the_recording(self, source: BufferedFrameSource) -> None:
-        source.prepare(self.later(12), CameraSettings(0.001, 0.05))
+        source.prepare(self.later(12), self.set_to(source, self.slow_hz))
         source.start()
         counts: list[int] = []
         # A camera may have its first frame at once.
@@ -279,7 +348,7 @@ class BufferedFrameSourceContract(FrameSourceContract):
         assert counts[-1] < 2
 
     def test_stopping_ends_the_read_out(self, source: BufferedFrameSource) -> None:
-        source.prepare(self.later(4), _FREE)
+        source.prepare(self.later(4), self.set_to(source))
         source.start()
         self.record(source, 4)
         source.stop()
@@ -288,7 +357,7 @@ class BufferedFrameSourceContract(FrameSourceContract):
     def test_each_software_trigger_records_one_frame(self, source: BufferedFrameSource) -> None:
         if not isinstance(source, TriggeredFrameSource):
             pytest.skip("it takes no software triggers")
-        source.prepare(self.later(3, "software"), _FREE)
+        source.prepare(self.later(3, "software"), self.set_to(source))
         source.start()
         for index in range(3):
             source.trigger()
@@ -302,6 +371,11 @@ def _eventually(condition: Callable[[], bool]) -> None:
     while not condition():
         assert time.monotonic() < deadline, "it did not happen within 5 s"
         time.sleep(0.001)
+
+
+def _settings(source: FrameSource) -> tuple[CameraSetting, ...]:
+    """What can be set of a source; nothing of one that does not say."""
+    return tuple(source.settings()) if isinstance(source, SettableFrameSource) else ()
 
 
 def _shown_ns(source: FrameSource) -> int:

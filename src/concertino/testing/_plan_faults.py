@@ -165,12 +165,16 @@ class PlanOutcome:
         """The fault in words, for messages."""
         if self.fault is None:
             return "without a fault"
-        position, kind = self.fault.position, self.fault.kind
-        if self.struck is not None:
-            return f"{kind} at message {position}, {describe_message(self.struck)}"
-        if position >= len(self.messages):
-            return f"{kind} at message {position}, which did not come"
-        return f"{kind} at message {position}, {describe_message(self.messages[position])}"
+        return f"{self.fault.kind} at {self._place(self.fault)}"
+
+    def _place(self, fault: PlanFault) -> str:
+        if fault.what:
+            place = f"the message {fault.what!r}, number {fault.nth + 1} of these"
+            return place if self.injected else f"{place}, which did not come"
+        if self.struck is None and fault.position >= len(self.messages):
+            return f"message {fault.position}, which did not come"
+        message = self.struck or self.messages[fault.position]
+        return f"message {fault.position}, {describe_message(message)}"
 
     def find(self, name: str) -> list[Mapping[str, Any]]:
         """Return the documents of one kind."""

@@ -26,6 +26,9 @@ _NUMBER_AND_UNIT = re.compile(
     re.DOTALL | re.IGNORECASE,
 )
 
+# What pint's parser passes over as if it were not there, or takes for a factor.
+_STRAY = re.compile(r"[!#$&,:;<=>?@\\`|~\n\r]")
+
 _KINDS = {
     "[length]": "a length",
     "[angle]": "an angle",
@@ -201,6 +204,8 @@ def quantity(value: float, unit: str, *, parameter: str = "quantity") -> "Quanti
     """
     ureg = registry()
     try:
+        if stray := _STRAY.search(unit):
+            raise ValueError(f"{stray[0]!r} is in no unit")
         units = ureg.parse_units(unit)
     except Exception as error:  # pint's parser raises half a dozen kinds, AssertionError included
         raise ParameterError(

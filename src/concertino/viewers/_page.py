@@ -15,7 +15,6 @@ from contextlib import suppress
 from dataclasses import asdict
 from errno import EADDRINUSE
 from importlib.metadata import version
-from types import TracebackType
 from typing import IO, Self
 
 from concertino._errors import SessionError
@@ -108,12 +107,7 @@ class LivePage:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *error: object) -> None:
         self.close()
 
     def _answer(self) -> None:

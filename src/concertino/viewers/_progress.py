@@ -44,8 +44,8 @@ class RunProgress:
 
     Attributes
     ----------
-    uid, name, plan, sample : str
-        Of the run; "" when unknown.
+    uid, name, plan, sample, optics : str
+        Of the run; "" when unknown. The optics are energy, pixel size and propagation distance.
     derived : bool
         Whether it processes another run.
     state : {"waiting", "running", "finished", "aborted", "failed"}
@@ -62,6 +62,7 @@ class RunProgress:
     name: str = ""
     plan: str = ""
     sample: str = ""
+    optics: str = ""
     derived: bool = False
     state: RunState = "waiting"
     reason: str = ""
@@ -84,6 +85,7 @@ class RunProgress:
             name=str(name or str(start.get("uid", ""))[:8]),
             plan=str(start.get("plan_name", "")),
             sample=str(sample),
+            optics=_optics(start.get("tomo") or {}),
             derived="derived_from" in start,
             state="running",
             streams={
@@ -129,6 +131,7 @@ class RunProgress:
             "name": self.name,
             "plan": self.plan,
             "sample": self.sample,
+            "optics": self.optics,
             "state": self.state,
             "reason": self.reason,
             "elapsed_s": 0.0 if self.state == "waiting" else stopped_s - self.started_s,
@@ -137,6 +140,16 @@ class RunProgress:
                 for s in self.streams.values()
             ],
         }
+
+
+def _optics(tomo: Mapping[str, Any]) -> str:
+    """Return what a run tells of its energy, pixel and distance, for people."""
+    told = [
+        (tomo.get("energy_kev"), "keV"),
+        (tomo.get("pixel_size_um"), "µm"),
+        (tomo.get("propagation_distance_mm"), "mm"),
+    ]
+    return ", ".join(f"{value:.5g} {unit}" for value, unit in told if value is not None)
 
 
 @dataclass

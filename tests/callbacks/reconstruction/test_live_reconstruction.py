@@ -28,6 +28,7 @@ from concertino.plans import continuous_tomography
 from concertino.reconstruction import ReconstructionSettings
 from concertino.session import Session, open_session
 from concertino.storage import open_run, replay
+from tests.ports import free_port
 
 SHAPE = (16, 96)
 COUNT = 120
@@ -163,9 +164,7 @@ def test_a_preview_that_fails_fails_nothing(session: Session) -> None:
 
 
 def test_previews_at_a_port_of_their_own_take_the_next_ones_too(session: Session) -> None:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    port = free_port()
     watcher = Watcher()
     live = OnlineReconstruction(
         SETTINGS, preview_s=0.01, callbacks=[watcher], stream_address=f"tcp://127.0.0.1:{port}/*"

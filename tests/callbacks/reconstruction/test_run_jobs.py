@@ -46,7 +46,7 @@ class Sum(RunJobs[Total, int]):
     def add(self, job: Total, stream: Any, subscription: Any) -> None:
         for batch in subscription:
             job.values += [int(frame.sum()) for frame in batch.frames]
-            job.due.came(stream.name, batch.start, batch.stop)
+            job.completion.came(stream.name, batch.start, batch.stop)
             subscription.acknowledge(batch.stop)
 
     def make(self, job: Total) -> int:

@@ -128,8 +128,8 @@ def test_a_display_does_not_hold_frames_back(scans: Scans) -> None:
         (
             {},
             TriggerInfo(trigger=DetectorTrigger.EXTERNAL_LEVEL),
-            "Camera camera was asked for trigger EXTERNAL_LEVEL; it knows INTERNAL, EXTERNAL_EDGE, and "
-            "'software' by FrameRequest.",
+            "Camera camera was asked for projections by level triggers; it takes 'internal' or 'software' or "
+            "'edge'. Ask for one of these.",
         ),
         (
             {},
@@ -153,8 +153,8 @@ def test_without_a_trigger_input_it_refuses_to_wait_for_pulses(scans: Scans) -> 
     cause = failure(scans, fly(camera, FrameRequest(1, trigger="edge")))
     assert isinstance(cause, CameraError)
     assert str(cause) == (
-        "Camera camera was asked for external triggers; the simulated camera has no trigger input. "
-        "Use 'internal' or 'software'."
+        "Camera camera was asked for projections by edge triggers; it takes 'internal' or 'software'. Ask for "
+        "one of these."
     )
 
 

@@ -1,5 +1,6 @@
 """A control system in one process and plans with its motors in another, on ports of their own."""
 
+import itertools
 import json
 import os
 import select
@@ -12,15 +13,14 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import pytest
+from caproto.sync.client import write
+
+from tests.ports import free_port
+
 HERE = Path(__file__).parent
 _BEGINS_S = 240.0
 _SCANS_S = 180.0
-
-
-def free_port() -> int:
-    with socket.socket() as taken:
-        taken.bind(("127.0.0.1", 0))
-        return int(taken.getsockname()[1])
 
 
 class Scans:
@@ -29,6 +29,9 @@ class Scans:
     def __init__(self, kind: str, process: "subprocess.Popen[str]", truth: Path, log: Path) -> None:
         self.kind = kind
         self._process, self._truth, self._log = process, truth, log
+        self.environment: dict[str, str] = {}
+        self.server = process
+        self.prefix = ""
 
     def answer(self, within_s: float) -> Any:
         assert self._process.stdout is not None
@@ -64,12 +67,32 @@ class Scans:
         found: dict[str, Any] = self.answer(_SCANS_S)
         return found
 
-    def position(self, when_s: float) -> float:
-        """Return where the rotation truly was, in deg, as the control system's program noted its moves."""
+    def put(self, pv: str, value: object) -> None:
+        """Put a value to a PV by a client of its own."""
+        with pytest.MonkeyPatch.context() as patch:
+            for name, given in self.environment.items():
+                if name.startswith("EPICS_"):
+                    patch.setenv(name, given)
+            write(self.prefix + pv, value, notify=True, timeout=30, repeater=False)
+
+    def beam(self) -> list[bool]:
+        """Return how the shutters have turned, in this order; what did not change it is left out."""
+        path = self._truth.with_name(self._truth.name + ".beam")
+        lines = path.read_text().splitlines() if path.exists() else []
+        told = [json.loads(line)[-1] for line in lines]
+        return [state for state, _ in itertools.groupby(told)]
+
+    def kill_server(self) -> None:
+        """Kill the control system's program."""
+        self.server.kill()
+        self.server.wait(30)
+
+    def position(self, when_s: float, motor: str = "rot") -> float:
+        """Return where a rotation truly was, in deg, as the control system's program noted its moves."""
         position = 0.0
         for line in self._truth.read_text().splitlines():
             name, begin_s, begin, sign, way, peak, gains_s = json.loads(line)
-            if not name.endswith("rot") or begin_s > when_s or not way:
+            if not name.endswith(motor) or begin_s > when_s or not way:
                 continue
             since_s, left_s = when_s - begin_s, begin_s + gains_s + way / peak - when_s
             gone = peak * (since_s - gains_s / 2)
@@ -126,6 +149,7 @@ def beamline(
             data = directory / "data"
             pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
             scans = Scans(kind, begin("scans.py", kind, str(data), target, **pipes), truth, log)
+            scans.environment, scans.server, scans.prefix = environment, processes[0], prefix
             assert scans.answer(_BEGINS_S) == "ready"
             yield scans
         finally:

@@ -8,6 +8,7 @@ prints what came of it as a line of JSON.
 import json
 import os
 import sys
+import threading
 import time
 from typing import Any
 
@@ -15,25 +16,31 @@ import concertino.plans as plans
 
 # isort: split
 # Bluesky after Concertino, or it takes five seconds more where there is Jupyter.
-from bluesky.utils import MsgGenerator
+from bluesky.utils import MsgGenerator, RunEngineInterrupted
 
 from concertino.callbacks import ImageWriter
-from concertino.devices import SimulatedBeamline
+from concertino.devices import SignalBeam, SimulatedBeamline
 from concertino.session import open_session
 from concertino.storage import open_run, run_angles
 
 KIND, DIRECTORY, TARGET = sys.argv[1:4]
+MOTORS = ("rot", "plays", "stage", "stuck")
+SIGNALS = ("shutter", "pss:open", "pss:close", "pss:status", "pressure")
 POSITIONS = {"radio_position": 0, "flat_position": 5, "num_darks": 1, "num_flats": 1}
 
 
 def classic() -> dict[str, Any]:
     from ophyd import EpicsMotor, EpicsSignal
 
-    made = {name: EpicsMotor(TARGET + name, name=name) for name in ("rot", "stage", "stuck")}
-    made["shutter"] = EpicsSignal(TARGET + "shutter", name="shutter")
+    made: dict[str, Any] = {name: EpicsMotor(TARGET + name, name=name) for name in MOTORS}
+    made |= {name: EpicsSignal(TARGET + name, name=name) for name in SIGNALS}
     for device in made.values():
         device.wait_for_connection(timeout=60)
-    return made
+    shutter = made["shutter"]
+    checked = SignalBeam(
+        shutter, on=1, off=0, readback=shutter, reads_on="Open", reads_off="Close", name="checked"
+    )
+    return made | {"checked": checked, "pss": pss(made)}
 
 
 def asynchronous() -> dict[str, Any]:
@@ -41,44 +48,44 @@ def asynchronous() -> dict[str, Any]:
     from ophyd_async.epics.core import epics_signal_rw
     from ophyd_async.epics.motor import Motor
 
-    from concertino.devices import BeamSwitch
-
     class Switch(StrictEnum):
         CLOSE = "Close"
         OPEN = "Open"
 
     with init_devices(timeout=60):
-        rot, stage, stuck = (Motor(TARGET + name, name=name) for name in ("rot", "stage", "stuck"))
+        rot, plays, stage, stuck = (Motor(TARGET + name, name=name) for name in MOTORS)
+        opens, closes, status = (epics_signal_rw(int, TARGET + name) for name in SIGNALS[1:4])
+        pressure = epics_signal_rw(float, TARGET + "pressure")
         shutter = epics_signal_rw(Switch, TARGET + "shutter", name="shutter")
-    beam = BeamSwitch(shutter, on=Switch.OPEN, off=Switch.CLOSE)
-    return {"rot": rot, "stage": stage, "stuck": stuck, "shutter": beam}
+    beam = SignalBeam(shutter, on=Switch.OPEN, off=Switch.CLOSE)
+    checked = SignalBeam(
+        shutter, on=Switch.OPEN, off=Switch.CLOSE, readback=shutter, name="checked"
+    )
+    motors = dict(zip(MOTORS, (rot, plays, stage, stuck), strict=True))
+    signals = dict(zip(SIGNALS[1:], (opens, closes, status, pressure), strict=True))
+    made: dict[str, Any] = motors | signals
+    return made | {"shutter": beam, "checked": checked, "pss": pss(made)}
+
+
+def pss(made: dict[str, Any]) -> SignalBeam:
+    """Return a shutter with a command for each way, and two bits that tell."""
+    return SignalBeam(
+        made["pss:open"], on=1, off_signal=made["pss:close"], off=1, readback=made["pss:status"],
+        reads_on=0b01, reads_off=0b10, mask=0b11, timeout_s=2.0, name="pss",
+    )  # fmt: skip
 
 
 def tango() -> dict[str, Any]:
-    from typing import Annotated
+    from ophyd_async.core import init_devices
 
-    from ophyd_async.core import (
-        SignalR,
-        SignalRW,
-        StandardReadable,
-        StandardReadableFormat,
-        init_devices,
-    )
-    from ophyd_async.tango.core import TangoDevice, TangoPolling
-    from ophyd_async.tango.demo import DemoMotor
-
-    class Motor(DemoMotor):
-        acceleration_time: Annotated[
-            SignalR[float], TangoPolling(0.1), StandardReadableFormat.CONFIG_SIGNAL
-        ]
-
-    class Shutter(TangoDevice, StandardReadable):
-        opened: Annotated[SignalRW[bool], TangoPolling(0.1), StandardReadableFormat.HINTED_SIGNAL]
+    from concertino.devices import TangoMotor, TangoShutter
 
     with init_devices(timeout=60):
-        rot = Motor(f"tango://127.0.0.1:{TARGET}/t/motor/rot#dbase=no", name="rot")
-        shutter = Shutter(f"tango://127.0.0.1:{TARGET}/t/switch/shutter#dbase=no", name="shutter")
-    return {"rot": rot, "shutter": shutter.opened}
+        rot = TangoMotor(f"tango://127.0.0.1:{TARGET}/t/motor/rot#dbase=no", name="rot")
+        shutter = TangoShutter(
+            f"tango://127.0.0.1:{TARGET}/t/switch/shutter#dbase=no", name="shutter"
+        )
+    return {"rot": rot, "shutter": shutter}
 
 
 def main() -> None:
@@ -105,6 +112,13 @@ def outcome(
     messages: list[str],
 ) -> dict[str, Any]:
     rate = given.pop("frame_rate", 50)
+    limits = plans.set_deadlines(plans.Deadlines(**given.pop("deadlines", {})))
+    interlock = None
+    if given.pop("interlock", False):
+        interlock = plans.Interlock(devices["pressure"], high=1e-5)
+        session.RE.install_suspender(interlock)
+    if button := given.pop("stop_all", None):
+        threading.Thread(target=press, args=(session.RE, devices, messages, button)).start()
     parts = [devices[given.pop(part, part)] for part in ("rot", "shutter", "stage")]
     found: dict[str, Any] = {"error": "", "began_s": time.time()}
 
@@ -116,9 +130,15 @@ def outcome(
 
     try:
         session.RE(plan())
+    except RunEngineInterrupted:
+        found["error"] = "interrupted"
     except Exception as error:
         cause = error.__cause__ if type(error).__name__ == "FailedStatus" else None
         found["error"] = f"{type(error).__name__}: {cause or error}"
+    found["ended_s"] = time.time()
+    plans.set_deadlines(limits)
+    if interlock is not None:
+        session.RE.remove_suspender(interlock)
     found["moved"] = "open_run" in messages
     if found["moved"]:
         run = open_run(-1, DIRECTORY)
@@ -130,6 +150,13 @@ def outcome(
             index = run.frames("projections").index
             found["middles_s"] = [int(ns) * 1e-9 for ns in index["timestamp_ns"]]
     return found
+
+
+def press(engine: Any, devices: dict[str, Any], messages: list[str], reason: str) -> None:
+    """Stop everything while the rotation turns, as a button of a window does."""
+    while "kickoff" not in messages:
+        time.sleep(0.01)
+    plans.stop_all(engine, devices["shutter"], [devices["rot"], devices["stage"]], reason=reason)
 
 
 def plans_set(signal: Any, value: float) -> MsgGenerator[None]:

@@ -13,7 +13,7 @@ from ophyd.sim import SynAxis
 from ophyd_async.core import init_devices, soft_signal_rw
 from ophyd_async.sim import SimMotor
 
-from concertino.devices import BeamSwitch, SimulatedMotor
+from concertino.devices import SignalBeam, SimulatedMotor
 from concertino.documents import image_kind, validate_run
 from concertino.plans import (
     beam_off,
@@ -94,7 +94,7 @@ def test_a_rotary_sample_stage(laboratory: Laboratory) -> None:
 def test_a_beam_over_a_signal(laboratory: Laboratory) -> None:
     frontend = soft_signal_rw(str, "Close", name="frontend")
     asyncio.run(frontend.connect())
-    beam = BeamSwitch(frontend, on="Open", off="Close")
+    beam = SignalBeam(frontend, on="Open", off="Close")
     bench = laboratory.bench(lambda: laboratory.plan("radiography", beam=beam))
     messages = plan_messages(bench)
     kickoffs = [i for i, message in enumerate(messages) if message.command == "kickoff"]

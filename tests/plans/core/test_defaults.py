@@ -9,7 +9,7 @@ from bluesky.utils import MsgGenerator
 from ophyd_async.core import soft_signal_rw
 
 from concertino import DeviceError, plans
-from concertino.devices import BeamSwitch, SimulatedTube
+from concertino.devices import SignalBeam, SimulatedTube
 from concertino.plans import Overheads
 from concertino.plans.core._device_queries import without_run_engine
 from concertino.plans.rehearsal._rehearsal import Rehearsal
@@ -84,7 +84,7 @@ def test_a_whole_turn_in_steps_at_a_tube(
 @pytest.mark.parametrize("kind", ["tube", "synchrotron", None])
 def test_any_beam_may_say_that_it_is_a_tubes(laboratory: Laboratory, kind: Any) -> None:
     output = soft_signal_rw(int, 0, name="x_tube_of_a_shutter")  # The name says nothing.
-    beam = BeamSwitch(output, on=1, off=0, source_kind=kind)
+    beam = SignalBeam(output, on=1, off=0, source_kind=kind)
     for given, expected in ((None, 360.0 if kind == "tube" else 180.0), ("90 deg", 90.0)):
         plan = laboratory.plan(
             "step_tomography",
@@ -100,7 +100,7 @@ def test_a_source_that_is_none() -> None:
     with pytest.raises(
         DeviceError, match=r"source_kind: 'lamp' was given for beam switch b; give 'tube'"
     ):
-        BeamSwitch(soft_signal_rw(int, 0, name="b"), on=1, off=0, source_kind="lamp")  # type: ignore[arg-type]
+        SignalBeam(soft_signal_rw(int, 0, name="b"), on=1, off=0, source_kind="lamp")  # type: ignore[arg-type]
 
 
 def test_gratings() -> None:

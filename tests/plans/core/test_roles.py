@@ -11,7 +11,7 @@ from ophyd.sim import SynAxis
 from ophyd_async.core import StrictEnum, soft_signal_rw
 
 from concertino import DeviceError, ParameterError
-from concertino.devices import BeamSwitch, SimulatedMotor
+from concertino.devices import SignalBeam, SimulatedMotor
 from concertino.plans import (
     align_rotation_axis,
     ascan,
@@ -69,7 +69,7 @@ def test_a_beam_and_a_motor_that_were_swapped(laboratory: Laboratory, name: str)
         laboratory.RE(SWAPPED[name](b))
     part, device = str(caught.value).split(": ", 1)
     assert part in ("beam", "rotation", "sample_stage")
-    assert "BeamSwitch" in device or "Give a motor here" in device
+    assert "SignalBeam" in device or "Give a motor here" in device
     assert laboratory.documents == []
     assert all(when_s < since_s for when_s, _ in b.shutter.history._changes)
     assert not laboratory.moving()
@@ -113,10 +113,10 @@ def connected(signal: Any) -> Any:
 BEAMS: dict[str, Callable[[], Any]] = {
     "ophyd's of true and false": lambda: ophyd.Signal(name="gate", value=False),
     "ophyd-async's of true and false": lambda: connected(soft_signal_rw(bool, name="gate")),
-    "a switch over named states": lambda: BeamSwitch(
+    "a switch over named states": lambda: SignalBeam(
         connected(soft_signal_rw(Positions, name="gate")), on=Positions.OUT, off=Positions.IN
     ),
-    "a switch over numbers": lambda: BeamSwitch(
+    "a switch over numbers": lambda: SignalBeam(
         connected(soft_signal_rw(float, name="gate")), on=40.0, off=0.0
     ),
     "one that says that it is one": Switch,
@@ -155,7 +155,7 @@ def test_what_is_no_beam(laboratory: Laboratory, kind: str) -> None:
     assert str(caught.value) == (
         f"beam: {said}{', as a position does' if 'number' in said else ''}, and a beam is on or off. Give the "
         "shutter or tube here, and motors in their own places; if it is what switches the beam, wrap it in "
-        "concertino.devices.BeamSwitch(device, on=…, off=…)."
+        "concertino.devices.SignalBeam(device, on=…, off=…)."
     )
 
 

@@ -61,7 +61,7 @@ EVERY_PLAN: list[tuple[dict[str, Any], str]] = [
     (
         {"beam": "shutter"},
         "beam: 'shutter' cannot be switched. Give a shutter or tube that takes True and False, or "
-        "wrap yours in concertino.devices.BeamSwitch.",
+        "wrap yours in concertino.devices.SignalBeam.",
     ),
     (
         {"sample_stage": "stage"},

@@ -24,7 +24,7 @@ CAMERA_ADVICE = (
 )
 BEAM = (
     "beam: 'shutter' cannot be switched. Give a shutter or tube that takes True and False, or wrap "
-    "yours in concertino.devices.BeamSwitch."
+    "yours in concertino.devices.SignalBeam."
 )
 
 

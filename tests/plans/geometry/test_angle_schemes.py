@@ -100,6 +100,33 @@ def test_wrong_schemes(laboratory: Laboratory, scheme: Any, message: str) -> Non
     assert not laboratory.documents
 
 
+class Rule:
+    """A rule of a user's own that gives so many angles, whatever it is asked for."""
+
+    name = "rule"
+
+    def __init__(self, count: int) -> None:
+        self.count = count
+
+    def angles(self, number: int, start_deg: float, range_deg: float) -> list[float]:
+        return [0.1 * index for index in range(self.count)]
+
+    passed = angles
+
+
+@pytest.mark.parametrize("name", ["step_tomography", "continuous_tomography"])
+@pytest.mark.parametrize("count", [0, 3, 9])
+def test_a_rule_that_gives_another_number_of_angles_is_refused(
+    laboratory: Laboratory, name: str, count: int
+) -> None:
+    with pytest.raises(ParameterError) as caught:
+        laboratory.run(name, num_projections=5, scheme=Rule(count))
+    assert str(caught.value) == (
+        f"scheme: 'rule' gave {count} angles for 5 projections. Have it give one for each."
+    )
+    assert not laboratory.documents
+
+
 def test_rounds_that_are_no_power_of_two() -> None:
     with pytest.raises(ParameterError, match=r"^rounds: 6 was given; give a power of two, such as"):
         Timbir(rounds=6)

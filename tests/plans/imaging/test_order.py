@@ -10,7 +10,7 @@ import pytest
 from concertino import ParameterError
 from concertino.batch import reconstruct_run
 from concertino.documents import validate_run
-from concertino.plans import ImagingScan, grating_stepping, radiography, resume
+from concertino.plans import Flats, ImagingScan, Radiographs, grating_stepping, radiography, resume
 from concertino.reconstruction import ReconstructionSettings
 from concertino.storage import StoredScan, open_run
 from concertino.testing import PlanFault, plan_messages, run_with_fault
@@ -226,3 +226,13 @@ def test_the_value_has_the_order() -> None:
         ("flats", 0, 3), ("projections", 0, 100), ("flats", 3, 6), ("projections", 100, 200),
         ("flats", 6, 9), ("projections", 200, 250), ("flats", 9, 12),
     ]  # fmt: skip
+
+
+@pytest.mark.parametrize("every", ["every projection", "every 1 projection", "every 1 projections"])
+def test_one_may_be_said_as_one(every: str) -> None:
+    scan = ImagingScan(
+        acquisitions=[Flats(number=2), Radiographs(number=2)], order=[f"flats {every}"],
+        radio_position=0, flat_position=1,
+    )  # fmt: skip
+    taken = [(visit.stream, visit.first, visit.stop) for visit in scan.visits]
+    assert taken == [("flats", 0, 2), ("projections", 0, 1), ("flats", 2, 4), ("projections", 1, 2)]

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from jsonschema import Draft202012Validator, ValidationError
 
-from concertino import plans
+from concertino import ParameterError, plans
 from concertino.plans import (
     Darks,
     Flats,
@@ -106,3 +106,17 @@ def test_the_value_of_a_run_has_a_schema() -> None:
     ):
         with pytest.raises(ValidationError):
             validator.validate({**value, **wrong})
+
+
+@pytest.mark.parametrize("given", ["step_tomography", None, 3])
+def test_what_is_no_plan_has_no_schema(given: Any) -> None:
+    with pytest.raises(ParameterError) as caught:
+        plan_schema(given)
+    assert str(caught.value) == (
+        f"plan: {given!r} was given. Give a plan itself, a function such as step_tomography."
+    )
+
+
+def test_a_dataclass_has_its_schema() -> None:
+    schema = plan_schema(plans.set_deadlines)
+    assert "answer_s" in json.dumps(schema)

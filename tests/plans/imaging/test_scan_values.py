@@ -5,7 +5,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+from pydantic import TypeAdapter
 
 from concertino import DocumentError, ParameterError
 from concertino.plans import (
@@ -30,7 +32,16 @@ from .scenarios import SCENARIOS, devices, run_listed
 BEFORE = json.loads(Path(__file__).with_name("scans_before.json").read_text())
 # The streams are called so; what was recorded said "views".
 BEFORE["axis brought upright"]["start"]["plan_args"]["order"] = ["darks", "flats", "views_1"]
+# As many views as were asked for, at each of two angles; what was recorded counted them all.
+BEFORE["axis found"]["start"]["plan_args"]["num_views"] = 2
+# What makes the beam stands in the block since scans know their optics.
+BEFORE["steps at a tube"]["start"]["tomo"]["source_kind"] = "tube"
 PLACES: dict[str, Any] = {"radio_position": 0, "flat_position": "1 cm"}
+
+
+def simple_scan(**more: Any) -> ImagingScan:
+    """Return a scan of darks and radiographs."""
+    return ImagingScan(acquisitions=[Darks(number=2), Radiographs(number=3)], **PLACES, **more)
 
 
 def rounded(value: Any) -> Any:
@@ -124,13 +135,37 @@ def test_quantities_are_kept_with_their_units() -> None:
             lambda: ImagingScan(acquisitions=[Radiographs(number=3), StepProjections(number=3)], **PLACES),
             "acquisitions: several take the stream projections. Give each a stream of its own.",
         ),
-        (lambda: Darks(**{"number": 3, "exposure": 2}), "exposure: Extra inputs are not permitted; 2 was given."),
+        (lambda: Darks(**{}), "number: this was not given. Darks has kind, number. Give it, too."),
+        (lambda: StepProjections(number=3, trigger="foot"), "trigger: 'foot' was given (Input should be 'software', "),
+        (lambda: ImagingScan(acquisitions=[], **PLACES), "acquisitions: there is none. Give at least one, such as "),
+        (lambda: ImagingScan(acquisitions=[{"kind": ["darks"]}], **PLACES), "acquisitions: ['darks'] is no kind of "),
+        (lambda: StepProjections(number=3, scheme={"name": ["list"]}), "scheme: {'name': ['list']} was given; give "),
+        (lambda: simple_scan(order=None), "order: None was given; give a list such as ['darks', 'flats', 'projections']."),
+        (lambda: simple_scan(order=5), "order: 5 was given; give a list such as ['darks', 'flats', 'projections']."),
+        (lambda: simple_scan(order=["darks", 5]), "order: ['darks', 5] was given; give a list such as ['darks', "),
+        (lambda: simple_scan(order=[]), "order: [] was given; name darks, projections, and at least one."),
+        (lambda: Darks(**{"number": 3, "exposure": 2}), "exposure: there is no such field. Darks has kind, number. Use one of these."),
     ],
 )  # fmt: skip
 def test_what_cannot_work_is_told_when_the_value_is_made(make: Any, message: str) -> None:
     with pytest.raises(ParameterError) as caught:
         make()
     assert str(caught.value).startswith(message)
+
+
+def test_a_scan_is_taken_as_it_is_where_one_is_wanted() -> None:
+    wanted = simple_scan()
+    assert ImagingScan.model_validate(wanted) == wanted
+    assert TypeAdapter(list[ImagingScan]).validate_python([wanted]) == [wanted]
+    assert ImagingScan(acquisitions=(each for each in wanted.acquisitions), **PLACES) == wanted
+
+
+def test_messages_of_wrong_blocks_end_once() -> None:
+    wrong = {**simple_scan().to_json(), "acquisitions": [{"kind": "darks", "number": 0}]}
+    for start in ({"uid": "0"}, {"uid": "0", "imaging_scan": wrong}):
+        with pytest.raises(DocumentError) as caught:
+            ImagingScan.from_start(start)
+        assert ".." not in str(caught.value)
 
 
 def test_views_of_the_axis_want_darks_and_flats_before_them(tmp_path: Path) -> None:
@@ -190,6 +225,12 @@ def test_a_rule_of_ones_own_is_stored_as_its_angles(tmp_path: Path) -> None:
     again = take_again(stored, devices(lab), md=lab.directories.new().metadata())
     assert run_listed(lab, again) == (messages, start)
     lab.close()
+
+
+def test_angles_may_be_an_array() -> None:
+    value = StepProjections(number=3, scheme=np.linspace(0, 90, 3))
+    assert value == StepProjections(number=3, scheme=[0, 45, 90])
+    assert StepProjections(**json.loads(json.dumps(value.to_json()))) == value
 
 
 def test_a_scheme_that_is_named_goes_through_json() -> None:

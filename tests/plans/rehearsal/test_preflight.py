@@ -11,13 +11,14 @@ from typing import Any
 
 import bluesky.plan_stubs as bps
 import bluesky.plans as bp
+import numpy as np
 import pytest
 from bluesky import Msg
 from bluesky.utils import MsgGenerator
 from hypothesis import given
 from hypothesis import strategies as st
 
-from concertino import ParameterError, StorageError
+from concertino import CameraError, ParameterError, StorageError
 from concertino.devices import SimulatedBeamline, SimulatedShutter, SimulatedTube
 from concertino.devices.simulated._trajectory import Move
 from concertino.frames import RecordingTrigger
@@ -336,8 +337,11 @@ def test_the_reconstruction_needs_what_its_formula_says(lab: Laboratory) -> None
     assert many.reconstruction_bytes is not None
     # All rows of all projections are kept.
     assert many.reconstruction_bytes - few.reconstruction_bytes > 2000 * 16 * 16 * 2 / 2
-    without = preflight(lab.plan("radiography"), reconstruction=ReconstructionSettings())
-    assert without.reconstruction_bytes == 0
+    b = lab.beamline
+    aligning = find_rotation_axis(b.camera, b.rotation, b.beam, b.sample_stage, **POSITIONS)
+    for plan in (lab.plan("radiography"), aligning):
+        without = preflight(plan, reconstruction=ReconstructionSettings())
+        assert without.reconstruction_bytes == 0
 
 
 def test_writing_that_is_too_slow_for_the_ring(tmp_path: Path) -> None:
@@ -400,11 +404,13 @@ def test_a_plan_that_waits_for_a_trigger(lab: Laboratory) -> None:
         lab,
         retrospective_radiography(
             b.camera, b.beam, b.sample_stage, trigger, num_darks=2, num_flats=2, num_before=5,
-            num_after=5, order=["projections", "darks"], **POSITIONS,
+            num_after=5, order=["projections", "darks", "flats"], **POSITIONS,
         ),
     )  # fmt: skip
     assert figures.open_end.endswith("after complete camera: it waits for its trigger, up to 600 s")
-    assert [stream.frames for stream in figures.streams] == [10, 2]
+    assert [stream.frames for stream in figures.streams] == [10, 2, 2]
+    # The clock stands while the trigger is awaited: the stage, which goes out for the flats, is there all the same.
+    assert [stream.blur_px for stream in figures.streams] == [0, 0, 0]
     assert trigger.event is None
 
 
@@ -497,3 +503,30 @@ def test_a_session_knows_its_directory_and_its_reconstruction(tmp_path: Path) ->
     assert figures.write_bytes_s is not None
     assert figures.reconstruction_bytes
     assert sorted(path.name for path in (tmp_path / "data").iterdir()) == [".write_rates.json"]
+
+
+def test_a_setting_that_the_camera_cannot_have_is_refused_before_anything_moves(
+    lab: Laboratory,
+) -> None:
+    camera = lab.beamline.camera
+
+    def plan() -> MsgGenerator[None]:
+        yield from bps.mv(lab.beamline.sample_stage, 3.0)
+        yield from bps.mv(camera.region, (0, 0, 17, 16))
+
+    with pytest.raises(CameraError, match=r"asked for region \(0, 0, 17, 16\); it takes regions"):
+        unmoved(lab, plan())
+
+
+def test_a_region_is_the_frames_of_the_figures(lab: Laboratory) -> None:
+    camera = lab.beamline.camera
+
+    async def set_region(region: tuple[int, int, int, int]) -> None:
+        await camera.region.set(np.array(region))
+
+    before = unmoved(lab, lab.plan("radiography")).disk_bytes
+    asyncio.run(set_region((4, 0, 8, 16)))
+    try:
+        assert unmoved(lab, lab.plan("radiography")).disk_bytes == before // 2
+    finally:
+        asyncio.run(set_region((0, 0, 16, 16)))

@@ -239,7 +239,7 @@ def test_a_hold_has_several_reasons() -> None:
     assert hold.requested
     vacuum[1].release()
     assert not hold.requested
-    assert not hold.due
+    assert not hold.pending
     assert hold.reason == "ring current 3 mA; vacuum"  # Why it was asked for the last time.
 
 

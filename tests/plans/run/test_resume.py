@@ -126,6 +126,7 @@ def test_resumes_of_resumes_and_lost_files(laboratory: Laboratory) -> None:
     directory = broken(laboratory, name, 5)
     bench = laboratory.bench(lambda: resumed(laboratory, name, open_run(directory)))
     outcome = run_with_fault(bench, PlanFault(0, "raise after", "trigger camera", 1))
+    assert outcome.where == "raise after at the message 'trigger camera', number 2 of these"
     check_safe_end(outcome)
     second = open_run(outcome.find("start")[0]["run_directory"])
     # A file is lost, and one is damaged.
@@ -208,7 +209,24 @@ def test_what_is_not_as_it_was_is_refused(laboratory: Laboratory, tmp_path: Path
     assert "the exposure was 0 s and is 0.004 s" in said
 
 
-async def _set(signal: Any, value: float) -> None:
+def test_a_shifted_region_is_refused(laboratory: Laboratory) -> None:
+    name = "step_tomography"
+    run = open_run(broken(laboratory, name, 4))
+    camera = laboratory.beamline.camera
+    loop = laboratory.RE.loop
+    asyncio.run_coroutine_threadsafe(_set(camera.region, (1, 0, 15, 16)), loop).result()
+    said = refusal(laboratory, resumed(laboratory, name, run))
+    assert "frame_shape was [16, 16] and is [15, 16]" in said
+    assert "camera-region was [0, 0, 16, 16] and is [1, 0, 15, 16]" in said
+    asyncio.run_coroutine_threadsafe(_set(camera.region, (0, 0, 16, 16)), loop).result()
+    asyncio.run_coroutine_threadsafe(_set(camera.mirror, "vertical"), loop).result()
+    said = refusal(laboratory, resumed(laboratory, name, run))
+    assert said == (
+        f"resume: of {run.name}, camera-mirror was none and is vertical. Set it as it was, or take a new scan."
+    )
+
+
+async def _set(signal: Any, value: Any) -> None:
     await signal.set(value)
 
 

@@ -10,7 +10,7 @@ from ophyd import Component, Device, Signal
 from ophyd.status import Status
 
 from concertino import DeviceError
-from concertino.devices import BeamSwitch
+from concertino.devices import SignalBeam
 from tests.plans.laboratory import Laboratory, patience
 
 pytestmark = pytest.mark.disturbed_by_load("deadlines of 0.3 s hold for beams that do answer, too")
@@ -114,10 +114,10 @@ def said(error: BaseException) -> str:
     return " ".join([str(error), str(cause or ""), *getattr(error, "__notes__", ())])
 
 
-def stuck_switch() -> BeamSwitch:
+def stuck_switch() -> SignalBeam:
     shutter = Shutter(name="mybeam")
     shutter.stuck = True
-    return BeamSwitch(shutter, on="Open", off="Close")
+    return SignalBeam(shutter, on="Open", off="Close")
 
 
 @pytest.mark.parametrize("make", [LiesOff, stuck_switch])
@@ -186,5 +186,5 @@ def test_a_beam_that_may_yet_come_on(laboratory: Laboratory) -> None:
     ],
 )
 def test_what_a_switch_reads_as(on: Any, off: Any, value: Any, state: bool | None) -> None:
-    switch = BeamSwitch(Shutter(name="frontend"), on=on, off=off)
+    switch = SignalBeam(Shutter(name="frontend"), on=on, off=off)
     assert switch.state_of(value) is state

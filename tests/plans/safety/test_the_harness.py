@@ -146,9 +146,18 @@ def test_positions_are_one_of_each_message_in_each_stream(laboratory: Laboratory
     assert chosen.count("set rotation") == 4  # To the start, and to each angle.
 
 
-def test_a_message_that_does_not_come(laboratory: Laboratory) -> None:
-    bench = laboratory.bench(lambda: laboratory.plan("radiography"))
-    outcome = run_with_fault(bench, PlanFault(10_000, "abort"))
+@pytest.mark.parametrize(
+    ("fault", "where"),
+    [
+        (PlanFault(10_000, "abort"), "abort at message 10000, which did not come"),
+        (
+            PlanFault(0, "abort", "open_run", 4),
+            "abort at the message 'open_run', number 5 of these, which did not come",
+        ),
+    ],
+)
+def test_a_message_that_does_not_come(laboratory: Laboratory, fault: PlanFault, where: str) -> None:
+    outcome = run_with_fault(laboratory.bench(lambda: laboratory.plan("radiography")), fault)
     check_safe_end(outcome)
     assert not outcome.injected
-    assert outcome.where == "abort at message 10000, which did not come"
+    assert outcome.where == where

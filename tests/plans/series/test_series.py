@@ -26,7 +26,7 @@ from concertino.plans import (
 )
 from concertino.storage import StoredScan, open_run
 
-from .test_directors import Stages, bring_in
+from .test_for_each import Stages, bring_in
 
 
 @pytest.fixture
@@ -324,7 +324,7 @@ def test_a_series_within_a_series_says_both(lab: Stages) -> None:
     assert [start["sample"] for start in lab.starts()] == ["tooth", "tooth", "bone", "bone"]
 
 
-def test_metadata_of_the_plan_that_is_no_directors(lab: Stages) -> None:
+def test_metadata_of_a_plan_that_is_not_of_the_series(lab: Stages) -> None:
     def experiment(item: int) -> MsgGenerator[Any]:
         return lab.experiment(item, md={"iteration": 7})
 

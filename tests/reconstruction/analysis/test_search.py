@@ -69,7 +69,7 @@ def test_slices_that_share_grids_are_those_that_are_made_alone(
         )  # fmt: skip
         job.add_projections(lines[:100], 0)
         job.add_projections(lines[107:], 107)
-        strips.append(job.sweep(parameter, values))
+        strips.append(job.search.sweep(parameter, values))
     np.testing.assert_array_equal(strips[1], strips[0])
     np.testing.assert_array_equal(strips[2], strips[0])
     for value, image in zip(values, strips[0], strict=True):
@@ -85,7 +85,7 @@ def test_discs_have_their_values_at_their_places_in_a_sweep_of_the_axis() -> Non
         ReconstructionSettings(), num_projections=COUNT, frame_shape=(1, COLUMNS), angles=ANGLES
     )
     job.add_projections(sinogram, 0)
-    strip = job.sweep("center", [CENTER + shift for shift in (-2, -1, 0, 1, 2)])
+    strip = job.search.sweep("center", [CENTER + shift for shift in (-2, -1, 0, 1, 2)])
     value, x, y = disc_found(strip[2] - 0.01, 20.3, 10.2, 8.0)
     assert value == pytest.approx(0.02, rel=0.01)
     assert (x, y) == pytest.approx((20.3, 10.2), abs=0.05)
@@ -94,10 +94,10 @@ def test_discs_have_their_values_at_their_places_in_a_sweep_of_the_axis() -> Non
 def test_an_axis_outside_of_the_detector_is_refused_in_a_sweep(lines: NDArray[np.float32]) -> None:
     job = Reconstructor(ReconstructionSettings(), num_projections=COUNT, frame_shape=(3, COLUMNS))
     with pytest.raises(ReconstructionError, match="0 of 180 projections have come"):
-        job.sweep("center", [60.0, 61.0])
+        job.search.sweep("center", [60.0, 61.0])
     job.add_projections(lines, 0)
     with pytest.raises(ParameterError, match="center: 128 px lies outside"):
-        job.sweep("center", [60.0, 128.0])
+        job.search.sweep("center", [60.0, 128.0])
 
 
 @pytest.mark.parametrize("metric", ["std", "tenengrad", "sag", "negativity", "entropy"])
@@ -143,7 +143,9 @@ def test_several_settings_in_turn_and_together(lines: NDArray[np.float32], toget
     )
     job.add_projections(lines, 0)
     regions = {"center": (57.0, 64.0, 1.0), "overall_angle": (-0.2, 0.25, 0.1)}
-    found = job.find_parameters(regions, "negativity", iterations=2, together=together, smoothing=3)
+    found = job.search.find_parameters(
+        regions, "negativity", iterations=2, together=together, smoothing=3
+    )
     assert list(found) == list(regions)
     assert found["center"].value == pytest.approx(CENTER, abs=0.3)
     assert found["center"].confidence > 0.7
@@ -181,16 +183,18 @@ def test_sweep_and_search_share_their_slices(lines: NDArray[np.float32], threads
     job.add_projections(lines, 0)
     region = (CENTER - 3.0, CENTER + 3.5, 1.0)
     made: list[Any] = []
-    slices_with = job._slices_with
-    job._slices_with = lambda changes, *a: made.extend(changes) or slices_with(changes, *a)  # type: ignore[func-returns-value,method-assign]
-    strip, found = job.sweep_and_find("center", region)
+    slices_with = job.search.slices_with
+    job.search.slices_with = lambda changes, *a: made.extend(changes) or slices_with(changes, *a)  # type: ignore[func-returns-value,method-assign]
+    strip, found = job.search.sweep_and_find("center", region)
     # nine about the best of the seven, which is known, and halves of the projections at the best value
     assert len(made) <= len(found.metrics) + 2
-    job._slices_with = slices_with  # type: ignore[method-assign]
-    np.testing.assert_array_equal(strip, job.sweep("center", [region[0] + i for i in range(7)]))
+    job.search.slices_with = slices_with  # type: ignore[method-assign]
+    np.testing.assert_array_equal(
+        strip, job.search.sweep("center", [region[0] + i for i in range(7)])
+    )
     one = reconstruct(lines, ANGLES, settings=settings.updated(center=region[0] + 2))
     np.testing.assert_allclose(strip[2], one[0], atol=1e-5 * one.max())
-    assert found.value == pytest.approx(job.find_parameter("center", region).value, abs=0)
+    assert found.value == pytest.approx(job.search.find_parameter("center", region).value, abs=0)
 
 
 def test_an_axis_and_its_pitch_that_are_searched_together_are_found() -> None:
@@ -203,7 +207,7 @@ def test_an_axis_and_its_pitch_that_are_searched_together_are_found() -> None:
     )  # fmt: skip
     job.add_projections(ball_lines((24, 48), angles, balls, pitch=0.1), 0)
     regions = {"axis_angle_x": (0.04, 0.16, 0.02), "center": (21.0, 26.5, 0.5)}
-    found = job.find_parameters(regions)
+    found = job.search.find_parameters(regions)
     assert found["center"].value == pytest.approx(23.5, abs=0.05)
     assert found["axis_angle_x"].value == pytest.approx(0.1, abs=0.01)
 
@@ -222,9 +226,9 @@ def test_slices_of_a_sweep_go_side_by_side_as_far_as_there_is_memory(
         )
         job.add_projections(lines, 0)
         made: list[Any] = []
-        like_this = job._like_this
-        job._like_this = lambda *a, **k: made.append(a) or like_this(*a, **k)  # type: ignore[func-returns-value,method-assign]  # noqa: B023
-        slices = job._slices_with([{"overall_angle": value} for value in values])
+        with_settings = job._maker.with_settings
+        job._maker.with_settings = lambda *a, **k: made.append(a) or with_settings(*a, **k)  # type: ignore[func-returns-value,method-assign]  # noqa: B023
+        slices = job.search.slices_with([{"overall_angle": value} for value in values])
         first = next(slices)
         assert len(made) == at_once
         strips.append([image for _, image in sorted([first, *slices], key=lambda one: one[0])])

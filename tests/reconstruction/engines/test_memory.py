@@ -72,7 +72,7 @@ def test_nothing_large_waits_for_the_cycle_collector(changes: dict[str, Any]) ->
         if not settings.general:
             made.planes()
         result = made.finish()
-        rows = made._rows.data
+        rows = made._store.rows.data
         assert rows is not None
         gone: list[Callable[[], Any]] = [
             weakref.ref(made),

@@ -11,10 +11,10 @@ import concertino
 PROGRAM = """
 import numpy as np
 from concertino.reconstruction import ReconstructionSettings, reconstruct
-from concertino.reconstruction.kernels._normalize import prepare
+from concertino.reconstruction.kernels._normalize import normalize_and_pad
 reconstruct(np.ones((8, 2, 32), np.float32), settings=ReconstructionSettings(center=15.5))
 from concertino.reconstruction.kernels._spread import spread
-for kernel in (prepare, spread):
+for kernel in (normalize_and_pad, spread):
     print(sum(kernel.stats.cache_misses.values()))
 """
 

@@ -1,5 +1,6 @@
 """The catalogue: what was recorded is found and read equal, through tiled and databroker."""
 
+import logging
 import os
 import shutil
 import sqlite3
@@ -231,6 +232,31 @@ def test_what_grew_is_taken_in_again(tmp_path: Path, record_run: Any, catalog: C
     assert catalog[1].metadata["stop"]["exit_status"] == "abort"
     record.write_bytes(whole)
     assert catalog[1].metadata["stop"]["exit_status"] == "success"
+    assert len(catalog) == 1
+
+
+def test_two_writers_may_take_in_the_same_run(
+    tmp_path: Path,
+    record_run: Any,
+    catalog: Catalog,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    record_run(tmp_path / "scan_0001")
+    known_runs, others = catalog._files.known_runs, [Catalog(tmp_path)]
+
+    def known_before_another_writes(uid: str | None = None) -> Any:
+        known = known_runs(uid)
+        while others:
+            with others.pop() as other:
+                assert other.take_in(tmp_path / "scan_0001")
+        return known
+
+    monkeypatch.setattr(catalog._files, "known_runs", known_before_another_writes)
+    assert catalog.take_in(tmp_path / "scan_0001")
+    assert not others
+    assert not [record for record in caplog.records if record.levelno >= logging.WARNING]
+    assert catalog.missing() == []
     assert len(catalog) == 1
 
 

@@ -4,15 +4,17 @@ import os
 import signal
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from bluesky import Msg, RunEngine
 from event_model import compose_run
 
 from concertino import DocumentError, StorageError
-from concertino.storage import DocumentFile, Recorder, RunDirectories
+from concertino.storage import DocumentFile, Recorder, RunDirectories, find_runs
 
 KILLED = """
 import os, signal, sys
@@ -173,6 +175,31 @@ def test_a_value_that_cannot_be_json_is_an_error_that_names_it(tmp_path: Path) -
     recorder.close()
 
 
+def test_a_run_whose_start_cannot_be_recorded_leaves_nothing_behind(tmp_path: Path) -> None:
+    engine: Any = RunEngine({})
+    recorder = Recorder(RunDirectories(tmp_path))
+    engine.subscribe(recorder)
+
+    def plan() -> Iterator[Msg]:
+        yield Msg("open_run", None, bad=object())
+        yield Msg("close_run")
+
+    with pytest.raises(
+        DocumentError, match=r"A start document .* object cannot be written as JSON"
+    ):
+        engine(plan())
+    assert find_runs(tmp_path) == []
+    assert not list(tmp_path.rglob("documents.jsonl"))
+    (uid,) = engine(count_of_nothing())
+    assert [run.uid for run in find_runs(tmp_path)] == [uid]
+    recorder.close()
+
+
+def count_of_nothing() -> Iterator[Msg]:
+    yield Msg("open_run")
+    yield Msg("close_run")
+
+
 def test_a_full_disk_still_takes_the_stop_document(small_disk: Path) -> None:
     documents = documents_of_a_run(small_disk / "scan_0001", exit="ç" * 1000)
     recorder = Recorder()
@@ -210,3 +237,16 @@ def test_a_file_made_for_a_run_that_never_started_goes(tmp_path: Path) -> None:
     left = sorted(str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*"))
     # Nothing of such a run is left, and nothing of others is taken with it.
     assert left == ["scan_0002", "scan_0002/documents.jsonl", "scan_0004", "scan_0004/notes.txt"]
+
+
+def test_a_record_that_cannot_be_closed_keeps_no_other_open(tmp_path: Path) -> None:
+    recorder = Recorder()
+    for scan in ("scan_0001", "scan_0002"):
+        recorder(*documents_of_a_run(tmp_path / scan)[0])
+    reserve = tmp_path / "scan_0001" / ".documents.reserve"
+    reserve.unlink()
+    reserve.mkdir()  # Somebody has put it there: a directory cannot be removed as a file.
+    assert [run.exit_status for run in find_runs(tmp_path)] == ["running", "running"]
+    with pytest.raises(StorageError, match="scan_0001"):
+        recorder.close()
+    assert [run.exit_status for run in find_runs(tmp_path)] == ["incomplete", "incomplete"]

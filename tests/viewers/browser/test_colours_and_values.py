@@ -13,7 +13,7 @@ from concertino import ParameterError
 from concertino.viewers import PageSettings, Picture
 from concertino.viewers.browser._colours import colour_table, colourise
 from concertino.viewers.browser._values import values_of
-from concertino.viewers.browser._visible import visible
+from concertino.viewers.browser._visible_pixels import visible_pixels
 
 GRAYS = colour_table([f"#{i:02x}{i:02x}{i:02x}" for i in range(256)])
 SHAPES = st.tuples(st.integers(1, 40), st.integers(1, 40))
@@ -80,7 +80,7 @@ def picture(height: int, width: int, step: int = 1) -> Picture:
 
 
 def test_all_of_a_small_picture() -> None:
-    part = visible(picture(30, 40), columns=(-0.5, 39.5), rows=(-0.5, 29.5), longest_px=100)
+    part = visible_pixels(picture(30, 40), columns=(-0.5, 39.5), rows=(-0.5, 29.5), longest_px=100)
 
     assert part.pixels.shape == (30, 40)
     assert (part.left, part.top, part.width, part.height) == (-0.5, -0.5, 40, 30)
@@ -89,7 +89,7 @@ def test_all_of_a_small_picture() -> None:
 def test_a_zoomed_part_has_all_its_pixels_at_their_places() -> None:
     whole = picture(300, 400)
 
-    part = visible(whole, columns=(100.2, 150.1), rows=(20.0, 60.0), longest_px=100)
+    part = visible_pixels(whole, columns=(100.2, 150.1), rows=(20.0, 60.0), longest_px=100)
 
     assert part.pixels[0, 0] == 20 * 400 + 100
     assert (part.left, part.top) == (99.5, 19.5)
@@ -105,7 +105,7 @@ def test_a_zoomed_part_has_all_its_pixels_at_their_places() -> None:
 def test_any_zoom(
     size: tuple[int, int], step: int, ends: tuple[float, float, float, float], longest: int
 ) -> None:
-    part = visible(picture(*size, step), columns=ends[:2], rows=ends[2:], longest_px=longest)
+    part = visible_pixels(picture(*size, step), columns=ends[:2], rows=ends[2:], longest_px=longest)
 
     assert min(part.pixels.shape) >= 1
     # One more where the step does not divide the place it begins at.

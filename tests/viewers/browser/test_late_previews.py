@@ -5,7 +5,6 @@ import threading
 import time
 from itertools import pairwise
 from pathlib import Path
-from statistics import median
 from typing import Any
 
 import pytest
@@ -90,5 +89,6 @@ def test_the_page_of_a_scan_says_how_late_previews_are(tmp_path: Path, browser: 
     found = re.fullmatch(r"previews every ([0-9.]+) s, asked every 0\.05 s", says["previews"])
     assert found is not None, says["previews"]
     told_s = float(found[1])
-    really_s = median(later - sooner for sooner, later in pairwise(came_s))
-    assert SLOW_S <= told_s <= 2 * really_s
+    # What is told is of the previews until then, and no preview was later than the latest.
+    latest_s = max(later - sooner for sooner, later in pairwise(came_s))
+    assert SLOW_S <= told_s <= 2 * latest_s

@@ -14,6 +14,7 @@ from concertino._errors import FrameStreamError, SubscriberFailedError, Subscrib
 
 from ._batch import Claim, Delivery
 from ._ledger import SubscriberLedger
+from ._rows import Rows, joined
 
 LOG = logging.getLogger(__name__)
 
@@ -54,12 +55,13 @@ class SubscriberState:
     One that was resumed is `replaced` by another, which goes on from its numbers. While it is `waiting` for frames it is no less alive than the publisher. The stream fails with one that
     is `necessary`, and goes on without one that is not, which may hold it up for a while only: of what
     the publisher waited for it in all, `held_up_s`, that counts which no necessary one caused as well,
-    `patience_used_s`.
+    `patience_used_s`. One with `rows` needs no others.
     """
 
     name: str
     delivery: Delivery
     necessary: bool = True
+    rows: Rows | None = None
     held_up_s: float = 0.0
     patience_used_s: float = 0.0
     received: int = 0
@@ -118,6 +120,8 @@ class Flow:
         How long a subscriber that has frames to handle may be silent, in seconds.
     patience_s : float
         How long in all one that is not necessary may hold up the publisher, in seconds.
+
+    Of the frames reserved last `written_rows` are written, or all; of frames before `partial` some may be missing.
     """
 
     label: str
@@ -126,6 +130,8 @@ class Flow:
     patience_s: float
     published: int = 0
     reserved: int = 0
+    written_rows: Rows | None = None
+    partial: int = 0
     wants_credit: bool = False
     ended: bool = False
     error: BaseException | None = None
@@ -151,7 +157,27 @@ class Flow:
         held = min((p.acknowledged for p in self.parties if p.paces), default=self.published)
         return self.capacity - (self.published - held)
 
-    def join(self, name: str, delivery: Delivery, necessary: bool = True) -> SubscriberState:
+    @property
+    def newest(self) -> int:
+        """Index of the newest frame, if it is there with all its rows; else -1."""
+        return self.published - 1 if self.published > self.partial else -1
+
+    def reserve(self, count: int) -> None:
+        """Note how many frames are about to be written, all rows of them unless others are chosen."""
+        self.reserved, self.written_rows = count, None
+        self.partial = min(self.partial, self.published)
+
+    def choose_rows(self, count: int) -> Rows | None:
+        """Return which rows of the next frames are needed by those who are there now; only these are written then."""
+        needed = [party.rows for party in self.parties if party.state == "open"]
+        if needed and None not in needed:
+            self.written_rows = joined([part for rows in needed for part in rows or ()])
+            self.partial = self.published + count
+        return self.written_rows
+
+    def join(
+        self, name: str, delivery: Delivery, necessary: bool = True, rows: Rows | None = None
+    ) -> SubscriberState:
         """Admit a subscriber.
 
         Raises
@@ -169,13 +195,14 @@ class Flow:
                 f"Subscriber {name!r} of frame stream {self.label} asked for delivery "
                 f"{delivery!r}; there are 'every' and 'latest'."
             )
-        if delivery == "every" and self.oldest > 0:
+        gone = max(self.oldest, self.partial)
+        if delivery == "every" and gone > 0:
             raise FrameStreamError(
                 f"Subscriber {name!r} wants every frame of stream {self.label} but came late: "
-                f"frames 0 to {self.oldest - 1} are gone from the ring of {self.capacity} frames. "
+                f"frames 0 to {gone - 1} are gone from the ring of {self.capacity} frames. "
                 "Subscribe before the camera starts, or give the stream a larger ring_bytes."
             )
-        party = SubscriberState(name, delivery, necessary)
+        party = SubscriberState(name, delivery, necessary, rows)
         self.parties.append(party)
         return party
 

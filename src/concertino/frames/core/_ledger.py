@@ -70,6 +70,8 @@ class Ledger:
     recorded : int
         Frames that were exposed into the camera's own memory before they were read out; 0 when they
         went to the stream directly.
+    loss : str
+        Why frames were dropped, as far as the camera tells.
     """
 
     address: str
@@ -83,6 +85,7 @@ class Ledger:
     reason: str = ""
     discarded: int = 0
     recorded: int = 0
+    loss: str = ""
 
     @property
     def acknowledged(self) -> int:
@@ -114,7 +117,10 @@ class Ledger:
         if self.dropped:
             shown = ", ".join(map(str, self.dropped[:10])) + (", …" if self.dropped[10:] else "")
             slow = f", while {self.slowest}" if self.slowest else ""
-            found.append(f"the camera dropped {len(self.dropped)} frames (numbers {shown}){slow}")
+            why = f", as {self.loss}" if self.loss else ""
+            found.append(
+                f"the camera dropped {len(self.dropped)} frames (numbers {shown}){slow}{why}"
+            )
         for subscriber in self.subscribers:
             if subscriber.delivery != "every" or not subscriber.necessary:
                 continue

@@ -34,7 +34,7 @@ Text = Annotated[str, Meta(max_length=100_000)]
 Side = Annotated[int, Meta(ge=1, le=_MOST_PIXELS)]
 Digest = Annotated[int, Meta(ge=0)]
 #: In a file that is mapped, in bytes.
-Place = Annotated[int, Meta(ge=0, le=2**50)]
+ByteOffset = Annotated[int, Meta(ge=0, le=2**50)]
 Seconds = Annotated[float, Meta(gt=0, le=LONGEST_S)]
 
 
@@ -123,15 +123,15 @@ class Memory(Struct, omit_defaults=True):
     """What lies where in a publisher's memory."""
 
     path: Name
-    bytes: Place
+    bytes: ByteOffset
     generation: int
-    published: Place
-    timestamps: Place
-    numbers: Place
-    checksums: Place
-    frames: Place
-    offset: Place | None = None
-    reserved: Place | None = None
+    published: ByteOffset
+    timestamps: ByteOffset
+    numbers: ByteOffset
+    checksums: ByteOffset
+    frames: ByteOffset
+    offset: ByteOffset | None = None
+    reserved: ByteOffset | None = None
 
 
 class Welcome(Message, tag="welcome"):

@@ -5,7 +5,7 @@ from typing import Literal
 
 from ._retrospective import Retrospective
 
-Trigger = Literal["internal", "software", "edge"]
+Trigger = Literal["internal", "software", "edge", "level"]
 Readout = Literal["direct", "later"]
 
 
@@ -20,8 +20,9 @@ class FrameRequest:
     kind : str
         Name of the stream that they are for: ``darks``, ``flats``, ``projections``, …; or that this
         one continues.
-    trigger : {"internal", "software", "edge"}
-        Who starts an exposure: the camera at its frame rate, the plan one by one, or a signal.
+    trigger : {"internal", "software", "edge", "level"}
+        Who starts an exposure: the camera at its frame rate, the plan one by one, or a pulse at its input, which
+        with ``"level"`` ends it, too.
     on_lost : {"fail", "flag"}
         What lost frames do: fail the run, or only stand in its ledger.
     retrospective : Retrospective, optional

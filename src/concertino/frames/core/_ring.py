@@ -11,6 +11,8 @@ from numpy.typing import ArrayLike, DTypeLike, NDArray
 from concertino._errors import FrameStreamError
 from concertino._memory import free_memory
 
+from ._rows import Rows
+
 if TYPE_CHECKING:
     from ._messages import Memory
 
@@ -29,11 +31,6 @@ def frame_checksum(frame: NDArray[Any]) -> int:
 def _little(pixels: NDArray[Any]) -> NDArray[Any]:
     """Return pixels in little-endian byte order, the same array if they are."""
     return pixels.astype(pixels.dtype.newbyteorder("<"), copy=False)
-
-
-def checksums_of(frames: NDArray[Any]) -> NDArray[np.uint64]:
-    """Return the checksum of each of some frames, (n, height, width), each C-contiguous."""
-    return np.array([frame_checksum(frame) for frame in frames], np.uint64)
 
 
 def extend_digest(digest: int, checksums: NDArray[np.uint64]) -> NDArray[np.uint64]:
@@ -173,11 +170,17 @@ class Ring:
             checksum.update(_little(piece).data)
         self.checksums[place] = checksum.intdigest()
 
-    def sum_up(self, start: int, count: int) -> None:
-        """Compute the checksums of frames just written."""
+    def sum_up(self, start: int, count: int, rows: Rows | None = None) -> None:
+        """Compute the checksums of frames just written, or of the rows that were."""
         first = self.place(start)
         for slot in range(first, first + count):
-            self.checksums[slot] = frame_checksum(self.frames[slot])
+            if rows is None:
+                self.checksums[slot] = frame_checksum(self.frames[slot])
+                continue
+            checksum = xxhash.xxh3_64()
+            for begin, end in rows:
+                checksum.update(_little(self.frames[slot, begin:end]).data)
+            self.checksums[slot] = checksum.intdigest()
 
     def seal(
         self, start: int, count: int, timestamps: ArrayLike, numbers: ArrayLike, digest: int

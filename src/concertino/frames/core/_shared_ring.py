@@ -172,33 +172,7 @@ class MappedRing:
         dtype: np.dtype[Any],
     ) -> None:
         path, size = places.path, places.bytes
-        try:
-            # What is no plain file might have this wait for ever, or the process killed.
-            descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
-            try:
-                status = os.fstat(descriptor)
-                if not stat.S_ISREG(status.st_mode):
-                    raise FrameStreamError(
-                        f"The shared memory of a ring at {path} is no file that can be mapped. Use "
-                        "the address in the descriptor of a run that goes on."
-                    )
-                found = status.st_size
-                if found < size:
-                    raise FrameStreamError(
-                        f"The shared memory of a ring at {path} has {found} bytes; {size} were "
-                        "announced. Use the address in the descriptor of a run that goes on."
-                    )
-                memory = mmap.mmap(
-                    descriptor, size, flags=mmap.MAP_SHARED | mmap.MAP_POPULATE, prot=mmap.PROT_READ
-                )
-            finally:
-                os.close(descriptor)
-        except (OSError, ValueError) as error:
-            raise FrameStreamError(
-                f"The shared memory of the ring at {path} cannot be opened: "
-                f"{(isinstance(error, OSError) and error.strerror) or error}. Check that its publisher still runs, "
-                "on this computer and as a user who lets you read it."
-            ) from error
+        memory = _mapped(path, size)
         self.path = path
         self.capacity = capacity
         self._stream = places.generation
@@ -251,6 +225,42 @@ class MappedRing:
             self._numbers[slots].copy(),
             self._checksums[slots].copy(),
         )
+
+
+def _mapped(path: str, size: int) -> mmap.mmap:
+    """Map the memory of another process, to read only.
+
+    Raises
+    ------
+    FrameStreamError
+        If this process cannot reach it, or it is not as large.
+    """
+    try:
+        # What is no plain file might have this wait for ever, or the process killed.
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+        try:
+            status = os.fstat(descriptor)
+            if not stat.S_ISREG(status.st_mode):
+                raise FrameStreamError(
+                    f"The shared memory of a ring at {path} is no file that can be mapped. Use "
+                    "the address in the descriptor of a run that goes on."
+                )
+            if status.st_size < size:
+                raise FrameStreamError(
+                    f"The shared memory of a ring at {path} has {status.st_size} bytes; {size} were "
+                    "announced. Use the address in the descriptor of a run that goes on."
+                )
+            return mmap.mmap(
+                descriptor, size, flags=mmap.MAP_SHARED | mmap.MAP_POPULATE, prot=mmap.PROT_READ
+            )
+        finally:
+            os.close(descriptor)
+    except (OSError, ValueError) as error:
+        raise FrameStreamError(
+            f"The shared memory of the ring at {path} cannot be opened: "
+            f"{(isinstance(error, OSError) and error.strerror) or error}. Check that its publisher still runs, "
+            "on this computer and as a user who lets you read it."
+        ) from error
 
 
 def _pages(size: int) -> int:

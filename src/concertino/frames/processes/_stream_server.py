@@ -312,6 +312,6 @@ class StreamServer:
         for identity, peer in self._peers.items():
             if peer.told_end or peer.party.state == "replaced":
                 continue
-            if not peer.every and self._stream.flow.published:
+            if not peer.every and self._stream.flow.newest >= 0:
                 self._send(identity, peer.newest(-1, inline=True))
             self._send(identity, peer.end())

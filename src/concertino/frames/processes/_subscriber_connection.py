@@ -191,7 +191,7 @@ class SubscriberConnection:
         wanted, flow = self.wanted, self.stream.flow
         if not isinstance(wanted, Newest):
             return
-        if flow.published - 1 > wanted.seen:
+        if flow.newest > wanted.seen:
             self.wanted = None
             inline = not self.shares_memory or wanted.inline
             yield self.newest(wanted.id, inline=inline)

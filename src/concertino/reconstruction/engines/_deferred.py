@@ -12,7 +12,7 @@ from concertino.reconstruction.preprocessing._rows import Rows
 from concertino.reconstruction.settings._settings import ReconstructionSettings
 from concertino.runtime._kept_memory import large_array
 
-from ._work import Work
+from ._progress import SliceProgress
 
 WORKSPACE_BYTES = 2**27  # of rows and images that a back end has at a time
 
@@ -64,7 +64,7 @@ class DeferredEngine:
         *,
         last: bool = False,
         only: NDArray[np.int64] | None = None,
-        work: Work | None = None,
+        progress: SliceProgress | None = None,
     ) -> NDArray[np.float32]:
         """Return the volume, float32, (slice, y, x), of the projections in `rest`; as `Engine.slices`."""
         parts = list(rest)
@@ -73,8 +73,8 @@ class DeferredEngine:
         wanted = np.arange(self._shape[0]) if only is None else only
         volume = large_array((len(wanted), *self._shape[1:]))
         together = slices_together(self._projector, len(wanted))
-        work = work or Work()
-        share = work.left / len(wanted)
+        progress = progress or SliceProgress()
+        share = progress.left / len(wanted)
         for first in range(0, len(wanted), together):
             group = wanted[first : first + together]
             rows, images = self._projector.workspace(len(group))
@@ -84,7 +84,7 @@ class DeferredEngine:
                 self._fill(rows, indices[some], weights[some], group)
                 self._projector.add(self._angles[indices[some]], self._pool)
             volume[first : first + together] = images
-            work.add(share * len(group))
+            progress.add(share * len(group))
         return volume
 
     def _fill(

@@ -15,7 +15,7 @@ from concertino.reconstruction.settings._settings import ReconstructionSettings
 from concertino.runtime._kept_memory import large_array
 
 from ._gridding import SliceAccumulator, groups_of
-from ._work import Work
+from ._progress import SliceProgress
 
 
 class Engine:
@@ -93,7 +93,7 @@ class Engine:
         *,
         last: bool = False,
         only: NDArray[np.int64] | None = None,
-        work: Work | None = None,
+        progress: SliceProgress | None = None,
     ) -> NDArray[np.float32]:
         """Return the volume, float32, (slice, y, x), with `rest` added that is not yet spread.
 
@@ -109,7 +109,7 @@ class Engine:
         only
             int64: places of the slices that are wanted; None: all. Their groups have grids of their
             own from then on, as far as there is memory.
-        work
+        progress
             Where this is counted: it is all that is left.
         """
         extra = list(rest)
@@ -120,8 +120,8 @@ class Engine:
             self._keep_up_to_date(groups, whole)
         size = (self.plan.y.count, self.plan.x.count)
         volume = large_array((len(wanted), *size))
-        work = work or Work()
-        share = work.left / len(groups)
+        progress = progress or SliceProgress()
+        share = progress.left / len(groups)
 
         def one(group: int, pool: ThreadPoolExecutor | None) -> None:
             half_way = None
@@ -136,9 +136,9 @@ class Engine:
                 grid, todo = self._cleared_grid(group), whole + extra
             for indices, weights in todo:
                 self._add(grid, group, indices, weights, pool)
-                work.add(0.5 * share / len(todo))
+                progress.add(0.5 * share / len(todo))
             rest = 0.5 * share if todo else share
-            how = (scale, half_way, pool, self._threads, work, rest)
+            how = (scale, half_way, pool, self._threads, progress, rest)
             rows = self._groups[group]
             if only is None:
                 self.plan.image(grid, volume[rows], *how)
@@ -149,7 +149,7 @@ class Engine:
                 if rows.start <= row < rows.stop:
                     volume[place] = target[row - rows.start]
 
-        self._on_groups(groups, one, work)
+        self._on_groups(groups, one, progress)
         return volume
 
     def _grid_shape(self, group: int) -> tuple[int, int, int]:
@@ -197,14 +197,16 @@ class Engine:
         self,
         groups: Sequence[int],
         function: Callable[[int, ThreadPoolExecutor | None], None],
-        work: Work | None = None,
+        progress: SliceProgress | None = None,
     ) -> None:
         """Run side by side: groups when there are enough of them, else parts of each."""
         if len(groups) < self._threads:
             for group in groups:
                 function(group, self._pool if self._threads > 1 else None)
         else:
-            (work or Work()).wait([self._pool.submit(function, group, None) for group in groups])
+            (progress or SliceProgress()).wait(
+                [self._pool.submit(function, group, None) for group in groups]
+            )
 
     def _add(
         self,

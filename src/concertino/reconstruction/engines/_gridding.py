@@ -27,7 +27,7 @@ from concertino.reconstruction.preprocessing._filters import factor, filter_resp
 from concertino.reconstruction.settings._settings import ReconstructionSettings
 from concertino.reconstruction.settings._slice_geometry import SliceGeometry
 
-from ._work import Work
+from ._progress import SliceProgress
 
 OVERSAMPLING = 1.25  # of a whole slice: what lies at its very edge is outside of the view anyway
 WINDOW_OVERSAMPLING = 2.0  # of a part of it: what lies just beyond must not fold in
@@ -194,7 +194,7 @@ class SliceAccumulator:
         half_way: NDArray[np.float32] | None = None,
         pool: ThreadPoolExecutor | None = None,
         threads: int = 1,
-        work: Work | None = None,
+        progress: SliceProgress | None = None,
         share: float = 1.0,
     ) -> None:
         """Transform a grid into slices, in pieces that stay in the cache.
@@ -211,12 +211,12 @@ class SliceAccumulator:
             Memory like `grid` that may be overwritten; None: the grid itself.
         pool, threads
             Where to compute, in how many bands; None: here.
-        work, share
+        progress, share
             Where to count this, and for how much.
         """
         from concertino.reconstruction.kernels._spread import unpack
 
-        work = work or Work()
+        progress = progress or SliceProgress()
         x, y = self.x.count, self.y.count
         half = self._is_half(grid)
         source = grid.view(np.complex64)
@@ -236,7 +236,7 @@ class SliceAccumulator:
                 lines = scipy.fft.ifft(folded(rows), axis=1, norm="forward", overwrite_x=True)
                 between[rows, :left] = lines[:, lines.shape[1] - left :]
                 between[rows, left:x] = lines[:, : x - left]
-                work.add(0.5 * share * len(lines) / len(between))
+                progress.add(0.5 * share * len(lines) / len(between))
 
         def some_columns(band: NDArray[np.int64]) -> None:
             memory = np.empty(len(between) * columns_at_once * lanes, np.complex64)
@@ -254,11 +254,11 @@ class SliceAccumulator:
                         image.view(np.float32), lane, places, self.across, down, np.float32(scale),
                         target, first,
                     )  # fmt: skip
-                work.add(0.5 * share * shape[1] / x)
+                progress.add(0.5 * share * shape[1] / x)
 
         parts = threads if pool else 1
-        run_on(pool, some_rows, bands(len(between), parts), work)
-        run_on(pool, some_columns, bands(x, parts), work)
+        run_on(pool, some_rows, bands(len(between), parts), progress)
+        run_on(pool, some_columns, bands(x, parts), progress)
 
 
 def _folded_whole(source: NDArray[np.complex64]) -> Callable[[slice], NDArray[np.complex64]]:
@@ -309,14 +309,14 @@ def run_on(
     pool: ThreadPoolExecutor | None,
     function: Callable[[NDArray[np.int64]], None],
     parts: Iterable[NDArray[np.int64]],
-    work: Work | None = None,
+    progress: SliceProgress | None = None,
 ) -> None:
     """Call a function with each part, side by side when there is a pool, and tell how far it is."""
     if pool is None:
         for part in parts:
             function(part)
     else:
-        (work or Work()).wait([pool.submit(function, part) for part in parts])
+        (progress or SliceProgress()).wait([pool.submit(function, part) for part in parts])
 
 
 def bands(rows: int, count: int) -> list[NDArray[np.int64]]:

@@ -29,7 +29,7 @@ from concertino.reconstruction.settings._slice_geometry import SliceGeometry
 
 from ._coverage import level_helix
 from ._helix import row_shares
-from ._work import Work
+from ._progress import SliceProgress
 
 _PIECE_BYTES = 2**27  # of filtered projections that are held at a time
 _TALL = 16  # planes from which on lines along z are longer than their overhead
@@ -121,7 +121,7 @@ class VolumeEngine:
         *,
         last: bool = False,
         only: NDArray[np.int64] | None = None,
-        work: Work | None = None,
+        progress: SliceProgress | None = None,
     ) -> NDArray[np.float32]:
         """Return the volume, float32, (slice, y, x); as `Engine.slices`.
 
@@ -133,11 +133,11 @@ class VolumeEngine:
             return chosen
         todo = list(rest)
         volume = self._volume if last or not todo else self._volume.copy()
-        work = work or Work()
-        left = work.left
+        progress = progress or SliceProgress()
+        left = progress.left
         for indices, weights in todo:
             self._add(volume, indices, weights)
-            work.add(left / len(todo))
+            progress.add(left / len(todo))
         if volume is self._volume and not last:
             volume = volume.copy()
         volume *= np.float32(scale)

@@ -76,6 +76,33 @@ class _Piece(VectorBuilder):
         steps = self.builder.sitofp(last, FLOAT)
         return self.called("llvm.fmuladd.f32", FLOAT, [steps, step, start])
 
+    def counted(self, count: Any, complete: bool) -> tuple[Any, Any]:
+        """Return which lanes count, None for all, and the last of them."""
+        if complete:
+            return None, INT(AT_ONCE - 1)
+        mask = self.builder.icmp_signed("<", self.numbers(), self.splat_int(count))
+        return mask, self.builder.sub(count, INT(1))
+
+    def ends(
+        self, args: Any, places: tuple[int, ...], last: Any, *, perspective: bool
+    ) -> list[tuple[Any, Any]]:
+        """First and last value of ramps, of which `args` has start and step at some places.
+
+        In perspective they are divided by the depth, whose ramp is the one after them.
+        """
+        ends = [(args[i], self.end(args[i], args[i + 1], last)) for i in places]
+        if not perspective:
+            return ends
+        one, depth = ir.Constant(FLOAT, 1.0), places[-1] + 2
+        inverses = [
+            self.builder.fdiv(one, value)
+            for value in (args[depth], self.end(args[depth], args[depth + 1], last))
+        ]
+        return [
+            (self.builder.fmul(first, inverses[0]), self.builder.fmul(second, inverses[1]))
+            for first, second in ends
+        ]
+
     def lowest_highest(self, one: Any, other: Any) -> tuple[Any, Any]:
         """Whole parts of two scalars, the lower first."""
         a, b = self.builder.fptosi(one, INT), self.builder.fptosi(other, INT)
@@ -293,20 +320,8 @@ def add_piece(
             inverse = builder.fdiv(ones, piece.ramp(args[7], args[8]))
             slow, fast = builder.fmul(slow, inverse), builder.fmul(fast, inverse)
             scale = builder.fmul(inverse, inverse)
-        mask = None
-        if not complete:
-            mask = builder.icmp_signed("<", piece.numbers(), piece.splat_int(count))
-        last = INT(AT_ONCE - 1) if complete else builder.sub(count, INT(1))
-        ends = [(args[i], piece.end(args[i], args[i + 1], last)) for i in (3, 5)]
-        if perspective:
-            one = ir.Constant(FLOAT, 1.0)
-            inverses = [
-                builder.fdiv(one, depth) for depth in (args[7], piece.end(args[7], args[8], last))
-            ]
-            ends = [
-                (builder.fmul(first, inverses[0]), builder.fmul(second, inverses[1]))
-                for first, second in ends
-            ]
+        mask, last = piece.counted(count, complete)
+        ends = piece.ends(args, (3, 5), last, perspective=perspective)
         edges, reach = (piece.lowest_highest(*pair) for pair in ends)
         value = cgutils.alloca_once(builder, piece.many)  # type: ignore[no-untyped-call]
         if INSTRUCTIONS:
@@ -360,8 +375,8 @@ def add_straight_piece(
     def generate(context: Any, builder: Any, _signature: Any, args: Any) -> Any:
         piece = _Piece(builder)
         fast = piece.ramp(args[5], args[6])
-        near, count = args[7], args[8]
-        last = INT(AT_ONCE - 1) if complete else builder.sub(count, INT(1))
+        near = args[7]
+        mask, last = piece.counted(args[8], complete)
         reach = piece.lowest_highest(args[5], piece.end(args[5], args[6], last))
         shares = [piece.splat(args[i], AT_ONCE) for i in (3, 4)]
         value = cgutils.alloca_once(builder, piece.many)  # type: ignore[no-untyped-call]
@@ -377,11 +392,7 @@ def add_straight_piece(
             builder.store(piece.between((tables[0], tables[1]), index, part, is_near), value)
 
         piece.by_nearness(near, pick)
-        mask = None
-        if not complete:
-            mask = builder.icmp_signed("<", piece.numbers(), piece.splat_int(count))
-        seen = builder.load(value)
-        piece.add_to(args[0], seen, None, mask)
+        piece.add_to(args[0], builder.load(value), None, mask)
         return context.get_dummy_value()
 
     return signature, generate

@@ -112,7 +112,7 @@ def _without_zingers(line, threshold):  # type: ignore[no-untyped-def]
 
 
 @njit(nogil=True, cache=True, error_model="numpy")
-def attenuation(  # type: ignore[no-untyped-def]
+def log_normalize(  # type: ignore[no-untyped-def]
     row, dark, gain, logarithm, lowest, zinger, mend, line
 ):
     """Turn one raw row into `line`: (raw - dark) * gain, -log of it, holes mended."""
@@ -143,7 +143,7 @@ def attenuation(  # type: ignore[no-untyped-def]
 
 
 @njit(nogil=True, cache=True, error_model="numpy")
-def prepare(  # type: ignore[no-untyped-def]
+def normalize_and_pad(  # type: ignore[no-untyped-def]
     raw, dark, gain, logarithm, lowest, zinger, mend, padding, padded
 ):
     """Fill `padded` from the rows of `raw`, one in each lane; lanes without a row become zero.
@@ -178,7 +178,7 @@ def prepare(  # type: ignore[no-untyped-def]
             if lane >= rows:
                 out[:, lane] = 0.0
                 continue
-            attenuation(
+            log_normalize(
                 raw[projection, lane], dark[0, lane], gain[correction, lane],
                 logarithm, lowest, zinger, mend, line,
             )  # fmt: skip

@@ -1,7 +1,7 @@
 """Compiled back projection of filtered rows, slices innermost in memory.
 
 Four projections are added at a time, so that a pixel's slices are loaded and stored once for four
-pairs of detector pixels. (numba's cache on disk watches this file only, not `_emit.py`.)
+pairs of detector pixels. (numba's cache on disk watches this file only, not `_llvm_vector.py`.)
 """
 
 from typing import Any

@@ -4,8 +4,8 @@ Slices lie innermost in memory, in pairs as the real and imaginary parts of comp
 one point of one projection touches one short vector per grid cell. The vector instructions are
 emitted as LLVM IR, which needs no compiler and becomes AVX2, AVX-512 or NEON as the machine has it.
 The number of slices and the width of the kernel reach the code through the *types* of two tuples:
-their lengths. numba's cache on disk watches this file only: a change of `_emit.py` that changes the
-code needs a change here too.
+their lengths. numba's cache on disk watches this file only: a change of `_llvm_vector.py` that changes
+the code needs a change here too.
 """
 
 from typing import Any
@@ -83,21 +83,9 @@ def _frequencies_in_band(slope, middle, low, high, limit):  # type: ignore[no-un
 
 @njit(nogil=True, cache=True, error_model="numpy", fastmath={"contract"})
 def spread(  # type: ignore[no-untyped-def]
-    spectra,
-    slopes,
-    coarse,
-    fine,
-    response,
-    weights,
-    limit,
-    table,
-    grid,
-    middle_y,
-    band,
-    lanes,
-    taps,
-    one,
-):
+    spectra, slopes, coarse, fine, response, weights, limit, table, grid, middle_y, band, lanes,
+    taps, one,
+):  # fmt: skip
     """Add a block of radial spectra to the rows [band[0], band[1]) of a grid.
 
     Each cell receives its contributions in the same order whatever the bands are.
@@ -165,9 +153,7 @@ def spread(  # type: ignore[no-untyped-def]
                     step_y = np.uintp(int((row - y + half_taps) * steps + 0.5))
                     index = np.uintp(k + width if k < 0 else k)
                     place = np.uintp(k + half)
-                    one_phase = coarse[line, place >> _SHIFT]
-                    other_phase = fine[line, place & _MASK]
-                    phase = one_phase * other_phase
+                    phase = coarse[line, place >> _SHIFT] * fine[line, place & _MASK]
                     scale = response[index] * weight
                     point = spectra_at + (line * np.uintp(width) + index) * point_bytes
                     taps_x = table_at + step_x * tap_bytes
@@ -176,17 +162,9 @@ def spread(  # type: ignore[no-untyped-def]
                     real, imaginary = phase.real * scale, phase.imag * scale
                     if row >= first_row and row + tap_count <= last_row:
                         _spread_rows(  # type: ignore[call-arg]
-                            point,
-                            real,
-                            imaginary,
-                            cell,
-                            row_bytes,
-                            taps_x,
-                            taps_y,
-                            lanes,
+                            point, real, imaginary, cell, row_bytes, taps_x, taps_y, lanes, taps,
                             taps,
-                            taps,
-                        )
+                        )  # fmt: skip
                     else:
                         for tap in range(max(0, first_row - row), min(tap_count, last_row - row)):
                             _spread_rows(  # type: ignore[call-arg]

@@ -56,9 +56,9 @@ def fill_padded(
     padded: NDArray[np.float32],
 ) -> None:
     """Write attenuation of some rows of some projections into (projection, width, lane)."""
-    from concertino.reconstruction.kernels._normalize import prepare
+    from concertino.reconstruction.kernels._normalize import normalize_and_pad
 
-    prepare(
+    normalize_and_pad(
         np.require(rows.part(indices, chosen), requirements=["C", "W"]),
         np.ascontiguousarray(flat_field.offset[None, chosen]),
         flat_field.gains(indices, len(rows.present), chosen),

@@ -7,6 +7,8 @@ homogeneous object, doi:10.1046/j.1365-2818.2002.01010.x
 
 P. Cloetens et al., Holotomography, doi:10.1063/1.125225
 
+A. Pogany et al., Contrast and resolution in imaging with a microfocus x-ray source, doi:10.1063/1.1148194
+
 J. Moosmann et al., Nonlinear phase retrieval from single-distance radiograph,
 doi:10.1364/OE.18.025771
 """
@@ -15,12 +17,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from concertino._errors import ParameterError
-from concertino.reconstruction.settings._phase_settings import PhaseSettings
+from concertino.reconstruction.settings._settings import ReconstructionSettings
 
 KEV_UM = 1.2398419843320026e-3  # Planck's constant times the speed of light
 
 
-def phase_filter(shape: tuple[int, int], settings: PhaseSettings) -> NDArray[np.float32]:
+def phase_filter(shape: tuple[int, int], settings: ReconstructionSettings) -> NDArray[np.float32]:
     """Response for `scipy.fft.rfft2` of a padded projection.
 
     Parameters
@@ -28,7 +30,7 @@ def phase_filter(shape: tuple[int, int], settings: PhaseSettings) -> NDArray[np.
     shape
         (rows, columns) of the padded projection.
     settings
-        All that the method needs is given.
+        All that the method needs is given; the pixel is the detector's, also in a cone.
 
     Returns
     -------
@@ -45,7 +47,9 @@ def phase_filter(shape: tuple[int, int], settings: PhaseSettings) -> NDArray[np.
             "Phase retrieval was asked for without "
             f"{', '.join(settings.phase_parameters_missing())}. Give these too."
         )
-    wavelength_um, distance_um = KEV_UM / energy, distance * 1e3
+    # Of a cone: as a parallel beam from a distance less by the magnification, in the plane of the sample; by the
+    # detector's larger pixel, from one that is more by it.
+    wavelength_um, distance_um = KEV_UM / energy, distance * 1e3 * settings.magnification
     down = scipy.fft.fftfreq(shape[0], pixel)[:, None]
     across = scipy.fft.rfftfreq(shape[1], pixel)[None]
     chi = np.pi * wavelength_um * distance_um * (down**2 + across**2)
@@ -67,7 +71,7 @@ def phase_filter(shape: tuple[int, int], settings: PhaseSettings) -> NDArray[np.
 
 
 def retrieve(
-    transmission: NDArray[np.float32], settings: PhaseSettings, lowest: float, threads: int
+    transmission: NDArray[np.float32], settings: ReconstructionSettings, lowest: float, threads: int
 ) -> NDArray[np.float32]:
     """Turn transmission (projection, row, column) into what is reconstructed.
 

@@ -24,11 +24,17 @@ class PhaseSettings(BaseModel):
         description="'tie': one material (Paganin), gives attenuation; 'ctf', 'qp', 'qp2': weak "
         "absorption, gives the phase shift in rad per px.",
     )
-    energy_kev: float | None = Field(None, gt=0, description="Photon energy in keV.")
-    propagation_distance_mm: float | None = Field(
-        None, gt=0, description="From sample to detector in mm."
+    energy_kev: float | None = Field(
+        None, gt=0, description="Photon energy in keV; that of the run by default."
     )
-    pixel_size_um: float | None = Field(None, gt=0, description="Detector pixel in um.")
+    propagation_distance_mm: float | None = Field(
+        None, gt=0, description="From sample to detector in mm; that of the run by default."
+    )
+    pixel_size_um: float | None = Field(
+        None,
+        gt=0,
+        description="Detector pixel in um, as it was binned; that of the run by default.",
+    )
     delta_beta: float | None = Field(
         None, gt=0, description="'tie': refractive decrement over absorption index of the material."
     )

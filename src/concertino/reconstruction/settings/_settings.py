@@ -189,7 +189,8 @@ class ReconstructionSettings(GeometrySettings, PhaseSettings):
 
     @model_validator(mode="after")
     def _goes_together(self) -> Self:
-        if missing := self.phase_parameters_missing():
+        # The others are the run's, when it tells them.
+        if missing := [one for one in self.phase_parameters_missing() if one == "delta_beta"]:
             raise ValueError(f"phase_method {self.phase_method!r} needs {', '.join(missing)}")
         if self.z_parameter is not None:
             if self.z_parameter not in SWEEPABLE:

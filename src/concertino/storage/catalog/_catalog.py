@@ -6,7 +6,6 @@ import threading
 import time
 from contextlib import suppress
 from pathlib import Path
-from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
@@ -287,12 +286,7 @@ class Catalog:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *error: object) -> None:
         self.close()
 
     def __repr__(self) -> str:
@@ -339,7 +333,8 @@ class Catalog:
         if self._rows is None or self._rows.identity != self._files.identity:
             self._close_rows()
             self._rows = RunRows(self._files)
-        self._rows.write(run, Known(place, size), anew=entry is not None)
+        if not self._rows.write(run, Known(place, size), instead_of=entry):
+            self._write(run, place, size)  # another program took it in meanwhile: see what it knows
 
     def _let_go(self) -> None:
         self._close_rows()

@@ -4,7 +4,7 @@ import os
 import shutil
 import sqlite3
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import closing, suppress
 from functools import cached_property
 from importlib.metadata import version
@@ -34,6 +34,30 @@ class Known(NamedTuple):
 
     place: str
     record_bytes: int
+
+
+#: What is known of a run, or of all when no uid is given; takes the uid twice.
+_KNOWN_RUNS = (
+    "select key, json_extract(metadata, '$.concertino.directory'),"
+    " json_extract(metadata, '$.concertino.record_bytes') from nodes where parent = 0"
+    " and (? is null or key = ?)"
+)
+
+
+def known_runs(
+    ask: Callable[[str, tuple[Any, ...]], Iterable[Any]], uid: str | None
+) -> dict[str, Known]:
+    """Return what a catalogue knows of its runs, by uid.
+
+    Parameters
+    ----------
+    ask
+        Takes a question in SQL with its values, and returns the rows of the answer.
+    uid
+        Of the only run that is asked for; None for all.
+    """
+    rows = ask(_KNOWN_RUNS, (uid, uid))
+    return {str(key): Known(str(place), int(size or 0)) for key, place, size in rows}
 
 
 class CatalogFiles:
@@ -118,16 +142,10 @@ class CatalogFiles:
         with suppress(OSError):
             if not self.database.exists():
                 return {}
-        query = (
-            "select key, json_extract(metadata, '$.concertino.directory'),"
-            " json_extract(metadata, '$.concertino.record_bytes') from nodes where parent = 0"
-            " and (? is null or key = ?)"
-        )
         try:
-            rows = self._read(query, (uid, uid))
+            return known_runs(self._read, uid)
         except sqlite3.Error as error:
             raise self.unreadable(error) from error
-        return {str(key): Known(str(place), int(size or 0)) for key, place, size in rows}
 
     def _read(self, query: str, values: tuple[Any, ...]) -> list[tuple[Any, ...]]:
         """Return the rows of a question, where nothing can be written too."""

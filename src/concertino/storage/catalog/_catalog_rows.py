@@ -23,7 +23,7 @@ from concertino.storage.record._document_file import DOCUMENTS
 from concertino.storage.runs._run import Run
 from concertino.storage.runs._run_index import StreamIndex, stop_of_unfinished
 
-from ._catalog_files import CatalogFiles, Known
+from ._catalog_files import CatalogFiles, Known, known_runs
 from ._event_columns import INTEGERS, event_array, event_columns, internal_keys
 from ._tiled_adapters import EVENTS, OURS, RECORDED
 
@@ -77,8 +77,8 @@ class RunRows:
         def begin_to_write(connection: Any) -> None:
             connection.exec_driver_sql("begin immediate")
 
-    def write(self, run: Run, known: Known, *, anew: bool) -> None:
-        """Write a run.
+    def write(self, run: Run, known: Known, *, instead_of: Known | None) -> bool:
+        """Write a run, unless another program has written it meanwhile.
 
         Parameters
         ----------
@@ -86,14 +86,25 @@ class RunRows:
             The run.
         known
             Where it is, and how large its record was before it was read.
-        anew
-            Whether it is there already, and is to be replaced.
+        instead_of
+            What the catalogue knows of it, and is to be replaced; None when it has not got it.
+
+        Returns
+        -------
+        bool
+            Whether it was written; not when the catalogue knows something else by now.
         """
         entries = _entries(run, known)
         with self._engine.begin() as database:
-            if anew:
+            there = known_runs(
+                lambda question, values: database.exec_driver_sql(question, values), run.uid
+            )
+            if there.get(run.uid) != instead_of:
+                return False
+            if instead_of is not None:
                 _remove(database, run.uid)
             _write(database, entries)
+        return True
 
     def close(self) -> None:
         """Close the database."""

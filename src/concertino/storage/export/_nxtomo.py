@@ -10,7 +10,7 @@ import datetime
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -29,6 +29,8 @@ if TYPE_CHECKING:
     import h5py
 
 _IMAGE_KEYS: Mapping[ImageKind, int] = {"projection": 0, "flat": 1, "dark": 2}
+#: As NXsource calls them.
+_SOURCE_TYPES = {"synchrotron": "Synchrotron X-ray Source", "tube": "Fixed Tube X-ray"}
 _BATCH_BYTES = 32 * 2**20
 _EXTRA_BYTES = 128  # a frame's place in the file's index, its key, angle and height
 _MARGIN_BYTES = 256 * 1024
@@ -84,7 +86,8 @@ def export_nxtomo(
     ``/entry/instrument/detector`` has ``data`` (frame, row, column), ``image_key`` (0 projection, 1 flat,
     2 dark) and the pixel sizes in the plane of the sample, in m;
     ``/entry/sample`` has ``rotation_angle`` in degrees, counter-clockwise in the slice, and of a spiral
-    ``z_translation`` in m. ``/ESRF`` is the same scan with the same frames, not stored again, as ESRF's
+    ``z_translation`` in m; ``/entry/instrument/per_frame`` a value of each signal for each frame, if the plan was told
+    to take some. ``/ESRF`` is the same scan with the same frames, not stored again, as ESRF's
     programs (nabu, tomoscan) want it: with members that NXtomo does not have.
 
     Examples
@@ -99,19 +102,16 @@ def export_nxtomo(
     if path.exists() and not overwrite:
         raise StorageError(f"{path} is there already; choose another file, or overwrite it.")
     scan = StoredScan(run, camera)
-    tomo = _completed(scan.tomo, energy, propagation_distance)
-    angles = scan.angles()
-    pieces = scan.pieces
-    frames = sum(map(len, pieces))
-    if not any(piece.kind == "projection" for piece in pieces):
+    tomo, angles = _completed(scan.tomo, energy, propagation_distance), scan.angles()
+    if not any(piece.kind == "projection" for piece in scan.pieces):
         raise StorageError(
             f"{run.name} cannot be exported: no projections of it are stored. Take the scan again "
             "with an ImageWriter subscribed."
         )
-    keys, degrees, heights = _per_frame(scan, np.rad2deg(angles.all_rad()))
-    first = pieces[0].frames
-    part = path.with_name(f".{path.name}.part")
+    columns = _per_frame(scan, np.rad2deg(angles.all_rad()))
+    first, frames = scan.pieces[0].frames, sum(map(len, scan.pieces))
     frame_bytes = first.nbytes // max(1, len(first))
+    part = path.with_name(f".{path.name}.part")
     done = 0
     try:
         with part.open("wb") as room:
@@ -120,30 +120,14 @@ def export_nxtomo(
             reserve_space(room.fileno(), 0, size)
             with h5py.File(part, "w") as file:
                 reserve_space(room.fileno(), 0, size)  # it began anew
-                entry = _groups(file, scan, tomo, run)
-                detector = entry["instrument/detector"]
-                data = detector.create_dataset(
-                    "data", (frames, *first.shape[1:]), first.dtype, chunks=(1, *first.shape[1:])
-                )
-                detector["image_key"] = keys
-                add_value(entry["sample"], "rotation_angle", degrees, "degree")
-                if heights is not None:
-                    add_value(entry["sample"], "z_translation", heights * 1e-3, "m")
-                exposures = [piece.exposure_s for piece in pieces]
-                if all(exposures):
-                    counts = [len(piece) for piece in pieces]
-                    exposed = np.repeat(np.array(exposures, np.float64), counts)
-                    add_value(detector, "count_time", exposed, "s")
-                _links(entry)
-                add_esrf_view(entry, tomo)
-                for batch in _batches(pieces, max(1, _BATCH_BYTES // frame_bytes)):
+                data = _made(file, scan, tomo, run, columns)
+                for batch in _batches(scan.pieces, max(1, _BATCH_BYTES // frame_bytes)):
                     data[done : done + len(batch)] = batch
                     done += len(batch)
                     if progress is not None:
                         progress(done, frames)
-            os.ftruncate(
-                room.fileno(), part.stat().st_size
-            )  # what was reserved beyond it goes back
+            # What was reserved beyond it goes back.
+            os.ftruncate(room.fileno(), part.stat().st_size)
             os.fsync(room.fileno())
         part.replace(path)
     except StorageError:
@@ -179,12 +163,26 @@ def _batches(pieces: Sequence[ScanPiece], at_once: int) -> Iterator[NDArray[Any]
             yield piece.frames.read(start, min(start + at_once, piece.stop))
 
 
-def _per_frame(
-    scan: StoredScan, angles_deg: NDArray[np.float64]
-) -> tuple[NDArray[np.uint8], NDArray[np.float64], NDArray[np.float64] | None]:
-    """Return key, angle in degrees and height in mm of each frame.
+class _Columns(NamedTuple):
+    """What is told of each frame.
 
-    Darks and flats have those of the next projection, or of the last one, as nothing turns meanwhile.
+    Attributes
+    ----------
+    keys
+        What it is, as NXtomo numbers it.
+    angles_deg, heights_mm
+        Where the sample was; no heights where it does not rise.
+    """
+
+    keys: NDArray[np.uint8]
+    angles_deg: NDArray[np.float64]
+    heights_mm: NDArray[np.float64] | None
+
+
+def _per_frame(scan: StoredScan, angles_deg: NDArray[np.float64]) -> _Columns:
+    """Return what is told of each frame.
+
+    Darks and flats are where the next projection is, or the last one, as nothing turns meanwhile.
     """
     tomo, keys, places = scan.tomo, [], []
     for piece in scan.pieces:
@@ -198,7 +196,36 @@ def _per_frame(
     following = np.searchsorted(projections, np.arange(len(number)))
     number = number[projections[np.minimum(following, len(projections) - 1)]]
     heights = None if tomo.vertical_start_mm is None else tomo.vertical_mm()[number]
-    return np.concatenate(keys), angles_deg[number], heights
+    return _Columns(np.concatenate(keys), angles_deg[number], heights)
+
+
+def _made(
+    file: "h5py.File", scan: StoredScan, tomo: TomoBlock, run: Run, columns: _Columns
+) -> "h5py.Dataset":
+    """Make all of a file but the frames, and return the data set that they go to."""
+    entry = _groups(file, scan, tomo, run)
+    sample, detector = entry["sample"], entry["instrument/detector"]
+    first = scan.pieces[0].frames
+    data = detector.create_dataset(
+        "data", (len(columns.keys), *first.shape[1:]), first.dtype, chunks=(1, *first.shape[1:])
+    )
+    detector["image_key"] = columns.keys
+    add_value(sample, "rotation_angle", columns.angles_deg, "degree")
+    if columns.heights_mm is not None:
+        add_value(sample, "z_translation", columns.heights_mm * 1e-3, "m")
+    exposures = [piece.exposure_s for piece in scan.pieces]
+    if all(exposures):
+        counts = [len(piece) for piece in scan.pieces]
+        exposed = np.repeat(np.array(exposures, np.float64), counts)
+        add_value(detector, "count_time", exposed, "s")
+    told = scan.frame_values()
+    if told:
+        beside = add_group(entry["instrument"], "per_frame", "NXcollection")
+        for key, column in told.items():
+            add_value(beside, key, column.values, column.unit)
+    _links(entry)
+    add_esrf_view(entry, tomo)
+    return data
 
 
 def _groups(file: "h5py.File", scan: StoredScan, tomo: TomoBlock, run: Run) -> "h5py.Group":
@@ -217,6 +244,10 @@ def _groups(file: "h5py.File", scan: StoredScan, tomo: TomoBlock, run: Run) -> "
     instrument = add_group(entry, "instrument", "NXinstrument")
     source = add_group(instrument, "SOURCE", "NXsource")
     source["probe"] = "x-ray"
+    if tomo.source_kind is not None:
+        source["type"] = _SOURCE_TYPES[tomo.source_kind]
+    if tomo.source_distance_mm is not None:  # Upstream is negative.
+        add_value(source, "distance", -tomo.source_distance_mm * 1e-3, "m")
     beam = add_group(instrument, "beam", "NXbeam")
     detector = add_group(instrument, "detector", "NXdetector")
     detector["local_name"] = tomo.camera

@@ -15,6 +15,7 @@ from concertino.storage.disk._uris import place_of
 from concertino.storage.images._frame_files import (
     FrameFiles,
     hdf5_dataset,
+    jpeg_sequence,
     tiff_pages,
     tiff_sequence,
     zarr_array,
@@ -28,6 +29,8 @@ from ._tiff_pages import TIFF_PAGES, TiffPagesSink
 from ._tiff_sequence import TIFF_SEQUENCE, TiffSequenceSink
 from ._zarr_sink import ZARR, ZarrSink, the_zarr
 
+#: What only detectors write, of the writers that areaDetector has.
+JPEG_SEQUENCE = "multipart/related;type=image/jpeg"
 _BLOCK_BYTES = 4096  # of the disk: what a file's size is rounded up to
 
 
@@ -116,11 +119,12 @@ def check_image_format(name: str, asked: str = "format") -> None:
 
 def resource_makers() -> dict[str, Callable[[Path, Mapping[str, Any]], FrameFiles]]:
     """Return what opens stored frames, by mimetype."""
-    return {
+    makers = {
         mimetype: maker
         for image_format in _FORMATS.values()
         for mimetype, maker in image_format.resources.items()
     }
+    return {**makers, JPEG_SEQUENCE: jpeg_sequence}
 
 
 def open_resource(document: Mapping[str, Any], recorded: str, directory: Path) -> FrameFiles:

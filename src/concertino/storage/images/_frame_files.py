@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from ._hdf5_images import open_dataset, open_hdf5
+from ._jpeg_images import open_jpeg
 from ._raw_frames import FrameReader
 from ._tiff_images import TiffOpener
 from ._zarr_images import open_zarr
@@ -82,6 +83,17 @@ def tiff_sequence(place: Path, parameters: Mapping[str, Any]) -> FrameFiles:
 def tiff_pages(place: Path, parameters: Mapping[str, Any]) -> FrameFiles:
     """Return the frames in a folder of TIFF files with several images each."""
     return _tiffs(place, parameters["template"], int(parameters["chunk_shape"][0]))
+
+
+def jpeg_sequence(place: Path, parameters: Mapping[str, Any]) -> FrameFiles:
+    """Return the frames in a folder of JPEG files, as a detector may write them."""
+    template = parameters["template"]
+    return FrameFiles(
+        lambda number: place / template.format(number),
+        open_jpeg,
+        frames_per_file=1,
+        directory=place,
+    )
 
 
 def hdf5_dataset(place: Path, parameters: Mapping[str, Any]) -> FrameFiles:

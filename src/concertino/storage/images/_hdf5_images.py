@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from concertino import StorageError
 
-from ._hdf5_snapshot import Hdf5Snapshot, has_writer
+from ._hdf5_snapshot import Hdf5Snapshot, has_writer, is_cut_short
 from ._raw_frames import FrameReader, RawFrames, Region
 
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ _CACHE_SLOTS = 10_007
 
 
 def open_hdf5(path: Path) -> "h5py.File":
-    """Open an HDF5 file for reading; one that is being written, or whose writer died, as it is now.
+    """Open an HDF5 file for reading; one that is being written, or whose writer died or had no room, as it is now.
 
     Raises
     ------
@@ -34,7 +34,7 @@ def open_hdf5(path: Path) -> "h5py.File":
     import h5py
 
     try:
-        source = Hdf5Snapshot(path) if has_writer(path) else path
+        source = Hdf5Snapshot(path) if has_writer(path) or is_cut_short(path) else path
         return h5py.File(source, "r", rdcc_nbytes=_CACHE_BYTES, rdcc_nslots=_CACHE_SLOTS)
     except FileNotFoundError as error:
         raise StorageError(f"There is no file {path}; check the path.") from error

@@ -24,13 +24,31 @@ def has_writer(path: Path) -> bool:
     OSError
         When it cannot be opened.
     """
+    head = _head(path)
+    return bool(head) and head[_FLAGS_AT] & _SWMR_FLAG != 0
+
+
+def is_cut_short(path: Path) -> bool:
+    """Tell whether a file that allowed for readers says that it is longer than it is.
+
+    So is one whose writer found the disk full. What was flushed before is whole; a frame that is not there is
+    noticed when it is read.
+
+    Raises
+    ------
+    OSError
+        When it cannot be opened.
+    """
+    head = _head(path)
+    return bool(head) and struct.unpack_from("<Q", head, _END_AT)[0] > path.stat().st_size
+
+
+def _head(path: Path) -> bytes:
+    """Return a file's superblock; nothing if it has none of the version that allows for readers."""
     with path.open("rb") as file:
         head = file.read(_SUPERBLOCK_BYTES)
-    return (
-        len(head) == _SUPERBLOCK_BYTES
-        and head.startswith(_SIGNATURE + bytes([_VERSION, 8, 8]))
-        and head[_FLAGS_AT] & _SWMR_FLAG != 0
-    )
+    known = head.startswith(_SIGNATURE + bytes([_VERSION, 8, 8]))
+    return head if known and len(head) == _SUPERBLOCK_BYTES else b""
 
 
 class Hdf5Snapshot(io.RawIOBase):

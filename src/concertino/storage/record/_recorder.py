@@ -63,11 +63,9 @@ class Recorder:
     def __call__(self, name: str, document: Mapping[str, Any]) -> None:
         """Record one document."""
         if name == "start":
-            self._check_closed()
-            run = document["uid"]
-            self._records[run] = self._open(Path(self._directory(document)))
-        else:
-            run = self.run_of(name, document)
+            self._begin(document)
+            return
+        run = self.run_of(name, document)
         self._runs.note(name, document)
         record = self._records[run]
         record.check()
@@ -75,8 +73,21 @@ class Recorder:
         if name == "stop":
             self._forget(run)
             self._closing.append(self._syncer.submit(record.close, sync=True))
-        elif name in ("start", "descriptor"):
+        elif name == "descriptor":
             record.sync_soon(self._syncer)
+
+    def _begin(self, start: Mapping[str, Any]) -> None:
+        """Make the record of a run; a start document that cannot be kept leaves none, which nobody could read."""
+        self._check_closed()
+        record = self._open(Path(self._directory(start)))
+        try:
+            record.append(self._encode("start", start, record))
+        except BaseException:
+            _discard(record)
+            raise
+        self._records[start["uid"]] = record
+        self._runs.note("start", start)
+        record.sync_soon(self._syncer)
 
     def prepare(self, directory: Path) -> None:
         """Make the file of the run that starts next, in any thread.
@@ -96,9 +107,7 @@ class Recorder:
         """Delete what was prepared for a run that does not start, and its directory if nothing else is in it."""
         prepared, self._prepared = self._prepared, None
         if prepared is not None:
-            prepared.discard()
-            with suppress(OSError):
-                prepared.path.parent.rmdir()
+            _discard(prepared)
 
     def run_of(self, name: str, document: Mapping[str, Any]) -> str:
         """Return the uid of the open run that a document belongs to.
@@ -132,9 +141,9 @@ class Recorder:
     def close(self) -> None:
         """Wait as `flush` does, close the files of runs that were never stopped, and end the thread."""
         self.discard_prepared()
-        for run in list(self._records):
-            self._records[run].close()
+        for run, record in list(self._records.items()):
             self._forget(run)
+            self._closing.append(self._syncer.submit(record.close))
         try:
             self.flush()
         finally:
@@ -168,3 +177,10 @@ class Recorder:
     def _forget(self, run: str) -> None:
         del self._records[run]
         self._runs.forget(run)
+
+
+def _discard(record: Record) -> None:
+    """Delete a record, and its directory if nothing else is in it."""
+    record.discard()
+    with suppress(OSError):
+        record.path.parent.rmdir()

@@ -200,6 +200,8 @@ class _Player:
             configuration["data"][f"{device}-frames"] = stream.address
             if f"{device}-preview" in configuration["data"]:
                 configuration["data"][f"{device}-preview"] = ""  # Nobody waits for a trigger.
+            if f"{device}-own_files" in configuration["data"]:
+                configuration["data"][f"{device}-own_files"] = False  # A callback may store a copy.
 
     def _publish(self, datum: Mapping[str, Any]) -> None:
         """Publish the frames that a stream_datum describes."""

@@ -1,6 +1,6 @@
 """The frames of a scan that came in several streams, or in several runs, each frame once."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -19,6 +19,7 @@ from concertino.documents import (
 )
 from concertino.storage.images._stored_frames import StoredFrames
 
+from ._frame_values import FrameColumn, frame_columns
 from ._linked_runs import linked_runs
 from ._run import Run
 from ._run_angles import angle_record
@@ -204,6 +205,14 @@ class StoredScan:
             If the scan has no angles, as a radiography.
         """
         return angle_record(*self.runs)
+
+    def frame_values(self) -> Mapping[str, FrameColumn]:
+        """Return the signals that were told for each frame (``per_frame`` of the plan), by data key.
+
+        ``KEY-apart`` says how long before or after the middle of the exposure the nearest reading was, in s.
+        """
+        pieces = [(each.stream, each.first, each.first + len(each)) for each in self._pieces]
+        return frame_columns(self.runs, pieces, self.tomo.camera)
 
     def _cover(self, taken: ScanPiece, place: int) -> None:
         """Add frames of a stream, at a place in it, and leave out what they replace."""

@@ -27,7 +27,9 @@ def header(summary: Mapping[str, Any], *, frozen: bool) -> str:
     """Return the page's head: which run, how far it is, how it ended."""
     run = summary.get("run") or {"state": "waiting", "streams": []}
     name = run.get("name") or "Concertino"
-    about = " · ".join(text for text in (run.get("plan"), run.get("sample")) if text)
+    about = " · ".join(
+        text for text in (run.get("plan"), run.get("sample"), run.get("optics")) if text
+    )
     elapsed = "" if run["state"] == "waiting" else _duration(run.get("elapsed_s", 0.0))
     parts = [
         f'<div style="{_FONT}font-size:14px;line-height:1.5">',

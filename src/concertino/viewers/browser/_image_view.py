@@ -12,7 +12,7 @@ from bokeh.plotting import figure
 from concertino.viewers._picture import Picture
 
 from ._colours import colour_table, colourise
-from ._visible import visible
+from ._visible_pixels import visible_pixels
 
 SIDE_PX = 512
 """Longest side of a picture on the screen."""
@@ -66,7 +66,7 @@ class ImageView:
         if self._picture is None or not self._stale:
             return
         self._stale = False
-        part = visible(
+        part = visible_pixels(
             self._picture,
             columns=(self._columns.start, self._columns.end),
             rows=(self._rows.start, self._rows.end),

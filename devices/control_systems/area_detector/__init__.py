@@ -1,0 +1,1 @@
+"""EPICS areaDetector: its driver's records, and its frames by PV Access."""

@@ -1,0 +1,1 @@
+"""Motors and shutters of Tango, by the names that their servers usually have."""

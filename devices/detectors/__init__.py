@@ -1,0 +1,1 @@
+"""Detectors of ophyd-async that write files of their own, as cameras."""

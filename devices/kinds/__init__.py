@@ -1,0 +1,1 @@
+"""Device kinds whose values a scan needs, made from any signals."""

@@ -1,0 +1,87 @@
+"""Aravis' own GigE Vision camera: a process that speaks the protocol, on the loopback interface."""
+
+import ctypes
+import fcntl
+import subprocess
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import cache
+from pathlib import Path
+
+from concertino.devices import CameraSettings, GenicamSource, Region
+from concertino.frames import FrameRequest
+
+from .needed import FAKE_CAMERA, need
+
+ADDRESS = "127.0.0.1"
+_BOUND = "0100007F:0F74"  # the address and the protocol's port 3956, as the kernel writes them
+_PATIENCE_S = 240.0
+SMALL = Region(0, 0, 32, 48)
+
+
+@cache
+def description() -> str:
+    """Return the features that the fake camera says it has, in GenICam's XML."""
+    need("genicam")
+    with fake_gige(), opened() as source:
+        library = ctypes.CDLL(source._device.aravis.path)
+        tell = library.arv_device_get_genicam_xml
+        tell.restype, tell.argtypes = ctypes.c_void_p, [ctypes.c_void_p, ctypes.c_void_p]
+        size = ctypes.c_size_t()
+        start = tell(source._device.handle, ctypes.byref(size))
+        return ctypes.string_at(start, size.value).decode()
+
+
+class FakeGige:
+    """The process; it can be killed and started again."""
+
+    def __init__(self, *options: str) -> None:
+        self.options = options
+        self.start()
+
+    def start(self) -> None:
+        """Start it, and wait until it listens."""
+        self.process = subprocess.Popen([FAKE_CAMERA, "-i", ADDRESS, *self.options])
+        until = time.monotonic() + _PATIENCE_S
+        while _BOUND not in Path("/proc/net/udp").read_text():
+            assert self.process.poll() is None, "the fake camera ended by itself"
+            assert time.monotonic() < until, "the fake camera does not listen"
+            time.sleep(0.01)
+
+    def kill(self) -> None:
+        """Kill it, as a cut cable would end it for us."""
+        self.process.kill()
+        self.process.wait(_PATIENCE_S)
+
+
+@contextmanager
+def fake_gige(*options: str) -> Iterator[FakeGige]:
+    """Run a fake camera, the only one on this computer: all are at the same address and port."""
+    with (Path(tempfile.gettempdir()) / "concertino-fake-gige.lock").open("w") as lock:
+        until = time.monotonic() + _PATIENCE_S
+        while True:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except BlockingIOError:
+                assert time.monotonic() < until, "another test has the fake camera"
+                time.sleep(0.05)
+        camera = FakeGige(*options)
+        try:
+            yield camera
+        finally:
+            camera.kill()
+
+
+@contextmanager
+def opened(features: tuple[str, ...] = (), pixel_size_um: float = 0.0) -> Iterator[GenicamSource]:
+    """Open the fake camera, set to small frames: large ones take its process long to make."""
+    source = GenicamSource(ADDRESS, features=features, pixel_size_um=pixel_size_um)
+    try:
+        settings = CameraSettings(0.001, 0.0, {"region": SMALL, "bit_depth": 16})
+        source.prepare(FrameRequest(1), settings)
+        yield source
+    finally:
+        source.close()

@@ -1,0 +1,100 @@
+"""What becomes of a GenICam camera's frames when packets are lost, and when it dies: by real losses and deaths."""
+
+import time
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from concertino import CameraError
+from concertino.devices import CameraSettings, GenicamSource
+from concertino.frames import FrameRequest
+
+from .fake_gige import SMALL, fake_gige, opened
+from .needed import need
+
+pytestmark = pytest.mark.disturbed_by_load(
+    "the fake camera draws its frames and answers in one thread, and is lost when that gets no processor"
+)
+
+FREE = CameraSettings(0.001, 0.0)
+_PATIENCE_S = 240.0
+
+
+def take(source: GenicamSource, count: int, settings: CameraSettings = FREE) -> int:
+    """Take frames; return how many were whole."""
+    source.prepare(FrameRequest(count), settings)
+    source.start()
+    whole = exposed = 0
+    out = np.empty((4, *source.shape), source.dtype)
+    while exposed < count:
+        grab = source.grab(out)
+        whole += len(grab.numbers)
+        exposed += len(grab.numbers) + len(grab.dropped)
+    source.stop()
+    return whole
+
+
+def grab_on(source: GenicamSource, out: NDArray[np.uint16]) -> None:
+    """Grab until the source fails."""
+    until = time.monotonic() + _PATIENCE_S
+    while time.monotonic() < until:
+        source.grab(out)
+
+
+def test_lost_packets_make_lost_frames_that_are_told_by_number() -> None:
+    need("genicam")
+    # Two of a hundred packets are not sent; a frame takes four. It cannot send one again.
+    with fake_gige("-r", "20") as _, opened() as source:
+        source.prepare(
+            FrameRequest(400), CameraSettings(0.01, 200.0, {"bit_depth": 8, "gain": 0.0})
+        )
+        source.start()
+        numbers: list[int] = []
+        dropped: list[int] = []
+        frames = np.empty((400, *source.shape), source.dtype)
+        starts: set[int] = set()
+        while len(numbers) + len(dropped) < 400:
+            grab = source.grab(frames[:8])
+            numbers += grab.numbers.tolist()
+            dropped += grab.dropped
+            for number, frame in zip(grab.numbers, frames, strict=False):
+                # The ramp goes on by one a frame, lost or not: by this the numbers are right.
+                starts.add((int(frame[0, 0]) - int(number)) % 255)
+        source.stop()
+        assert sorted(numbers + dropped) == list(range(400))
+        assert 0 < len(dropped) < 200
+        assert len(starts) == 1
+
+
+def test_a_lost_camera_is_told_and_opened_again_by_the_next_prepare() -> None:
+    need("genicam")
+    with fake_gige() as camera, opened() as source:
+        source.prepare(FrameRequest(None), CameraSettings(0.001, 20.0))
+        source.start()
+        out = np.empty((4, *source.shape), source.dtype)
+        source.grab(out)
+        camera.kill()
+        with pytest.raises(CameraError, match="was lost: it does not answer any more"):
+            grab_on(source, out)
+        begun = time.monotonic()
+        source.stop()
+        assert time.monotonic() - begun < 5
+        with pytest.raises(CameraError, match="Check that the camera is on"):
+            source.prepare(FrameRequest(1), FREE)
+        camera.start()
+        settings = CameraSettings(0.001, 0.0, {"region": SMALL, "bit_depth": 16})
+        assert take(source, 5, settings) == 5
+
+
+def test_a_stop_is_bounded_when_the_camera_has_just_died() -> None:
+    need("genicam")
+    with fake_gige() as camera, opened() as source:
+        source.prepare(FrameRequest(None), CameraSettings(0.001, 20.0))
+        source.start()
+        camera.kill()
+        begun = time.monotonic()
+        source.stop()
+        assert time.monotonic() - begun < 10
+        camera.start()
+        assert take(source, 1) == 1
