@@ -63,7 +63,7 @@ test: $(VENV)/.developed
 ifdef PYTEST_ARGS
 	$(BIN)/python $(PYTEST) $(PYTEST_ARGS)
 else
-	@code=0; for part in '$(HALF)' '$(OTHER_HALF)'; do $(BIN)/python $(PYTEST) $$part || code=$$?; done; exit $$code
+	@code=0; for part in '$(HALF)' '$(OTHER_HALF)'; do $(BOUND) $(BIN)/python $(PYTEST) $$part || code=$$?; done; exit $$code
 endif
 
 lint: $(VENV)/.developed

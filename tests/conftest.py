@@ -1,6 +1,8 @@
 """What holds for all tests."""
 
+import logging
 import signal
+import time
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
@@ -72,21 +74,14 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     items.sort(key=lambda item: (ranks.get(item.path, len(LONG)), -counts[item.path]))
 
 
-@pytest.hookimpl(trylast=True)
-def pytest_runtest_logreport(report: pytest.TestReport) -> None:
-    """Say at once what failed, or is done again, and on what: a run that is ended from outside shows no summary."""
-    if _terminal is None or report.outcome not in ("failed", "rerun"):
-        return
-    reasons = [line for line in report.longreprtext.splitlines() if line.startswith("E ")]
-    reason = reasons[0] if reasons else report.longreprtext[-300:]
-    _terminal.write_line("")
-    _terminal.write_line(
-        f"{report.outcome} {report.when} {report.nodeid} ({report.duration:.0f} s): {reason[:300]}"
-    )
-
+#: A test that takes longer is told when it ends, in seconds.
+SLOW_S = 100
 
 #: Where a run that has a terminal writes; xdist's workers have none.
 _terminal: pytest.TerminalReporter | None = None
+
+#: What runs, in all of xdist's workers, and since when, by time.monotonic().
+_running: dict[str, float] = {}
 
 
 @pytest.hookimpl(trylast=True)
@@ -95,6 +90,50 @@ def pytest_configure(config: pytest.Config) -> None:
     global _terminal
     if not hasattr(config, "workerinput"):
         _terminal = config.pluginmanager.get_plugin("terminalreporter")
+
+
+def _say(line: str) -> None:
+    if _terminal is not None:
+        _terminal.write_line("")
+        _terminal.write_line(line, flush=True)
+
+
+def pytest_runtest_logstart(nodeid: str) -> None:
+    """Keep what runs."""
+    _running[nodeid] = time.monotonic()
+
+
+def pytest_runtest_logfinish(nodeid: str) -> None:
+    """Forget what has run; say what took long."""
+    took_s = time.monotonic() - _running.pop(nodeid, time.monotonic())
+    if took_s > SLOW_S:
+        _say(f"slow {nodeid} ({took_s:.0f} s)")
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_runtest_logreport(report: pytest.TestReport) -> None:
+    """Say at once what failed, or is done again, and on what: a run that is ended from outside shows no summary."""
+    if report.outcome not in ("failed", "rerun"):
+        return
+    reasons = [line for line in report.longreprtext.splitlines() if line.startswith("E ")]
+    reason = reasons[0] if reasons else report.longreprtext[-300:]
+    _say(
+        f"{report.outcome} {report.when} {report.nodeid} ({report.duration:.0f} s): {reason[:300]}"
+    )
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_keyboard_interrupt() -> None:
+    """Say what runs when the run is ended from outside: one of these hangs."""
+    now = time.monotonic()
+    for nodeid, since in _running.items():
+        _say(f"interrupted {nodeid}, after {now - since:.0f} s")
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    """Let what tests have left in a worker be silent at its end: nobody's, it would hide the summary."""
+    if hasattr(config, "workerinput"):
+        logging.getLogger("asyncio").setLevel(logging.CRITICAL)
 
 
 def _data_directories() -> set[Path]:
