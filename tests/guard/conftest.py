@@ -110,8 +110,9 @@ class Subject:
 
     def signal(self, number: int) -> float:
         """Send it a signal, and return when."""
+        sent_s = time.time()
         os.kill(self.pid, number)
-        return time.time()
+        return sent_s
 
     def end(self) -> None:
         """End it, whatever it does."""

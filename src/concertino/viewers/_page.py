@@ -138,11 +138,12 @@ class LivePage:
         self._words.seek(max(0, self._words.seek(0, os.SEEK_END) - _LAST_WORDS))
         last = self._words.read().decode(errors="replace").strip().splitlines()
         reason = problem or (last[-1] if last else f"its process ended with code {code}")
-        self.error = SessionError(
+        error = SessionError(
             f"The live page {self.url} is no longer served: {reason}. The scan goes on without "
             "it; make a new LiveView to watch it."
         )
-        _LOG.warning("%s", self.error)
+        _LOG.warning("%s", error)
+        self.error = error
 
 
 def _listen(host: str, port: int) -> socket.socket:
