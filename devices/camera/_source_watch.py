@@ -1,6 +1,7 @@
 """How long a source has let its camera wait for a frame, and calls to it that may never return."""
 
 import asyncio
+import logging
 import queue
 import threading
 import time
@@ -24,6 +25,7 @@ from ._frame_source import (
 from ._grab_checks import GrabChecks
 
 _T = TypeVar("_T")
+_LOG = logging.getLogger(__name__)
 
 #: How long the loop waits for a source to stop; one that needs longer goes on in a thread.
 _STOPPED_S = 0.5
@@ -143,11 +145,21 @@ class SourceWatch:
         """Stop the source; one whose `stop` does not return is left to it, in a thread."""
         if self._stopping is not None and self._stopping.is_alive():
             return
-        self._stopping = in_thread(self._source.stop, "source stops")
+        self._stopping = in_thread(self._stop, "source stops")
         if not isinstance(
             self._source, LoopSource
         ):  # That one stops in the loop, which may be this.
             self._stopping.join(_STOPPED_S)
+
+    def _stop(self) -> None:
+        # Who carries the frames stops it, too, and its run fails by what it raises then.
+        try:
+            self._source.stop()
+        except BaseException as error:
+            _LOG.warning(
+                "%s was told to stop from another thread and raised %s: %s. See whether its camera is at rest.",
+                type(self._source).__name__, type(error).__name__, error,
+            )  # fmt: skip
 
     def _look(self) -> None:
         self._clock.look_now()

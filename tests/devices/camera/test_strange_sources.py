@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from concertino import CameraError, FramesLostError
 from concertino.devices import Camera, CameraSettings, Grab, NumberSetting, TextSetting
+from concertino.devices.camera._source_watch import SourceWatch
 from concertino.frames import FrameRequest
 
 from .scanning import Reader, Scans, fly, read_all
@@ -201,6 +202,22 @@ def test_what_a_vendors_library_raises_is_told_with_the_cameras_name(
     assert isinstance(error, CameraError), error
     assert "Camera strange" in str(error)
     assert f"{type(raised).__name__}: {raised}" in str(error)
+
+
+def test_what_stop_raises_in_another_thread_is_logged(caplog: pytest.LogCaptureFixture) -> None:
+    source = Plain()
+    raised = SystemExit("the cable is gone")
+
+    def fail() -> None:
+        raise raised
+
+    watch = SourceWatch(source, FrameRequest(COUNT, "frames"), 1.0)
+    source.stop = fail  # type: ignore[method-assign]
+    watch.stop()
+    (line,) = caplog.messages
+    assert line.startswith(
+        "Plain was told to stop from another thread and raised SystemExit: the cable is gone."
+    )
 
 
 @pytest.mark.parametrize(
