@@ -265,8 +265,6 @@ class Camera(CameraPreparation, Triggerable, Preparable, Flyable, Stageable, Sto
             If it cannot.
         """
         check_count(self.name, request)
-        if request.retrospective is not None:
-            check_retrospective(self.name, request, self.frame_bytes, self._ring_bytes)
         check_software_trigger(self.name, request, self.source)
         if self._hung is not None and self._hung.hangs:
             raise CameraError(self._hung.hanging)
@@ -277,6 +275,7 @@ class Camera(CameraPreparation, Triggerable, Preparable, Flyable, Stageable, Sto
         request = self._as_the_mode_says(request)
         if idle:
             await self._prepare_source(request, settings)
+            check_retrospective(self.name, request, self.frame_bytes, self._ring_bytes)
             check_memory(self.name, request, self.source)
 
     @AsyncStatus.wrap

@@ -175,6 +175,8 @@ def check_retrospective(
     asked = request.retrospective
     if asked is None:
         return
+    if not frame_bytes:
+        raise CameraError(unknown_size(camera, request))
     if request.trigger != "internal":
         raise CameraError(
             f"Camera {camera} was asked to wait for a trigger of the recording with "
@@ -196,6 +198,15 @@ def check_retrospective(
             f"{HELD_SPARE} of which the camera needs. Ask for at most {max(0, capacity - HELD_SPARE)}, "
             f"or give the camera ring_bytes={needed}."
         )
+
+
+def unknown_size(camera: str, request: FrameRequest) -> str:
+    """Return the sentence that a camera does not know yet how large its frames are."""
+    return (
+        f"Camera {camera} was asked to keep {request.count} frames of {request.kind} in a memory, and does not know "
+        "how large its frames are. Take a frame first, or set its region, so that its source tells its shape when it "
+        "is prepared."
+    )
 
 
 def check_count(camera: str, request: FrameRequest) -> None:
@@ -229,6 +240,8 @@ def check_memory(camera: str, request: FrameRequest, source: FrameSource) -> Non
             "memory of its own. Use readout='direct'."
         )
     frame_bytes = source.shape[0] * source.shape[1] * source.dtype.itemsize
+    if not frame_bytes:
+        raise CameraError(unknown_size(camera, request))
     holds = memory // frame_bytes
     if request.count is None or request.count > holds:
         count = "frames without end" if request.count is None else f"{request.count} frames"

@@ -87,6 +87,11 @@ class GenicamDevice:
         """Whether it does not answer any more."""
         return self._lost.is_set()
 
+    @property
+    def closed(self) -> bool:
+        """Whether it was given up to other programs."""
+        return not self._close.alive
+
     def give_up(self) -> None:
         """Note that it does not answer any more."""
         self._lost.set()

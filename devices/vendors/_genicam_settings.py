@@ -108,10 +108,8 @@ def describe(device: GenicamDevice, line: str, names: Sequence[str]) -> list[Cam
             NumberSetting(name="exposure", value=value_s, unit="s", lowest=lowest, highest=highest)
         )
     if device.has("frame_rate"):
-        highest = device.bounds("frame_rate")[1]
-        found.append(
-            NumberSetting(name="frame_rate", value=0.0, unit="Hz", lowest=0.0, highest=highest)
-        )
+        # The greatest follows from an exposure time that may be another by then: `set_timing` asks for it.
+        found.append(NumberSetting(name="frame_rate", value=0.0, unit="Hz", lowest=0.0))
     modes: list[Literal["internal", "software", "edge", "level"]] = ["internal", "software"]
     if line:
         modes += ["edge", "level"] if device.exposes_while_level else ["edge"]

@@ -33,8 +33,8 @@ class GenicamSource:
     """Takes frames of a camera that speaks GenICam: GigE Vision or USB3 Vision.
 
     Its frame ids tell which frames were lost, on the network or as nobody took them. Where the camera lets its
-    clock be read the time stamps are its own, else they are when a frame came. One that was lost is opened
-    again by the next `prepare`.
+    clock be read the time stamps are its own, else they are when a frame came. One that was lost, or closed, is
+    opened again by the next `prepare`.
 
     Parameters
     ----------
@@ -102,6 +102,19 @@ class GenicamSource:
         self._ids = FrameIds(int(device.on_network), short=device.on_network)
         return device
 
+    def _opened(self) -> GenicamDevice:
+        """Return the camera, opened again if it was lost or closed."""
+        if self._device.lost or self._device.closed:
+            self._device.close()
+            self._device = self._open()
+        return self._device
+
+    def _check_open(self) -> None:
+        if self._device.closed:
+            raise CameraError(
+                f"GenICam camera {self._device.name} was closed and was to take frames. Prepare it again: that opens it."
+            )
+
     def _adapt(self) -> None:
         """Take over what frames are now."""
         _, _, width, height = self._device.numbers("region")
@@ -115,11 +128,12 @@ class GenicamSource:
 
     def settings(self) -> Sequence[CameraSetting]:
         """Describe what can be set, and what it may be now."""
-        return describe(self._device, self._line, self._features)
+        return describe(self._opened(), self._line, self._features)
 
     def clock(self) -> float:
         """Return what the clock of the time stamps shows now, in s: the camera's, or the computer's."""
-        return self._device.clock() if self._device.has_clock else time.time()
+        device = self._device
+        return device.clock() if device.has_clock and not device.closed else time.time()
 
     def prepare(self, request: FrameRequest, settings: CameraSettings) -> None:
         """Check and take over what is asked.
@@ -129,10 +143,7 @@ class GenicamSource:
         CameraError
             If the camera cannot do that, or does not answer.
         """
-        if self._device.lost:
-            self._device.close()
-            self._device = self._open()
-        device = self._device
+        device = self._opened()
         if request.trigger in ("edge", "level") and not self._line:
             raise CameraError(
                 f"GenICam camera {self._device.name} was asked for external triggers; it has no trigger input. "
@@ -170,6 +181,7 @@ class GenicamSource:
         """
         with self._using:
             self._end()
+            self._check_open()
             self._ids.begin()
             self._next = self._broken = 0
             self._stopped.clear()
@@ -183,6 +195,7 @@ class GenicamSource:
         CameraError
             If the camera does not answer.
         """
+        self._check_open()
         self._device.do("software_trigger")
 
     def grab(self, out: NDArray[Any]) -> Grab:

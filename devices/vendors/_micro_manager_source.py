@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+import weakref
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import datetime
@@ -26,7 +27,11 @@ if TYPE_CHECKING:
 
 _NOTHING = np.empty(0, np.int64)
 _ENDLESS = 2**31 - 1
+_CAMERA = 2  # pymmcore's DeviceType.CameraDevice
 _LOOKS_S = 0.001
+#: Who starts a sequence, or takes a single image, holds its core: its cameras share one place for images, and one
+#: buffer that every sequence empties.
+_CORES: weakref.WeakKeyDictionary[CMMCorePlus, threading.Lock] = weakref.WeakKeyDictionary()
 
 
 class MicroManagerSource:
@@ -35,7 +40,8 @@ class MicroManagerSource:
     At no frame rate the camera runs a sequence, as fast as it can, into the core's circular buffer; the numbers of its
     images tell which were lost when that overflowed. At a frame rate it does so if a property of the device
     sets the rate, and else takes single frames at that pace, as it does for software triggers. The core stays
-    open to others, such as a program that moves the stage; nobody else may take images meanwhile.
+    open to others, such as a program that moves the stage; nobody else may take images meanwhile. Of several cameras
+    of one core, one may run a sequence at a time; they take single frames in turn.
 
     Parameters
     ----------
@@ -79,6 +85,7 @@ class MicroManagerSource:
         self.core = _loaded(core) if isinstance(core, str | Path) else core
         self._label = camera or self.core.getCameraDevice()
         self._using = threading.Lock()
+        self._core_held = _CORES.setdefault(self.core, threading.Lock())
         self._stopped = threading.Event()
         self._stopped.set()
         self._triggers = threading.Semaphore(0)
@@ -88,7 +95,7 @@ class MicroManagerSource:
         self._count: int | None = None
         self._period_s = self._exposure_s = 0.0
         self._trigger = "internal"
-        with self._saying("tell what it is"):
+        with self._core_held, self._saying("tell what it is"):
             if self._label not in self.core.getLoadedDevices():
                 raise CameraError(
                     f"Micro-Manager was asked for camera {self._label!r}, and has {self.core.getLoadedDevices()}. "
@@ -120,7 +127,8 @@ class MicroManagerSource:
 
     def settings(self) -> Sequence[CameraSetting]:
         """Describe what can be set, and what it may be now."""
-        with self._saying("tell its settings"):
+        with self._core_held, self._saying("tell its settings"):
+            self._choose()
             return self._properties.describe()
 
     def prepare(self, request: FrameRequest, settings: CameraSettings) -> None:
@@ -137,8 +145,8 @@ class MicroManagerSource:
                 "told to wait for them. Give its properties for that: edge={'TriggerMode': 'External'}."
             )
         rate = settings.frame_rate_hz if request.trigger == "internal" else 0.0
-        with self._saying("be set"):
-            self.core.setCameraDevice(self._label)
+        with self._core_held, self._saying("be set"):
+            self._choose()
             self._properties.apply(settings)
             pulsed = self._edge if request.trigger == "edge" else self._unpulsed
             for name, value in pulsed.items():
@@ -163,15 +171,30 @@ class MicroManagerSource:
         CameraError
             If the camera does not.
         """
-        with self._using, self._saying("start"):
+        with self._using, self._core_held, self._saying("start"):
             self._end()
+            self._choose()
             self._next, self._begin_s = 0, time.monotonic()
             self._triggers = threading.Semaphore(0)
-            self.core.setCameraDevice(self._label)
             if self._sequence:
                 # What overflows overwrites the oldest if losses are to be told only, and else ends the sequence.
                 self.core.startSequenceAcquisition(self._count or _ENDLESS, 0.0, not self._lossy)
             self._stopped.clear()
+
+    def _choose(self) -> None:
+        """Make ours the camera of the core, unless another's images are in the buffer that ours would come to."""
+        core = self.core
+        chosen = core.getCameraDevice()
+        if chosen == self._label or not (chosen or self._label in core.getLoadedDevices()):
+            return  # Micro-Manager itself says that no camera is there.
+        for other in core.getLoadedDevicesOfType(_CAMERA):
+            if other != self._label and core.isSequenceRunning(other):
+                raise CameraError(
+                    f"Camera {self._label} of Micro-Manager is to be used, and camera {other} of the same core runs a "
+                    "sequence, which has the core's one buffer. Take their frames one after the other, or load each camera "
+                    "into a CMMCorePlus of its own."
+                )
+        core.setCameraDevice(self._label)
 
     def trigger(self) -> None:
         """Start one exposure."""
@@ -208,7 +231,8 @@ class MicroManagerSource:
             self._stopped.wait(max(0.0, due_s - time.monotonic()))
         if self._stopped.is_set():
             return Grab(_NOTHING, _NOTHING)
-        with self._saying("take a frame"):
+        with self._core_held, self._saying("take a frame"):
+            self._choose()
             began_ns = time.time_ns()
             self.core.snapImage()
             middle_ns = (began_ns + time.time_ns()) // 2

@@ -1,5 +1,6 @@
 """Sources that do what no source should: what is said of them, that it is said in time, and that nothing is lost in silence."""
 
+import asyncio
 import contextlib
 import queue
 import threading
@@ -16,7 +17,7 @@ from numpy.typing import NDArray
 from concertino import CameraError, FramesLostError
 from concertino.devices import Camera, CameraSettings, Grab, NumberSetting, TextSetting
 from concertino.devices.camera._source_watch import SourceWatch
-from concertino.frames import FrameRequest
+from concertino.frames import FrameRequest, RecordingTrigger, Retrospective
 
 from .scanning import Reader, Scans, fly, read_all
 
@@ -288,3 +289,35 @@ def test_times_that_are_none_are_refused(name: str, value: float) -> None:
     camera, scans = camera_of(Plain()), Scans()
     scans.RE(bps.mv(camera.settings[name], value))
     assert "set both to 0 or more" in str(failure(fly(camera, FrameRequest(COUNT, "frames"))))
+
+
+class Unprepared(Plain):
+    """A source that knows the size of its frames when it is prepared, or never."""
+
+    shape = (0, 0)
+    memory_bytes = 4096
+
+    def __init__(self, known: tuple[int, int]) -> None:
+        super().__init__()
+        self._known = known
+
+    def prepare(self, request: FrameRequest, settings: CameraSettings) -> None:
+        super().prepare(request, settings)
+        self.shape = self._known
+
+    def record(self) -> int:
+        return 5
+
+
+@pytest.mark.parametrize(
+    "request_",
+    [
+        FrameRequest(5, readout="later"),
+        FrameRequest(5, retrospective=Retrospective(3, 2, RecordingTrigger())),
+    ],
+)
+def test_frames_of_unknown_size_are_not_kept_in_a_memory(request_: FrameRequest) -> None:
+    asyncio.run(Camera(Unprepared((4, 6))).check_request(request_))  # it is known in time
+    camera = Camera(Unprepared((0, 0)))
+    with pytest.raises(CameraError, match=r"does not know how large its frames are\. Take a frame"):
+        asyncio.run(camera.check_request(request_))

@@ -4,6 +4,7 @@ The fake camera is given a description in which registers that it has bear the n
 pixels and counts the same pulses, and all between its socket and the frames is real.
 """
 
+import asyncio
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -16,6 +17,7 @@ from numpy.typing import NDArray
 
 from concertino import CameraError
 from concertino.devices import (
+    Camera,
     CameraSettings,
     GenicamSource,
     IntegerSetting,
@@ -190,3 +192,26 @@ def test_times_are_by_its_clock_if_that_can_be_read(
         (stamped_ns,) = source.grab(np.empty((1, *source.shape), source.dtype)).timestamps
         source.stop()
         assert begun <= stamped_ns * 1e-9 - half * 2.0 <= time.time()
+
+
+RATE = '<Float Name="AcquisitionFrameRate">'
+RATE_BY_EXPOSURE = {
+    f"{RATE}\n\t  <pValue>AcquisitionFrameRateConverter</pValue>": f"{RATE}<pValue>AcquisitionFrameRateConverter</pValue>"
+    "<pMax>FastestByExposure</pMax>",
+    END: '<SwissKnife Name="FastestByExposure"><pVariable Name="E">ExposureTimeAbs</pVariable>'
+    f"<Formula>1000000 / E</Formula></SwissKnife>{END}",
+}
+
+
+def test_a_frame_rate_is_judged_by_the_exposure_that_is_asked_with_it(tmp_path: Path) -> None:
+    with camera(tmp_path, RATE_BY_EXPOSURE) as source:
+        source.prepare(FrameRequest(1), CameraSettings(0.5, 0.0, {"region": REGION}))
+        device = Camera(source, exposure=0.004, frame_rate=100.0)
+        # By the exposure of before, 2 Hz was the most.
+        asyncio.run(device.check_request(FrameRequest(1)))
+        rate = source._device.aravis.ask(
+            "arv_camera_get_float", source._device.camera, b"AcquisitionFrameRate"
+        )
+        assert rate == pytest.approx(100.0)
+        with pytest.raises(CameraError, match=r"frame rate of 300 Hz; it takes .* to 250 Hz"):
+            source.prepare(FrameRequest(1), CameraSettings(0.004, 300.0))

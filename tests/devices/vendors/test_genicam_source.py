@@ -1,5 +1,6 @@
 """A GenICam camera: Aravis' own fake GigE Vision camera, a process of its own on the loopback interface."""
 
+import time
 from collections.abc import Iterator
 from contextlib import suppress
 from typing import Any
@@ -52,6 +53,9 @@ class TestGenicamSource(FrameSourceContract):
 
     @pytest.fixture
     def source(self, camera: FakeGige) -> Iterator[FrameSource]:
+        # One that was stopped waits out the period of its last frame, 10 s here, before it answers a trigger.
+        camera.kill()
+        camera.start()
         with opened() as made:
             yield made
 
@@ -174,3 +178,17 @@ def test_a_camera_that_is_not_there_is_told(camera: FakeGige) -> None:
 def test_one_who_has_it_has_it_alone(camera: FakeGige) -> None:
     with opened(), pytest.raises(CameraError, match="no other program"):
         GenicamSource(ADDRESS).prepare(FrameRequest(1), FREE)
+
+
+def test_one_that_was_closed_is_opened_again(camera: FakeGige) -> None:
+    with opened() as source:
+        source.close()
+        source.close()
+        for begin in (source.start, source.trigger):
+            with pytest.raises(
+                CameraError, match=r"was closed and was to take frames\. Prepare it again"
+            ):
+                begin()
+        assert source.clock() == pytest.approx(time.time(), abs=10.0)
+        assert "region" in {setting.name for setting in source.settings()}
+        assert len(take(source, 2)) == 2

@@ -1,7 +1,7 @@
 """A camera of Micro-Manager: its own DemoCamera in a real core."""
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -208,3 +208,54 @@ def test_a_camera_that_is_unloaded_is_told(core: "CMMCorePlus") -> None:
     source.stop()
     with pytest.raises(CameraError, match="Check that the device is on and loaded"):
         source.prepare(FrameRequest(1), FREE)
+
+
+def second_camera(core: "CMMCorePlus") -> None:
+    """Load another camera into the core, whose frames have another size."""
+    core.loadDevice("Other", "DemoCamera", "DCam")
+    core.initializeDevice("Other")
+    core.setCameraDevice("Other")
+    core.setProperty("Other", "PixelType", "16bit")
+    core.setROI(0, 0, 24, 20)
+    core.setExposure("Other", 1.0)
+    core.setCameraDevice(LABEL)
+
+
+def test_a_second_sequence_of_one_core_is_refused(core: "CMMCorePlus") -> None:
+    second_camera(core)
+    first, second = MicroManagerSource(core), MicroManagerSource(core, "Other")
+    for source in (first, second):
+        source.prepare(FrameRequest(None), CameraSettings(0.001, 0.0))
+    first.start()
+    refusals: tuple[Callable[[], object], ...] = (
+        second.settings, lambda: second.prepare(FrameRequest(10), FREE), second.start,
+    )  # fmt: skip
+    for refused in refusals:
+        with pytest.raises(CameraError, match=f"camera {LABEL} of the same core runs a sequence"):
+            refused()
+    assert len(first.grab(np.empty((4, *first.shape), first.dtype)).numbers) > 0
+    first.stop()
+    second.prepare(FrameRequest(10), FREE)
+    second.start()
+    assert second.grab(np.empty((4, *second.shape), second.dtype)).numbers[0] == 0
+    second.stop()
+
+
+def test_cameras_of_one_core_take_single_frames_in_turn(core: "CMMCorePlus") -> None:
+    second_camera(core)
+    sources = [MicroManagerSource(core), MicroManagerSource(core, "Other")]
+    shapes = [(32, 48), (20, 24)]
+    for source, shape in zip(sources, shapes, strict=True):
+        (region,) = [one.value for one in source.settings() if one.name == "region"]
+        assert isinstance(region, Region)
+        assert (region.height, region.width) == source.shape == shape
+    for source in sources:
+        source.prepare(FrameRequest(3, trigger="software"), FREE)
+        source.start()
+    for number in range(3):
+        for source in sources:  # the frame of the other camera would have its shape
+            source.trigger()
+            grab = source.grab(np.empty((1, *source.shape), source.dtype))
+            assert grab.numbers.tolist() == [number]
+    for source in sources:
+        source.stop()
