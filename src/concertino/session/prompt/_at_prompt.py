@@ -3,18 +3,16 @@
 import asyncio
 from collections.abc import Coroutine, Iterable, Mapping
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar, runtime_checkable
 
 import bluesky.plan_stubs as bps
 from bluesky import Msg
-from bluesky.protocols import HasName, Movable, Readable
+from bluesky.protocols import HasName, Movable, Readable, Stoppable
 from bluesky.utils import MsgGenerator
 
 from concertino import OverdueError, ParameterError, ParameterTypeError, SessionError
 from concertino.callbacks import OnlineReconstruction
-from concertino.plans import Beam, PauseRequest, stop_all
-from concertino.plans.core._offers import SaysIfBeam, Stops
-from concertino.plans.safety._bounded import bounded
+from concertino.plans import Beam, PauseRequest, run_safely, stop_all
 from concertino.session._arguments import check_open, check_seconds
 from concertino.session._optional_device import HasSettingsReadout
 from concertino.session._run_engine import SessionRunEngine, say_who_holds
@@ -28,6 +26,11 @@ T = TypeVar("T")
 
 _DEVICE_S = 3.0
 _MORE_S = 5.0
+
+
+@runtime_checkable
+class _SaysIfBeam(Protocol):
+    is_beam: bool
 
 
 class AtPrompt:
@@ -138,7 +141,7 @@ class AtPrompt:
             )
         (state,) = self._ask(states_of([motor], _DEVICE_S), _DEVICE_S)
         target = _target(position, state)
-        self.RE(bounded(_mv(motor, target)))
+        self.RE(run_safely(_mv(motor, target)))
         (state,) = self._ask(states_of([motor], _DEVICE_S), _DEVICE_S)
         return float(state.value) if isinstance(state.value, int | float) else target
 
@@ -193,9 +196,9 @@ class AtPrompt:
         beams: list[Beam] = []
         motors: list[object] = []
         for device in self._devices.values():
-            if isinstance(device, Beam) and isinstance(device, SaysIfBeam) and device.is_beam:
+            if isinstance(device, Beam) and isinstance(device, _SaysIfBeam) and device.is_beam:
                 beams.append(device)
-            elif isinstance(device, Stops) and isinstance(device, Movable):
+            elif isinstance(device, Stoppable) and isinstance(device, Movable):
                 motors.append(device)
         stop_all(self.RE, beams, motors, reason=reason)
 
@@ -293,7 +296,9 @@ def _mv(motor: Movable[Any], target: float) -> MsgGenerator[Any]:
 def _target(position: QuantityLike, state: DeviceState) -> float:
     """Return where to go, in the device's unit."""
     if state.error:
-        raise SessionError(f"{state.name} cannot be moved: {state.error}")
+        raise SessionError(
+            f"{state.name} was to be moved, and does not answer: {state.error} Move it when session.status() shows it."
+        )
     if isinstance(position, int | float):
         target = float(position)
     elif isinstance(position, str | Mapping) or is_quantity(position):

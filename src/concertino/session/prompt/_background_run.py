@@ -3,11 +3,12 @@
 import asyncio
 import threading
 import time
-from collections.abc import Callable, Generator, Mapping
+from collections.abc import Callable, Generator, Iterable, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Any
 
+from bluesky import Msg, RunEngine
 from bluesky.utils import RunEngineInterrupted
 
 from concertino import OverdueError, SessionError
@@ -102,18 +103,18 @@ class BackgroundRun:
     """
 
     def __init__(
-        self, run_engine: Any, plan: Any, metadata: Mapping[str, Any], *,
+        self, run_engine: RunEngine, plan: Iterable[Msg], metadata: Mapping[str, Any], *,
         resume_scan: Callable[[], object], reconstruction: OnlineReconstruction | None,
     ) -> None:  # fmt: skip
         self._run_engine = run_engine
         self._resume_scan = resume_scan
         self._reconstruction = reconstruction
-        self._lock = threading.RLock()
+        self._noting = threading.RLock()
         self._tracker = RunTracker()
         self._uids: list[str] = []
-        self._stop: Mapping[str, Any] = {}
+        self._last_stop: Mapping[str, Any] = {}
         self._error: BaseException | None = None
-        self._told = self._stopped = False
+        self._told = self._ended_as_done = False
         self._over, self._settled = threading.Event(), threading.Event()
         # No bars are drawn over a prompt at which somebody types.
         self._hook, run_engine.waiting_hook = run_engine.waiting_hook, None
@@ -126,16 +127,16 @@ class BackgroundRun:
         self._look()
         if not self._over.is_set():
             return "paused" if str(self._run_engine.state) == "paused" else "running"
-        if self._stop.get("exit_status") == "abort":
+        if self._last_stop.get("exit_status") == "abort":
             return "aborted"
-        failed = self._error is not None and not self._stopped
-        return "failed" if failed or self._stop.get("exit_status") == "fail" else "finished"
+        failed = self._error is not None and not self._ended_as_done
+        return "failed" if failed or self._last_stop.get("exit_status") == "fail" else "finished"
 
     @property
     def progress(self) -> BackgroundProgress:
         """How far it is."""
         state = self.state
-        with self._lock:
+        with self._noting:
             run: RunProgress = self._tracker.run
             begun = [stream for stream in run.streams.values() if stream.acquired]
             name = run.name
@@ -154,7 +155,7 @@ class BackgroundRun:
         """
         if self.state not in _OVER:
             raise SessionError(f"The run in the background is {self.state}. Wait with run.wait().")
-        status, reason = self._stop.get("exit_status", ""), self._stop.get("reason", "")
+        status, reason = self._last_stop.get("exit_status", ""), self._last_stop.get("reason", "")
         return RunResult(tuple(self._uids), str(status), str(reason), self._reconstruction)
 
     def wait(self, timeout_s: float | None = None) -> RunResult:
@@ -230,7 +231,7 @@ class BackgroundRun:
     def stop(self) -> None:
         """End it, as done; waits for its clean-up."""
         self._check_going("stop")
-        self._stopped = True
+        self._ended_as_done = True
         self._end(self._run_engine.stop)
 
     def abort(self, reason: str = "run.abort() was called") -> None:
@@ -304,14 +305,14 @@ class BackgroundRun:
         self._wait_for_end()
 
     def _finish(self) -> None:
-        with self._lock:
+        with self._noting:
             if self._over.is_set():
                 return
             self._over.set()
         self._run_engine.unsubscribe(self._token)
         self._run_engine.waiting_hook = self._hook
         self._settled.set()
-        if self._error is not None and not (self._stopped or self._told):
+        if self._error is not None and not (self._ended_as_done or self._told):
             said = f"{type(self._error).__name__}: {self._error}"
             say(f"\nThe run in the background has ended: {said} (run.wait() raises it)")
 
@@ -341,7 +342,7 @@ class BackgroundRun:
             raise PausedError(
                 "The run in the background is paused. Resume it with run.resume(), or end it with run.abort()."
             )
-        if self._error is not None and not self._stopped:
+        if self._error is not None and not self._ended_as_done:
             raise self._error
         if self._error is not None and not isinstance(self._error, RunEngineInterrupted):
             raise self._error
@@ -362,14 +363,14 @@ class BackgroundRun:
     def _check_going(self, what: str) -> None:
         if self.state in _OVER:
             raise SessionError(
-                f"run.{what}() was called, and the run in the background is {self.state}. Start another one with "
+                f"The run in the background was to {what}, and is {self.state}. Start another one with "
                 "session.start(plan)."
             )
 
     def _note(self, name: str, document: Mapping[str, Any]) -> None:
-        with self._lock:
+        with self._noting:
             self._tracker(name, document)
             if name == "start":
                 self._uids.append(str(document["uid"]))
             elif name == "stop":
-                self._stop = document
+                self._last_stop = document

@@ -12,7 +12,7 @@ from typing import Any, Protocol, runtime_checkable
 from bluesky.protocols import Movable
 from bluesky.utils import maybe_await
 
-from concertino.devices.kinds._bounds import answer, bounds, own_key
+from concertino.devices import SetpointAndLimits
 from concertino.guard import address_of
 from concertino.session._optional_device import HasSettingsReadout
 
@@ -149,19 +149,29 @@ async def _in_time(device: Any, timeout_s: float) -> DeviceState:
 async def _state(device: Any, where: str) -> DeviceState:
     name, kind = str(device.name), type(device).__name__
     if isinstance(device, HasSettingsReadout):
-        await answer(device.settings_readout, "read")
+        await maybe_await(device.settings_readout.read())
         return DeviceState(name, kind, where)
-    described, readings = await answer(device, "describe"), await answer(device, "read")
+    reader = SetpointAndLimits(device)  # It asks those that answer at once in a thread.
+    described, readings = await reader.describe(), await reader.read()
     if not readings:
         return DeviceState(name, kind, where)
-    key = own_key(device, readings)
+    key = _own_key(device, readings)
     value, unit = readings[key]["value"], str(described.get(key, {}).get("units") or "")
     if isinstance(value, str) or not _is_movable(device):
         return DeviceState(name, kind, where, value, unit)
-    found = await bounds(device)
-    moving = await _moving(device, key, readings)
-    low, high = found.get("low_limit", -math.inf), found.get("high_limit", math.inf)
-    return DeviceState(name, kind, where, value, unit, low, high, moving)
+    low = readings.get(f"{name}-low_limit", {}).get("value", -math.inf)
+    high = readings.get(f"{name}-high_limit", {}).get("value", math.inf)
+    return DeviceState(
+        name, kind, where, value, unit, low, high, await _moving(device, key, readings)
+    )
+
+
+def _own_key(device: Any, readings: Mapping[str, Any]) -> str:
+    """Return which reading is the device's own: by its name, by its hint, or the first."""
+    hinted: list[str] = []
+    with suppress(Exception):
+        hinted = list(device.hints.get("fields", []))
+    return next(key for key in (str(device.name), *hinted, *readings) if key in readings)
 
 
 def _is_movable(device: object) -> bool:
@@ -178,7 +188,7 @@ async def _moving(device: Any, key: str, before: Mapping[str, Any]) -> bool | No
             if isinstance(device, _TellsMoving):
                 return bool(await asyncio.to_thread(lambda: device.moving))
     await asyncio.sleep(_LOOK_S)
-    after = await answer(device, "read")
+    after = await SetpointAndLimits(device).read()
     first, second = before[key]["value"], after[key]["value"]
     if isinstance(first, bool) or not isinstance(first, int | float):
         return None
