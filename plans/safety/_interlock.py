@@ -20,7 +20,7 @@ from concertino.guard import named_with_address
 from concertino.plans.core._offers import name_of
 from concertino.plans.core._protocols import Beam
 
-from ._stop_all import stopped
+from ._stop_all import beams_of, stopped
 
 LOG = logging.getLogger(__name__)
 _INSTALL_S = 20.0
@@ -236,5 +236,5 @@ class Interlock(SuspenderBase):
             self._acting = asyncio.ensure_future(self._stop(engine, self._why))
 
     async def _stop(self, engine: RunEngine, why: str) -> None:
-        for failure in await stopped(engine, self._beam, self._motors, why):
+        for failure in await stopped(engine, beams_of(self._beam), self._motors, why):
             LOG.critical("%s", failure)

@@ -23,7 +23,7 @@ _LOOK_S = 0.02
 
 def stop_all(
     run_engine: RunEngine,
-    beam: Beam | None = None,
+    beam: Beam | Iterable[Beam] | None = None,
     motors: Iterable[Any] = (),
     *,
     reason: str = "stop_all was called",
@@ -38,7 +38,7 @@ def stop_all(
     ----------
     run_engine : RunEngine
         Whose plan is ended; a session's is ``session.RE``.
-    beam : Beam, optional
+    beam : Beam or iterable of Beam, optional
         What is switched off.
     motors : iterable of device
         What is stopped.
@@ -64,7 +64,7 @@ def stop_all(
             "thread, such as that of a button; a callback gives what is to be watched to an Interlock."
         )
     stopping = asyncio.run_coroutine_threadsafe(
-        stopped(run_engine, beam, list(motors), reason), loop
+        stopped(run_engine, beams_of(beam), list(motors), reason), loop
     )
     limits = deadlines()
     within_s = _PLAN_S + 3 * (limits.off_s + limits.stop_s)
@@ -79,8 +79,15 @@ def stop_all(
         raise DeviceError(" ".join(failures))
 
 
+def beams_of(beam: Beam | Iterable[Beam] | None) -> list[Beam]:
+    """Return the beams that were given: none, one or several."""
+    if beam is None:
+        return []
+    return list(beam) if isinstance(beam, Iterable) else [beam]
+
+
 async def stopped(
-    run_engine: RunEngine, beam: Beam | None, motors: Iterable[Any], reason: str
+    run_engine: RunEngine, beams: Iterable[Beam], motors: Iterable[Any], reason: str
 ) -> list[str]:
     """Do it, in the loop of the RunEngine; return a sentence for each thing that could not be stopped."""
     failures: list[str] = []
@@ -90,9 +97,9 @@ async def stopped(
         until_s = time.monotonic() + min(_PLAN_S, deadlines().stop_s)
         while not run_engine.state.is_idle and time.monotonic() < until_s:
             await asyncio.sleep(_LOOK_S)
-    beams = [] if beam is None else [BeamGuard(beam, armed=True)]
+    guards = [BeamGuard(beam, armed=True) for beam in beams]
     moved = [StopsInTime(motor) for motor in motors if isinstance(motor, Stops)]
-    devices: list[BeamGuard | StopsInTime] = [*beams, *moved]
+    devices: list[BeamGuard | StopsInTime] = [*guards, *moved]
     ends = [device.stop(success=False) for device in devices]
     outcomes = await asyncio.gather(*ends, return_exceptions=True)
     for device, outcome in zip(devices, outcomes, strict=True):

@@ -56,6 +56,7 @@ JUSTIFIED: dict[str, str] = {
     "src/concertino/cli/_demo.py::run_demo": _COMPUTES,
     "src/concertino/session/_run_start_suspender.py::RunStartSuspender._wait_and": _USER,
     "src/concertino/session/_beam_guard.py::SessionGuard._wait_and": _BOUNDED,
+    "src/concertino/session/prompt/_at_prompt.py::_mv": "run_safely around it gives each wait a deadline",
     "src/concertino/guard/_holder.py::Holder.so_far": _DONE,
     "src/concertino/guard/_watch.py::Watch._finished": _DONE,
     "src/concertino/frames/_direct.py::DirectChannel._copy_newest": "a lock that is held for microseconds",

@@ -71,9 +71,18 @@ class AbortOnInterrupt:
 
 
 class PauseOnInterrupt(SigintHandler):
-    """At a prompt, Ctrl-C pauses the plan; when another signal ends the process, it hurries nothing."""
+    """At a prompt, Ctrl-C pauses the plan; when another signal ends the process, it hurries nothing.
+
+    Only the main thread takes signals: of a plan that another one runs, a run in the background, it does nothing.
+    """
+
+    def __enter__(self) -> Any:
+        self._main = threading.current_thread() is threading.main_thread()
+        return super().__enter__() if self._main else self  # type: ignore[no-untyped-call]
 
     def __exit__(self, *error: object) -> None:
+        if not self._main:
+            return
         if ended():
             self._original_handler = signal.getsignal(signal.SIGINT)
         super().__exit__(*error)

@@ -76,11 +76,14 @@ class SessionRunEngine(HookedRunEngine):
         Called in the caller's thread when a plan is over, however it ended.
     hold : PauseRequest
         Has an imaging plan pause at its next frame boundary.
+    closed : str
+        The data directory of its session, when that was closed; empty before.
     """
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         self.after_plan: list[Callable[[], object]] = []
         self.hold = PauseRequest()
+        self.closed = ""
         self._pause_asked: HoldRequest | None = None
         self._at_once = False
         super().__init__(*args, **kwargs)
@@ -95,10 +98,15 @@ class SessionRunEngine(HookedRunEngine):
         Raises
         ------
         SessionError
-            If a plan is running or paused.
+            If a plan is running or paused, or its session was closed.
         PlanEndedError
             If it was ended from elsewhere, with the reason.
         """
+        if self.closed:
+            raise SessionError(
+                f"A plan was given to the RunEngine of the session in {self.closed}, which was closed. Open another "
+                "one with open_session()."
+            )
         if self.state != "idle":
             plan_name = name_of_plan(self) or "a plan"
             raise SessionError(

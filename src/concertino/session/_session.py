@@ -25,16 +25,18 @@ from ._beam_guard import Guarded, SessionGuard
 from ._borrowed_run_engine import BorrowedRunEngine
 from ._closing import Closing, close_all, close_plan, uninterrupted
 from ._declare_cameras import declare_cameras
+from ._engine_loop import LOOP_END_S, EngineLoop
 from ._interrupts import session_context_managers
 from ._optional_device import OfBaseline, OptionalDevice, readable
 from ._resources import ComputerResources
-from ._run_engine import SessionRunEngine, say_who_holds
+from ._run_engine import SessionRunEngine
 from ._run_places import RunPlaces
 from ._run_start_suspender import RunStartSuspender
 from ._scan_optics import ScanOptics
 from ._storage_gate import StorageGate
 from ._subscriptions import Subscriptions, open_catalog
 from ._unit_guard import UnitGuard
+from .prompt._at_prompt import AtPrompt
 
 if TYPE_CHECKING:
     from concertino.storage import Catalog, CatalogWriter
@@ -42,7 +44,7 @@ if TYPE_CHECKING:
 _CLOSE_S = 600.0
 
 
-class Session(AbstractContextManager["Session"]):
+class Session(AtPrompt, AbstractContextManager["Session"]):
     """A RunEngine with what an experiment needs around it. Made by `open_session`.
 
     Attributes
@@ -86,7 +88,9 @@ class Session(AbstractContextManager["Session"]):
         )  # fmt: skip
         directories = RunDirectories(directory, pattern, separate_scans=separate_scans)
         self.directory = directories.root
-        self.RE: Any = run_engine or SessionRunEngine({})
+        self._loop = EngineLoop(run_engine)
+        self.RE: Any = self._loop.run_engine
+        self._prepare_prompt()
         self._borrowed = BorrowedRunEngine(self.RE, md or {})
         self._made: list[Closes] = []
         try:
@@ -149,6 +153,7 @@ class Session(AbstractContextManager["Session"]):
         for made in reversed(self._made):
             made.close()
         self._borrowed.give_back()
+        self._loop.end()
 
     @property
     def catalog(self) -> "Catalog":
@@ -230,60 +235,6 @@ class Session(AbstractContextManager["Session"]):
         """Let runs begin whatever a suspender says."""
         self._gate.remove(suspender)
 
-    def pause(
-        self,
-        reason: str = "on request",
-        spoiled_since_s: float | None = None,
-        *,
-        next_run: bool = False,
-    ) -> None:
-        """Have the running scan pause at its next frame boundary; callable from any thread.
-
-        The beam goes off, the frames until then are safe, the axes return. `resume` has the scan take
-        what is missing, in the same run. In a series the request counts until the series ends.
-
-        Parameters
-        ----------
-        reason : str
-            Why; it stands in the run.
-        spoiled_since_s : float, optional
-            Frames exposed at or after this time, in seconds since the epoch, are taken again.
-        next_run : bool
-            Have the next run wait before its first frame where none can pause now, instead of refusing.
-
-        Raises
-        ------
-        SessionError
-            If no plan is running, or one that cannot pause.
-        """
-        if next_run:
-            self.hold.request(reason, spoiled_since_s, next_run=True)
-        else:
-            self.hold.pause(reason, spoiled_since_s)
-
-    def resume(self) -> Any:
-        """Let the scan go on that was paused; it takes what is missing.
-
-        What an alarm such as `BeamCurrent` holds goes on when the alarm is over: until then the scan
-        stays paused, and this says so.
-
-        Returns
-        -------
-        Any
-            What ``RE.resume()`` returns, if it was the RunEngine that paused.
-
-        Raises
-        ------
-        SessionError
-            If something was set otherwise meanwhile, such as the exposure; the scan stays paused.
-        """
-        paused, own = self.RE.state == "paused", isinstance(self.RE, SessionRunEngine)
-        if not (paused and own):
-            say_who_holds(self.hold.resume(self.RE.loop))
-        if own and not paused:
-            self.RE.forget_pause()
-        return self.RE.resume() if paused else None
-
     def preflight(self, plan: MsgGenerator[Any], **limits: Any) -> Preflight:
         """Return what a plan will do and need in this session, without moving anything.
 
@@ -311,6 +262,7 @@ class Session(AbstractContextManager["Session"]):
         """
         for device in devices:
             check_readable(device)
+            self._know(device)
         read = list(map(readable, devices))
         wrapped = [OptionalDevice(device) for device in read] if optional else read
         self._baseline.baseline.extend(wrapped)
@@ -382,6 +334,8 @@ class Session(AbstractContextManager["Session"]):
         with uninterrupted(closing):
             try:
                 close_plan(closing, self.RE, self.directory)
+                if self._background is not None:
+                    self._background.session_closed(LOOP_END_S)
                 close_all(
                     closing, self.guard, self._gate, self._subscriptions.callbacks, self.recorder,
                     self._catalog_writer, self._catalog, timeout_s,
@@ -390,6 +344,8 @@ class Session(AbstractContextManager["Session"]):
                 self._subscriptions.clear()
                 self._borrowed.give_back()
                 end_no_more(self)
+                self._loop.refuse_plans(str(self.directory))
+                closing.do("The loop of the RunEngine", self._loop.end, LOOP_END_S)
         closing.finish(pending)
 
     def __exit__(self, _kind: object, error: BaseException | None, _trace: object) -> None:
