@@ -13,6 +13,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import h5py
 import numpy as np
 
 import concertino.plans as plans
@@ -20,7 +21,8 @@ import concertino.plans as plans
 # isort: split
 import bluesky.plan_stubs as bps
 from bluesky.utils import FailedStatus, MsgGenerator
-from ophyd_async.core import StrictEnum, init_devices
+from ophyd_async.core import StaticPathProvider, StrictEnum, UUIDFilenameProvider, init_devices
+from ophyd_async.epics.adcore import ADAcquireLogic, ADBaseIO, ADWriterFactory, AreaDetector
 from ophyd_async.epics.core import epics_signal_rw
 from ophyd_async.epics.motor import Motor
 
@@ -28,6 +30,7 @@ from concertino.callbacks import ImageWriter
 from concertino.devices import (
     AreaDetectorCamera,
     Camera,
+    DetectorCamera,
     SignalBeam,
     SimulatedBeamline,
     TangoCamera,
@@ -38,6 +41,7 @@ from concertino.session import open_session
 from concertino.storage import Run, open_run, run_angles, run_heights
 from concertino.twin._host import TwinHost
 from concertino.twin._pv_access import ImagePV, pva_server, search_port
+from tests.devices.detectors.detectors import InternalTriggers
 from tests.twin.twin_answers import Seen, answer, expected
 
 DIRECTORY, TRUTH, PORT = Path(sys.argv[1]), Path(sys.argv[2]), sys.argv[3]
@@ -45,8 +49,11 @@ OWN_TRUTH = TRUTH.with_name("own_truth.jsonl")
 PREFIXES = {"epics": "TWIN:", "pva": "pva://TWINPVA:"}
 OWN_PREFIX = "TWINOWN:"
 MOTORS = ("rotation", "sample_stage", "vertical_stage")
-EXPOSURE: dict[str, float] = {"exposure": 0.002, "frame_rate": 25}
+EXPOSURE: dict[str, Any] = {"exposure": 0.002, "frame_rate": 25}
 MIDDLE_S = 1e-5
+NAMES = ("darks", "flats", "projections")
+#: Of EPICS' times.
+EPOCH_S = 631_152_000
 PLACE = f"tango://127.0.0.1:{PORT}/twin/{{}}#dbase=no"
 
 
@@ -92,6 +99,8 @@ class Devices:
                 return Camera(self.host.source(), **EXPOSURE)
             return TangoCamera(PLACE.format("camera/1"), **EXPOSURE)
         prefix = OWN_PREFIX if own else "TWIN:"
+        if frames == "file":
+            return _own_files(f"pva://{prefix}" if own else prefix)
         return AreaDetectorCamera(
             prefix, control="pva" if own else "ca", pixel_size_um=5.0, **EXPOSURE
         )
@@ -102,7 +111,7 @@ class Devices:
         if motors == "process":
             return b.rotation, b.beam, b.sample_stage, b.vertical_stage
         if motors not in self._made:
-            # Devices in names of their own: those are what is connected.
+            # Devices in NAMES of their own: those are what is connected.
             with init_devices(timeout=60):
                 rotation, stage, vertical = (axis(motors, name) for name in MOTORS)
                 shutter = (
@@ -116,6 +125,19 @@ class Devices:
             self._made[motors] = rotation, beam, stage, vertical
         found: tuple[Any, ...] = self._made[motors]
         return found
+
+
+def _own_files(prefix: str) -> DetectorCamera:
+    """Return the twin's camera as a detector of ophyd-async whose HDF5 files are the data."""
+    files = DIRECTORY.with_name("files")
+    files.mkdir(exist_ok=True)
+    with init_devices(timeout=60):
+        driver = ADBaseIO(f"{prefix}cam1:")
+        detector = AreaDetector(
+            driver, prefix, ADWriterFactory.hdf(StaticPathProvider(UUIDFilenameProvider(), files)),
+            acquire_logic=ADAcquireLogic(driver), trigger_logic=InternalTriggers(driver), name="det",
+        )  # fmt: skip
+    return DetectorCamera(detector, pixel_size_um=5.0, **EXPOSURE)
 
 
 def scan(devices: Devices, motors: str, camera: Any, plan: str, given: dict[str, Any]) -> Any:
@@ -152,14 +174,13 @@ def found(devices: Devices, run: Run, plan: str, truth: Path) -> dict[str, Any]:
     """Compare a run with what was true at its exposures."""
     noted = [json.loads(line) for line in truth.read_text().splitlines()]
     spiral = "spiral" in plan
-    names = ("darks", "flats", "projections")
-    at = {name: _noted(run, name, noted) for name in names}
+    at = {name: _noted(run, name, noted) for name in NAMES}
     angles = run_angles(run)
     true_deg = np.array([np.mean(one["angle_deg"]) for one in at["projections"]])
     heights = run_heights(run) if spiral else np.zeros(len(true_deg))
     true_mm = np.array([one["offset_mm"][1] for one in at["projections"]])
     twin = devices.beamline.twin
-    darks, flats, frames = (run.frames(name).read().astype(float) for name in names)
+    darks, flats, frames = (run.frames(name).read().astype(float) for name in NAMES)
     ours = answer(twin, Seen(darks, flats, frames, angles.angles_deg, heights), spiral)
     theirs = answer(twin, expected(twin, at, EXPOSURE["exposure"], true_deg, true_mm), spiral)
     return {
@@ -170,7 +191,7 @@ def found(devices: Devices, run: Run, plan: str, truth: Path) -> dict[str, Any]:
             [row[key] for key in ("stream", "triggered", "exposed", "frames", "acknowledged", "dropped")]
             for row in run.ledger()
         ],
-        "counts": {name: run.frames(name).shape[0] for name in names},
+        "counts": {name: run.frames(name).shape[0] for name in NAMES},
         "apart": float(np.sqrt(np.mean((ours.slices - theirs.slices) ** 2)) / np.ptp(theirs.slices)),
         "from_phantom": float(
             np.sqrt(np.mean((ours.slices - ours.phantom) ** 2)) / np.ptp(ours.phantom)
@@ -181,11 +202,22 @@ def found(devices: Devices, run: Run, plan: str, truth: Path) -> dict[str, Any]:
 def _noted(run: Run, name: str, noted: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """Return what was true at each frame of a stream."""
     times_s = np.array(run.frames(name).index["timestamp_ns"]) * 1e-9
+    if (times_s <= 0).any():  # They are in the detector's own file only.
+        times_s = _stamped_s(NAMES.index(name))
     middles_s = np.array([(one["begin_s"] + one["end_s"]) / 2 for one in noted])
     index = [int(np.argmin(np.abs(middles_s - one))) for one in times_s]
     apart_s = np.abs(middles_s[index] - times_s).max()
     assert apart_s < MIDDLE_S, f"{name} are {apart_s} s from the exposures"
     return [noted[one] for one in index]
+
+
+def _stamped_s(stream: int) -> Any:
+    """Return the middles of the exposures in the detector's own file of one of the last scan's streams, in s since the epoch."""
+    paths = sorted(DIRECTORY.with_name("files").glob("*.h5"), key=lambda path: path.stat().st_ctime)
+    with h5py.File(paths[stream - len(NAMES)]) as file:
+        kept = file["entry/instrument/NDAttributes"]
+        seconds = kept["NDArrayEpicsTSSec"][:] + kept["NDArrayEpicsTSnSec"][:] * 1e-9
+    return seconds + EPOCH_S - EXPOSURE["exposure"] / 2
 
 
 def main() -> None:
