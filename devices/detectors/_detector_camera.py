@@ -55,7 +55,9 @@ class DetectorCamera(Camera):
     -----
     `frame_shape` is what an areaDetector's driver tells when it is connected, and what it describes whenever a plan
     asks whether it can take frames. Of other detectors it is unknown before the first plan, (0, 0). The times of
-    frames are when the detector had counted them as written, less half of an exposure: some hundredths of a second late.
+    frames are the stamps that an areaDetector keeps in its HDF5 file, of the end of each exposure, less half of it. In
+    other files there are none, and a clock that is off by a second is not believed: then the times are when the frames had
+    been counted as written, some hundredths of a second late.
     """
 
     #: Nobody else needs to.

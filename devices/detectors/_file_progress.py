@@ -1,5 +1,6 @@
 """What of a stream is written, read and lost, by the detector's counters and by its file."""
 
+import logging
 import time
 from collections.abc import Mapping
 from typing import Any
@@ -9,6 +10,11 @@ from numpy.typing import NDArray
 
 from concertino.devices.camera._frame_source import ChooseRows, Grab
 from concertino.storage import GrowingFrames, open_growing
+
+LOG = logging.getLogger(__name__)
+
+#: By how much the clocks of a detector and of this computer may differ, in ns.
+_CLOCKS_NS = 10**9
 
 
 class FileProgress:
@@ -46,12 +52,14 @@ class FileProgress:
         self._dropped = 0
         self._first: int | None = None
         self._times: list[int] = []
+        self._begun_ns = 0
+        self._stamped: bool | None = None
         self._grown_s = 0.0
         self._ended = ""
 
     def begin(self) -> None:
         """Note that the detector exposes from now on."""
-        self._grown_s = time.monotonic()
+        self._grown_s, self._begun_ns = time.monotonic(), time.time_ns()
 
     def open(self, resource: Mapping[str, Any]) -> None:
         """Read from the file that a stream_resource names.
@@ -141,8 +149,28 @@ class FileProgress:
         self._dropped += len(lost)
         times = np.array(self._times[start:stop], np.int64)
         self.behind_s = max(self.behind_s, (time.time_ns() - self._half_ns - int(times[0])) * 1e-9)
+        times = self._exposed_ns(file, start, times)
         why = f"the numbers of the frames in {file.place} have gaps" if lost else ""
         return Grab(times, numbers.astype(np.int64), lost, why)
+
+    def _exposed_ns(
+        self, file: GrowingFrames, start: int, counted: NDArray[np.int64]
+    ) -> NDArray[np.int64]:
+        """Return the middles of exposures by the detector's stamps, or else by when frames were counted."""
+        stamps = file.stamps_ns(start, start + len(counted))
+        if stamps is None:
+            return counted
+        if self._stamped is None:
+            ahead_ns = int(stamps[0]) - time.time_ns()
+            late_ns = int(stamps[0]) - self._begun_ns
+            self._stamped = late_ns > -_CLOCKS_NS and ahead_ns < _CLOCKS_NS
+            if not self._stamped:
+                LOG.warning(
+                    "The first frame in %s is stamped %+.3f s from now by its detector's clock. The times of frames are when "
+                    "they were counted, some hundredths of a second late; set both clocks by NTP.",
+                    file.place, ahead_ns * 1e-9,
+                )  # fmt: skip
+        return stamps - self._half_ns if self._stamped else counted
 
     def _lost(self) -> Grab:
         first = self._read + self._dropped

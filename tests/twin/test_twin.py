@@ -27,13 +27,17 @@ SPIRAL = {
     "sample_height": 0.01,
 }
 PLANS: dict[str, dict[str, Any]] = {
-    "step_tomography": AROUND,
+    "step_tomography": AROUND | {"num_projections": 24},
     "continuous_tomography": AROUND,
     "continuous_spiral_tomography": AROUND | SPIRAL,
 }
-#: Where motors and shutter are, how the frames come, and the plan.
+#: Where motors and shutter are, and how the frames come.
 WAYS = [
-    ("epics", "pva", "step_tomography"),
+    *(
+        (motors, frames)
+        for motors in ("process", "epics", "tango")
+        for frames in ("stream", "pva", "file")
+    ),
 ]
 
 
@@ -113,10 +117,9 @@ def scans(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Program]:
             pass
         program = Program(
             [
-                str(Path(__file__).with_name("twin_scans.py")), str(directory / "data"), str(truth),
-                str(tango),
+                "-m", "tests.twin.twin_scans", str(directory / "data"), str(truth), str(tango),
             ],
-            environment,
+            {**environment, "EPICS_PVAS_BROADCAST_PORT": str(free_port())},
             directory / "scans.log",
         )  # fmt: skip
         stack.callback(program.end)
@@ -124,7 +127,11 @@ def scans(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Program]:
         yield program
 
 
-@pytest.mark.parametrize(("motors", "frames", "plan"), WAYS)
+@pytest.mark.disturbed_by_load(
+    "where a motor is seen, and when, is told over a wire by two processes that must both be running then"
+)
+@pytest.mark.parametrize("plan", PLANS)
+@pytest.mark.parametrize(("motors", "frames"), WAYS)
 def test_a_scan_of_the_twin_is_what_it_is_in_process(
     scans: Program, motors: str, frames: str, plan: str
 ) -> None:
@@ -132,14 +139,16 @@ def test_a_scan_of_the_twin_is_what_it_is_in_process(
 
     assert found["error"] == ""
     assert found["status"] == "success"
-    assert found["counts"] == {"darks": 2, "flats": 2, "projections": 40}
+    # What a user counts by hand: a spiral of 1.25 tomograms of 40 has 50.
+    projections = {"step_tomography": 24, "continuous_tomography": 40}.get(plan, 50)
+    counts = {"darks": 2, "flats": 2, "projections": projections}
+    assert found["counts"] == counts
+    assert {row[0] for row in found["ledger"]} == set(counts)
+    for stream, triggered, exposed, got, acknowledged, dropped in found["ledger"]:
+        told = (triggered, exposed, got, acknowledged, dropped)
+        assert told == (*[counts[stream]] * 4, 0), found["ledger"]
     np.testing.assert_allclose(found["angles"], found["truth"], atol=0.05)
-    if "spiral" in plan:
-        return
-    # When a continuous scan begins is up to both computers: the answer in process is that at the same angles.
-    same = AROUND | {"scheme": found["angles"]}
-    expected = scans.ask("process", "process", "step_tomography", same)
-    assert expected["error"] == ""
-    assert expected["counts"] == found["counts"]
-    ours, theirs = np.load(expected["volume"]), np.load(found["volume"])
-    assert np.sqrt(np.mean((ours - theirs) ** 2)) < 0.01 * np.ptp(ours)
+    assert found["heights_um"] < 0.5  # a tenth of a pixel
+    assert found["apart"] < 0.01
+    # So few projections give streaks of this size, in process, too.
+    assert found["from_phantom"] < 0.15

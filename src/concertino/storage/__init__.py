@@ -32,6 +32,7 @@ from .runs._replay import ReplayReport, replay
 from .runs._run import DamagedRun, Run, StoredStream
 from .runs._run_angles import angle_record, run_angles
 from .runs._run_directories import RunDirectories, RunDirectory
+from .runs._run_heights import run_heights
 from .runs._run_index import stop_of_unfinished
 from .runs._stored_scan import ScanPiece, StoredScan
 
@@ -84,6 +85,7 @@ __all__ = [
     "register_image_format",
     "replay",
     "run_angles",
+    "run_heights",
     "sample_path",
     "size_text",
     "stop_of_unfinished",

@@ -12,6 +12,7 @@ from concertino.devices import CameraSettings, Region, SimulatedSource
 from concertino.frames import FrameRequest
 from concertino.simulation import Faults
 
+from ._array_records import array_records
 from ._record import Record, Value, plain
 
 _STATES = (
@@ -19,7 +20,6 @@ _STATES = (
     "Aborted",
 )  # fmt: skip
 _MODES = ("Single", "Multiple", "Continuous")
-_TYPES = ("Int8", "UInt8", "Int16", "UInt16", "Int32", "UInt32", "Float32", "Float64")
 _NEVER_S = 1e6
 #: Within which the twin's event loop does what it is asked, in s.
 LOOP_S = 30.0
@@ -75,13 +75,17 @@ class CameraDriver:
         self._pair("ImageMode", _MODES.index("Continuous"), choices=_MODES)
         self._pair("TriggerMode", 0, choices=("Internal",))
         at_start: tuple[tuple[str, Value, tuple[str, ...]], ...] = (
-            ("Acquire_RBV", 0, ("Done", "Acquiring")), ("DetectorState_RBV", 0, _STATES), ("DataType_RBV", 3, _TYPES),
-            ("MaxSizeX_RBV", width, ()), ("MaxSizeY_RBV", height, ()), ("ArraySizeX_RBV", width, ()),
-            ("ArraySizeY_RBV", height, ()), ("StatusMessage_RBV", "", ()),
+            ("Acquire_RBV", 0, ("Done", "Acquiring")), ("DetectorState_RBV", 0, _STATES),
+            ("MaxSizeX_RBV", width, ()), ("MaxSizeY_RBV", height, ()), ("StatusMessage_RBV", "", ()),
+            ("Manufacturer_RBV", "Concertino", ()), ("Model_RBV", "twin", ()), ("SerialNumber_RBV", "1", ()),
+            ("SDKVersion_RBV", "1", ()), ("FirmwareVersion_RBV", "1", ()),
         )  # fmt: skip
+        for record in array_records((height, width)):
+            self._add(record)
         for name, told, choices in at_start:
             self._add(Record(name, told, choices=choices))
         self._add(Record("Acquire", 0, choices=("Done", "Acquire"), put=self._acquire))
+        self._add(plain("WaitForPlugins", 0, choices=("No", "Yes")))
         self._add(plain("ArrayCallbacks", 1, choices=("Disable", "Enable")))
         self._add(Record("Fault", 0, choices=tuple(CAMERA_FAULTS), put=self._fail))
         self._taking: threading.Thread | None = None
@@ -124,8 +128,13 @@ class CameraDriver:
             self._stopped.clear()
             await self._records["Acquire_RBV"].set(1)
             await self._records["DetectorState_RBV"].set(_STATES.index("Acquire"))
-            self._taking = threading.Thread(target=self._take, name="camera", daemon=True)
+            done = asyncio.Event()
+            self._taking = threading.Thread(
+                target=self._take, args=(done,), name="camera", daemon=True
+            )
             self._taking.start()
+            # The put of a client is done when it acquires no more, as that of a busy record.
+            await done.wait()
 
     def _settings(self) -> CameraSettings:
         exposure_s = self._number("AcquireTime")
@@ -143,7 +152,7 @@ class CameraDriver:
             {"region": region, "binning": int(self._number("BinX"))},
         )
 
-    def _take(self) -> None:
+    def _take(self, done: asyncio.Event) -> None:
         """Take one acquisition, in a thread of its own."""
         mode = self._records["ImageMode_RBV"].word
         most = {"Single": 1, "Multiple": int(self._number("NumImages")), "Continuous": None}[mode]
@@ -165,6 +174,7 @@ class CameraDriver:
                 ("StatusMessage_RBV", said), ("DetectorState_RBV", _STATES.index(state)),
                 ("Acquire", 0), ("Acquire_RBV", 0),
             )  # fmt: skip
+            self._loop.call_soon_threadsafe(done.set)
 
     def _expose(self, most: int | None, exposure_s: float) -> None:
         out = np.empty((1, *self._source.shape), np.uint16)

@@ -4,10 +4,20 @@ import logging
 from collections.abc import Callable, Iterable
 from typing import Any
 
-from caproto import ChannelDouble, ChannelEnum, ChannelInteger, ChannelString, SkipWrite
+from caproto import (
+    ChannelChar,
+    ChannelDouble,
+    ChannelEnum,
+    ChannelInteger,
+    ChannelString,
+    SkipWrite,
+)
 from caproto.asyncio.server import start_server
 
 from ._record import Record, Value
+
+#: Bytes of a long text at most.
+_TEXT = 1024
 
 
 class _Written:
@@ -32,6 +42,10 @@ class _Integer(_Written, ChannelInteger):  # type: ignore[misc]
 
 
 class _Enum(_Written, ChannelEnum):  # type: ignore[misc]
+    pass
+
+
+class _Text(_Written, ChannelChar):  # type: ignore[misc]
     pass
 
 
@@ -72,6 +86,8 @@ def _channel(record: Record) -> Any:
         }  # fmt: skip
     if record.choices:
         channel = _Enum(value=record.word, enum_strings=record.choices)
+    elif record.long:
+        channel = _Text(value=str(record.value), max_length=_TEXT, string_encoding="utf-8")
     elif isinstance(record.value, str):
         channel = _String(value=record.value)
     elif isinstance(record.value, float):

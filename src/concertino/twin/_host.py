@@ -11,6 +11,7 @@ from concertino.devices import SimulatedBeamline, SimulatedMotor, SimulatedSourc
 from ._axis import Axis
 from ._beam_records import BeamRecords, BeamSwitchModel
 from ._camera import LOOP_S, CameraDriver
+from ._hdf_records import HdfWriter
 from ._motor_record import MotorRecord
 from ._record import Record, Value
 from ._truth import Truth
@@ -92,6 +93,11 @@ class TwinHost:
         self._go(beam)
         for record in driver.records():
             record.name = f"cam1:{record.name}"
+            yield record
+        writer = HdfWriter(self.loop, self.beamline.twin.shape)
+        driver.images.append(writer.image)
+        for record in writer.records():
+            record.name = f"HDF1:{record.name}"
             yield record
         yield Record("twin:Die", 0, put=die)
 

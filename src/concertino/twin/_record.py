@@ -1,7 +1,7 @@
 """One record: a value with what a control system tells about it, whatever protocol it is served by."""
 
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
 
 from concertino import DeviceError, ParameterError
 
@@ -27,6 +27,8 @@ class Record:
         Digits of a float after the point.
     choices : sequence of str
         Words of an enumeration.
+    long : bool
+        Whether it is a text that may have more than 39 characters.
     put : callable, optional
         What a client's put does; returns when it is done, and has the record `set` itself. Without it the record can only
         be read.
@@ -41,10 +43,11 @@ class Record:
         limits: tuple[float, float] | None = None,
         precision: int = 4,
         choices: tuple[str, ...] = (),
+        long: bool = False,
         put: Put | None = None,
     ) -> None:
         self.name, self.value, self.unit, self.limits = name, value, unit, limits
-        self.precision, self.choices = precision, choices
+        self.precision, self.choices, self.long = precision, choices, long
         self.time_s = time.time()
         self._put = put
         self._listeners: list[Listener] = []
@@ -116,3 +119,17 @@ def plain(name: str, value: Value, **told: object) -> Record:
 
     record = Record(name, value, put=put, **told)  # type: ignore[arg-type]
     return record
+
+
+def echoed(
+    name: str, value: Value, choices: tuple[str, ...] = (), *, long: bool = False
+) -> Iterator[Record]:
+    """Yield a setting, and its read-back, which follows at once."""
+    setting = plain(name, value, choices=choices, long=long)
+    back = Record(f"{name}_RBV", value, choices=choices, long=long)
+
+    async def follow(changed: Record) -> None:
+        await back.set(changed.value)
+
+    setting.listen(follow)
+    yield from (setting, back)

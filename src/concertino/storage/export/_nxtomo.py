@@ -20,6 +20,7 @@ from concertino.documents import ImageKind, TomoBlock
 from concertino.storage.disk._disk import reserve_space
 from concertino.storage.formats._nexus import add_group, add_value
 from concertino.storage.runs._run import Run
+from concertino.storage.runs._run_heights import run_heights
 from concertino.storage.runs._stored_scan import ScanPiece, StoredScan
 from concertino.units import QuantityLike, convert
 
@@ -195,7 +196,7 @@ def _per_frame(scan: StoredScan, angles_deg: NDArray[np.float64]) -> _Columns:
     projections = np.flatnonzero(number >= 0)
     following = np.searchsorted(projections, np.arange(len(number)))
     number = number[projections[np.minimum(following, len(projections) - 1)]]
-    heights = None if tomo.vertical_start_mm is None else tomo.vertical_mm()[number]
+    heights = run_heights(*scan.runs)[number] if tomo.scheme == "spiral" else None
     return _Columns(np.concatenate(keys), angles_deg[number], heights)
 
 

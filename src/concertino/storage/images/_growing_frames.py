@@ -20,8 +20,12 @@ if TYPE_CHECKING:
 _TIFF = "multipart/related;type=image/tiff"
 _JPEG = "multipart/related;type=image/jpeg"
 _HDF5 = "application/x-hdf5"
-#: Where areaDetector's writer keeps the numbers of its frames.
-_NUMBERS = "/entry/instrument/NDAttributes/NDArrayUniqueId"
+#: Where areaDetector's writer keeps the numbers and times of its frames.
+_ATTRIBUTES = "/entry/instrument/NDAttributes"
+_NUMBERS = "NDArrayUniqueId"
+_SECONDS, _NANOSECONDS = "NDArrayEpicsTSSec", "NDArrayEpicsTSnSec"
+#: EPICS counts its seconds from 1990 on.
+_EPICS_EPOCH_S = 631_152_000
 
 Stretches: TypeAlias = tuple[tuple[int, int], ...] | None
 
@@ -60,6 +64,9 @@ class GrowingFrames(Protocol):
 
     def numbers(self, start: int, stop: int) -> NDArray[np.int64] | None:
         """Return the detector's own numbers of some frames, (n,); None when the file does not tell them."""
+
+    def stamps_ns(self, start: int, stop: int) -> NDArray[np.int64] | None:
+        """Return the times that the detector gave some frames, (n,) in ns since the epoch; None when the file does not tell them."""
 
     def close(self) -> None:
         """Close the file."""
@@ -110,10 +117,10 @@ class _GrowingHdf5:
         self._path, self._name = path, dataset
         self._file: h5py.File | None = None
         self._dataset: h5py.Dataset | None = None
-        self._numbers: h5py.Dataset | None = None
+        self._columns: dict[str, h5py.Dataset] = {}
         self._raw = False
         self._whole = 0
-        self._told = np.empty(0, np.int64)
+        self._told: dict[str, NDArray[np.int64]] = {}
 
     def count(self, most: int) -> int:
         """Return how many are there; 0 as long as the file is not, or is not open for readers."""
@@ -150,23 +157,38 @@ class _GrowingHdf5:
 
     def numbers(self, start: int, stop: int) -> NDArray[np.int64] | None:
         """Return the numbers that areaDetector's writer keeps of its frames."""
-        if self._numbers is None:
+        return self._column(_NUMBERS, start, stop)
+
+    def stamps_ns(self, start: int, stop: int) -> NDArray[np.int64] | None:
+        """Return the times that areaDetector's writer keeps of its frames."""
+        seconds = self._column(_SECONDS, start, stop)
+        nanoseconds = self._column(_NANOSECONDS, start, stop)
+        if seconds is None or nanoseconds is None:
             return None
-        if stop > len(self._told):
+        return (seconds + _EPICS_EPOCH_S) * 10**9 + nanoseconds
+
+    def _column(self, name: str, start: int, stop: int) -> NDArray[np.int64] | None:
+        """Return what is kept of some frames beside them; None while it is not all there."""
+        column = self._columns.get(name)
+        if column is None:
+            return None
+        told = self._told.get(name, np.empty(0, np.int64))
+        if stop > len(told):
             try:
-                self._numbers.refresh()
-                new = np.asarray(self._numbers[len(self._told) : self._whole], np.int64)
+                column.refresh()
+                new = np.asarray(column[len(told) : self._whole], np.int64)
             except (OSError, RuntimeError, ValueError):
                 return None
-            self._told = np.concatenate((self._told, new))
-        told = self._told[start:stop]
-        return told if len(told) == stop - start else None
+            told = self._told[name] = np.concatenate((told, new))
+        part = told[start:stop]
+        return part if len(part) == stop - start else None
 
     def close(self) -> None:
         """Close the file."""
         if self._file is not None:
             self._file.close()
-        self._file = self._dataset = self._numbers = None
+        self._file = self._dataset = None
+        self._columns = {}
 
     def _open(self) -> "h5py.Dataset":
         import h5py
@@ -175,7 +197,9 @@ class _GrowingHdf5:
         try:
             dataset = file[self._name]
             height, width = dataset.shape[-2:]
-            self._numbers = file.get(_NUMBERS)
+            beside = file.get(_ATTRIBUTES) or {}
+            names = (_NUMBERS, _SECONDS, _NANOSECONDS)
+            self._columns = {name: beside[name] for name in names if name in beside}
         except BaseException:
             file.close()
             raise
@@ -228,6 +252,10 @@ class _GrowingFiles:
                 reader.read(first, region, out[i : i + 1, begin:end])
 
     def numbers(self, start: int, stop: int) -> NDArray[np.int64] | None:
+        """Return None: the files do not tell."""
+        return None
+
+    def stamps_ns(self, start: int, stop: int) -> NDArray[np.int64] | None:
         """Return None: the files do not tell."""
         return None
 
