@@ -22,7 +22,8 @@ import concertino.plans as plans
 import bluesky.plan_stubs as bps
 from bluesky.utils import FailedStatus, MsgGenerator
 from ophyd_async.core import StaticPathProvider, StrictEnum, UUIDFilenameProvider, init_devices
-from ophyd_async.epics.adcore import ADAcquireLogic, ADBaseIO, ADWriterFactory, AreaDetector
+from ophyd_async.epics.adcore import ADWriterFactory
+from ophyd_async.epics.adsimdetector import SimDetector
 from ophyd_async.epics.core import epics_signal_rw
 from ophyd_async.epics.motor import Motor
 
@@ -41,7 +42,6 @@ from concertino.session import open_session
 from concertino.storage import Run, open_run, run_angles, run_heights
 from concertino.twin._host import TwinHost
 from concertino.twin._pv_access import ImagePV, pva_server, search_port
-from tests.devices.detectors.detectors import InternalTriggers
 from tests.twin.twin_answers import Seen, answer, expected
 
 DIRECTORY, TRUTH, PORT = Path(sys.argv[1]), Path(sys.argv[2]), sys.argv[3]
@@ -132,11 +132,8 @@ def _own_files(prefix: str) -> DetectorCamera:
     files = DIRECTORY.with_name("files")
     files.mkdir(exist_ok=True)
     with init_devices(timeout=60):
-        driver = ADBaseIO(f"{prefix}cam1:")
-        detector = AreaDetector(
-            driver, prefix, ADWriterFactory.hdf(StaticPathProvider(UUIDFilenameProvider(), files)),
-            acquire_logic=ADAcquireLogic(driver), trigger_logic=InternalTriggers(driver), name="det",
-        )  # fmt: skip
+        paths = StaticPathProvider(UUIDFilenameProvider(), files)
+        detector = SimDetector(prefix, ADWriterFactory.hdf(paths), name="det")
     return DetectorCamera(detector, pixel_size_um=5.0, **EXPOSURE)
 
 
