@@ -163,11 +163,15 @@ class PandaTrigger:
         """Give no more pulses."""
         from ophyd_async.fastcs.panda import PandaBitMux
 
-        await self._panda.seq[self._number].enable.set(PandaBitMux.ZERO)
-        if self._pcomp is not None:
-            await self._panda.pcomp[self._pcomp].enable.set(PandaBitMux.ZERO)
-        if self._capture is not None:
-            await self._capture.stop()
+        try:
+            await self._panda.seq[self._number].enable.set(PandaBitMux.ZERO)
+            if self._pcomp is not None:
+                await self._panda.pcomp[self._pcomp].enable.set(PandaBitMux.ZERO)
+        finally:
+            if self._capture is not None:
+                await self._capture.stop()
+            if isinstance(self._panda, PandaBox):
+                self._panda.link.close()
 
     async def captured(self, since: int = 0) -> NDArray[np.float64]:
         """Return where the axis was at the pulses, in its unit, from pulse `since` on.

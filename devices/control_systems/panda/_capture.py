@@ -75,10 +75,10 @@ class PandaCapture:
 
     async def stop(self) -> None:
         """Note no more; what was noted stays. Harmless when nothing is noted."""
-        running, self._running = self._running, False
         try:
-            if running and not self._lost:
+            if self._running:  # also of a box that was lost: it captures for us until it is told
                 await self._link.put("*PCAP.DISARM", "")
+                self._running = False
         finally:
             await self._close()
 
@@ -105,8 +105,10 @@ class PandaCapture:
     async def _close(self) -> None:
         task, self._task = self._task, None
         if task is not None:
-            # It ends by itself at the box' END line, after which nothing comes.
-            await asyncio.wait([task], timeout=self._link.timeout_s)
+            if (
+                not self._running
+            ):  # It ends by itself at the box' END line, after which nothing comes.
+                await asyncio.wait([task], timeout=self._link.timeout_s)
             task.cancel()
         writer, self._writer = self._writer, None
         if writer is not None:

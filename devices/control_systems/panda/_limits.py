@@ -9,7 +9,7 @@ from concertino.frames import PulseTrain
 _LONGEST_TABLE = 4096
 _COUNTS = 2**31
 #: How far the last pulse of PCOMP may be from where it was asked for, as a part of the way between two.
-_DRIFT = 0.5
+_DRIFT = 0.1
 
 
 @dataclass(frozen=True)

@@ -50,18 +50,16 @@ class SimulatedPanda:
         data_port: int = 8889,
     ) -> None:
         self.host, self._ports = host, (control_port, data_port)
-        self._state = PandaBoxState(
-            {name: _counts_of(motor, axis) for name, (motor, axis) in encoders.items()}, pulse
-        )
-        self._state.on_arm, self._state.on_sample = self._armed, self._sampled
-        self._state.on_end = self._ended
+        self._pulse = pulse
+        self._encoders = {name: _counts_of(motor, axis) for name, (motor, axis) in encoders.items()}
+        self._state = self._fresh()
         self._writers: set[asyncio.StreamWriter] = set()
         self._listeners: dict[asyncio.StreamWriter, bool] = {}
         self._stopping = threading.Event()
         self._thread: threading.Thread | None = None
 
     def start(self) -> "SimulatedPanda":
-        """Listen from now on.
+        """Listen from now on, with all fields as a box has them that was just switched on.
 
         Raises
         ------
@@ -70,6 +68,7 @@ class SimulatedPanda:
         """
         ready, failed = threading.Event(), list[OSError]()
         self._stopping.clear()
+        self._state = self._fresh()
 
         async def serve() -> None:
             try:
@@ -113,6 +112,11 @@ class SimulatedPanda:
 
     def __exit__(self, *error: object) -> None:
         self.stop()
+
+    def _fresh(self) -> PandaBoxState:
+        state = PandaBoxState(self._encoders, self._pulse)
+        state.on_arm, state.on_sample, state.on_end = self._armed, self._sampled, self._ended
+        return state
 
     async def _control(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self._writers.add(writer)

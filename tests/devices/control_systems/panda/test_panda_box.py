@@ -158,6 +158,7 @@ def test_an_axis_beyond_its_first_position_is_told(
     with pytest.raises(FailedStatus) as caught:
         laboratory.RE(bps.mv(trigger, True))
     said = str(caught.value.__cause__)
+    laboratory.RE(bps.stop(trigger))
     assert (
         "was told to give pulses from rotation = -210 on, and the encoder at INENC1.VAL is at -200"
         in said
