@@ -222,9 +222,9 @@ class PandaTrigger:
         trigger = SeqTrigger.POSA_GT if up else SeqTrigger.POSA_LT
         empty = {name: [False] * number for name in SeqTable.model_fields if name.startswith("out")}
         table = SeqTable(
-            **(empty | {"outa1": [True] * number}),  # type: ignore[arg-type]
-            repeats=[1] * number, trigger=[trigger] * number, position=counts,  # type: ignore[arg-type]
-            time1=[_PULSE_TICKS] * number, time2=[1] * number,  # type: ignore[arg-type]
+            **(empty | {"outa1": [True] * number}),
+            repeats=[1] * number, trigger=[trigger] * number, position=counts,
+            time1=[_PULSE_TICKS] * number, time2=[1] * number,
         )  # fmt: skip
         return table, 1
 

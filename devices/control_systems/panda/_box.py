@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from typing import Generic
+from typing import Generic, cast
 
 import numpy as np
 from bluesky.protocols import Reading
@@ -16,6 +16,7 @@ from ophyd_async.core import (
     SignalDatatypeT,
     SignalR,
     SignalRW,
+    make_datakey,
 )
 
 from concertino import DeviceError
@@ -35,6 +36,7 @@ class FieldBackend(SignalBackend[SignalDatatypeT], Generic[SignalDatatypeT]):
 
     def __init__(self, datatype: type[SignalDatatypeT], link: PandaLink, field: str) -> None:
         super().__init__(datatype)
+        self._kind = datatype
         self._link, self._field = link, field
         self._task: asyncio.Task[None] | None = None
 
@@ -53,9 +55,7 @@ class FieldBackend(SignalBackend[SignalDatatypeT], Generic[SignalDatatypeT]):
 
     async def get_datakey(self, source: str) -> DataKey:
         """Describe it."""
-        kinds = {bool: "boolean", int: "integer", float: "number"}
-        dtype = kinds.get(self.datatype, "string")  # type: ignore[call-overload]
-        return DataKey(dtype=dtype, shape=[], source=source)
+        return make_datakey(self._kind, await self.get_value(), source, {})
 
     async def get_reading(self) -> Reading[SignalDatatypeT]:
         """Return its value and when it was read."""
@@ -64,9 +64,8 @@ class FieldBackend(SignalBackend[SignalDatatypeT], Generic[SignalDatatypeT]):
     async def get_value(self) -> SignalDatatypeT:
         """Return its value."""
         text = await self._link.get(self._field)
-        kind = self.datatype
-        assert kind is not None
-        return kind(int(text)) if kind is bool else kind(text)  # type: ignore[arg-type,call-arg,return-value]
+        made: object = bool(int(text)) if self._kind is bool else self._kind(text)  # type: ignore[call-arg,arg-type]
+        return cast(SignalDatatypeT, made)
 
     async def get_setpoint(self) -> SignalDatatypeT:
         """Return its value: a box has no other."""
@@ -125,14 +124,14 @@ def table_words(table: object) -> Array1D[np.uint32]:
     assert isinstance(table, SeqTable)
     triggers = list(SeqTrigger)
     columns = table.model_dump()
-    head = np.asarray(table.repeats, np.uint32)
-    head = head | np.array([triggers.index(one) for one in table.trigger], np.uint32) << 16
+    head = np.asarray(table.repeats, np.int64)
+    head = head | np.array([triggers.index(one) for one in table.trigger], np.int64) << 16
     for place, name in enumerate(_OUTPUTS):
-        head = head | np.asarray(columns[name], np.uint32) << (20 + place)
+        head = head | np.asarray(columns[name], np.int64) << (20 + place)
     rest = (
-        np.asarray(table.position, np.int32).view(np.uint32),
-        np.asarray(table.time1, np.uint32),
-        np.asarray(table.time2, np.uint32),
+        np.asarray(table.position, np.int64) % 2**32,
+        np.asarray(table.time1, np.int64),
+        np.asarray(table.time2, np.int64),
     )
     return np.stack([head, *rest], axis=1).astype(np.uint32).reshape(-1)
 

@@ -60,10 +60,11 @@ class PandaCapture:
             await link.put(field, value)
         self._counts, self._lost = [], ""
         try:
-            reader, self._writer = await asyncio.wait_for(
+            reader, writer = await asyncio.wait_for(
                 asyncio.open_connection(link.host, self._port), link.timeout_s
             )
-            self._writer.write(b"XML FRAMED RAW\n")
+            self._writer = writer
+            writer.write(b"XML FRAMED RAW\n")
             line = await asyncio.wait_for(reader.readline(), link.timeout_s)
         except (OSError, TimeoutError) as error:
             raise self._failed(f"the connection failed ({error})") from error

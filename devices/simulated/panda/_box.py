@@ -186,9 +186,11 @@ class PandaBoxState:
             if on:
                 ask = ("START", "STEP", "WIDTH", "PULSES", "PRE_START")
                 numbers = [int(self._values[f"{block}.{field}"]) for field in ask]
+                start, step, width, pulses, before = numbers
+                direction = self._values[f"{block}.DIR"]
                 self._compares[block] = PositionCompare(
-                    *numbers, self._values[f"{block}.DIR"], now_s  # type: ignore[arg-type]
-                )  # fmt: skip
+                    start, step, width, pulses, before, direction, now_s
+                )
             return
         self._sequencers.pop(block, None)
         self._outputs[block] = 0
@@ -206,7 +208,7 @@ class PandaBoxState:
         else:
             choice = _FIELDS[block.rstrip("0123456789")][field]
         if choice in (_INT, _UINT):
-            if not (value.lstrip("-").isdigit() and choice[0] <= int(value) <= choice[1]):  # type: ignore[operator]
+            if not (value.lstrip("-").isdigit() and choice[0] <= int(value) <= choice[1]):
                 raise RefusedError("Number out of range")
             return
         if choice == ("bit",):

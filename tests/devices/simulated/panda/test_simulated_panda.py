@@ -57,8 +57,8 @@ COMPARES: dict[str, tuple[tuple[int, int, int, int, int, str], list[int], list[i
 @pytest.mark.parametrize("case", COMPARES)
 def test_position_compare_does_as_documented(case: str) -> None:
     armed, counts, rise, fall = COMPARES[case]
-    compare = PositionCompare(*armed, 0.0)  # type: ignore[arg-type]
-    edges = []
+    compare = PositionCompare(*armed, 0.0)
+    edges: list[tuple[float, bool]] = []
     for number in range(len(counts)):
         # A count a second, looked at in between: it changes once between two looks.
         for end_s in (number + 0.25, number + 0.75):
@@ -75,7 +75,7 @@ def test_a_sequencer_does_as_documented() -> None:
     words = [2 | 1 << 20 | 1 << 27, 0, 2, 3, 1 | 7 << 16 | 1 << 22, 5, 1, 0]
     assert rows(words)[0] == Row(2, 0, 0, 2, 0b1, 3, 0b10)
     sequencer = Sequencer(rows(words), 1, 1.0, 0.0)
-    found = []
+    found: list[tuple[float, int]] = []
     for end_s in (4.0, 12.5, 20.0, 30.0):
         found += sequencer.run(end_s, [lambda at_s: 5 if at_s >= 15 else 0] * 3)
     assert [bits for _, bits in found] == [1, 2, 1, 2, 4, 0, 0]
