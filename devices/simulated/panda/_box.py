@@ -36,7 +36,7 @@ _BITS = (
 )  # fmt: skip
 
 
-class RefusedError(ValueError):
+class BadCommandError(ValueError):
     """What a PandA answers after ERR."""
 
 
@@ -96,7 +96,7 @@ class PandaBoxState:
             if field == "PRODUCED":
                 return "0" if compare is None else str(compare.produced)
             return "WAIT_ENABLE" if compare is None else compare.state
-        raise RefusedError("No such field")
+        raise BadCommandError("No such field")
 
     def put(self, name: str, value: str) -> None:
         """Set a field."""
@@ -106,10 +106,10 @@ class PandaBoxState:
             self._prescale_s[block] = float(value) * self._unit(block)
             return
         if name not in self._values:
-            raise RefusedError("No such field")
+            raise BadCommandError("No such field")
         self._check(name, value)
         if name == "PCAP.TRIG" and self.capturing:
-            raise RefusedError("Cannot change while capturing")
+            raise BadCommandError("Cannot change while capturing")
         before, self._values[name] = self._values[name], value
         if field == "ENABLE" and value != before:
             self._enable(block, value == "ONE")
@@ -117,14 +117,14 @@ class PandaBoxState:
     def put_table(self, name: str, words: list[int], append: bool) -> None:
         """Write a sequencer's table."""
         if name not in self._tables:
-            raise RefusedError("No such field")
+            raise BadCommandError("No such field")
         whole = [*self._tables[name], *words] if append else words
         if len(whole) > _LONGEST_TABLE:
-            raise RefusedError("Too many table entries")
+            raise BadCommandError("Too many table entries")
         if len(whole) % 4:
-            raise RefusedError("Invalid table length")
+            raise BadCommandError("Invalid table length")
         if any(1 <= row.trigger <= 6 or row.trigger > 12 for row in rows(whole)):
-            raise RefusedError("This simulated PandA has no bits as triggers")
+            raise BadCommandError("This simulated PandA has no bits as triggers")
         self._tables[name] = whole
 
     def arm(self) -> None:
@@ -133,9 +133,9 @@ class PandaBoxState:
             f"{name}.VAL" for name in _names("INENC") if self._values[f"{name}.VAL.CAPTURE"] != "No"
         ]
         if self.capturing:
-            raise RefusedError("Capture already in progress")
+            raise BadCommandError("Capture already in progress")
         if not names:
-            raise RefusedError("No fields configured for capture")
+            raise BadCommandError("No fields configured for capture")
         self.capturing, self.captured, self.completion, self._fields = True, 0, "Busy", names
         self.on_arm(names)
 
@@ -209,14 +209,14 @@ class PandaBoxState:
             choice = _FIELDS[block.rstrip("0123456789")][field]
         if choice in (_INT, _UINT):
             if not (value.lstrip("-").isdigit() and choice[0] <= int(value) <= choice[1]):
-                raise RefusedError("Number out of range")
+                raise BadCommandError("Number out of range")
             return
         if choice == ("bit",):
             choice = _BITS
         elif choice == ("position",):
             choice = ("ZERO", *(f"{one}.VAL" for one in _names("INENC")))
         if value not in choice:
-            raise RefusedError("Label not found")
+            raise BadCommandError("Label not found")
 
     def _counts(self, name: str) -> CountsAt:
         return self._encoders.get(name, lambda at_s: 0)

@@ -12,7 +12,7 @@ from concertino.devices.control_systems.panda._limits import PandaAxis
 from concertino.devices.simulated._motor import SimulatedMotor
 
 from ._blocks import CountsAt
-from ._box import BLOCKS, PandaBoxState, RefusedError
+from ._box import BLOCKS, BadCommandError, PandaBoxState
 
 _LOOK_S = 0.002
 _START_S = 10.0
@@ -138,7 +138,7 @@ class SimulatedPanda:
     def _answered(self, work: Callable[[], str | list[str] | None]) -> str:
         try:
             found = work()
-        except RefusedError as error:
+        except BadCommandError as error:
             return f"ERR {error}\n"
         except ValueError:
             return "ERR Invalid value\n"
@@ -149,7 +149,7 @@ class SimulatedPanda:
     def _write_table(self, line: str, words: list[str]) -> None:
         name, _, how = line.partition("<")
         if how not in ("", "<"):
-            raise RefusedError("This simulated PandA takes tables as numbers")
+            raise BadCommandError("This simulated PandA takes tables as numbers")
         self._state.put_table(name, [int(word) for word in words], append=how == "<")
 
     def _command(self, line: str) -> str | list[str] | None:
@@ -170,12 +170,12 @@ class SimulatedPanda:
                 case "*PCAP.COMPLETION":
                     return state.completion
                 case name if name.startswith("*"):
-                    raise RefusedError("Unknown command")
+                    raise BadCommandError("Unknown command")
                 case name:
                     return state.get(name)
         name, found, value = line.partition("=")
         if not found:
-            raise RefusedError("Unknown command")
+            raise BadCommandError("Unknown command")
         if name == "*PCAP.ARM":
             state.arm()
         elif name == "*PCAP.DISARM":

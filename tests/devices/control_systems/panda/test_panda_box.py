@@ -1,5 +1,6 @@
 """Scans whose pulses come from a PandA, at the ports of a simulated one."""
 
+import asyncio
 import socket
 import threading
 import time
@@ -19,7 +20,7 @@ from concertino.devices import PandaAxis, PandaBox, PandaTrigger, SimulatedPanda
 from concertino.devices.control_systems.panda._box import table_words
 from concertino.documents import validate_run
 from concertino.frames import PulseTrain
-from concertino.plans import resume
+from concertino.plans import PauseRequest, resume, with_pause_request
 from concertino.storage import open_run, run_angles
 from tests.loopback import free_host
 from tests.plans.laboratory import Laboratory
@@ -231,3 +232,61 @@ def test_the_makers_client_reads_the_table_as_it_was_meant() -> None:
         "REPEATS": 7, "TRIGGER": 10, "OUTA1": 1, "OUTF1": 1, "OUTA2": 0, "OUTB2": 1, "POSITION": -5,
         "TIME1": 2**32 - 1, "TIME2": 9,
     }  # fmt: skip
+
+
+@pytest.mark.parametrize("way", ["pcomp", "seq"])
+def test_a_scan_that_pauses_goes_on_where_it_was(
+    laboratory: Laboratory, panda: SimulatedPanda, way: str
+) -> None:
+    hold, beam_in_pause = PauseRequest(), list[bool]()
+
+    def pause() -> None:
+        give_up_s = time.monotonic() + 60
+        while laboratory.beamline.rotation.position_at(time.time()) < 30:
+            if time.monotonic() > give_up_s:
+                return
+            time.sleep(0.005)
+        request = hold.request("lunch")
+        while not hold.waiting and time.monotonic() < give_up_s:
+            time.sleep(0.005)
+        beam_in_pause.append(laboratory.beam_is_on())
+        request.release()
+
+    pausing = threading.Thread(target=pause)
+    pausing.start()
+    trigger = trigger_of(panda, way)
+    laboratory.RE(
+        with_pause_request(laboratory.plan("continuous_tomography", trigger=trigger, **SCAN), hold)
+    )
+    pausing.join()
+    documents = laboratory.documents
+    assert documents[-1][1]["exit_status"] == "success"
+    assert beam_in_pause == [False]
+    names = [document["name"] for kind, document in documents if kind == "descriptor"]
+    assert [name for name in names if "projections_from_" in name]
+    angles, _, told = run_angles(open_run(documents[0][1]["run_directory"]))
+    # Each piece begins where its own first projection was asked for: nothing adds up beyond a piece.
+    assert angles == pytest.approx(np.arange(60) * 1.5, abs=0.005 + 60 * 0.5 / 1001)
+    assert told == "encoder"
+
+
+@pytest.mark.parametrize("capture", [True, False])
+def test_what_is_captured_is_where_the_encoder_was_and_not_what_was_asked(
+    laboratory: Laboratory, panda: SimulatedPanda, capture: bool
+) -> None:
+    wire(panda, "PCOMP1.OUT")
+    trigger = PandaTrigger(PandaBox(panda.host), {"rotation": AXIS}, pcomp=1, capture=capture)
+    laboratory.RE(bps.prepare(trigger, PulseTrain(3, "rotation", (10.0, 20.0, 30.0)), wait=True))
+    with socket.create_connection((panda.host, 8888), 5) as line:
+        # Somebody turns at the box: 1001 counts are a degree.
+        start = AXIS.counts(10.0) - 1001
+        line.sendall(f"PCOMP1.START={start}\n".encode())
+        assert line.recv(100) == b"OK\n"
+
+    def turn() -> Any:
+        yield from bps.mv(trigger, True)
+        yield from bps.mv(laboratory.beamline.rotation, 40.0)
+
+    laboratory.RE(turn())  # It stops what it has set when it is done.
+    noted = asyncio.run_coroutine_threadsafe(trigger.captured(1), laboratory.RE.loop).result(10)
+    assert noted == pytest.approx([21.0, 31.0] if capture else [20.0, 30.0], abs=0.005)
