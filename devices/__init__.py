@@ -34,11 +34,13 @@ from .camera._frame_source import (
 )
 from .camera._remote_acquisition import AcquisitionProgress
 from .camera._setting_signals import HeldSettings
-from .control_systems._panda_trigger import PandaAxis, PandaTrigger
+from .control_systems._panda_trigger import PandaTrigger
 from .control_systems._suspender_signal import SuspenderSignal
 from .control_systems._tango_camera import TangoCamera
 from .control_systems.area_detector._camera import AreaDetectorCamera
 from .control_systems.area_detector._source import AreaDetectorOptions
+from .control_systems.panda._box import PandaBox
+from .control_systems.panda._limits import PandaAxis
 from .control_systems.tango._motor import TangoMotor
 from .control_systems.tango._shutter import TangoShutter
 from .detectors._detector_camera import DetectorCamera
@@ -51,6 +53,7 @@ from .simulated._simulated_area_detector import SimulatedAreaDetector
 from .simulated._simulated_beamline import SimulatedBeamline, foam_twin
 from .simulated._simulated_source import SimulatedSource
 from .simulated._trigger_box import SimulatedTriggerBox
+from .simulated.panda._simulated_panda import SimulatedPanda
 from .vendors._genicam_source import GenicamSource
 from .vendors._micro_manager_source import MicroManagerSource
 from .vendors._stream_detectors import DectrisStreamSource, HtypeStreamSource
@@ -84,6 +87,7 @@ __all__ = [
     "Monochromator",
     "NumberSetting",
     "PandaAxis",
+    "PandaBox",
     "PandaTrigger",
     "ReadsRows",
     "Region",
@@ -96,6 +100,7 @@ __all__ = [
     "SimulatedBeamline",
     "SimulatedEncoder",
     "SimulatedMotor",
+    "SimulatedPanda",
     "SimulatedShutter",
     "SimulatedSource",
     "SimulatedStorageRing",

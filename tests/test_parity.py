@@ -240,7 +240,7 @@ BEYOND = {
         "plans/stubs/test_triggers.py::test_the_same_reconstruction_by_software_by_edges_and_with_a_device",
         "plans/stubs/test_triggers.py::test_pulses_that_do_not_come_end_the_scan",
         "plans/stubs/test_triggers.py::test_every_end_with_a_trigger_device_is_safe",
-        "devices/control_systems/test_panda_trigger.py::test_it_is_a_trigger_device",
+        "devices/control_systems/panda/test_panda_trigger.py::test_it_is_a_trigger_device",
     ),
     "several turns that interlace": (
         "plans/stubs/test_triggers.py::test_several_turns_at_the_cameras_pace",

@@ -1,0 +1,1 @@
+"""A PandA box at its own ports: its blocks as signals, what it captures, and what it can do."""

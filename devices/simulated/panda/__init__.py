@@ -1,0 +1,1 @@
+"""A simulated PandA that speaks its protocol."""
