@@ -1,7 +1,7 @@
 """Give each wait of a plan a deadline, by what is waited for."""
 
 import time
-from collections.abc import Hashable
+from collections.abc import Callable, Hashable
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,15 +11,17 @@ from bluesky.utils import FailedStatus, MsgGenerator
 from concertino import OverdueError
 from concertino.frames import FrameRequest
 from concertino.guard import address_of, named_with_address
+from concertino.plans.core._answering import answer_of
 from concertino.plans.core._deadlines import CameraOverdueError, Deadlines, deadlines
 from concertino.plans.core._device_facts import AxisFacts, CameraFacts, axis_facts, camera_facts
-from concertino.plans.core._device_queries import number, query
+from concertino.plans.core._device_queries import DeviceQuery, number, outcome
 from concertino.plans.core._offers import (
     CountsExposed,
     CountsSafe,
     HasFrameRate,
     HasVelocity,
     MovesAxis,
+    Reads,
     TellsDone,
     TellsTimeout,
     name_of,
@@ -31,6 +33,8 @@ from ._stopping import StopsInTime
 
 _BEGINS = ("set", "trigger", "prepare", "kickoff", "complete", "stage", "unstage")
 _LOOK_S = 1.0
+#: How long one question is waited for at least, in s.
+_LEAST_S = 0.1
 #: An axis that makes less than this of its way in a time, at its speed, stands still.
 _CREEP = 0.05
 
@@ -48,6 +52,7 @@ class _Pending:
     facts: Any = None
     reached: float | None = None
     looked_s: float = 0.0
+    answered_s: float = 0.0  # When its control system answered the last time.
     status: Any = None  # What the RunEngine answers; None when only somebody looks at the messages.
 
     @property
@@ -74,7 +79,8 @@ class _Pending:
         if self.command == "set":
             if self.switches:
                 return limits.on_s if self.value else limits.off_s
-            return min(limits.still_s / 3, limits.other_s)  # Then it is seen whether it moves.
+            # Then it is seen whether it moves.
+            return min(limits.still_s / 3, limits.silent_s / 3, limits.other_s)
         if self.command == "trigger":
             return min(limits.frame_s, limits.other_s)
         # A quarter: what is safe must have been looked at before it can be said that nothing was added.
@@ -176,7 +182,7 @@ class Watched:
             done = yield message
             if done is False:
                 self._groups[group] = pending
-                yield from _check(pending)
+                yield from _check([*pending, *self._moving()])
             return done
         limits = deadlines()
         began_s = time.monotonic()
@@ -186,13 +192,18 @@ class Watched:
             try:
                 return (yield message._replace(kwargs=timed))
             except TimeoutError:  # Of the RunEngine; a device's own stands behind a FailedStatus.
-                yield from _check(pending)
+                yield from _check([*pending, *self._moving()])
             if not pending and time.monotonic() - began_s > limits.other_s:
                 raise OverdueError(
                     f"What was begun before has not ended within {limits.other_s:g} s of waiting for it. "
                     "Check the devices that move."
                 )
             slice_s = min(slice_s, _LOOK_S, limits.still_s / 4)
+
+    def _moving(self) -> list[_Pending]:
+        """Return what moves while something else is waited for, as a rotation while frames are taken."""
+        begun = [one for group in self._groups.values() for one in group]
+        return [one for one in begun if one.command == "set" and not one.switches and one.not_done]
 
 
 def _check(pending: list[_Pending]) -> MsgGenerator[None]:
@@ -231,17 +242,22 @@ def _switch(one: _Pending, limits: Deadlines) -> MsgGenerator[None]:
 
 def _move(one: _Pending, limits: Deadlines) -> MsgGenerator[None]:
     axis = one.device.axis if isinstance(one.device, MovesAxis) else one.device
+    is_number = isinstance(one.value, int | float)
+    answer = None
+    if isinstance(axis, Reads) and address_of(axis):
+        answer = yield from _must_answer(one, axis, limits)
+        if answer is None:
+            return  # It has some time left.
     if one.facts is None:
         one.facts = yield from _told(lambda: axis_facts(axis), AxisFacts("", None, None, 0.0))
     facts: AxisFacts = one.facts
-    is_number = isinstance(one.value, int | float)
     position = (yield from _told(lambda: number(axis), None)) if is_number else None
+    if is_number and isinstance(answer, int | float):
+        position = float(answer)
     speed = facts.speed
     if speed is not None and is_number and isinstance(axis, HasVelocity):
         speed = (yield from _told(lambda: number(axis.velocity), None)) or speed
-    # What is on a control system and has a velocity could tell where it is, if that were there.
-    silent = position is None and is_number and isinstance(axis, HasVelocity) and address_of(axis)
-    tells = bool(silent or (position is not None and speed))
+    tells = bool(position is not None and speed)
     patience_s = limits.still_s if tells else limits.other_s
     now_s = time.monotonic()
     if position is not None:
@@ -253,15 +269,33 @@ def _move(one: _Pending, limits: Deadlines) -> MsgGenerator[None]:
         return
     unit = f" {facts.unit}" if facts.unit else ""
     where = "" if position is None else f"; it is at {position:.6g}{unit}"
-    advice = "Check the motor, its limit switches and its controller."
-    if silent:
-        where = "; it does not answer when it is asked where it is"
-        advice = "Check that its IOC or device server runs, the network, and where the motor is."
     asked_for = f"{one.value:.6g}{unit}" if is_number else repr(one.value)
     raise OverdueError(
         f"{one.addressed} was to move to {asked_for} and has not said that it is there, nor come nearer for "
-        f"{now_s - one.progress_s:.3g} s{where}. {advice}"
+        f"{now_s - one.progress_s:.3g} s{where}. Check the motor, its limit switches and its controller."
     )
+
+
+def _must_answer(one: _Pending, axis: Any, limits: Deadlines) -> MsgGenerator[Any]:
+    """Return what the control system of something that moves answers, or None; raise if it is silent too long."""
+    now_s = time.monotonic()
+    one.answered_s = one.answered_s or now_s
+    left_s = max(one.answered_s + limits.silent_s - now_s, _LEAST_S)
+    answer = yield from _told(lambda: answer_of(axis), None, left_s)
+    now_s = time.monotonic()
+    if answer is not None:
+        one.answered_s = now_s
+    elif now_s - one.answered_s >= limits.silent_s:
+        raise OverdueError(
+            f"{one.addressed} was to move to {_short(one.value)} and does not answer for "
+            f"{now_s - one.answered_s:.3g} s when it is asked where it is. Check that its IOC or device server runs, "
+            "the network, and where the motor is: it may still move."
+        )
+    return answer
+
+
+def _short(value: object) -> str:
+    return f"{value:.6g}" if isinstance(value, int | float) else repr(value)
 
 
 def _trigger(one: _Pending, limits: Deadlines) -> MsgGenerator[None]:
@@ -342,9 +376,24 @@ def _camera(one: _Pending) -> MsgGenerator[CameraFacts]:
     return facts
 
 
-def _told(question: Any, otherwise: Any) -> MsgGenerator[Any]:
-    """Return what a device answers, or something else: one that hangs may answer nothing either."""
-    try:
-        return (yield from query(question, "A device was asked how far it is"))
-    except Exception:
-        return otherwise
+class _Glance(DeviceQuery):
+    """A question that a device need not answer: one that hangs, or fails, counts as having said something else."""
+
+    def __init__(self, question: Callable[[], Any], otherwise: Any, within_s: float) -> None:
+        super().__init__(question, "A device was asked how far it is", within_s)
+        self._otherwise = otherwise
+
+    async def _do(self) -> Any:
+        try:
+            return await super()._do()
+        except Exception:
+            return self._otherwise
+
+
+def _told(
+    question: Callable[[], Any], otherwise: Any, within_s: float | None = None
+) -> MsgGenerator[Any]:
+    """Return what a device answers, or something else; what befalls the plan meanwhile is raised."""
+    limits = deadlines()
+    within_s = within_s or min(limits.answer_s, limits.silent_s)
+    return (yield from outcome(_Glance(question, otherwise, within_s)))
