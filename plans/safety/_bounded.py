@@ -1,7 +1,7 @@
 """Give each wait of a plan a deadline, by what is waited for."""
 
 import time
-from collections.abc import Callable, Hashable
+from collections.abc import Hashable
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,7 +14,7 @@ from concertino.guard import address_of, named_with_address
 from concertino.plans.core._answering import answer_of
 from concertino.plans.core._deadlines import CameraOverdueError, Deadlines, deadlines
 from concertino.plans.core._device_facts import AxisFacts, CameraFacts, axis_facts, camera_facts
-from concertino.plans.core._device_queries import DeviceQuery, number, outcome
+from concertino.plans.core._device_queries import number
 from concertino.plans.core._offers import (
     CountsExposed,
     CountsSafe,
@@ -29,6 +29,7 @@ from concertino.plans.core._offers import (
 from concertino.plans.core._passed_on import passed_on
 from concertino.plans.core._refusals import failed, note_what_was_asked, told
 
+from ._glances import glance
 from ._stopping import StopsInTime
 
 _BEGINS = ("set", "trigger", "prepare", "kickoff", "complete", "stage", "unstage")
@@ -53,6 +54,7 @@ class _Pending:
     reached: float | None = None
     looked_s: float = 0.0
     answered_s: float = 0.0  # When its control system answered the last time.
+    confirmed: bool = False  # Its control system has answered after it had said that it was done.
     status: Any = None  # What the RunEngine answers; None when only somebody looks at the messages.
 
     @property
@@ -60,10 +62,23 @@ class _Pending:
         return name_of(self.device)
 
     @property
+    def axis(self) -> Any:
+        """What moves, if it is told to."""
+        return self.device.axis if isinstance(self.device, MovesAxis) else self.device
+
+    @property
     def addressed(self) -> str:
         """Its name, and where its control system has it."""
-        device = self.device.axis if isinstance(self.device, MovesAxis) else self.device
-        return named_with_address(self.name, device)
+        return named_with_address(self.name, self.axis)
+
+    @property
+    def moves(self) -> bool:
+        return self.command == "set" and not self.switches
+
+    @property
+    def tells(self) -> bool:
+        """Whether a control system can be asked for it."""
+        return isinstance(self.axis, Reads) and bool(address_of(self.axis))
 
     @property
     def not_done(self) -> bool:
@@ -202,8 +217,8 @@ class Watched:
 
     def _moving(self) -> list[_Pending]:
         """Return what moves while something else is waited for, as a rotation while frames are taken."""
-        begun = [one for group in self._groups.values() for one in group]
-        return [one for one in begun if one.command == "set" and not one.switches and one.not_done]
+        begun = [one for group in self._groups.values() for one in group if one.moves]
+        return [one for one in begun if one.not_done or not one.confirmed]
 
 
 def _check(pending: list[_Pending]) -> MsgGenerator[None]:
@@ -211,6 +226,7 @@ def _check(pending: list[_Pending]) -> MsgGenerator[None]:
     limits, now_s = deadlines(), time.monotonic()
     for one in pending:
         if isinstance(one.status, TellsDone) and one.status.done:
+            yield from _confirm(one, limits)
             continue
         least_s = one.least_s(limits)
         if now_s - one.since_s < least_s or now_s - one.looked_s < min(_LOOK_S, least_s / 4):
@@ -220,9 +236,18 @@ def _check(pending: list[_Pending]) -> MsgGenerator[None]:
         yield from status_of(one, limits)
 
 
+def _confirm(one: _Pending, limits: Deadlines) -> MsgGenerator[None]:
+    """See whether the control system of a move that is done is there: to some clients a lost one has done all."""
+    now_s = time.monotonic()
+    if one.confirmed or not one.moves or now_s - one.looked_s < min(_LOOK_S, limits.silent_s / 4):
+        return
+    one.looked_s = now_s
+    one.confirmed = not one.tells or (yield from _must_answer(one, limits)) is not None
+
+
 def _switch(one: _Pending, limits: Deadlines) -> MsgGenerator[None]:
     if one.facts is None:
-        one.facts = yield from _told(lambda: one.device.set_duration_s(one.value), 0.0)
+        one.facts = yield from glance(lambda: one.device.set_duration_s(one.value), 0.0)
     within_s = one.least_s(limits) + 2 * float(one.facts)
     if isinstance(one.device, TellsTimeout):
         within_s = max(within_s, one.device.timeout_s + _LOOK_S)
@@ -241,22 +266,21 @@ def _switch(one: _Pending, limits: Deadlines) -> MsgGenerator[None]:
 
 
 def _move(one: _Pending, limits: Deadlines) -> MsgGenerator[None]:
-    axis = one.device.axis if isinstance(one.device, MovesAxis) else one.device
-    is_number = isinstance(one.value, int | float)
+    axis, is_number = one.axis, isinstance(one.value, int | float)
     answer = None
-    if isinstance(axis, Reads) and address_of(axis):
-        answer = yield from _must_answer(one, axis, limits)
+    if one.tells:
+        answer = yield from _must_answer(one, limits)
         if answer is None:
             return  # It has some time left.
     if one.facts is None:
-        one.facts = yield from _told(lambda: axis_facts(axis), AxisFacts("", None, None, 0.0))
+        one.facts = yield from glance(lambda: axis_facts(axis), AxisFacts("", None, None, 0.0))
     facts: AxisFacts = one.facts
-    position = (yield from _told(lambda: number(axis), None)) if is_number else None
+    position = (yield from glance(lambda: number(axis), None)) if is_number else None
     if is_number and isinstance(answer, int | float):
         position = float(answer)
     speed = facts.speed
     if speed is not None and is_number and isinstance(axis, HasVelocity):
-        speed = (yield from _told(lambda: number(axis.velocity), None)) or speed
+        speed = (yield from glance(lambda: number(axis.velocity), None)) or speed
     tells = bool(position is not None and speed)
     patience_s = limits.still_s if tells else limits.other_s
     now_s = time.monotonic()
@@ -276,12 +300,12 @@ def _move(one: _Pending, limits: Deadlines) -> MsgGenerator[None]:
     )
 
 
-def _must_answer(one: _Pending, axis: Any, limits: Deadlines) -> MsgGenerator[Any]:
+def _must_answer(one: _Pending, limits: Deadlines) -> MsgGenerator[Any]:
     """Return what the control system of something that moves answers, or None; raise if it is silent too long."""
     now_s = time.monotonic()
     one.answered_s = one.answered_s or now_s
     left_s = max(one.answered_s + limits.silent_s - now_s, _LEAST_S)
-    answer = yield from _told(lambda: answer_of(axis), None, left_s)
+    answer = yield from glance(lambda: answer_of(one.axis), None, left_s)
     now_s = time.monotonic()
     if answer is not None:
         one.answered_s = now_s
@@ -319,7 +343,7 @@ def _frames(one: _Pending, limits: Deadlines) -> MsgGenerator[None]:
     if one.command == "complete" and count:
         facts: CameraFacts = yield from _camera(one)
         due_s += 2 * count * facts.period_s
-    safe = (yield from _told(device.get_index, 0)) if isinstance(device, CountsSafe) else 0
+    safe = (yield from glance(device.get_index, 0)) if isinstance(device, CountsSafe) else 0
     reached = int(safe) + (int(device.num_exposed) if isinstance(device, CountsExposed) else 0)
     now_s = time.monotonic()
     if reached > (
@@ -371,29 +395,6 @@ def _late(one: _Pending, within_s: float, what: str, advice: str = "Check it.") 
 def _camera(one: _Pending) -> MsgGenerator[CameraFacts]:
     if one.facts is None:
         nothing = CameraFacts(0.0, 0.0, 0.0, (0, 0), 0, 0.0, 0, 0)
-        one.facts = yield from _told(lambda: camera_facts(one.device), nothing)
+        one.facts = yield from glance(lambda: camera_facts(one.device), nothing)
     facts: CameraFacts = one.facts
     return facts
-
-
-class _Glance(DeviceQuery):
-    """A question that a device need not answer: one that hangs, or fails, counts as having said something else."""
-
-    def __init__(self, question: Callable[[], Any], otherwise: Any, within_s: float) -> None:
-        super().__init__(question, "A device was asked how far it is", within_s)
-        self._otherwise = otherwise
-
-    async def _do(self) -> Any:
-        try:
-            return await super()._do()
-        except Exception:
-            return self._otherwise
-
-
-def _told(
-    question: Callable[[], Any], otherwise: Any, within_s: float | None = None
-) -> MsgGenerator[Any]:
-    """Return what a device answers, or something else; what befalls the plan meanwhile is raised."""
-    limits = deadlines()
-    within_s = within_s or min(limits.answer_s, limits.silent_s)
-    return (yield from outcome(_Glance(question, otherwise, within_s)))
