@@ -53,3 +53,19 @@ def test_an_ioc_of_motors_that_is_gone_ends_the_scan(tmp_path: Path, kind: str, 
         assert re.search(r"rot \(ca://\w+:rot\)", found["reason"]), found
         assert "Check that its IOC or device server runs, the network" in found["reason"]
         assert "THE BEAM MAY BE ON" not in found["reason"]
+
+
+@pytest.mark.parametrize("how", ["killed", "silent"])
+def test_a_beams_ioc_that_is_gone_is_told_in_the_stop_document(tmp_path: Path, how: str) -> None:
+    with beamline("async", tmp_path, apart=True) as scans:
+        scans.begin(
+            "continuous_tomography", num_projections=250, order=["projections"], deadlines=LIMITS
+        )
+        turning(scans)
+        scans.beam_server.send_signal(signal.SIGKILL if how == "killed" else signal.SIGSTOP)
+        found = scans.answer(100)
+        moves = scans.moves("rot"), scans.moves("rot", ended=True)
+    assert found["exit_status"] == "fail"
+    assert re.search(r"shutter \(ca://\w+:shutter\)", found["reason"]), found
+    assert "THE BEAM MAY BE ON" in found["reason"]
+    assert len(moves[0]) == len(moves[1])
