@@ -23,6 +23,9 @@ class Deadlines:
     still_s : float
         For an axis with a velocity that does not come nearer to its target: one that moves is waited
         for, however long its way.
+    silent_s : float
+        For what moves on a control system to answer when it is asked where it is, also while frames are taken. An IOC
+        or device server that is gone longer ends the scan.
     frame_s : float
         For a frame, or for the pulses of a sweep.
     safe_s : float
@@ -49,6 +52,7 @@ class Deadlines:
     off_s: float = 20.0
     on_s: float = 120.0
     still_s: float = 30.0
+    silent_s: float = 10.0
     frame_s: float = 15.0
     safe_s: float = 120.0
     ready_s: float = 150.0

@@ -8,7 +8,11 @@ from typing import Any
 
 from bluesky.utils import maybe_await
 
+from concertino import OverdueError
+from concertino.guard import named_with_address
+
 from ._motor_facts import main_key
+from ._offers import name_of
 
 #: Times of a reading that are more than this from when it came are those of another clock, in s.
 _PROMPT_S = 0.05
@@ -89,18 +93,28 @@ async def read_back(axis: Any) -> tuple[float, float]:
 
 
 async def fresh_reading(axis: Any) -> Mapping[str, Any]:
-    """Return an axis' reading as its control system has it, not as it was kept when that was polled last."""
+    """Return an axis' reading as its control system has it, not as it was kept when that was polled last.
+
+    Raises
+    ------
+    OverdueError
+        If it does not answer.
+    """
     signal = None
     with suppress(Exception):
         signal = (
             axis.movable_logic.readback
         )  # Of ophyd-async: polled while the axis moves, and kept.
-    reading: Mapping[str, Any]
-    if signal is not None and _is_signal(signal):
-        reading = await signal.read(cached=False)
-    else:
-        reading = await maybe_await(axis.read())
-    return reading
+    try:
+        if signal is not None and _is_signal(signal):
+            return await signal.read(cached=False)
+        reading: Mapping[str, Any] = await maybe_await(axis.read())
+        return reading
+    except TimeoutError as error:
+        raise OverdueError(
+            f"{named_with_address(name_of(axis), axis)} was asked where it is and does not answer. Check that its IOC or "
+            "device server runs, the network, and where the motor is: it may still move."
+        ) from error
 
 
 def _is_signal(thing: Any) -> bool:

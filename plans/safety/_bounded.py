@@ -11,15 +11,17 @@ from bluesky.utils import FailedStatus, MsgGenerator
 from concertino import OverdueError
 from concertino.frames import FrameRequest
 from concertino.guard import address_of, named_with_address
+from concertino.plans.core._answering import answer_of
 from concertino.plans.core._deadlines import CameraOverdueError, Deadlines, deadlines
 from concertino.plans.core._device_facts import AxisFacts, CameraFacts, axis_facts, camera_facts
-from concertino.plans.core._device_queries import number, query
+from concertino.plans.core._device_queries import number
 from concertino.plans.core._offers import (
     CountsExposed,
     CountsSafe,
     HasFrameRate,
     HasVelocity,
     MovesAxis,
+    Reads,
     TellsDone,
     TellsTimeout,
     name_of,
@@ -27,10 +29,13 @@ from concertino.plans.core._offers import (
 from concertino.plans.core._passed_on import passed_on
 from concertino.plans.core._refusals import failed, note_what_was_asked, told
 
+from ._glances import glance
 from ._stopping import StopsInTime
 
 _BEGINS = ("set", "trigger", "prepare", "kickoff", "complete", "stage", "unstage")
 _LOOK_S = 1.0
+#: How long one question is waited for at least, in s.
+_LEAST_S = 0.1
 #: An axis that makes less than this of its way in a time, at its speed, stands still.
 _CREEP = 0.05
 
@@ -48,6 +53,8 @@ class _Pending:
     facts: Any = None
     reached: float | None = None
     looked_s: float = 0.0
+    answered_s: float = 0.0  # When its control system answered the last time.
+    confirmed: bool = False  # Its control system has answered after it had said that it was done.
     status: Any = None  # What the RunEngine answers; None when only somebody looks at the messages.
 
     @property
@@ -55,10 +62,23 @@ class _Pending:
         return name_of(self.device)
 
     @property
+    def axis(self) -> Any:
+        """What moves, if it is told to."""
+        return self.device.axis if isinstance(self.device, MovesAxis) else self.device
+
+    @property
     def addressed(self) -> str:
         """Its name, and where its control system has it."""
-        device = self.device.axis if isinstance(self.device, MovesAxis) else self.device
-        return named_with_address(self.name, device)
+        return named_with_address(self.name, self.axis)
+
+    @property
+    def moves(self) -> bool:
+        return self.command == "set" and not self.switches
+
+    @property
+    def tells(self) -> bool:
+        """Whether a control system can be asked for it."""
+        return isinstance(self.axis, Reads) and bool(address_of(self.axis))
 
     @property
     def not_done(self) -> bool:
@@ -74,7 +94,8 @@ class _Pending:
         if self.command == "set":
             if self.switches:
                 return limits.on_s if self.value else limits.off_s
-            return min(limits.still_s / 3, limits.other_s)  # Then it is seen whether it moves.
+            # Then it is seen whether it moves.
+            return min(limits.still_s / 3, limits.silent_s / 3, limits.other_s)
         if self.command == "trigger":
             return min(limits.frame_s, limits.other_s)
         # A quarter: what is safe must have been looked at before it can be said that nothing was added.
@@ -176,7 +197,7 @@ class Watched:
             done = yield message
             if done is False:
                 self._groups[group] = pending
-                yield from _check(pending)
+                yield from _check([*pending, *self._moving()])
             return done
         limits = deadlines()
         began_s = time.monotonic()
@@ -186,7 +207,7 @@ class Watched:
             try:
                 return (yield message._replace(kwargs=timed))
             except TimeoutError:  # Of the RunEngine; a device's own stands behind a FailedStatus.
-                yield from _check(pending)
+                yield from _check([*pending, *self._moving()])
             if not pending and time.monotonic() - began_s > limits.other_s:
                 raise OverdueError(
                     f"What was begun before has not ended within {limits.other_s:g} s of waiting for it. "
@@ -194,12 +215,18 @@ class Watched:
                 )
             slice_s = min(slice_s, _LOOK_S, limits.still_s / 4)
 
+    def _moving(self) -> list[_Pending]:
+        """Return what moves while something else is waited for, as a rotation while frames are taken."""
+        begun = [one for group in self._groups.values() for one in group if one.moves]
+        return [one for one in begun if one.not_done or not one.confirmed]
+
 
 def _check(pending: list[_Pending]) -> MsgGenerator[None]:
     """Raise if something is overdue, as far as can be told."""
     limits, now_s = deadlines(), time.monotonic()
     for one in pending:
         if isinstance(one.status, TellsDone) and one.status.done:
+            yield from _confirm(one, limits)
             continue
         least_s = one.least_s(limits)
         if now_s - one.since_s < least_s or now_s - one.looked_s < min(_LOOK_S, least_s / 4):
@@ -209,9 +236,18 @@ def _check(pending: list[_Pending]) -> MsgGenerator[None]:
         yield from status_of(one, limits)
 
 
+def _confirm(one: _Pending, limits: Deadlines) -> MsgGenerator[None]:
+    """See whether the control system of a move that is done is there: to some clients a lost one has done all."""
+    now_s = time.monotonic()
+    if one.confirmed or not one.moves or now_s - one.looked_s < min(_LOOK_S, limits.silent_s / 4):
+        return
+    one.looked_s = now_s
+    one.confirmed = not one.tells or (yield from _must_answer(one, limits)) is not None
+
+
 def _switch(one: _Pending, limits: Deadlines) -> MsgGenerator[None]:
     if one.facts is None:
-        one.facts = yield from _told(lambda: one.device.set_duration_s(one.value), 0.0)
+        one.facts = yield from glance(lambda: one.device.set_duration_s(one.value), 0.0)
     within_s = one.least_s(limits) + 2 * float(one.facts)
     if isinstance(one.device, TellsTimeout):
         within_s = max(within_s, one.device.timeout_s + _LOOK_S)
@@ -230,18 +266,22 @@ def _switch(one: _Pending, limits: Deadlines) -> MsgGenerator[None]:
 
 
 def _move(one: _Pending, limits: Deadlines) -> MsgGenerator[None]:
-    axis = one.device.axis if isinstance(one.device, MovesAxis) else one.device
+    axis, is_number = one.axis, isinstance(one.value, int | float)
+    answer = None
+    if one.tells:
+        answer = yield from _must_answer(one, limits)
+        if answer is None:
+            return  # It has some time left.
     if one.facts is None:
-        one.facts = yield from _told(lambda: axis_facts(axis), AxisFacts("", None, None, 0.0))
+        one.facts = yield from glance(lambda: axis_facts(axis), AxisFacts("", None, None, 0.0))
     facts: AxisFacts = one.facts
-    is_number = isinstance(one.value, int | float)
-    position = (yield from _told(lambda: number(axis), None)) if is_number else None
+    position = (yield from glance(lambda: number(axis), None)) if is_number else None
+    if is_number and isinstance(answer, int | float):
+        position = float(answer)
     speed = facts.speed
     if speed is not None and is_number and isinstance(axis, HasVelocity):
-        speed = (yield from _told(lambda: number(axis.velocity), None)) or speed
-    # What is on a control system and has a velocity could tell where it is, if that were there.
-    silent = position is None and is_number and isinstance(axis, HasVelocity) and address_of(axis)
-    tells = bool(silent or (position is not None and speed))
+        speed = (yield from glance(lambda: number(axis.velocity), None)) or speed
+    tells = bool(position is not None and speed)
     patience_s = limits.still_s if tells else limits.other_s
     now_s = time.monotonic()
     if position is not None:
@@ -253,15 +293,33 @@ def _move(one: _Pending, limits: Deadlines) -> MsgGenerator[None]:
         return
     unit = f" {facts.unit}" if facts.unit else ""
     where = "" if position is None else f"; it is at {position:.6g}{unit}"
-    advice = "Check the motor, its limit switches and its controller."
-    if silent:
-        where = "; it does not answer when it is asked where it is"
-        advice = "Check that its IOC or device server runs, the network, and where the motor is."
     asked_for = f"{one.value:.6g}{unit}" if is_number else repr(one.value)
     raise OverdueError(
         f"{one.addressed} was to move to {asked_for} and has not said that it is there, nor come nearer for "
-        f"{now_s - one.progress_s:.3g} s{where}. {advice}"
+        f"{now_s - one.progress_s:.3g} s{where}. Check the motor, its limit switches and its controller."
     )
+
+
+def _must_answer(one: _Pending, limits: Deadlines) -> MsgGenerator[Any]:
+    """Return what the control system of something that moves answers, or None; raise if it is silent too long."""
+    now_s = time.monotonic()
+    one.answered_s = one.answered_s or now_s
+    left_s = max(one.answered_s + limits.silent_s - now_s, _LEAST_S)
+    answer = yield from glance(lambda: answer_of(one.axis), None, left_s)
+    now_s = time.monotonic()
+    if answer is not None:
+        one.answered_s = now_s
+    elif now_s - one.answered_s >= limits.silent_s:
+        raise OverdueError(
+            f"{one.addressed} was to move to {_short(one.value)} and does not answer for "
+            f"{now_s - one.answered_s:.3g} s when it is asked where it is. Check that its IOC or device server runs, "
+            "the network, and where the motor is: it may still move."
+        )
+    return answer
+
+
+def _short(value: object) -> str:
+    return f"{value:.6g}" if isinstance(value, int | float) else repr(value)
 
 
 def _trigger(one: _Pending, limits: Deadlines) -> MsgGenerator[None]:
@@ -285,7 +343,7 @@ def _frames(one: _Pending, limits: Deadlines) -> MsgGenerator[None]:
     if one.command == "complete" and count:
         facts: CameraFacts = yield from _camera(one)
         due_s += 2 * count * facts.period_s
-    safe = (yield from _told(device.get_index, 0)) if isinstance(device, CountsSafe) else 0
+    safe = (yield from glance(device.get_index, 0)) if isinstance(device, CountsSafe) else 0
     reached = int(safe) + (int(device.num_exposed) if isinstance(device, CountsExposed) else 0)
     now_s = time.monotonic()
     if reached > (
@@ -337,14 +395,6 @@ def _late(one: _Pending, within_s: float, what: str, advice: str = "Check it.") 
 def _camera(one: _Pending) -> MsgGenerator[CameraFacts]:
     if one.facts is None:
         nothing = CameraFacts(0.0, 0.0, 0.0, (0, 0), 0, 0.0, 0, 0)
-        one.facts = yield from _told(lambda: camera_facts(one.device), nothing)
+        one.facts = yield from glance(lambda: camera_facts(one.device), nothing)
     facts: CameraFacts = one.facts
     return facts
-
-
-def _told(question: Any, otherwise: Any) -> MsgGenerator[Any]:
-    """Return what a device answers, or something else: one that hangs may answer nothing either."""
-    try:
-        return (yield from query(question, "A device was asked how far it is"))
-    except Exception:
-        return otherwise

@@ -32,6 +32,7 @@ class Scans:
         self.environment: dict[str, str] = {}
         self.server = process
         self.prefix = ""
+        self.beam_server = process
 
     def answer(self, within_s: float) -> Any:
         assert self._process.stdout is not None
@@ -87,6 +88,12 @@ class Scans:
         self.server.kill()
         self.server.wait(30)
 
+    def closed_s(self) -> float:
+        """Return when the shutter closed last; 0 as long as it is open."""
+        path = self._truth.with_name(self._truth.name + ".beam")
+        _, when_s, on = json.loads(path.read_text().splitlines()[-1])
+        return 0.0 if on else float(when_s)
+
     def position(self, when_s: float, motor: str = "rot") -> float:
         """Return where a rotation truly was, in deg, as the control system's program noted its moves."""
         position = 0.0
@@ -108,16 +115,17 @@ class Scans:
 
 @contextmanager
 def beamline(
-    kind: str, directory: Path, readback_hz: float = 50.0, egu: str = "deg"
+    kind: str, directory: Path, readback_hz: float = 50.0, egu: str = "deg", apart: bool = False
 ) -> Iterator[Scans]:
-    """Start a control system and a program that scans with its motors."""
+    """Start a control system and a program that scans with its motors; the shutter may be on an IOC of its own."""
     port, truth, log = free_port(), directory / "truth", directory / "log"
+    beam_port = free_port()
     truth.touch()
     environment = {
         **os.environ,
         "PYTHONPATH": os.pathsep.join(filter(None, sys.path)),
         "TRUTH": str(truth),
-        "EPICS_CA_ADDR_LIST": "127.0.0.1",
+        "EPICS_CA_ADDR_LIST": f"127.0.0.1:{port} 127.0.0.1:{beam_port}",
         "EPICS_CA_AUTO_ADDR_LIST": "NO",
         "EPICS_CAS_INTF_ADDR_LIST": "127.0.0.1",
         "EPICS_CA_SERVER_PORT": str(port),
@@ -128,6 +136,7 @@ def beamline(
     if kind == "tango":
         server = ["motor_server.py", str(port), str(readback_hz)]
     target = str(port) if kind == "tango" else prefix
+    shutter = f"b{beam_port}:" if apart else prefix
     processes: list[subprocess.Popen[str]] = []
     with log.open("w") as said:
 
@@ -146,10 +155,20 @@ def beamline(
                 assert processes[0].poll() is None, log.read_text()
                 assert time.monotonic() < until_s, log.read_text()
                 time.sleep(0.1)
+            if apart:
+                environment["EPICS_CA_SERVER_PORT"] = str(beam_port)
+                beam_server = begin("motor_ioc.py", shutter, str(readback_hz), egu, stdout=said)
+                while not _listens(beam_port):
+                    assert beam_server.poll() is None, log.read_text()
+                    assert time.monotonic() < until_s, log.read_text()
+                    time.sleep(0.1)
             data = directory / "data"
             pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
-            scans = Scans(kind, begin("scans.py", kind, str(data), target, **pipes), truth, log)
+            scans = Scans(
+                kind, begin("scans.py", kind, str(data), target, shutter, **pipes), truth, log
+            )
             scans.environment, scans.server, scans.prefix = environment, processes[0], prefix
+            scans.beam_server = beam_server if apart else processes[0]
             assert scans.answer(_BEGINS_S) == "ready"
             yield scans
         finally:

@@ -1,7 +1,7 @@
-"""Plans with motors of a control system, run as a program: ``python scans.py KIND DIRECTORY TARGET``.
+"""Plans with motors of a control system, run as a program: ``python scans.py KIND DIRECTORY TARGET SHUTTER``.
 
 KIND is ``classic`` (ophyd), ``async`` (ophyd-async) or ``tango``; TARGET the prefix of the records, or the port of the
-Tango server. Of each line of the standard input, ``[plan, {parameter: value}]``, it runs the plan with small frames, and
+Tango server; SHUTTER the prefix of the record of the shutter. Of each line of the standard input, ``[plan, {parameter: value}]``, it runs the plan with small frames, and
 prints what came of it as a line of JSON.
 """
 
@@ -23,7 +23,7 @@ from concertino.devices import SignalBeam, SimulatedBeamline
 from concertino.session import open_session
 from concertino.storage import open_run, run_angles
 
-KIND, DIRECTORY, TARGET = sys.argv[1:4]
+KIND, DIRECTORY, TARGET, SHUTTER = sys.argv[1:5]
 MOTORS = ("rot", "plays", "stage", "stuck")
 SIGNALS = ("shutter", "pss:open", "pss:close", "pss:status", "pressure")
 POSITIONS = {"radio_position": 0, "flat_position": 5, "num_darks": 1, "num_flats": 1}
@@ -33,7 +33,8 @@ def classic() -> dict[str, Any]:
     from ophyd import EpicsMotor, EpicsSignal
 
     made: dict[str, Any] = {name: EpicsMotor(TARGET + name, name=name) for name in MOTORS}
-    made |= {name: EpicsSignal(TARGET + name, name=name) for name in SIGNALS}
+    made |= {name: EpicsSignal(TARGET + name, name=name) for name in SIGNALS[1:]}
+    made["shutter"] = EpicsSignal(SHUTTER + "shutter", name="shutter")
     for device in made.values():
         device.wait_for_connection(timeout=60)
     shutter = made["shutter"]
@@ -56,7 +57,7 @@ def asynchronous() -> dict[str, Any]:
         rot, plays, stage, stuck = (Motor(TARGET + name, name=name) for name in MOTORS)
         opens, closes, status = (epics_signal_rw(int, TARGET + name) for name in SIGNALS[1:4])
         pressure = epics_signal_rw(float, TARGET + "pressure")
-        shutter = epics_signal_rw(Switch, TARGET + "shutter", name="shutter")
+        shutter = epics_signal_rw(Switch, SHUTTER + "shutter", name="shutter")
     beam = SignalBeam(shutter, on=Switch.OPEN, off=Switch.CLOSE)
     checked = SignalBeam(
         shutter, on=Switch.OPEN, off=Switch.CLOSE, readback=shutter, name="checked"
