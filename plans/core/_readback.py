@@ -105,10 +105,12 @@ async def fresh_reading(axis: Any) -> Mapping[str, Any]:
         signal = (
             axis.movable_logic.readback
         )  # Of ophyd-async: polled while the axis moves, and kept.
+    reading: Mapping[str, Any]
     try:
         if signal is not None and _is_signal(signal):
-            return await signal.read(cached=False)
-        reading: Mapping[str, Any] = await maybe_await(axis.read())
+            reading = await signal.read(cached=False)
+        else:
+            reading = await maybe_await(axis.read())
         return reading
     except TimeoutError as error:
         raise OverdueError(

@@ -67,8 +67,16 @@ def failed(error: FailedStatus, name: str, what: str) -> DeviceFailedError:
             type(cause).__name__ == "UnknownStatusFailure"
         ):  # Its text is about the code of its driver.
             kind, why = "it gives no reason", ""
-        check = "its limit switches and its controller" if "was to move" in what else "it"
-        sentence = f"{name or _who(error)} {what} and failed: {kind}{f': {why}' if why else ''}. Check {check}."
+        advice = "Check it."
+        if "was to move" in what:
+            advice = "Check its limit switches and its controller."
+        elif what == told("set", False):
+            advice = (
+                "THE BEAM MAY BE ON if that is what it switches. Look, and switch it off by hand."
+            )
+        sentence = (
+            f"{name or _who(error)} {what} and failed: {kind}{f': {why}' if why else ''}. {advice}"
+        )
     kind_of = DeviceOverdueError if isinstance(cause, OverdueError) else DeviceFailedError
     new = kind_of(sentence)
     for note in notes_of(error):

@@ -12,7 +12,7 @@ from concertino.plans.core._device_queries import DeviceQuery, outcome
 class _Glance(DeviceQuery):
     """A question that a device need not answer: one that hangs, or fails, counts as having said something else."""
 
-    def __init__(self, question: Callable[[], Any], otherwise: Any, within_s: float) -> None:
+    def __init__(self, question: Callable[[], Any], otherwise: object, within_s: float) -> None:
         super().__init__(question, "A device was asked how far it is", within_s)
         self._otherwise = otherwise
 
@@ -24,7 +24,7 @@ class _Glance(DeviceQuery):
 
 
 def glance(
-    question: Callable[[], Any], otherwise: Any, within_s: float | None = None
+    question: Callable[[], Any], otherwise: object, within_s: float | None = None
 ) -> MsgGenerator[Any]:
     """Return what a device answers, or something else; what befalls the plan meanwhile is raised."""
     limits = deadlines()
