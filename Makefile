@@ -13,7 +13,8 @@ WHEEL_DIR := build/wheel
 # Most tests wait for devices, processes and disks, and take a fifth of a processor: several run at a time, those of
 # a file in one process, which needs 1 GiB. tests/conftest.py orders the files.
 JOBS ?= 6
-PYTEST := -m pytest -n $(JOBS) --dist loadfile --no-loadscope-reorder --durations 25
+# A process that crashes ends the run: xdist waits for ever for the rest of its file.
+PYTEST := -m pytest -n $(JOBS) --dist loadfile --no-loadscope-reorder --max-worker-restart 0 --durations 25
 # In two runs: every RunEngine keeps its event loop's three descriptors until its process ends, and a process that
 # has over 1,024 open can use no select(), as libraries of control systems do.
 HALF := tests/plans tests/devices

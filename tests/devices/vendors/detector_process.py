@@ -24,6 +24,8 @@ import zmq
 from numpy.typing import NDArray
 from zmq.utils.monitor import recv_monitor_message
 
+#: How long a queue that is full is waited for, in ms.
+_WAITS_MS = 20_000
 _TAGS = {"uint8": 64, "uint16": 69, "uint32": 70, "uint16-big": 65, "float32": 85}
 
 
@@ -107,7 +109,6 @@ class Detector:
         self._socket: zmq.Socket[bytes] = zmq.Socket(zmq.Context.instance(), kind)
         self._socket.linger = 0
         self._socket.sndhwm = how.hwm
-        self._socket.sndtimeo = 20_000 if how.waits else 0
         self._monitor = self._socket.get_monitor_socket(zmq.EVENT_HANDSHAKE_SUCCEEDED)
         self.port = self._socket.bind_to_random_port("tcp://127.0.0.1")
         self._sending = threading.Lock()
@@ -190,17 +191,19 @@ class Detector:
                 if "hex" in say
                 else [json.dumps(part).encode() for part in say["parts"]]
             )
-        elif not self._send(self._image(number)):
+        elif not self._send(self._image(number), waits=self.how.waits):
             self.lost.append((self.series, number))
 
     def _is_at(self, what: dict[str, Any], number: int) -> bool:
         place = self.count - 1 if what and what["image"] == -1 else what.get("image")
         return bool(what) and what["series"] == self.series and place == number
 
-    def _send(self, parts: list[bytes]) -> bool:
+    def _send(self, parts: list[bytes], *, waits: bool = True) -> bool:
+        """Send a message; one that may be lost, as an image, does not wait for a queue that is full."""
         if parts == [b""]:
             return True  # The protocol has no such message.
         with self._sending:
+            self._socket.sndtimeo = _WAITS_MS if waits else 0
             try:
                 self._socket.send_multipart(parts)
             except zmq.Again:

@@ -26,6 +26,7 @@ from concertino.devices import (
 )
 from concertino.devices.vendors._packed_pixels import PACKINGS
 from concertino.frames import FrameRequest
+from tests.patience import patience
 
 from .fake_gige import ADDRESS, description, fake_gige
 from .needed import need
@@ -69,7 +70,8 @@ def take(source: GenicamSource, count: int, **values: Any) -> NDArray[Any]:
     source.start()
     frames = np.empty((count, *source.shape), source.dtype)
     done = 0
-    while done < count:
+    left = patience()
+    while left() and done < count:
         done += len(source.grab(frames[done:]).numbers)
     source.stop()
     return frames

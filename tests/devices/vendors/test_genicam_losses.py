@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from concertino import CameraError
 from concertino.devices import CameraSettings, GenicamSource
 from concertino.frames import FrameRequest
+from tests.patience import patience
 
 from .fake_gige import SMALL, fake_gige, opened
 from .needed import need
@@ -27,7 +28,8 @@ def take(source: GenicamSource, count: int, settings: CameraSettings = FREE) -> 
     source.start()
     whole = exposed = 0
     out = np.empty((4, *source.shape), source.dtype)
-    while exposed < count:
+    left = patience()
+    while left() and exposed < count:
         grab = source.grab(out)
         whole += len(grab.numbers)
         exposed += len(grab.numbers) + len(grab.dropped)
@@ -54,7 +56,8 @@ def test_lost_packets_make_lost_frames_that_are_told_by_number() -> None:
         dropped: list[int] = []
         frames = np.empty((400, *source.shape), source.dtype)
         starts: set[int] = set()
-        while len(numbers) + len(dropped) < 400:
+        left = patience()
+        while left() and len(numbers) + len(dropped) < 400:
             grab = source.grab(frames[:8])
             numbers += grab.numbers.tolist()
             dropped += grab.dropped

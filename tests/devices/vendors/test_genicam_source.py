@@ -24,6 +24,7 @@ from concertino.devices import (
 from concertino.devices.vendors._aravis import Aravis, libraries
 from concertino.frames import FrameRequest
 from concertino.testing import FrameSourceContract
+from tests.patience import patience
 
 from .fake_gige import ADDRESS, SMALL, FakeGige, fake_gige, opened
 from .needed import need
@@ -66,7 +67,8 @@ def take(source: GenicamSource, count: int, settings: CameraSettings = FREE) -> 
     source.start()
     frames = np.empty((count, *source.shape), source.dtype)
     done = 0
-    while done < count:
+    left = patience()
+    while left() and done < count:
         grab = source.grab(frames[done:])
         assert not grab.dropped
         done += len(grab.numbers)
@@ -163,7 +165,8 @@ def test_numbers_go_on_where_the_ids_begin_again(source: GenicamSource) -> None:
     source.start()
     numbers: list[int] = []
     out = np.empty((8, *source.shape), source.dtype)
-    while len(numbers) < 300:
+    left = patience()
+    while left() and len(numbers) < 300:
         grab = source.grab(out)
         numbers += [*grab.dropped, *grab.numbers.tolist()]
     source.stop()

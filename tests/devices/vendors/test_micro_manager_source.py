@@ -20,6 +20,7 @@ from concertino.devices import (
 )
 from concertino.frames import FrameRequest
 from concertino.testing import FrameSourceContract
+from tests.patience import patience
 
 from .demo_camera import LABEL, demo_core
 from .needed import need
@@ -164,7 +165,8 @@ def test_an_overflow_that_may_be_loses_frames_that_are_told_by_number(core: "CMM
     numbers: list[int] = []
     dropped: list[int] = []
     out = np.empty((4, *source.shape), source.dtype)
-    while len(numbers) + len(dropped) < 100:
+    left = patience()
+    while left() and len(numbers) + len(dropped) < 100:
         grab = source.grab(out)
         numbers += grab.numbers.tolist()
         dropped += grab.dropped

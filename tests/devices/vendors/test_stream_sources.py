@@ -11,6 +11,7 @@ from concertino import CameraError
 from concertino.devices import CameraSettings, DectrisStreamSource, FrameSource, HtypeStreamSource
 from concertino.frames import FrameRequest, RecordingTrigger, Retrospective
 from concertino.testing import FrameSourceContract
+from tests.patience import patience
 
 from .detector_process import picture
 from .detectors import Process, detector
@@ -42,7 +43,8 @@ def take(
     numbers: list[int] = []
     lost: list[int] = []
     try:
-        while len(numbers) + len(lost) < count:
+        left = patience()
+        while left() and len(numbers) + len(lost) < count:
             grab = source.grab(out[len(numbers) :])
             numbers += grab.numbers.tolist()
             lost += grab.dropped
@@ -161,7 +163,8 @@ def test_what_a_slow_receiver_loses_is_counted() -> None:
         out = np.zeros((1, 256, 256), np.uint16)
         time.sleep(0.5)
         try:
-            while len(numbers) + len(lost) < count:
+            left = patience()
+            while left() and len(numbers) + len(lost) < count:
                 grab = source.grab(out)
                 numbers += grab.numbers.tolist()
                 lost += grab.dropped
@@ -291,7 +294,8 @@ def test_images_before_what_is_wrong_are_kept() -> None:
         time.sleep(0.5)  # all are there, and would be taken together
         numbers: list[int] = []
         out = np.zeros((5, 16, 24), np.uint16)
-        while len(numbers) < 2:
+        left = patience()
+        while left() and len(numbers) < 2:
             numbers += source.grab(out).numbers.tolist()
         with pytest.raises(CameraError, match="is not one map of CBOR"):
             source.grab(out)

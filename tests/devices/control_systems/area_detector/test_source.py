@@ -20,6 +20,7 @@ from concertino.devices import (
 )
 from concertino.frames import FrameRequest
 from concertino.testing import FrameSourceContract
+from tests.patience import patience
 
 from .detectors import PREFIX, SHAPE, Ioc, counted, put
 
@@ -41,7 +42,8 @@ def grab_all(camera: AreaDetectorCamera, count: int) -> tuple[list[int], list[in
     too_late = threading.Timer(60, source.stop)
     too_late.start()
     try:
-        while len(numbers) + len(dropped) < count:
+        left = patience()
+        while left() and len(numbers) + len(dropped) < count:
             out = np.empty((4, *source.shape), source.dtype)
             grab: Grab = source.grab(out)
             assert len(grab.numbers) + len(grab.dropped), f"it stopped after {numbers}, {dropped}"
