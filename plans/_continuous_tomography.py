@@ -84,16 +84,6 @@ def continuous_tomography(
         with the way back.
     per_frame, md
 
-    Returns
-    -------
-    str
-        The run's uid.
-
-    Raises
-    ------
-    ParameterError
-        If a parameter cannot work; nothing has moved then.
-
     Examples
     --------
     >>> from concertino.devices import SimulatedBeamline

@@ -75,16 +75,6 @@ def grating_stepping(
         The acquisitions and their order; one that is not named is left out. Darks may come several times.
     on_lost, per_frame, md
 
-    Returns
-    -------
-    str
-        The run's uid.
-
-    Raises
-    ------
-    ParameterError
-        If a parameter cannot work; nothing has moved then.
-
     Examples
     --------
     >>> from concertino.devices import SimulatedBeamline

@@ -44,16 +44,6 @@ def radiography(
         Number of frames without beam, without sample, and with both.
     order, on_lost, readout, per_frame, md
 
-    Returns
-    -------
-    str
-        The run's uid.
-
-    Raises
-    ------
-    ParameterError
-        If a parameter cannot work; nothing has moved then.
-
     Examples
     --------
     >>> from concertino.devices import SimulatedBeamline

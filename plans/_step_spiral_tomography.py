@@ -61,16 +61,6 @@ def step_spiral_tomography(
         Angle per tomogram; a plain number is in deg.
     start_angle, order, on_lost, per_frame, md
 
-    Returns
-    -------
-    str
-        The run's uid.
-
-    Raises
-    ------
-    ParameterError
-        If a parameter cannot work; nothing has moved then.
-
     Examples
     --------
     >>> from concertino.devices import SimulatedBeamline

@@ -71,16 +71,6 @@ def step_tomography(
         ``"software"``, or a device that gives a pulse to the camera's input at each angle.
     half_acquisition, rotation_axis, order, on_lost, per_frame, md
 
-    Returns
-    -------
-    str
-        The run's uid.
-
-    Raises
-    ------
-    ParameterError
-        If a parameter cannot work; nothing has moved then.
-
     Examples
     --------
     >>> from concertino.devices import SimulatedBeamline

@@ -1,4 +1,4 @@
-"""What parameters mean that many plans have: written once, for all of their docstrings."""
+"""What parameters mean that many plans have, what they return and raise: written once, for all of their docstrings."""
 
 import inspect
 from collections.abc import Callable, Mapping
@@ -72,8 +72,17 @@ _PARAMETERS: Mapping[str, tuple[str, str]] = {
 }
 
 
+#: What follows the parameters of each, where its docstring says nothing else.
+_ENDS: Mapping[str, str] = {
+    "Returns": "str\n    The run's uid.",
+    "Raises": "ParameterError\n    If a parameter cannot work; nothing has moved then.",
+}
+
+
 def described(plan: Plan) -> Plan:
-    """Describe the parameters that a plan's docstring only names, as those of all plans; a decorator.
+    """Describe what a plan's docstring only names or leaves out, as that of all plans; a decorator.
+
+    Named parameters get their descriptions, and what it returns and raises is told where no such section stands.
 
     Examples
     --------
@@ -94,7 +103,7 @@ def described(plan: Plan) -> Plan:
         The shutter or tube: takes True for beam, False for none.
     """
     before, mark, rest = inspect.cleandoc(plan.__doc__ or "").partition(_SECTION)
-    section, blank, after = rest.partition("\n\n")
+    section, _, after = rest.partition("\n\n")
     told: list[str] = []
     for line in section.splitlines():
         if line.startswith(" ") or " : " in line:
@@ -103,5 +112,11 @@ def described(plan: Plan) -> Plan:
         for name in line.split(", "):
             kind, text = _PARAMETERS[name]
             told += [f"{name} : {kind}", indent(text, "    ")]
-    plan.__doc__ = before + mark + "\n".join(told) + blank + after
+    ends = [
+        f"{title}\n{'-' * len(title)}\n{text}"
+        for title, text in _ENDS.items()
+        if f"{title}\n---" not in after
+    ]
+    parts = [before + mark + "\n".join(told), *ends, after]
+    plan.__doc__ = "\n\n".join(part for part in parts if part)
     return plan
