@@ -89,7 +89,9 @@ class SimulatedPanda:
                 server.close()
             for writer in self._writers:
                 writer.transport.abort()
-            await asyncio.sleep(_LOOK_S)
+            # Those who are being let in now find that it is gone.
+            for _ in range(10):
+                await asyncio.sleep(_LOOK_S)
 
         self._thread = threading.Thread(target=asyncio.run, args=(serve(),), daemon=True)
         self._thread.start()
@@ -119,7 +121,8 @@ class SimulatedPanda:
         return state
 
     async def _control(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        self._writers.add(writer)
+        if self._is_gone_for(writer):
+            return
         with suppress(ConnectionError):
             while line := (await reader.readline()).decode().rstrip("\r\n"):
                 head, found, _ = line.partition("<")
@@ -134,6 +137,14 @@ class SimulatedPanda:
                 await writer.drain()
         self._writers.discard(writer)
         writer.close()
+
+    def _is_gone_for(self, writer: asyncio.StreamWriter) -> bool:
+        """Keep who came; cut off who was let in as this one went."""
+        if self._stopping.is_set():
+            writer.transport.abort()
+            return True
+        self._writers.add(writer)
+        return False
 
     def _answered(self, work: Callable[[], str | list[str] | None]) -> str:
         try:
@@ -185,7 +196,8 @@ class SimulatedPanda:
         return None
 
     async def _data(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        self._writers.add(writer)
+        if self._is_gone_for(writer):
+            return
         options = set((await reader.readline()).decode().split())
         if options == {"XML", "FRAMED", "RAW"}:
             writer.write(b"OK\n")

@@ -155,6 +155,17 @@ async def test_one_that_is_gone_is_gone_at_once(panda: SimulatedPanda) -> None:
         writer.close()
 
 
+async def test_who_is_let_in_as_one_goes_is_cut_off_too(panda: SimulatedPanda) -> None:
+    for _ in range(40):
+        reader, writer = await asyncio.open_connection(panda.host, 8888)
+        stopping = asyncio.create_task(asyncio.to_thread(panda.stop))
+        with pytest.raises((ConnectionError, EOFError)):
+            await asyncio.wait_for(reader.readexactly(1), 5)
+        writer.close()
+        await stopping
+        panda.start()
+
+
 def test_one_whose_ports_are_taken_says_so(panda: SimulatedPanda) -> None:
     with pytest.raises(DeviceError, match=r"was told to listen at .* Give it another host"):
         SimulatedPanda(print, {}, host=panda.host).start()
