@@ -2,7 +2,6 @@
 
 import errno
 import json
-import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -19,21 +18,15 @@ from concertino.plans import continuous_tomography, radiography
 from concertino.reconstruction import ReconstructionSettings
 from concertino.session import Session, open_session
 from concertino.simulation import Faults
+from tests.small_disks import mounted_disk
 
 SHAPE = (64, 64)
 
 
 @pytest.fixture
 def small_disk(tmp_path: Path) -> Iterator[Path]:
-    disk = tmp_path / "disk"
-    disk.mkdir()
-    command = ["mount", "-t", "tmpfs", "-o", "size=700k", "tmpfs", str(disk)]
-    try:
-        subprocess.run(command, check=True, capture_output=True)
-    except (OSError, subprocess.CalledProcessError):
-        pytest.skip("needs the right to mount a tmpfs")
-    yield disk
-    subprocess.run(["umount", "--lazy", str(disk)], check=True)
+    with mounted_disk(tmp_path / "disk", "700k") as disk:
+        yield disk
 
 
 def scan(beamline: SimulatedBeamline, projections: int = 40) -> Any:

@@ -1,6 +1,5 @@
 """A file system small enough to be filled, runs as they are recorded, and their catalogue."""
 
-import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Protocol
@@ -12,25 +11,14 @@ from numpy.typing import NDArray
 
 from concertino.frames import frame_checksum
 from concertino.storage import Catalog, Recorder, open_sink
+from tests.small_disks import mounted_disk
 
 
 @pytest.fixture
 def small_disk(tmp_path: Path) -> Iterator[Path]:
     """Mount a file system of 2 MB in memory."""
-    directory = tmp_path / "small"
-    directory.mkdir()
-    mounted = subprocess.run(
-        ["mount", "-t", "tmpfs", "-o", "size=2m", "tmpfs", str(directory)],
-        check=False,
-        capture_output=True,
-        text=True,
-    )
-    if mounted.returncode:
-        pytest.skip(f"mounting a file system takes privileges: {mounted.stderr.strip()}")
-    try:
-        yield directory
-    finally:
-        subprocess.run(["umount", "--lazy", str(directory)], check=True)
+    with mounted_disk(tmp_path / "small", "2m") as disk:
+        yield disk
 
 
 @pytest.fixture

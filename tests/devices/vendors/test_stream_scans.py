@@ -1,7 +1,6 @@
 """Detectors that stream in scans: what is stored, and what is said when an image, the detector or the disk is lost."""
 
 import json
-import subprocess
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack
 from pathlib import Path
@@ -17,6 +16,7 @@ from concertino.devices import Camera, DectrisStreamSource, HtypeStreamSource, S
 from concertino.plans import continuous_tomography, radiography, step_tomography
 from concertino.session import Session, open_session
 from concertino.storage import open_run
+from tests.small_disks import mounted_disk
 
 from .detector_process import picture
 from .detectors import Process, detector
@@ -111,15 +111,8 @@ def bench(tmp_path: Path) -> Iterator[Bench]:
 
 @pytest.fixture
 def small_disk(tmp_path: Path) -> Iterator[Path]:
-    disk = tmp_path / "disk"
-    disk.mkdir()
-    command = ["mount", "-t", "tmpfs", "-o", "size=2m", "tmpfs", str(disk)]
-    try:
-        subprocess.run(command, check=True, capture_output=True)
-    except (OSError, subprocess.CalledProcessError):
-        pytest.skip("needs the right to mount a tmpfs")
-    yield disk
-    subprocess.run(["umount", "--lazy", str(disk)], check=True)
+    with mounted_disk(tmp_path / "disk", "2m") as disk:
+        yield disk
 
 
 WAYS = [

@@ -6,7 +6,6 @@ sequence or unloads the device, the kernel has no more space.
 
 import re
 import signal
-import subprocess
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -27,6 +26,7 @@ from concertino.devices import Camera, MicroManagerSource, SimulatedBeamline, Tr
 from concertino.plans import continuous_tomography, radiography, step_tomography
 from concertino.session import open_session
 from concertino.storage import Run, open_run
+from tests.small_disks import mounted_disk
 
 from .demo_camera import LABEL, demo_core
 from .fake_gige import fake_gige, opened
@@ -245,15 +245,8 @@ def test_a_camera_that_dies_fails_the_run(bench: Bench, name: str, tmp_path: Pat
 @pytest.fixture
 def small_disk(tmp_path: Path) -> Iterator[Path]:
     """Mount a file system that has no room for the frames of a scan."""
-    disk = tmp_path / "disk"
-    disk.mkdir()
-    command = ["mount", "-t", "tmpfs", "-o", "size=400k", "tmpfs", str(disk)]
-    try:
-        subprocess.run(command, check=True, capture_output=True)
-    except (OSError, subprocess.CalledProcessError):
-        pytest.skip("needs the right to mount a tmpfs")
-    yield disk
-    subprocess.run(["umount", "--lazy", str(disk)], check=True)
+    with mounted_disk(tmp_path / "disk", "400k") as disk:
+        yield disk
 
 
 @pytest.mark.parametrize("name", PLANS)

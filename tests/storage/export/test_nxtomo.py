@@ -1,6 +1,5 @@
 """A stored tomography as one NXtomo file: every frame, its angle and its kind."""
 
-import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +22,7 @@ from concertino.reconstruction import ReconstructionSettings, reconstruct
 from concertino.session import Session, open_session
 from concertino.simulation import Faults
 from concertino.storage import StoredScan, export_nxtomo, open_run, open_scan
+from tests.small_disks import mounted_disk
 
 COMMON: dict[str, Any] = {
     "radio_position": "0 mm", "flat_position": "2 mm", "num_darks": 3, "num_flats": 4,
@@ -201,21 +201,14 @@ def test_a_damaged_frame_is_told_and_leaves_nothing(tmp_path: Path) -> None:
 
 
 def test_a_full_disk_leaves_nothing(tmp_path: Path) -> None:
-    disk = tmp_path / "disk"
-    disk.mkdir()
-    command = ["mount", "-t", "tmpfs", "-o", "size=200k", "tmpfs", str(disk)]
-    if subprocess.run(command, capture_output=True).returncode:
-        pytest.skip("needs the right to mount a tmpfs")
-    try:
-        b = beamline()
-        with open_session(tmp_path / "data", progress=False, catalog=False) as session:
-            session.subscribe(ImageWriter())
-            run = stored(session, step_tomography(*stages(b), num_projections=30, **COMMON))
+    b = beamline()
+    with open_session(tmp_path / "data", progress=False, catalog=False) as session:
+        session.subscribe(ImageWriter())
+        run = stored(session, step_tomography(*stages(b), num_projections=30, **COMMON))
+    with mounted_disk(tmp_path / "disk", "200k") as disk:
         with pytest.raises(StorageError, match=r"scan\.nx cannot be written: .*No space left"):
             export_nxtomo(run, disk / "scan.nx")
         assert list(disk.iterdir()) == []
-    finally:
-        subprocess.run(["umount", "--lazy", str(disk)], check=True)
 
 
 def test_the_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

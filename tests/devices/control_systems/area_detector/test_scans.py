@@ -2,7 +2,6 @@
 
 import json
 import multiprocessing
-import subprocess
 import threading
 import time
 from collections.abc import Iterator
@@ -24,6 +23,7 @@ from concertino.devices import AreaDetectorCamera, SimulatedBeamline
 from concertino.plans import continuous_tomography, radiography, step_tomography
 from concertino.session import open_session
 from concertino.storage import open_run
+from tests.small_disks import mounted_disk
 
 from .conftest import RECONNECTS_S, Iocs, made
 from .detectors import PREFIX, SHAPE, Ioc, counted, put
@@ -58,15 +58,8 @@ def beamline() -> SimulatedBeamline:
 @pytest.fixture
 def small_disk(tmp_path: Path) -> Iterator[Path]:
     """Return a disk that holds the darks, the flats and some of the projections."""
-    disk = tmp_path / "disk"
-    disk.mkdir()
-    command = ["mount", "-t", "tmpfs", "-o", "size=96k", "tmpfs", str(disk)]
-    try:
-        subprocess.run(command, check=True, capture_output=True)
-    except (OSError, subprocess.CalledProcessError):
-        pytest.skip("needs the right to mount a tmpfs")
-    yield disk
-    subprocess.run(["umount", "--lazy", str(disk)], check=True)
+    with mounted_disk(tmp_path / "disk", "96k") as disk:
+        yield disk
 
 
 def plan(
