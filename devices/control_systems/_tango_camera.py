@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from concertino import CameraError, ConcertinoError
 from concertino._tango_client import TangoClient
-from concertino.devices.camera._acquisition import PREPARES
+from concertino.devices.camera._acquisition import PATIENCE_S, PREPARES
 from concertino.devices.camera._camera import Camera
 from concertino.devices.camera._camera_setting import SETTINGS, CameraSetting, SettingValue
 from concertino.devices.camera._frame_source import CameraSettings, FrameSource, Grab
@@ -41,6 +41,8 @@ class TangoCamera(Camera):
         Initial frame rate in Hz; 0 for as fast as possible.
     subscriber_timeout_s : float
         How long a subscriber may be silent, in seconds.
+    frame_timeout_s : float
+        As for `Camera`, in seconds; its server watches over that. A server that does not answer for 6 s is lost.
     name : str
         Name of the device.
 
@@ -61,6 +63,7 @@ class TangoCamera(Camera):
         exposure: float = 0.01,
         frame_rate: float = 0.0,
         subscriber_timeout_s: float = 30.0,
+        frame_timeout_s: float = PATIENCE_S,
         name: str = "camera",
     ) -> None:
         self._client = TangoClient(address, "camera")
@@ -69,8 +72,14 @@ class TangoCamera(Camera):
             exposure=exposure,
             frame_rate=frame_rate,
             subscriber_timeout_s=subscriber_timeout_s,
+            frame_timeout_s=frame_timeout_s,
             name=name,
         )
+
+    @property
+    def address(self) -> str:
+        """Where its server is, such as ``tango://host:port/concertino/camera/1#dbase=no``."""
+        return self._client.address
 
     def _settings_of(self, source: FrameSource) -> HeldSettings:
         return ServedSettings(self.source)
@@ -105,9 +114,11 @@ class TangoCamera(Camera):
             "Prepare",
             PREPARES * self._frame_timeout_s,
             name=self.name,
+            addressed=self._addressed,
             request=asdict(request),
             settings=asdict(settings),
             subscriber_timeout_s=self._subscriber_timeout_s,
+            frame_timeout_s=self._frame_timeout_s,
         )
         self.source.take_over(made)
         return RemoteAcquisition(self._client, self.name, request, made, wake)
