@@ -102,9 +102,20 @@ class Scans:
 
     def closed_s(self) -> float:
         """Return when the shutter closed last; 0 as long as it is open."""
+        when_s, on = self._turned()
+        return 0.0 if on else when_s
+
+    def sweeps(self) -> bool:
+        """Whether the rotation has begun a long way since the shutter opened."""
+        when_s, on = self._turned()
+        return on and any(begin_s > when_s and way > 40 for _, begin_s, _, _, way, *_ in self.moves("rot"))  # fmt: skip
+
+    def _turned(self) -> tuple[float, bool]:
+        """Return when the shutter turned last, and whether it opened."""
         path = self._truth.with_name(self._truth.name + ".beam")
-        _, when_s, on = json.loads(path.read_text().splitlines()[-1])
-        return 0.0 if on else float(when_s)
+        lines = path.read_text().splitlines() if path.exists() else []
+        _, when_s, on = json.loads(lines[-1]) if lines else ("", 0.0, False)
+        return float(when_s), bool(on)
 
     def position(self, when_s: float, motor: str = "rot") -> float:
         """Return where a rotation truly was, in deg, as the control system's program noted its moves."""

@@ -19,6 +19,8 @@ from tango.server import Device, attribute, command, run
 
 PORT, READBACK_HZ = sys.argv[1], float(sys.argv[2])
 _PART = 0.4
+#: Moves that are faster than this, in deg/s, go wrong; others bring the motor to where it begins.
+_SWEEPS = 80.0
 
 
 def note(suffix: str, *values: Any) -> None:
@@ -93,7 +95,8 @@ class TurningMotor(Device):  # type: ignore[misc]
                 step += 1
                 self._position = begin + sign * trapezium(since_s, way, peak, gains_s)
             await asyncio.sleep(0.002)
-            while self._fault == "stalls" and since_s > _PART * takes_s and not self._stopped:
+            sticks = self._fault == "stalls" and self._velocity > _SWEEPS
+            while sticks and since_s > _PART * takes_s and not self._stopped:
                 await asyncio.sleep(0.01)
         if not self._stopped:
             self._position = target
