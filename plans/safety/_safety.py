@@ -187,7 +187,7 @@ class BeamGuard:
                     if self._comes:
                         raise OverdueError(self._may_come)
             except Exception as error:
-                if attempt == _ATTEMPTS or isinstance(error, OverdueError):
+                if attempt == _ATTEMPTS or isinstance(error, OverdueError | TimeoutError):
                     # What is raised here the RunEngine only notes; the runs that it closes itself say it.
                     self.lit = f"{self.warning} {error}"
                     LOG.critical("%s", self.lit)

@@ -11,8 +11,8 @@ import pytest
 
 from .control_systems.beamlines import Scans, beamline
 
-SILENT_S = 2.0
-LIMITS = {"still_s": 3.0, "silent_s": SILENT_S, "stop_s": 2.0, "off_s": 2.0, "answer_s": 3.0}
+SILENT_S = 1.5
+LIMITS = {"still_s": 3.0, "silent_s": SILENT_S, "stop_s": 1.0, "off_s": 1.5, "answer_s": 2.5}
 #: Half a minute with beam; and a turn that is soon over, so that the beam is to go off, at 90 deg/s.
 LONG: dict[str, Any] = {"num_projections": 1500, "angular_range": "45 deg"}
 LONG |= {"order": ["projections"], "deadlines": LIMITS}

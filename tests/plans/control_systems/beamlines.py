@@ -159,6 +159,8 @@ def beamline(
         "EPICS_CAS_INTF_ADDR_LIST": "127.0.0.1",
         "EPICS_CA_SERVER_PORT": str(port),
         "EPICS_CA_REPEATER_PORT": str(free_port()),
+        # Of what is lost nobody waits for long.
+        "SHUTTER_PATIENCE_S": "2" if apart else "10",
     }
     prefix = f"p{port}:"
     server = ["motor_ioc.py", prefix, str(readback_hz), egu]

@@ -32,6 +32,7 @@ class Relay:
         self._server = ("127.0.0.1", server)
         self._whole = threading.Event()
         self._whole.set()
+        self._ended = False
         self._sockets: list[socket.socket] = []
         self._listening = self._kept(socket.create_server(("127.0.0.1", self.port)))
         self._begin(self._accept)
@@ -45,6 +46,7 @@ class Relay:
 
     def end(self) -> None:
         """Close all connections."""
+        self._ended = True
         self.mend()
         for each in self._sockets:
             with suppress(OSError):
@@ -86,18 +88,18 @@ class Relay:
 
     def _search(self) -> None:
         """Carry what somebody searches for by UDP."""
-        with suppress(OSError):
-            while True:
+        while not self._ended:
+            with suppress(OSError):
                 asked, self._who = self._asked.recvfrom(2**16)
                 if self._whole.is_set():
                     self._to_server.sendto(asked, self._server)
 
     def _find(self) -> None:
         """Carry what is found, and have the finder connect to this port."""
-        with suppress(OSError):
-            while True:
+        while not self._ended:
+            with suppress(OSError):  # One that is not there is told by the system.
                 found = self._to_server.recv(2**16)
-                if self._whole.is_set():
+                if found and self._whole.is_set():
                     self._asked.sendto(self._found_here(found), self._who)
 
     def _found_here(self, datagram: bytes) -> bytes:

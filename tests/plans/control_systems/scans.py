@@ -25,6 +25,7 @@ from concertino.session import open_session
 from concertino.storage import open_run, run_angles
 
 KIND, DIRECTORY, TARGET, SHUTTER = sys.argv[1:5]
+PATIENCE_S = float(os.environ.get("SHUTTER_PATIENCE_S", "10"))
 MOTORS = ("rot", "plays", "stage", "stuck")
 SIGNALS = ("shutter", "pss:open", "pss:close", "pss:status", "pressure")
 POSITIONS = {"radio_position": 0, "flat_position": 5, "num_darks": 1, "num_flats": 1}
@@ -58,7 +59,7 @@ def asynchronous() -> dict[str, Any]:
         rot, plays, stage, stuck = (Motor(TARGET + name, name=name) for name in MOTORS)
         opens, closes, status = (epics_signal_rw(int, TARGET + name) for name in SIGNALS[1:4])
         pressure = epics_signal_rw(float, TARGET + "pressure")
-        shutter = epics_signal_rw(Switch, SHUTTER + "shutter", name="shutter")
+        shutter = epics_signal_rw(Switch, SHUTTER + "shutter", timeout=PATIENCE_S, name="shutter")
     beam = SignalBeam(shutter, on=Switch.OPEN, off=Switch.CLOSE)
     checked = SignalBeam(
         shutter, on=Switch.OPEN, off=Switch.CLOSE, readback=shutter, name="checked"
