@@ -5,7 +5,8 @@ import math
 import time
 from collections.abc import Callable
 from dataclasses import asdict
-from typing import Any
+from functools import partial
+from typing import Any, TypeVar
 
 import numpy as np
 from bluesky.protocols import Reading
@@ -21,6 +22,7 @@ from concertino.devices.camera._remote_acquisition import AnyAcquisition, Remote
 from concertino.devices.camera._setting_signals import HeldSettings, held_of
 from concertino.frames import FrameRequest
 
+T = TypeVar("T")
 #: What a server said of its settings counts as the present for so long, in s.
 _PRESENT_S = 0.2
 
@@ -134,11 +136,18 @@ class TangoCamera(Camera):
         await asyncio.to_thread(acquisition.start)
 
     async def _fire(self) -> None:
-        await asyncio.to_thread(self.source.trigger)
+        await self._answer(self.source.trigger)
+
+    async def _answer(self, ask: Callable[[], T]) -> T:
+        """Return what the server answers, unless it is lost meanwhile."""
+        acquisition = self._prepared("ask its server")
+        assert isinstance(acquisition, RemoteAcquisition)
+        return await acquisition.answer(ask)
 
     async def exposures(self, since: int = 0) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         """Return when the frames of the present stream were exposed; as `Camera.exposures`."""
-        return await asyncio.to_thread(self._prepared("tell its exposures").exposures, since)
+        acquisition = self._prepared("tell its exposures")
+        return await self._answer(partial(acquisition.exposures, since))
 
     async def clock(self) -> float:
         """Return what the clock of the server's time stamps shows now, in s since the epoch."""
