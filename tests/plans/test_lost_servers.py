@@ -27,7 +27,7 @@ SILENT = (
     r"(does not answer for [\d.]+ s when it is asked where it is|was asked where it is and .*)\. "
 )
 SILENT += "Check that its IOC or device server runs, the network, and where the motor is: it may still move"
-PLAIN = {"rot": "plain_rot", "shutter": "plain_shutter"}
+PLAIN: dict[str, Any] = {"rot": "plain_rot", "shutter": "plain_shutter"}
 ROT, SHUTTER = "t/motor/rot", "t/switch/shutter"
 
 pytestmark = [

@@ -220,8 +220,9 @@ def test_a_camera_that_falls_silent_ends_the_scan(laboratory: Laboratory, name: 
 
 def test_the_twins_camera_that_falls_silent_ends_the_scan(laboratory: Laboratory) -> None:
     camera = laboratory.beamline.camera
+    source: Any = camera.source
     camera._frame_timeout_s = 0.5
-    camera.source.faults = Faults(slow_s=3600.0, slow_from=4)
+    source.faults = Faults(slow_s=3600.0, slow_from=4)
     began_s = time.monotonic()
     with pytest.raises((FailedStatus, CameraError)) as caught:
         laboratory.run("continuous_tomography", order=("projections",), num_projections=10)
@@ -232,7 +233,7 @@ def test_the_twins_camera_that_falls_silent_ends_the_scan(laboratory: Laboratory
     assert message in laboratory.documents[-1][1]["reason"]
     assert not laboratory.beam_is_on()
     assert not laboratory.moving()
-    camera.source.faults = Faults()
+    source.faults = Faults()
     laboratory.run("continuous_tomography")
 
 
