@@ -262,7 +262,7 @@ class RemoteAcquisition(Exposing):
         self._looked_s = now_s
         if self._unheard_s > _GONE_S and not self.done:
             silent = DeviceError(
-                f"camera at {self._client.address} has not answered for {_GONE_S:g} s. See whether 'concertino tango "
+                f"The server at {self._client.address} has not answered for {_GONE_S:g} s. See whether 'concertino tango "
                 "camera' runs there and is not stopped, and the network to it."
             )
             self._note(self._lost(silent))

@@ -134,7 +134,7 @@ def test_a_camera_server_that_gives_no_frames_and_one_whose_network_is_cut(tmp_p
         error, reason, after_s = struck(session, camera, beamline, relay.cut, relay.mend)
         print(f"cut: beam off after {after_s:.1f} s: {error}")
         assert error.startswith("Camera camera was lost after")
-        assert f"camera at {where} has not answered for 6 s. See whether" in error
+        assert f"The server at {where} has not answered for 6 s. See whether" in error
         assert (
             "'concertino tango camera' runs there and is not stopped, and the network to it."
             in error
