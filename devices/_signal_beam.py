@@ -196,7 +196,7 @@ class SignalBeam:
 
     async def _switched(self, on: bool, told: Any, begun: Any, failure: Exception | None) -> None:
         """Wait until the read-back shows what the control system was told."""
-        found: object = "nothing"
+        found: object = TimeoutError()
         look_s = _LOOK_S
         try:
             async with asyncio.timeout(self.timeout_s):

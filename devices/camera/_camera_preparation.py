@@ -11,6 +11,7 @@ from ophyd_async.core import TriggerInfo
 
 from concertino import CameraError, ConcertinoError
 from concertino.frames import FrameRequest, FrameStream
+from concertino.guard import named_with_address
 
 from ._acquisition import PREPARES, Acquisition
 from ._async_source import LoopSource
@@ -38,6 +39,15 @@ class CameraPreparation(SettableCamera):
     _clock_told_s = -math.inf
     #: The stream made last; the next one takes its ring over.
     _last: FrameStream | None
+
+    @property
+    def address(self) -> str:
+        """Where its control system has it, for messages; empty for a camera that is in no control system."""
+        return ""
+
+    @property
+    def _addressed(self) -> str:
+        return named_with_address(self.name, self)
 
     async def _as_request(self, value: FrameRequest | TriggerInfo) -> FrameRequest:
         if isinstance(value, FrameRequest):
@@ -95,13 +105,13 @@ class CameraPreparation(SettableCamera):
             raise
         except TimeoutError as error:
             raise CameraError(
-                f"Camera {self.name} was asked to {what} and has not done so within "
+                f"Camera {self._addressed} was asked to {what} and has not done so within "
                 f"{within_s:g} s. Check the detector and its driver, or give the camera a longer "
                 "frame_timeout_s."
             ) from error
         except Exception as error:
             raise CameraError(
-                f"Camera {self.name} was asked to {what}, and its source failed: {type(error).__name__}: {error}. "
+                f"Camera {self._addressed} was asked to {what}, and its source failed: {type(error).__name__}: {error}. "
                 "Check the detector and its driver."
             ) from error
 
@@ -127,7 +137,7 @@ class CameraPreparation(SettableCamera):
                 PreviewStream, self._stream_address, stream, request.retrospective.preview_hz
             )
         return Acquisition(
-            self.name, self.source, stream, request, wake, preview,
+            self._addressed, self.source, stream, request, wake, preview,
             expected_s=settings.expected_s(request.trigger), patience_s=self._frame_timeout_s,
             trigger=self._as_the_mode_says(request).trigger,
         )  # fmt: skip

@@ -7,12 +7,12 @@ import threading
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
-from typing import Any, Literal, Self
+from typing import Any, Literal, Self, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from concertino import CameraError, ConcertinoError
+from concertino import CameraError, ConcertinoError, DeviceError
 from concertino._tango_client import TangoClient, error_of
 from concertino.frames import Claim, FrameRequest, Ledger, SubscriberLedger
 
@@ -20,6 +20,7 @@ from ._acquisition import Acquisition
 from ._acquisition_failures import started_twice
 from ._exposing import Exposing
 
+T = TypeVar("T")
 _LOOK_S = 0.02
 _LOOK_TRIGGERED_S = 0.003
 _GONE_S = 6.0
@@ -167,6 +168,9 @@ class RemoteAcquisition(Exposing):
         self._camera = camera
         self._wake = wake
         self._asked_to_start = self._stopping = False
+        self._unheard_s, self._looked_s = 0.0, time.monotonic()
+        #: Why its server was given up.
+        self.lost: CameraError | None = None
         self._progress = AcquisitionProgress()
         self._changed = threading.Condition()
         threading.Thread(target=self._follow, name=f"{camera} progress", daemon=True).start()
@@ -224,11 +228,44 @@ class RemoteAcquisition(Exposing):
         """Wait until nothing is exposed any more; frames may still become safe."""
         await self._until(lambda progress: progress.idle or progress.done)
 
+    async def answer(self, ask: Callable[[], T]) -> T:
+        """Return what the server answers; who waits for it has beam, and waits for one that is lost no longer than others.
+
+        Parameters
+        ----------
+        ask : callable
+            Asks it, in a thread.
+
+        Raises
+        ------
+        CameraError
+            If the server is lost meanwhile.
+        """
+        lost = self.lost
+        asked = asyncio.ensure_future(asyncio.to_thread(ask))
+        while not (await asyncio.wait({asked}, timeout=_SLICE_S))[0]:
+            self.check_silence()
+            if self.lost is not lost:
+                asked.add_done_callback(lambda late: late.cancelled() or late.exception())
+                assert self.lost is not None
+                raise self.lost
+        return asked.result()
+
     def note_trigger(self) -> None:
         """Do nothing: the server watches its source."""
 
     def check_silence(self) -> None:
-        """Do nothing: the server tells."""
+        """Fail the acquisition if its server is silent: a call of one that is cut off takes longer than it is waited for."""
+        now_s = time.monotonic()
+        # In small steps: a session that was stopped itself has heard nobody meanwhile.
+        self._unheard_s += min(now_s - self._looked_s, 2 * _SLICE_S)
+        self._looked_s = now_s
+        if self._unheard_s > _GONE_S and not self.done:
+            silent = DeviceError(
+                f"The server at {self._client.address} has not answered for {_GONE_S:g} s. See whether 'concertino tango "
+                "camera' runs there and is not stopped, and the network to it."
+            )
+            self._note(self._lost(silent))
 
     def _tell(self, command: Literal["Stop", "End"]) -> None:
         try:
@@ -253,7 +290,7 @@ class RemoteAcquisition(Exposing):
         while not self.done:
             try:
                 self._note(AcquisitionProgress.from_json(self._client.call("Progress")))
-                heard_s = time.monotonic()
+                heard_s, self._unheard_s = time.monotonic(), 0.0
             except ConcertinoError as error:
                 gone = time.monotonic() - heard_s > _GONE_S
                 if gone or "is not prepared for this session" in str(error):
@@ -274,9 +311,12 @@ class RemoteAcquisition(Exposing):
             f"Camera {self._camera} was lost after {progress.published} frames of {self.request.kind}, "
             f"{progress.acknowledged} of them safe: {error}"
         )
+        self.lost = self.lost or lost
         return replace(progress, started=True, done=True, error=lost)
 
     def _note(self, progress: AcquisitionProgress) -> None:
+        if self.done:  # What a server says that was given up comes too late.
+            return
         self.stream.follow(progress)
         self.error = progress.error or self.error
         self.ledger = progress.ledger or self.ledger

@@ -5,7 +5,8 @@ import math
 import time
 from collections.abc import Callable
 from dataclasses import asdict
-from typing import Any
+from functools import partial
+from typing import Any, TypeVar
 
 import numpy as np
 from bluesky.protocols import Reading
@@ -13,7 +14,7 @@ from numpy.typing import NDArray
 
 from concertino import CameraError, ConcertinoError
 from concertino._tango_client import TangoClient
-from concertino.devices.camera._acquisition import PREPARES
+from concertino.devices.camera._acquisition import PATIENCE_S, PREPARES
 from concertino.devices.camera._camera import Camera
 from concertino.devices.camera._camera_setting import SETTINGS, CameraSetting, SettingValue
 from concertino.devices.camera._frame_source import CameraSettings, FrameSource, Grab
@@ -21,6 +22,7 @@ from concertino.devices.camera._remote_acquisition import AnyAcquisition, Remote
 from concertino.devices.camera._setting_signals import HeldSettings, held_of
 from concertino.frames import FrameRequest
 
+T = TypeVar("T")
 #: What a server said of its settings counts as the present for so long, in s.
 _PRESENT_S = 0.2
 
@@ -41,6 +43,8 @@ class TangoCamera(Camera):
         Initial frame rate in Hz; 0 for as fast as possible.
     subscriber_timeout_s : float
         How long a subscriber may be silent, in seconds.
+    frame_timeout_s : float
+        As for `Camera`, in seconds; its server watches over that. A server that does not answer for 6 s is lost.
     name : str
         Name of the device.
 
@@ -61,6 +65,7 @@ class TangoCamera(Camera):
         exposure: float = 0.01,
         frame_rate: float = 0.0,
         subscriber_timeout_s: float = 30.0,
+        frame_timeout_s: float = PATIENCE_S,
         name: str = "camera",
     ) -> None:
         self._client = TangoClient(address, "camera")
@@ -69,8 +74,14 @@ class TangoCamera(Camera):
             exposure=exposure,
             frame_rate=frame_rate,
             subscriber_timeout_s=subscriber_timeout_s,
+            frame_timeout_s=frame_timeout_s,
             name=name,
         )
+
+    @property
+    def address(self) -> str:
+        """Where its server is, such as ``tango://host:port/concertino/camera/1#dbase=no``."""
+        return self._client.address
 
     def _settings_of(self, source: FrameSource) -> HeldSettings:
         return ServedSettings(self.source)
@@ -105,9 +116,11 @@ class TangoCamera(Camera):
             "Prepare",
             PREPARES * self._frame_timeout_s,
             name=self.name,
+            addressed=self._addressed,
             request=asdict(request),
             settings=asdict(settings),
             subscriber_timeout_s=self._subscriber_timeout_s,
+            frame_timeout_s=self._frame_timeout_s,
         )
         self.source.take_over(made)
         return RemoteAcquisition(self._client, self.name, request, made, wake)
@@ -123,11 +136,18 @@ class TangoCamera(Camera):
         await asyncio.to_thread(acquisition.start)
 
     async def _fire(self) -> None:
-        await asyncio.to_thread(self.source.trigger)
+        await self._answer(self.source.trigger)
+
+    async def _answer(self, ask: Callable[[], T]) -> T:
+        """Return what the server answers, unless it is lost meanwhile."""
+        acquisition = self._prepared("ask its server")
+        assert isinstance(acquisition, RemoteAcquisition)
+        return await acquisition.answer(ask)
 
     async def exposures(self, since: int = 0) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         """Return when the frames of the present stream were exposed; as `Camera.exposures`."""
-        return await asyncio.to_thread(self._prepared("tell its exposures").exposures, since)
+        acquisition = self._prepared("tell its exposures")
+        return await self._answer(partial(acquisition.exposures, since))
 
     async def clock(self) -> float:
         """Return what the clock of the server's time stamps shows now, in s since the epoch."""

@@ -100,6 +100,11 @@ class DetectorCamera(Camera):
         self.ledger.self_stored = True
 
     @property
+    def address(self) -> str:
+        """Where its exposures are counted, such as ``ca://SIM:cam1:ArrayCounter_RBV``; empty when nothing counts them."""
+        return self._own.address
+
+    @property
     def detector(self) -> StandardDetector:
         """The detector."""
         return self._own.detector

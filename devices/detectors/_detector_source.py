@@ -15,6 +15,7 @@ from ophyd_async.core import DetectorTrigger, SignalR, StandardDetector, Trigger
 from concertino import CameraError, StorageError
 from concertino.devices.camera._frame_source import CameraSettings, ChooseRows, Grab
 from concertino.frames import FrameRequest
+from concertino.guard import address_of
 from concertino.runtime._priority import make_way
 
 from ._detector_documents import DetectorDocuments, frames_key
@@ -86,6 +87,11 @@ class DetectorSource:
         self._one_at_a_time = asyncio.Lock()
         self._stopping = asyncio.Lock()
         self._reading = threading.Lock()
+
+    @property
+    def address(self) -> str:
+        """Where its exposures are counted; empty when nothing counts them."""
+        return "" if self._counter is None else address_of(self._counter)
 
     async def know_shape(self) -> None:
         """Take over what the detector's own signals say of its frames; unknown, (0, 0), where it has none."""

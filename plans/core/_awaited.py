@@ -8,6 +8,7 @@ from typing import Any
 from bluesky.utils import maybe_await
 
 from concertino import OverdueError
+from concertino.guard import named_with_address
 
 from ._offers import name_of
 
@@ -101,6 +102,8 @@ class OfARun(Awaited):
 
 
 def names_of(devices: Iterable[Any]) -> str:
-    """Return the names of devices, for a sentence; what is None is left out."""
-    found = (name_of(device) for device in devices if device is not None)
+    """Return the names of devices, with where they are, for a sentence; what is None is left out."""
+    found = (
+        named_with_address(name_of(device), device) for device in devices if device is not None
+    )
     return " and ".join(dict.fromkeys(found)) or "The devices"

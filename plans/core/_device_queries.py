@@ -12,6 +12,7 @@ from bluesky.protocols import HasHints
 from bluesky.utils import MsgGenerator, maybe_await
 
 from concertino import DeviceError
+from concertino.guard import named_with_address
 
 from ._awaited import Awaited, OnlyARunCanTellError, names_of
 from ._deadlines import CameraOverdueError, deadlines
@@ -169,7 +170,8 @@ class UntilExposed(LoopTask):
 def frames_overdue(cameras: Iterable[Any], count: int, within_s: float) -> Exception:
     """Return what to raise when cameras have not exposed their frames in time."""
     found = ", ".join(
-        f"{camera.name} exposed {_exposed(camera)} of {count} frames" for camera in cameras
+        f"{named_with_address(camera.name, camera)} exposed {_exposed(camera)} of {count} frames"
+        for camera in cameras
     )
     return CameraOverdueError(
         f"Camera {found} within {within_s:.3g} s, in which they were due. If it waits for pulses at its "

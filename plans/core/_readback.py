@@ -1,5 +1,6 @@
 """Where an axis is, and when it was there, from a read-back that may be slow or by another clock."""
 
+import asyncio
 import time
 from collections.abc import Mapping
 from contextlib import suppress
@@ -8,9 +9,10 @@ from typing import Any
 
 from bluesky.utils import maybe_await
 
-from concertino import OverdueError
+from concertino import ConcertinoError, DeviceError, OverdueError
 from concertino.guard import named_with_address
 
+from ._deadlines import deadlines
 from ._motor_facts import main_key
 from ._offers import name_of
 
@@ -98,7 +100,9 @@ async def fresh_reading(axis: Any) -> Mapping[str, Any]:
     Raises
     ------
     OverdueError
-        If it does not answer.
+        If it does not answer within `Deadlines.silent_s`: it may move, with beam.
+    DeviceError
+        If its library fails to read it.
     """
     signal = None
     with suppress(Exception):
@@ -107,16 +111,26 @@ async def fresh_reading(axis: Any) -> Mapping[str, Any]:
         )  # Of ophyd-async: polled while the axis moves, and kept.
     reading: Mapping[str, Any]
     try:
-        if signal is not None and _is_signal(signal):
-            reading = await signal.read(cached=False)
-        else:
-            reading = await maybe_await(axis.read())
+        async with asyncio.timeout(deadlines().silent_s):
+            if signal is not None and _is_signal(signal):
+                reading = await signal.read(cached=False)
+            else:
+                reading = await maybe_await(axis.read())
         return reading
+    except ConcertinoError:
+        raise
     except TimeoutError as error:
-        raise OverdueError(
-            f"{named_with_address(name_of(axis), axis)} was asked where it is and does not answer. Check that its IOC or "
-            "device server runs, the network, and where the motor is: it may still move."
-        ) from error
+        raise OverdueError(_lost(axis, "does not answer")) from error
+    except Exception as error:
+        why = " ".join(str(error).split()).rstrip(".")
+        raise DeviceError(_lost(axis, f"failed: {type(error).__name__}: {why}")) from error
+
+
+def _lost(axis: Any, what: str) -> str:
+    return (
+        f"{named_with_address(name_of(axis), axis)} was asked where it is and {what}. Check that its IOC or device server "
+        "runs, the network, and where the motor is: it may still move."
+    )
 
 
 def _is_signal(thing: Any) -> bool:

@@ -72,12 +72,15 @@ def failed(error: FailedStatus, name: str, what: str) -> DeviceFailedError:
             advice = "Check its limit switches and its controller."
         elif what == told("set", False):
             advice = (
-                "THE BEAM MAY BE ON if that is what it switches. Look, and switch it off by hand."
+                "THE BEAM MAY BE ON if that is what it switches. Look, and switch it off by hand"
             )
+            lost = "; then check that its IOC or device server runs, and the network."
+            advice += lost if "://" in name else "."
         sentence = (
             f"{name or _who(error)} {what} and failed: {kind}{f': {why}' if why else ''}. {advice}"
         )
-    kind_of = DeviceOverdueError if isinstance(cause, OverdueError) else DeviceFailedError
+    late = isinstance(cause, OverdueError | TimeoutError)
+    kind_of = DeviceOverdueError if late else DeviceFailedError
     new = kind_of(sentence)
     for note in notes_of(error):
         new.add_note(note)

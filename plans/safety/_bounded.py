@@ -356,7 +356,7 @@ def _frames(one: _Pending, limits: Deadlines) -> MsgGenerator[None]:
     kind = "frames" if request is None else request.kind
     wanted = f" of {count}" if count else ""
     raise CameraOverdueError(
-        f"{one.name} was told to {one.command} {kind} and has not done so: {safe}{wanted} frames are safe, "
+        f"{one.addressed} was told to {one.command} {kind} and has not done so: {safe}{wanted} frames are safe, "
         f"and none became so for {silent_s:.3g} s. {_CAMERA} Or the disk of those who store the frames."
     )
 
@@ -389,7 +389,7 @@ _JUDGES = {
 def _late(one: _Pending, within_s: float, what: str, advice: str = "Check it.") -> None:
     if time.monotonic() - one.since_s >= within_s:
         error = CameraOverdueError if isinstance(one.device, HasFrameRate) else OverdueError
-        raise error(f"{one.name} {what} within {within_s:.3g} s. {advice}")
+        raise error(f"{one.addressed} {what} within {within_s:.3g} s. {advice}")
 
 
 def _camera(one: _Pending) -> MsgGenerator[CameraFacts]:

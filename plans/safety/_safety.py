@@ -13,6 +13,7 @@ from bluesky import Msg
 from bluesky.utils import FailedPause, MsgGenerator, RunEngineControlException, short_uid
 
 from concertino import DeviceError, OverdueError
+from concertino.guard import named_with_address
 from concertino.plans.core._deadlines import deadlines
 from concertino.plans.core._device_queries import LoopTask, sent
 from concertino.plans.core._offers import (
@@ -96,7 +97,7 @@ class BeamGuard:
     @property
     def warning(self) -> str:
         """What to say when the beam cannot be switched off."""
-        return f"{self.name} could not be switched off: THE BEAM MAY BE ON. Switch it off by hand."
+        return f"{_addressed(self.beam)} could not be switched off: THE BEAM MAY BE ON. Switch it off by hand."
 
     def disarm(self) -> None:
         """Leave the beam alone from now on."""
@@ -146,7 +147,7 @@ class BeamGuard:
     @property
     def _may_come(self) -> str:
         return (
-            f"{self.name} was switched off while it was to come on; it has not said within "
+            f"{_addressed(self.beam)} was switched off while it was to come on; it has not said within "
             f"{deadlines().off_s:.3g} s more that it is, nor that it will not: THE BEAM MAY BE ON, now or later. "
             "Look, and switch it off by hand."
         )
@@ -186,7 +187,7 @@ class BeamGuard:
                     if self._comes:
                         raise OverdueError(self._may_come)
             except Exception as error:
-                if attempt == _ATTEMPTS or isinstance(error, OverdueError):
+                if attempt == _ATTEMPTS or isinstance(error, OverdueError | TimeoutError):
                     # What is raised here the RunEngine only notes; the runs that it closes itself say it.
                     self.lit = f"{self.warning} {error}"
                     LOG.critical("%s", self.lit)
@@ -246,7 +247,7 @@ def beam_on(beam: Beam) -> MsgGenerator[None]:
     yield from bps.abs_set(beam, True, wait=True)
     if not (yield from reads_as_switched(beam, True)):
         raise OverdueError(
-            f"{beam.name} was switched on, says that it is, and still reads off. No frames are taken with it. "
+            f"{_addressed(beam)} was switched on, says that it is, and still reads off. No frames are taken with it. "
             "Check its interlock, and whether it is what gives the beam."
         )
 
@@ -266,9 +267,14 @@ def beam_off(beam: Beam) -> MsgGenerator[None]:
         raise OverdueError(_reads_on(beam))
 
 
+def _addressed(beam: Beam) -> str:
+    """Return its name, and where its control system has it."""
+    return named_with_address(beam.name, beam)
+
+
 def _reads_on(beam: Beam) -> str:
     return (
-        f"{beam.name} was switched off and still reads on: THE BEAM MAY BE ON. Look, and switch it off by "
+        f"{_addressed(beam)} was switched off and still reads on: THE BEAM MAY BE ON. Look, and switch it off by "
         "hand."
     )
 

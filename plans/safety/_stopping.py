@@ -9,6 +9,7 @@ from bluesky import Msg
 
 from concertino import OverdueError
 from concertino._bluesky_private import have_run_engines_stop
+from concertino.guard import named_with_address
 from concertino.plans.core._deadlines import deadlines
 from concertino.plans.core._offers import Abandons, SaysIfLit, Stops, name_of
 
@@ -52,8 +53,8 @@ class StopsInTime:
         if not done:
             stopping.cancel()
             raise OverdueError(
-                f"{self.name} was told to stop and has not said within {within_s:.3g} s that it did. Look "
-                "at it."
+                f"{named_with_address(self.name, self.device)} was told to stop and has not said within {within_s:.3g} s "
+                "that it did. Look at it."
             )
         stopping.result()
 

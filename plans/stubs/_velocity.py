@@ -44,7 +44,8 @@ def set_velocity(axis: HasVelocity, velocity: float) -> MsgGenerator[None]:
     except FailedStatus as error:
         refusal = error
     yield from run_in_loop(
-        partial(_check, axis, velocity, refusal), f"{name_of(axis)} was asked for its velocity"
+        partial(_check, axis, velocity, refusal),
+        f"{named_with_address(name_of(axis), axis)} was asked for its velocity",
     )
 
 

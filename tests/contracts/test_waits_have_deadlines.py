@@ -32,6 +32,7 @@ JUSTIFIED: dict[str, str] = {
     "plans/core/_device_queries.py::DeviceQuery.unasked": _DONE,
     "plans/core/_device_queries.py::outcome": _BOUNDED,
     "plans/core/_device_queries.py::in_some_loop": _BOUNDED,
+    "devices/camera/_remote_acquisition.py::RemoteAcquisition.answer": _DONE,
     "devices/camera/_async_source.py::LoopSource._wait": "looked at in slices; `stop` cancels it",
     "src/concertino/twin/_host.py::TwinHost._go": _DONE,
     "src/concertino/twin/_axis.py::Axis.move": "a motor that was made to stall, until it is told to stop",

@@ -279,6 +279,8 @@ def test_a_killed_camera_server_ends_the_run_with_the_beam_off(
     assert not beamline.shutter.is_open
     stop = stop_of(session.directory / "scan_0001")
     assert stop["exit_status"] == "fail"
+    assert f"at {camera.address} " in stop["reason"]
+    assert "See whether 'concertino tango camera' runs there" in stop["reason"]
     stored = open_run("scan_0001", tmp_path / "writer")
     assert stored.exit_status == "fail"
     frames = stored.frames("projections")

@@ -100,6 +100,7 @@ class AreaDetectorCamera(Camera):
     ) -> None:
         chosen = options or AreaDetectorOptions()
         driver_prefix, image = _places(detector, driver, frames)
+        self._place = f"{control}://{driver_prefix}"
         monitor = FrameMonitor(image)
         if control not in ("ca", "pva"):
             raise CameraError(
@@ -120,6 +121,11 @@ class AreaDetectorCamera(Camera):
             stream_address=stream_address,
             name=name,
         )
+
+    @property
+    def address(self) -> str:
+        """Where its driver is, such as ``ca://SIM:cam1:``."""
+        return self._place
 
 
 def _places(detector: str | OphydAreaDetector, driver: str, frames: str) -> tuple[str, str]:

@@ -15,6 +15,7 @@ from tango import (
     CommunicationFailed,
     ConnectionFailed,
     DevFailed,
+    GreenMode,
 )
 from tango.asyncio import DeviceProxy as AsyncDeviceProxy
 
@@ -128,8 +129,11 @@ class TangoLink:
                 raise TangoLostError(
                     f"{self.where} was {what} and has not answered within {limit_s:g} s. {_CHECK}"
                 ) from error
-            except (DevFailed, RuntimeError) as error:
+            except (DevFailed, RuntimeError, TypeError) as error:
                 failed = error if isinstance(error, DevFailed) else error.__cause__
+                if isinstance(error, TypeError):
+                    # PyTango's words of a value that it would write and of which the server, being gone, tells no type.
+                    failed = await self._why_lost()
                 if isinstance(error, DeviceError) or not isinstance(failed, DevFailed):
                     raise
                 told = told_by(failed)
@@ -138,6 +142,14 @@ class TangoLink:
                     await asyncio.sleep(_PAUSE_S)
                     continue
                 raise self._failure(failed, what, told, limit_s) from error
+
+    async def _why_lost(self) -> DevFailed | None:
+        """Return why the device does not answer; None if it does."""
+        try:
+            await asyncio.to_thread(self.proxy.ping, green_mode=GreenMode.Synchronous)
+        except DevFailed as error:
+            return error
+        return None
 
     def _failure(self, failed: DevFailed, what: str, told: str, limit_s: float) -> DeviceError:
         """Return what to raise for what Tango raised."""

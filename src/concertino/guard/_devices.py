@@ -74,6 +74,13 @@ class _Prefixed(Protocol):
 
 
 @runtime_checkable
+class _Addressed(Protocol):
+    """A device that tells its address, as our cameras do."""
+
+    address: Any
+
+
+@runtime_checkable
 class _NumpyScalar(Protocol):
     """A number of numpy, which the guard does without."""
 
@@ -146,7 +153,7 @@ def address_of(device: object) -> str:
     Parameters
     ----------
     device : device
-        A signal or a motor of ophyd or ophyd-async.
+        A signal or a motor of ophyd or ophyd-async, a beam, or a camera.
 
     Returns
     -------
@@ -181,6 +188,8 @@ def _address(device: object) -> str:
             return f"ca://{pv}"
     if isinstance(device, _Sourced) and isinstance(device.source, str):
         return device.source
+    if isinstance(device, _Addressed) and isinstance(device.address, str):
+        return device.address
     prefix = device.prefix if isinstance(device, _Prefixed) else None
     return f"ca://{prefix}" if isinstance(prefix, str) and prefix else ""
 

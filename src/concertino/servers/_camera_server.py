@@ -220,9 +220,10 @@ class CameraServer(Served):
         )
         self._ring = stream.ring
         self._prepared_for = asked["session"]
+        told = {"patience_s": asked["frame_timeout_s"]} if "frame_timeout_s" in asked else {}
         self._acquisition = Acquisition(
-            asked["name"], self._source, stream, request, lambda: None,
-            expected_s=settings.expected_s(request.trigger),
+            asked.get("addressed", asked["name"]), self._source, stream, request, lambda: None,
+            expected_s=settings.expected_s(request.trigger), **told,
             trigger=self._held.as_the_mode_says(asked["name"], request).trigger,
         )  # fmt: skip
         return {"address": stream.address, **self._described()}

@@ -18,6 +18,8 @@ from caproto.sync.client import write
 
 from tests.ports import free_port
 
+from .relay import Relay
+
 HERE = Path(__file__).parent
 _BEGINS_S = 240.0
 _SCANS_S = 180.0
@@ -33,6 +35,9 @@ class Scans:
         self.server = process
         self.prefix = ""
         self.beam_server = process
+        self.relay: Relay | None = None
+        #: At which port each device of Tango is.
+        self.ports: dict[str, int] = {}
 
     def answer(self, within_s: float) -> Any:
         assert self._process.stdout is not None
@@ -83,6 +88,13 @@ class Scans:
         told = [json.loads(line)[-1] for line in lines]
         return [state for state, _ in itertools.groupby(told)]
 
+    def tell(self, device: str, fault: str) -> None:
+        """Have a device of a Tango server fail, or not: ``none``."""
+        import tango
+
+        address = f"tango://127.0.0.1:{self.ports[device]}/{device}#dbase=no"
+        tango.DeviceProxy(address).write_attribute("fault", fault)
+
     def kill_server(self) -> None:
         """Kill the control system's program."""
         self.server.kill()
@@ -90,9 +102,20 @@ class Scans:
 
     def closed_s(self) -> float:
         """Return when the shutter closed last; 0 as long as it is open."""
+        when_s, on = self._turned()
+        return 0.0 if on else when_s
+
+    def sweeps(self) -> bool:
+        """Whether the rotation has begun a long way since the shutter opened."""
+        when_s, on = self._turned()
+        return on and any(begin_s > when_s and way > 40 for _, begin_s, _, _, way, *_ in self.moves("rot"))  # fmt: skip
+
+    def _turned(self) -> tuple[float, bool]:
+        """Return when the shutter turned last, and whether it opened."""
         path = self._truth.with_name(self._truth.name + ".beam")
-        _, when_s, on = json.loads(path.read_text().splitlines()[-1])
-        return 0.0 if on else float(when_s)
+        lines = path.read_text().splitlines() if path.exists() else []
+        _, when_s, on = json.loads(lines[-1]) if lines else ("", 0.0, False)
+        return float(when_s), bool(on)
 
     def position(self, when_s: float, motor: str = "rot") -> float:
         """Return where a rotation truly was, in deg, as the control system's program noted its moves."""
@@ -117,26 +140,36 @@ class Scans:
 def beamline(
     kind: str, directory: Path, readback_hz: float = 50.0, egu: str = "deg", apart: bool = False
 ) -> Iterator[Scans]:
-    """Start a control system and a program that scans with its motors; the shutter may be on an IOC of its own."""
+    """Start a control system and a program that scans with its motors.
+
+    Apart, the shutter is on a server of its own, and a network that can be cut is between the program and the motors.
+    """
     port, truth, log = free_port(), directory / "truth", directory / "log"
-    beam_port = free_port()
+    beam_port, told_port, relay = free_port(), port, None
     truth.touch()
+    if apart:
+        relay = Relay(port, channel_access=kind != "tango")
+        told_port = relay.port
     environment = {
         **os.environ,
         "PYTHONPATH": os.pathsep.join(filter(None, sys.path)),
         "TRUTH": str(truth),
-        "EPICS_CA_ADDR_LIST": f"127.0.0.1:{port} 127.0.0.1:{beam_port}",
+        "EPICS_CA_ADDR_LIST": f"127.0.0.1:{told_port} 127.0.0.1:{beam_port}",
         "EPICS_CA_AUTO_ADDR_LIST": "NO",
         "EPICS_CAS_INTF_ADDR_LIST": "127.0.0.1",
         "EPICS_CA_SERVER_PORT": str(port),
         "EPICS_CA_REPEATER_PORT": str(free_port()),
+        # Of what is lost nobody waits for long.
+        "SHUTTER_PATIENCE_S": "2" if apart else "10",
     }
     prefix = f"p{port}:"
     server = ["motor_ioc.py", prefix, str(readback_hz), egu]
+    target, shutter = prefix, f"b{beam_port}:" if apart else prefix
+    beam_server = ["motor_ioc.py", shutter, *server[2:]]
     if kind == "tango":
         server = ["motor_server.py", str(port), str(readback_hz)]
-    target = str(port) if kind == "tango" else prefix
-    shutter = f"b{beam_port}:" if apart else prefix
+        beam_server = ["motor_server.py", str(beam_port), str(readback_hz)]
+        target, shutter = str(told_port), str(beam_port if apart else port)
     processes: list[subprocess.Popen[str]] = []
     with log.open("w") as said:
 
@@ -149,17 +182,14 @@ def beamline(
             return process
 
         try:
-            begin(*server, stdout=said)
-            until_s = time.monotonic() + _BEGINS_S
-            while not _listens(port):
-                assert processes[0].poll() is None, log.read_text()
-                assert time.monotonic() < until_s, log.read_text()
-                time.sleep(0.1)
+            begun = {port: begin(*server, stdout=said)}
             if apart:
                 environment["EPICS_CA_SERVER_PORT"] = str(beam_port)
-                beam_server = begin("motor_ioc.py", shutter, str(readback_hz), egu, stdout=said)
-                while not _listens(beam_port):
-                    assert beam_server.poll() is None, log.read_text()
+                begun[beam_port] = begin(*beam_server, stdout=said)
+            until_s = time.monotonic() + _BEGINS_S
+            for listens, process in begun.items():
+                while not _listens(listens):
+                    assert process.poll() is None, log.read_text()
                     assert time.monotonic() < until_s, log.read_text()
                     time.sleep(0.1)
             data = directory / "data"
@@ -167,14 +197,17 @@ def beamline(
             scans = Scans(
                 kind, begin("scans.py", kind, str(data), target, shutter, **pipes), truth, log
             )
-            scans.environment, scans.server, scans.prefix = environment, processes[0], prefix
-            scans.beam_server = beam_server if apart else processes[0]
+            scans.environment, scans.server, scans.prefix = environment, begun[port], prefix
+            scans.beam_server, scans.relay = begun.get(beam_port, begun[port]), relay
+            scans.ports = {"t/motor/rot": port, "t/switch/shutter": beam_port if apart else port}
             assert scans.answer(_BEGINS_S) == "ready"
             yield scans
         finally:
             for process in reversed(processes):
                 process.kill()
                 process.communicate()
+            if relay is not None:
+                relay.end()
 
 
 def _listens(port: int) -> bool:

@@ -1,8 +1,9 @@
 """A Tango server with a motor that turns, run as a program: ``python motor_server.py PORT READBACK_HZ``.
 
 ``t/motor/rot`` moves by a trapezium; its read-back is what a controller that is polled READBACK_HZ times a second told
-last. ``t/switch/shutter`` has an attribute ``opened``. Where the motor truly was stands in the file named by the
-environment variable TRUTH.
+last. With its ``fault`` set to ``stalls`` it stands still at 40 % of the way, and says that it moves until it is stopped.
+``t/switch/shutter`` has an attribute ``opened``; with its ``fault`` set to ``open`` it does not close. Where the motor truly
+was, and when the shutter turned, stands in the files named by the environment variable TRUTH, as `motor_ioc.py` writes them.
 """
 
 import asyncio
@@ -11,11 +12,20 @@ import math
 import os
 import sys
 import time
+from typing import Any
 
 from tango import AttrWriteType, DevState, GreenMode
 from tango.server import Device, attribute, command, run
 
 PORT, READBACK_HZ = sys.argv[1], float(sys.argv[2])
+_PART = 0.4
+#: Moves that are faster than this, in deg/s, go wrong; others bring the motor to where it begins.
+_SWEEPS = 80.0
+
+
+def note(suffix: str, *values: Any) -> None:
+    with open(os.environ["TRUTH"] + suffix, "a") as truth:
+        truth.write(json.dumps(values) + "\n")
 
 
 class TurningMotor(Device):  # type: ignore[misc]
@@ -25,8 +35,16 @@ class TurningMotor(Device):  # type: ignore[misc]
     async def init_device(self) -> None:
         await super().init_device()
         self._position, self._setpoint, self._velocity = 0.0, 0.0, 60.0
-        self._stopped = False
+        self._stopped, self._fault = False, "none"
         self._move: asyncio.Task[None] | None = None
+
+    @attribute(dtype=str, access=AttrWriteType.READ_WRITE)
+    async def fault(self) -> str:
+        return self._fault
+
+    @fault.write
+    async def write_fault(self, value: str) -> None:
+        self._fault = value
 
     @attribute(dtype=float, unit="DEG", format="%9.4f")
     async def readback(self) -> float:
@@ -71,21 +89,32 @@ class TurningMotor(Device):  # type: ignore[misc]
         gains_s = peak * ramp_s / self._velocity
         takes_s = gains_s + way / peak if peak else 0.0
         begin_s, step = time.time(), 0
-        with open(os.environ["TRUTH"], "a") as truth:
-            truth.write(json.dumps(["rot", begin_s, begin, sign, way, peak, gains_s]) + "\n")
+        note("", "rot", begin_s, begin, sign, way, peak, gains_s)
         while (since_s := time.time() - begin_s) < takes_s and not self._stopped:
             if since_s * READBACK_HZ >= step:
                 step += 1
                 self._position = begin + sign * trapezium(since_s, way, peak, gains_s)
             await asyncio.sleep(0.002)
+            sticks = self._fault == "stalls" and self._velocity > _SWEEPS
+            while sticks and since_s > _PART * takes_s and not self._stopped:
+                await asyncio.sleep(0.01)
         if not self._stopped:
             self._position = target
         self.set_state(DevState.ON)
+        note(".ends", "rot", time.time(), self._position, target)
 
 
 class Shutter(Device):  # type: ignore[misc]
     green_mode = GreenMode.Asyncio
-    _opened = False
+    _opened, _fault = False, "none"
+
+    @attribute(dtype=str, access=AttrWriteType.READ_WRITE)
+    async def fault(self) -> str:
+        return self._fault
+
+    @fault.write
+    async def write_fault(self, value: str) -> None:
+        self._fault = value
 
     @attribute(dtype=bool, access=AttrWriteType.READ_WRITE)
     async def opened(self) -> bool:
@@ -93,7 +122,8 @@ class Shutter(Device):  # type: ignore[misc]
 
     @opened.write
     async def write_opened(self, value: bool) -> None:
-        self._opened = value
+        self._opened = value or (self._opened and self._fault == "open")
+        note(".beam", "shutter", time.time(), self._opened)
 
 
 def trapezium(since_s: float, way: float, peak: float, gains_s: float) -> float:

@@ -1,7 +1,8 @@
 """Plans with motors of a control system, run as a program: ``python scans.py KIND DIRECTORY TARGET SHUTTER``.
 
 KIND is ``classic`` (ophyd), ``async`` (ophyd-async) or ``tango``; TARGET the prefix of the records, or the port of the
-Tango server; SHUTTER the prefix of the record of the shutter. Of each line of the standard input, ``[plan, {parameter: value}]``, it runs the plan with small frames, and
+Tango server; SHUTTER the prefix of the record of the shutter, or the port of its server. With ``tango`` there are also motor
+and shutter as of ophyd-async alone, ``plain_rot`` and ``plain_shutter``; always a stage of the simulation, ``simulated``. Of each line of the standard input, ``[plan, {parameter: value}]``, it runs the plan with small frames, and
 prints what came of it as a line of JSON.
 """
 
@@ -24,6 +25,7 @@ from concertino.session import open_session
 from concertino.storage import open_run, run_angles
 
 KIND, DIRECTORY, TARGET, SHUTTER = sys.argv[1:5]
+PATIENCE_S = float(os.environ.get("SHUTTER_PATIENCE_S", "10"))
 MOTORS = ("rot", "plays", "stage", "stuck")
 SIGNALS = ("shutter", "pss:open", "pss:close", "pss:status", "pressure")
 POSITIONS = {"radio_position": 0, "flat_position": 5, "num_darks": 1, "num_flats": 1}
@@ -57,7 +59,7 @@ def asynchronous() -> dict[str, Any]:
         rot, plays, stage, stuck = (Motor(TARGET + name, name=name) for name in MOTORS)
         opens, closes, status = (epics_signal_rw(int, TARGET + name) for name in SIGNALS[1:4])
         pressure = epics_signal_rw(float, TARGET + "pressure")
-        shutter = epics_signal_rw(Switch, SHUTTER + "shutter", name="shutter")
+        shutter = epics_signal_rw(Switch, SHUTTER + "shutter", timeout=PATIENCE_S, name="shutter")
     beam = SignalBeam(shutter, on=Switch.OPEN, off=Switch.CLOSE)
     checked = SignalBeam(
         shutter, on=Switch.OPEN, off=Switch.CLOSE, readback=shutter, name="checked"
@@ -78,15 +80,19 @@ def pss(made: dict[str, Any]) -> SignalBeam:
 
 def tango() -> dict[str, Any]:
     from ophyd_async.core import init_devices
+    from ophyd_async.tango.core import tango_signal_rw
+    from ophyd_async.tango.demo import DemoMotor
 
     from concertino.devices import TangoMotor, TangoShutter
 
+    motor, switch = f"127.0.0.1:{TARGET}/t/motor/rot", f"127.0.0.1:{SHUTTER}/t/switch/shutter"
     with init_devices(timeout=60):
-        rot = TangoMotor(f"tango://127.0.0.1:{TARGET}/t/motor/rot#dbase=no", name="rot")
-        shutter = TangoShutter(
-            f"tango://127.0.0.1:{TARGET}/t/switch/shutter#dbase=no", name="shutter"
-        )
-    return {"rot": rot, "shutter": shutter}
+        rot = TangoMotor(f"tango://{motor}#dbase=no", name="rot")
+        shutter = TangoShutter(f"tango://{switch}#dbase=no", name="shutter")
+        plain_rot = DemoMotor(f"tango://{motor}#dbase=no", name="plain_rot")
+        opened = tango_signal_rw(bool, f"tango://{switch}/opened#dbase=no", name="plain_shutter")
+    beam = SignalBeam(opened, on=True, off=False, readback=opened, timeout_s=2.0)
+    return {"rot": rot, "shutter": shutter, "plain_rot": plain_rot, "plain_shutter": beam}
 
 
 def main() -> None:
@@ -95,6 +101,7 @@ def main() -> None:
     with open_session(DIRECTORY, progress=False, catalog=False) as session:
         devices = {"classic": classic, "async": asynchronous, "tango": tango}[KIND]()
         devices.setdefault("stage", b.sample_stage)
+        devices["simulated"] = b.sample_stage
         session.subscribe(ImageWriter())
         session.RE.msg_hook = lambda message: messages.append(message.command)
         print(json.dumps("ready"), flush=True)

@@ -25,6 +25,7 @@ from concertino.plans import (
     step_tomography,
 )
 from concertino.session import open_session
+from concertino.simulation import Faults
 from concertino.storage import open_run
 from tests.plans.laboratory import COUNTS, POSITIONS, Laboratory, patience
 
@@ -215,6 +216,25 @@ def test_a_camera_that_falls_silent_ends_the_scan(laboratory: Laboratory, name: 
     assert "after 2 of 10 frames of projections; one was due after 0.0" in message
     assert "the network for lost packets, and that the detector is alive" in message
     assert message in laboratory.documents[-1][1]["reason"]
+
+
+def test_the_twins_camera_that_falls_silent_ends_the_scan(laboratory: Laboratory) -> None:
+    camera = laboratory.beamline.camera
+    source: Any = camera.source
+    camera._frame_timeout_s = 0.5
+    source.faults = Faults(slow_s=3600.0, slow_from=4)
+    began_s = time.monotonic()
+    with pytest.raises((FailedStatus, CameraError)) as caught:
+        laboratory.run("continuous_tomography", order=("projections",), num_projections=10)
+    assert time.monotonic() - began_s < 30
+    message = str(camera_error(caught.value))
+    assert message.startswith("Camera camera was to go on at its own pace and gave no frame for ")
+    assert "after 4 of 10 frames of projections" in message
+    assert message in laboratory.documents[-1][1]["reason"]
+    assert not laboratory.beam_is_on()
+    assert not laboratory.moving()
+    source.faults = Faults()
+    laboratory.run("continuous_tomography")
 
 
 @pytest.mark.parametrize("hangs_in", ["grab", "stop", "start", "prepare"])

@@ -12,7 +12,15 @@ from concertino.devices import AreaDetectorCamera
 from .detectors import PREFIX, Ioc, environment, put
 
 RECONNECTS_S = 90.0
-SIMULATED = {"Lose": 0, "LoseTo": 0, "FailAt": 0, "StopAt": 0, "FirstId": 1, "Ahead": 0}
+SIMULATED = {
+    "Lose": 0,
+    "LoseTo": 0,
+    "FailAt": 0,
+    "StopAt": 0,
+    "HangAt": 0,
+    "FirstId": 1,
+    "Ahead": 0,
+}
 
 
 @pytest.fixture(scope="session")

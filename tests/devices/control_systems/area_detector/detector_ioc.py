@@ -77,7 +77,7 @@ class Detector:
         )
         builder.SetDeviceName(f"{PREFIX}sim")
         # The number since the IOC's start of an image that is lost, or at which something goes wrong; 0 for none.
-        for name in ("Lose", "LoseTo", "FailAt", "StopAt", "FirstId", "Ahead"):
+        for name in ("Lose", "LoseTo", "FailAt", "StopAt", "HangAt", "FirstId", "Ahead"):
             self.sim[name] = builder.longOut(name, initial_value=1 if name == "FirstId" else 0)
         # 1: the input rises; 0: it falls.
         builder.boolOut(
@@ -171,6 +171,8 @@ class Detector:
             if not self._exposed(begin_s + index * period_s + self.get("AcquireTime")):
                 return
             number = self.get("ArrayCounter") + 1
+            while number == self.sim["HangAt"].get() and self.go.is_set():
+                time.sleep(0.01)  # It says that it acquires, and gives nothing.
             self.read["ArrayCounter"].set(number)
             if not self._goes_on(number):
                 return

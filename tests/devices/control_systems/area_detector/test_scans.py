@@ -2,6 +2,8 @@
 
 import json
 import multiprocessing
+import re
+import signal
 import threading
 import time
 from collections.abc import Iterator
@@ -149,8 +151,8 @@ def ophyd_scan(name: str, directory: Path) -> tuple[str | None, int, float]:
     )
     with do_not_wait_for_lazy_connection(detector.cam):
         counter, exposure = detector.cam.array_counter, detector.cam.acquire_time
-    for signal in (detector.pva.plugin_type, counter, exposure):
-        signal.wait_for_connection(timeout=60)
+    for needed in (detector.pva.plugin_type, counter, exposure):
+        needed.wait_for_connection(timeout=60)
     before = counter.get()
     error = scanned(directory, plan(name, camera, SimulatedBeamline(shape=(8, 8))))
     taken = counter.get(use_monitor=False) - before
@@ -208,6 +210,63 @@ def test_its_process_killed_fails_the_run_in_time_and_may_be_started_again(
         again = again.with_name(f"{again.name}+")
     assert len(open_run(1, again).frames("projections")) == PROJECTIONS
     next(making, None)
+
+
+@pytest.mark.parametrize("control", ["ca", "pva"])
+def test_its_process_stopped_fails_the_run_in_time(
+    control: str, iocs: Iocs, beamline: SimulatedBeamline, tmp_path: Path
+) -> None:
+    process = iocs.running().process
+    making = made(control)
+    camera = next(making)
+    times_s: list[float] = []
+
+    def stop() -> None:
+        deadline_s = time.monotonic() + 120
+        while not (beamline.shutter.is_open and camera.num_exposed >= 4):
+            assert time.monotonic() < deadline_s
+            time.sleep(0.002)
+        process.send_signal(signal.SIGSTOP)
+        times_s.append(time.monotonic())
+        while beamline.shutter.is_open and time.monotonic() < deadline_s:
+            time.sleep(0.01)
+        times_s.append(time.monotonic())
+
+    stopper = threading.Thread(target=stop, daemon=True)
+    stopper.start()
+    try:
+        error = scanned(tmp_path, plan("continuous", camera, beamline, 60))
+    finally:
+        process.send_signal(signal.SIGCONT)
+        stopper.join(130)
+    stopped_s, closed_s = times_s
+    # AreaDetectorOptions.timeout_s is 3 s; a busy computer takes longer.
+    assert closed_s - stopped_s < 3 + 7
+    said = rf"TEST:cam1:\S+ was asked for by .* and has not answered within 3 s .*{'127.0.0.1' if control == 'pva' else 'localhost'}"
+    assert re.search(said, str(error)), error
+    assert "Check that its IOC runs" in str(error)
+    assert stop_document(tmp_path)["exit_status"] == "fail"
+    assert re.search(said, stop_document(tmp_path)["reason"])
+    next(making, None)
+
+
+@pytest.mark.parametrize("name", ["step", "continuous"])
+def test_a_detector_that_says_that_it_acquires_and_gives_nothing(
+    name: str, pva_camera: AreaDetectorCamera, beamline: SimulatedBeamline, tmp_path: Path
+) -> None:
+    camera = pva_camera
+    camera._frame_timeout_s = 1.0
+    put(camera, "HangAt", counted(camera) + DARKS + FLATS + 4)
+    began_s = time.monotonic()
+    error = scanned(tmp_path, plan(name, camera, beamline))
+    assert time.monotonic() - began_s < 30
+    asked = "was triggered" if name == "step" else "was to go on at its own pace"
+    said = rf"Camera camera \(pva://TEST:cam1:\) {asked} and gave no frame for [\d.]+ s, after 3 of 12 frames of projections"
+    assert re.match(said, str(error)), error
+    assert "that the detector is alive" in str(error)
+    assert not beamline.shutter.is_open
+    assert stop_document(tmp_path)["exit_status"] == "fail"
+    assert not camera.source._driver.status().acquiring
 
 
 @pytest.mark.parametrize("name", PLANS)

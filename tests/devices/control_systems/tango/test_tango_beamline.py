@@ -198,7 +198,9 @@ def test_a_fault_in_a_scan_ends_it_and_the_next_one_works(well: Bench, fault: st
     told = " ".join(_all_said(failed.value))
     for part in said:
         assert part in told
-    assert open_run(-1, bench.directory).exit_status == "fail"
+    ended = open_run(-1, bench.directory)
+    assert ended.exit_status == "fail"
+    assert ("THE BEAM MAY BE ON" in (ended.stop or {})["reason"]) is lost_beam
     if not lost_beam:
         assert bench.closed("door")
     for server, lost in ((bench.motors, fault == "killed"), (bench.beams, fault == "beam killed")):
