@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Hashable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
@@ -18,9 +18,11 @@ from concertino.plans.core._device_facts import (
     axis_facts,
     camera_facts,
     move_s,
+    settings_of,
 )
 from concertino.plans.core._device_queries import (
     AboutTheRun,
+    AsSet,
     DeviceQuery,
     IsRehearsal,
     LoopTask,
@@ -32,6 +34,8 @@ from concertino.plans.core._offers import (
     CountsExposures,
     Gets,
     GetsValue,
+    SetOtherwise,
+    TellsAsSet,
     TellsDuration,
     TellsTrigger,
     name_of,
@@ -52,13 +56,16 @@ class _AsItWouldBe:
 
     device: Any  # It must live: it is known by its id.
     facts: Any = None
-    value: float | None = None
+    value: Any = None
     reading: Mapping[str, Any] | None = None
     motion: Motion | None = None
     stream: Taken | None = None
     train: PulseTrain | None = None
     pulsing: bool = False
     is_beam: bool = False
+    #: What the plan had set of it when it told its facts, and when it was asked whether it can take frames.
+    facts_by: Mapping[str, Any] = field(default_factory=dict)
+    asked_by: Mapping[str, Any] = field(default_factory=dict)
 
 
 class Rehearsal:
@@ -166,6 +173,21 @@ class Rehearsal:
             )
         return known.facts
 
+    def _set_until_now(self, camera: Any) -> dict[str, Any]:
+        """Return the settings of a camera that the plan has set, by their names."""
+        found = {}
+        for name, signal in settings_of(camera).items():
+            value = self._by_now(signal).value if id(signal) in self._devices else None
+            if value is not None:
+                found[name] = value
+        return found
+
+    def _facts_of(self, camera: Any) -> MsgGenerator[CameraFacts]:
+        known, settings = self._by_now(camera), self._set_until_now(camera)
+        if known.facts_by != settings:
+            known.facts, known.facts_by = None, settings
+        return (yield from self._known(camera, partial(camera_facts, settings=settings)))
+
     def _do_open_run(self, message: Msg) -> MsgGenerator[str]:
         self.starts.append(message.kwargs)
         self._open_runs += 1
@@ -187,6 +209,12 @@ class Rehearsal:
             value = self._by_now(wanted[0].device).value
             if value is not None:
                 return [_Answer(value)]
+        if isinstance(wanted[0], AsSet):
+            camera = wanted[0].camera
+            if settings := self._set_until_now(camera):
+                message = message._replace(args=([wanted[0].by(settings)],))
+                self._by_now(camera).asked_by = settings
+                wanted = message.args[0]
         if all(isinstance(question, DeviceQuery) for question in wanted):
             tasks: list[Any] = yield message
             return tasks
@@ -225,8 +253,12 @@ class Rehearsal:
     def _do_set(self, message: Msg) -> MsgGenerator[None]:
         device, value = message.obj, message.args[0]
         known = self._by_now(device)
+        what = f"{name_of(device)} was asked whether it can be that"
+        if isinstance(device, TellsAsSet):
+            known.value = yield from query(partial(device.as_set, value), what)
+            self._promise(message, 0.0, "settings")
+            return
         if isinstance(device, Checkable) and isinstance(device, GetsValue):
-            what = f"{name_of(device)} was asked whether it can be that"
             yield from query(partial(device.check_value, value), what)
         if isinstance(device, BeamGuard):  # So runs say what their beam is.
             known.is_beam = self._by_now(device.beam).is_beam = True
@@ -283,8 +315,14 @@ class Rehearsal:
             box.train, box.pulsing = request, False
             self._promise(message, 0.0, "overhead")
             return
-        facts: CameraFacts = yield from self._known(camera, camera_facts)
+        facts: CameraFacts = yield from self._facts_of(camera)
         if isinstance(request, FrameRequest):
+            settings, known = self._set_until_now(camera), self._by_now(camera)
+            if settings != known.asked_by and isinstance(camera, SetOtherwise):
+                # Set since it was asked last, if it was asked at all.
+                what = f"{camera.name} was asked whether it can take {request.kind}"
+                yield from query(partial(camera.check_request_if, request, settings), what)
+                known.asked_by = settings
             name, trigger, count = request.stream_name, str(request.trigger), request.count
         else:
             name = "frames"
