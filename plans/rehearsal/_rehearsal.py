@@ -2,7 +2,6 @@
 
 import time
 from collections.abc import Hashable, Mapping
-from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
@@ -44,28 +43,10 @@ from concertino.plans.safety._safety import BeamGuard
 from concertino.units import convert
 
 from ._overheads import Overheads, Spans
-from ._rehearsed_frames import Motion, Taken
+from ._rehearsed_frames import AsItWouldBe, Motion, Taken
 
 #: A plan that takes longer than this to go through is taken for endless, in seconds.
 MOST_S = 20.0
-
-
-@dataclass
-class _AsItWouldBe:
-    """A device by now, as far as the messages have told."""
-
-    device: Any  # It must live: it is known by its id.
-    facts: Any = None
-    value: Any = None
-    reading: Mapping[str, Any] | None = None
-    motion: Motion | None = None
-    stream: Taken | None = None
-    train: PulseTrain | None = None
-    pulsing: bool = False
-    is_beam: bool = False
-    #: What the plan had set of it when it told its facts, and when it was asked whether it can take frames.
-    facts_by: Mapping[str, Any] = field(default_factory=dict)
-    asked_by: Mapping[str, Any] = field(default_factory=dict)
 
 
 class Rehearsal:
@@ -93,7 +74,7 @@ class Rehearsal:
         self._most_messages = most_messages
         self._last = "nothing"
         self._open_runs = 0
-        self._devices: dict[int, _AsItWouldBe] = {}
+        self._devices: dict[int, AsItWouldBe] = {}
         self._groups: dict[Hashable, list[tuple[float, str]]] = {}
 
     def go_through(self, plan: MsgGenerator[Any]) -> MsgGenerator[Any]:
@@ -162,8 +143,8 @@ class Rehearsal:
         group = message.kwargs.get("group")
         self._groups.setdefault(group, []).append((self.now_s + seconds, part))
 
-    def _by_now(self, device: Any) -> _AsItWouldBe:
-        return self._devices.setdefault(id(device), _AsItWouldBe(device))
+    def _by_now(self, device: Any) -> AsItWouldBe:
+        return self._devices.setdefault(id(device), AsItWouldBe(device))
 
     def _known(self, device: Any, facts: Any) -> MsgGenerator[Any]:
         known = self._by_now(device)
@@ -280,21 +261,24 @@ class Rehearsal:
                 self.untimed[device.name] = None
             self._promise(message, 0.0, "settings")
         else:
-            told = self._by_now(device.velocity).value
-            speed = facts.speed if told is None else told
-            origin = facts.position if known.value is None else known.value
-            distance = 0.0 if origin is None else value - origin
-            seconds = move_s(distance, speed, facts.ramp_s)
-            ends_s = self.now_s + seconds
-            known.motion = Motion(device, facts, abs(speed), self.now_s, ends_s)
-            after = bool(self.starts) and not self._open_runs
-            self._promise(message, seconds, "moves after a run" if after else "moves")
-            if any(each.pulsing for each in self._devices.values()):
-                # Pulses at positions start the exposures of cameras that were ready before.
-                for stream in [each.stream for each in self._devices.values() if each.stream]:
-                    if stream.under_way and self.now_s < stream.end_s:
-                        self._note_blur(stream)
+            self._move(message, facts)
         known.value = float(value)
+
+    def _move(self, message: Msg, facts: AxisFacts) -> None:
+        device, known = message.obj, self._by_now(message.obj)
+        told = self._by_now(device.velocity).value
+        speed: Any = facts.speed if told is None else told
+        origin = facts.position if known.value is None else known.value
+        distance = 0.0 if origin is None else message.args[0] - origin
+        seconds = move_s(distance, speed, facts.ramp_s)
+        known.motion = Motion(device, facts, abs(speed), self.now_s, self.now_s + seconds)
+        after = bool(self.starts) and not self._open_runs
+        self._promise(message, seconds, "moves after a run" if after else "moves")
+        if any(each.pulsing for each in self._devices.values()):
+            # Pulses at positions start the exposures of cameras that were ready before.
+            for stream in [each.stream for each in self._devices.values() if each.stream]:
+                if stream.under_way and self.now_s < stream.end_s:
+                    self._note_blur(stream)
 
     def _do_wait(self, message: Msg) -> MsgGenerator[bool]:
         group = message.kwargs.get("group", message.args[0] if message.args else None)
