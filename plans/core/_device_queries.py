@@ -96,7 +96,7 @@ class AsSet(DeviceQuery):
     """
 
     def __init__(
-        self, camera: HasName, question: Callable[[Mapping[str, Any]], Any], what: str
+        self, camera: object, question: Callable[[Mapping[str, Any]], Any], what: str
     ) -> None:
         super().__init__(partial(question, {}), what)
         self.camera = camera
@@ -118,8 +118,9 @@ class FramesAsSet(AsSet):
 
     def __init__(self, camera: HasName) -> None:
         def ask(settings: Mapping[str, Any]) -> FramesToBe | None:
-            able = settings and isinstance(camera, SetOtherwise)
-            return camera.frames_if(settings) if able else None
+            if settings and isinstance(camera, SetOtherwise):
+                return camera.frames_if(settings)
+            return None
 
         super().__init__(camera, ask, f"{camera.name} was asked for the shape of its frames")
 

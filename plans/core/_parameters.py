@@ -235,8 +235,9 @@ def check_request(camera: FrameCamera, request: FrameRequest) -> MsgGenerator[No
         if not settings:
             return camera.check_request(request) if isinstance(camera, ChecksRequest) else None
         # Its present settings say nothing of those that it will have.
-        able = isinstance(camera, SetOtherwise)
-        return camera.check_request_if(request, settings) if able else None
+        if isinstance(camera, SetOtherwise):
+            return camera.check_request_if(request, settings)
+        return None
 
     if isinstance(camera, ChecksRequest):
         what = f"{camera.name} was asked whether it can take {request.kind}"

@@ -167,7 +167,10 @@ class Rehearsal:
         known, settings = self._by_now(camera), self._set_until_now(camera)
         if known.facts_by != settings:
             known.facts, known.facts_by = None, settings
-        return (yield from self._known(camera, partial(camera_facts, settings=settings)))
+        facts: CameraFacts = yield from self._known(
+            camera, partial(camera_facts, settings=settings)
+        )
+        return facts
 
     def _do_open_run(self, message: Msg) -> MsgGenerator[str]:
         self.starts.append(message.kwargs)
@@ -304,7 +307,7 @@ class Rehearsal:
             settings, known = self._set_until_now(camera), self._by_now(camera)
             if settings != known.asked_by and isinstance(camera, SetOtherwise):
                 # Set since it was asked last, if it was asked at all.
-                what = f"{camera.name} was asked whether it can take {request.kind}"
+                what = f"{name_of(camera)} was asked whether it can take {request.kind}"
                 yield from query(partial(camera.check_request_if, request, settings), what)
                 known.asked_by = settings
             name, trigger, count = request.stream_name, str(request.trigger), request.count

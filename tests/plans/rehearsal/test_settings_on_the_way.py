@@ -106,7 +106,8 @@ def test_figures_are_of_the_frames_that_will_come(lab: Laboratory) -> None:
 def test_it_is_as_if_they_had_been_set_before(
     lab: Laboratory, name: str, values: dict[str, Any]
 ) -> None:
-    camera, how = lab.beamline.camera, {"reconstruction": ReconstructionSettings()}
+    camera = lab.beamline.camera
+    how: dict[str, Any] = {"reconstruction": ReconstructionSettings()}
     expected = unset(lab, after(lab.plan(name), camera, **values), **how).to_json()
     present = unset(lab, lab.plan(name), **how).to_json()
     set_now(camera, **values)
