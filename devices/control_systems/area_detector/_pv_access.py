@@ -6,6 +6,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from concertino._extras import extra
+from concertino.runtime._quiet_pv_access import quiet_pv_access
 
 from ._records import RecordValue, refused, some_limits, text_of, unanswered
 
@@ -29,6 +30,7 @@ class PvAccess:
     def __init__(self, timeout_s: float) -> None:
         with extra("areadetector", "An areaDetector driven by PV Access"):
             from p4p.client.thread import Context, RemoteError
+        quiet_pv_access()
         self._context = Context("pva")
         self._refused = RemoteError
         self._timeout_s = timeout_s
