@@ -94,8 +94,9 @@ class Configured(Protocol):
 def searched(context: Configured) -> str:
     """Return where a context of p4p looks for PVs."""
     asked = context.conf()
-    where = asked["EPICS_PVA_ADDR_LIST"] or asked["EPICS_PVA_NAME_SERVERS"]
-    return f"{where or 'the broadcast addresses'} (EPICS_PVA_ADDR_LIST)"
+    places = ("EPICS_PVA_ADDR_LIST", "EPICS_PVA_NAME_SERVERS")
+    told = [f"{asked[name]} ({name})" for name in places if asked.get(name)]
+    return " and ".join(told) or "the broadcast addresses (EPICS_PVA_ADDR_LIST)"
 
 
 def _plain(value: Any) -> RecordValue:
