@@ -8,13 +8,22 @@ from typing import Any
 
 import bluesky.plan_stubs as bps
 import pytest
+from bluesky import Msg
 from bluesky.utils import MsgGenerator
 from ophyd_async.core import soft_signal_rw
 
 from concertino import CameraError, ParameterError
 from concertino.devices import SimulatedBeamline
 from concertino.frames import FrameRequest
-from concertino.plans import Preflight, imaging_run, preflight, radiography, take_frames
+from concertino.plans import (
+    Preflight,
+    imaging_run,
+    passed_on,
+    preflight,
+    radiography,
+    resume,
+    take_frames,
+)
 from concertino.reconstruction import ReconstructionSettings
 from concertino.storage import open_run
 from tests.plans.laboratory import Laboratory
@@ -239,3 +248,27 @@ def test_a_camera_of_somebody_elses_that_only_has_signals(lab: Laboratory) -> No
     camera: Any = Foreign()
     (views,) = unset(lab, plan()).streams
     assert (views.exposure_s, views.duration_s) == pytest.approx((0.5, 2.0))
+
+
+def test_a_scan_is_resumed_by_a_plan_that_sets_the_camera_as_it_was(lab: Laboratory) -> None:
+    b = lab.beamline
+    steps = 0
+
+    def strike(message: Msg) -> None:
+        nonlocal steps
+        steps += message.command == "trigger"
+        if steps == 4:
+            raise InterruptedError("somebody opened the hutch")
+
+    with pytest.raises(InterruptedError):
+        lab.RE(passed_on(lab.plan("step_tomography", num_projections=10), strike))
+    run = open_run(lab.documents[0][1]["scan_name"], lab.directories.root)
+    set_now(b.camera, region=(0, 0, 8, 16), exposure=0.004)
+
+    def rest() -> MsgGenerator[Any]:
+        return resume(run, b.camera, b.beam, b.sample_stage, b.rotation)
+
+    with pytest.raises(ParameterError, match=r"camera-region was \[0, 0, 16, 16\] and is"):
+        preflight(rest())
+    (left,) = unset(lab, after(rest(), b.camera, region=(0, 0, 16, 16), exposure="2 ms")).streams
+    assert (left.frames, left.frame_bytes) == (10 - len(run.frames("projections")), 512)
