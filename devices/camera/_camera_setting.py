@@ -358,7 +358,7 @@ def in_unit(camera: str, name: str, value: object, unit: str) -> object:
     try:
         return convert(cast(Any, value), unit, parameter=name)
     except ParameterError as error:
-        raise CameraError(f"Camera {camera} was asked to set {error}") from error
+        raise CameraError(f"Camera {camera} cannot be set to that: {error}") from error
 
 
 def is_region(value: object) -> bool:

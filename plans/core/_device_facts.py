@@ -133,7 +133,7 @@ async def camera_facts(camera: Any, settings: Mapping[str, Any] | None = None) -
     )
 
 
-def settings_of(camera: Any) -> Mapping[str, Any]:
+def settings_of(camera: object) -> Mapping[str, Any]:
     """Return the settings of a camera that a plan can set, by their names."""
     if isinstance(camera, SetOtherwise):
         return camera.settings

@@ -212,7 +212,7 @@ class FramesToBe(Protocol):
 class TellsAsSet(Protocol):
     """A setting that tells what it would be, were it set to something; it raises if it cannot be that."""
 
-    def as_set(self, value: Any) -> Any: ...
+    def as_set(self, value: object) -> Any: ...
 
 
 @runtime_checkable

@@ -231,4 +231,6 @@ def test_a_cameras_own_units_are_its_settings_affair(engine: RunEngine) -> None:
     assert call(engine, camera.exposure.get_value()) == pytest.approx(0.02)
     with pytest.raises(FailedStatus) as caught:
         engine(bps.mv(camera.exposure, "20 mm"))
-    assert "Camera camera was asked to set exposure: a time in s" in str(caught.value.__cause__)
+    assert "Camera camera cannot be set to that: exposure: a time in s" in str(
+        caught.value.__cause__
+    )

@@ -57,13 +57,13 @@ def test_a_number_with_a_unit(name: str, value: Any, found: float) -> None:
     [
         (
             "exposure", "4 mm",
-            "Camera pulsed was asked to set exposure: a time in s is wanted, but '4 mm' is a length. Give a plain number "
+            "Camera pulsed cannot be set to that: exposure: a time in s is wanted, but '4 mm' is a length. Give a plain number "
             "in s or a quantity such as '10 s'.",
         ),
-        ("exposure", "4", "Camera pulsed was asked to set exposure: '4' has no unit. Give it one, such as '4 s'."),
+        ("exposure", "4", "Camera pulsed cannot be set to that: exposure: '4' has no unit. Give it one, such as '4 s'."),
         (
             "exposure", "long",
-            "Camera pulsed was asked to set exposure: 'long' is no quantity. Give a number with a unit, such as '10 mm'.",
+            "Camera pulsed cannot be set to that: exposure: 'long' is no quantity. Give a number with a unit, such as '10 mm'.",
         ),
         (
             "exposure", None,
@@ -102,5 +102,7 @@ def test_a_camera_is_made_with_units_and_its_frames_take_as_long() -> None:
     camera = beamline.camera
     assert asyncio.run(camera.exposure.get_value()) == pytest.approx(0.003)
     assert asyncio.run(camera.frame_rate.get_value()) == pytest.approx(100)
-    with pytest.raises(CameraError, match="Camera odd was asked to set exposure: 'x' is no quant"):
+    with pytest.raises(
+        CameraError, match="Camera odd cannot be set to that: exposure: 'x' is no quant"
+    ):
         Camera(PulsedSource(), exposure="x", name="odd")  # type: ignore[arg-type]

@@ -177,7 +177,7 @@ def test_memory_for_the_largest_frames_counts(tmp_path: Path) -> None:
         ({"frame_rate": "1 kHz"}, "camera cannot take 1000 frames/s with an exposure of 0.002 s"),
         ({"binning": 3}, "camera was asked for binning 3; it takes 1 or 2 or 4 or 8"),
         ({"region": (0, 0, 17, 16)}, r"camera was asked for region \(0, 0, 17, 16\); it takes"),
-        ({"exposure": "4 mm"}, "camera was asked to set exposure: a time in s is wanted"),
+        ({"exposure": "4 mm"}, "camera cannot be set to that: exposure: a time in s is wanted"),
         ({"trigger_mode": "software"}, "and its trigger_mode is 'software'"),
     ],
     ids=str,
