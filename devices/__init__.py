@@ -32,8 +32,8 @@ from .camera._frame_source import (
     TellsReadoutRate,
     TriggeredFrameSource,
 )
+from .camera._held_settings import HeldSettings
 from .camera._remote_acquisition import AcquisitionProgress
-from .camera._setting_signals import HeldSettings
 from .control_systems._panda_trigger import PandaTrigger
 from .control_systems._suspender_signal import SuspenderSignal
 from .control_systems._tango_camera import TangoCamera

@@ -14,7 +14,6 @@ from ophyd_async.core import (
     WatchableAsyncStatus,
     WatcherUpdate,
     soft_signal_r_and_setter,
-    soft_signal_rw,
 )
 
 from concertino import CameraError
@@ -23,7 +22,6 @@ from concertino.frames import FrameRequest, FrameStream, StreamAssets
 
 from ._acquisition import PATIENCE_S
 from ._async_source import AsyncFrameSource, LoopSource, as_frame_source
-from ._camera_checks import check_count, check_memory, check_retrospective, check_software_trigger
 from ._camera_preparation import CameraPreparation
 from ._frame_source import (
     FrameSource,
@@ -32,9 +30,10 @@ from ._frame_source import (
     TriggeredFrameSource,
     first_number_of,
 )
+from ._held_settings import HeldSettings
 from ._ledger_collector import LedgerCollector
 from ._remote_acquisition import AnyAcquisition
-from ._setting_signals import HeldSettings
+from ._setting_signals import timing_signal
 from ._source_watch import Caller
 
 _PROGRESS_S = 0.02
@@ -53,7 +52,8 @@ class Camera(CameraPreparation, Triggerable, Preparable, Flyable, Stageable, Sto
     source : FrameSource or AsyncFrameSource
         What takes the frames: from a thread, or in the RunEngine's loop.
     exposure : float
-        Initial exposure time in seconds; the signal ``exposure`` changes it.
+        Initial exposure time in seconds, or with a unit, such as ``"4 ms"``; the signal ``exposure`` changes it, and
+        takes both, too.
     frame_rate : float
         Initial frame rate in Hz, 0 for as fast as possible; the signal ``frame_rate`` changes it.
     ring_bytes : int
@@ -87,14 +87,14 @@ class Camera(CameraPreparation, Triggerable, Preparable, Flyable, Stageable, Sto
         self._ring_bytes = ring_bytes
         self._subscriber_timeout_s = subscriber_timeout_s
         self._frame_timeout_s = frame_timeout_s
-        self._hung: AnyAcquisition | None = None
+        self._hung = None
         self._caller = Caller()
         self._acquisition = self._assets = None
         self._last: FrameStream | None = None
         self._preparing = asyncio.Lock()
         self._wanted: object = None  # what was asked last, until it is given up
-        self.exposure = soft_signal_rw(float, exposure, units="s")
-        self.frame_rate = soft_signal_rw(float, frame_rate, units="Hz")
+        self.exposure = timing_signal(lambda: self.name or name, "exposure", exposure, "s")
+        self.frame_rate = timing_signal(lambda: self.name or name, "frame_rate", frame_rate, "Hz")
         self.frames, self._set_frames = soft_signal_r_and_setter(str, "")
         self.preview, self._set_preview = soft_signal_r_and_setter(str, "")
         self.pixel_size, self._set_pixel_size = soft_signal_r_and_setter(
@@ -117,7 +117,7 @@ class Camera(CameraPreparation, Triggerable, Preparable, Flyable, Stageable, Sto
     @property
     def ring_bytes(self) -> int:
         """Most memory that frames on their way to the subscribers take, in bytes."""
-        return max(self._ring_bytes, 2 * self.frame_bytes)
+        return self._ring_of(self.frame_bytes)
 
     @property
     def ring_held_bytes(self) -> int:
@@ -255,28 +255,6 @@ class Camera(CameraPreparation, Triggerable, Preparable, Flyable, Stageable, Sto
         if isinstance(source := self.source, TellsClock):
             return await self._asked_clock(source.clock)
         return time.time()
-
-    async def check_request(self, request: FrameRequest) -> None:
-        """Check whether the camera can do what is asked, with its present settings.
-
-        Raises
-        ------
-        CameraError
-            If it cannot.
-        """
-        check_count(self.name, request)
-        check_software_trigger(self.name, request, self.source)
-        if self._hung is not None and self._hung.hangs:
-            raise CameraError(self._hung.hanging)
-        idle = self._acquisition is None or not self._acquisition.running
-        if idle:
-            await self._ask_settings()
-        settings = await self._settings(request)
-        request = self._as_the_mode_says(request)
-        if idle:
-            await self._prepare_source(request, settings)
-            check_retrospective(self.name, request, self.frame_bytes, self._ring_bytes)
-            check_memory(self.name, request, self.source)
 
     @AsyncStatus.wrap
     async def kickoff(self) -> None:

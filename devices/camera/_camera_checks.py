@@ -223,7 +223,7 @@ def check_count(camera: str, request: FrameRequest) -> None:
         )
 
 
-def check_memory(camera: str, request: FrameRequest, source: FrameSource) -> None:
+def check_memory(camera: str, request: FrameRequest, source: FrameSource, frame_bytes: int) -> None:
     """Check that the frames of a request fit into the camera's own memory, if they are to go there.
 
     Raises
@@ -239,7 +239,6 @@ def check_memory(camera: str, request: FrameRequest, source: FrameSource) -> Non
             f"Camera {camera} was asked to record {request.kind} and read them out later; it has no "
             "memory of its own. Use readout='direct'."
         )
-    frame_bytes = source.shape[0] * source.shape[1] * source.dtype.itemsize
     if not frame_bytes:
         raise CameraError(unknown_size(camera, request))
     holds = memory // frame_bytes

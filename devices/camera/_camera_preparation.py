@@ -3,7 +3,7 @@
 import asyncio
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from typing import TypeVar
 
@@ -15,7 +15,15 @@ from concertino.guard import named_with_address
 
 from ._acquisition import PREPARES, Acquisition
 from ._async_source import LoopSource
-from ._camera_checks import check_described, trigger_of
+from ._camera_checks import (
+    check_count,
+    check_described,
+    check_memory,
+    check_retrospective,
+    check_software_trigger,
+    trigger_of,
+)
+from ._camera_setting import SettingValue
 from ._frame_source import CameraSettings
 from ._pre_trigger import PreviewStream
 from ._remote_acquisition import AnyAcquisition
@@ -31,12 +39,13 @@ class CameraPreparation(SettableCamera):
     """The part of `Camera` that has its source prepared, and makes the stream for its frames."""
 
     _stream_address: str
-    _ring_bytes: int
     _subscriber_timeout_s: float
     _frame_timeout_s: float
     _set_preview: Callable[[str], None]
     _caller: Caller
     _clock_told_s = -math.inf
+    #: One that was not let go of.
+    _hung: AnyAcquisition | None
     #: The stream made last; the next one takes its ring over.
     _last: FrameStream | None
 
@@ -48,6 +57,63 @@ class CameraPreparation(SettableCamera):
     @property
     def _addressed(self) -> str:
         return named_with_address(self.name, self)
+
+    async def check_request(self, request: FrameRequest) -> None:
+        """Check whether the camera can do what is asked, with its present settings.
+
+        Raises
+        ------
+        CameraError
+            If it cannot.
+        """
+        settings = await self._checked(request, {})
+        if self._idle:
+            request = self._as_the_mode_says(request)
+            await self._prepare_source(request, settings)
+            self._check_room(request, self.frame_bytes)
+
+    async def check_request_if(
+        self, request: FrameRequest, values: Mapping[str, SettingValue]
+    ) -> None:
+        """Check whether the camera could do what is asked, were some settings others; it is not told of them.
+
+        Parameters
+        ----------
+        request : FrameRequest
+            What would be asked.
+        values : mapping of str to value
+            What settings would be, by their names, as their signals' ``as_set`` returns it.
+
+        Raises
+        ------
+        CameraError
+            If it could not, as far as its limits of now tell.
+        """
+        await self._checked(request, values)
+        request = self._as_the_mode_says(request, values)
+        self._check_room(request, self.frames_if(values).frame_bytes)
+
+    async def _checked(
+        self, request: FrameRequest, values: Mapping[str, SettingValue]
+    ) -> CameraSettings:
+        """Return the settings of a request that the camera can be asked for, as far as it has told."""
+        check_count(self.name, request)
+        check_software_trigger(self.name, request, self.source)
+        if self._hung is not None and self._hung.hangs:
+            raise CameraError(self._hung.hanging)
+        if self._idle:
+            await self._ask_settings()
+        settings = await self._settings(request, values)
+        self._as_the_mode_says(request, values)
+        return settings
+
+    @property
+    def _idle(self) -> bool:
+        return self._acquisition is None or not self._acquisition.running
+
+    def _check_room(self, request: FrameRequest, frame_bytes: int) -> None:
+        check_retrospective(self.name, request, frame_bytes, self._ring_bytes)
+        check_memory(self.name, request, self.source, frame_bytes)
 
     async def _as_request(self, value: FrameRequest | TriggerInfo) -> FrameRequest:
         if isinstance(value, FrameRequest):

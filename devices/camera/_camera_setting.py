@@ -2,7 +2,8 @@
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from typing import (
     Annotated,
     Any,
@@ -18,7 +19,8 @@ from typing import (
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
 
-from concertino import CameraError
+from concertino import CameraError, ParameterError
+from concertino.units import convert, is_quantity, is_unit
 
 #: Settings that mean the same for every camera: they are attributes of `Camera`, if its source has them.
 STANDARD_SETTINGS = (
@@ -63,20 +65,25 @@ class _Setting(BaseModel, ABC):
         camera : str
             Name of the camera in messages.
         value : object
-            What is asked for, by anybody.
+            What is asked for, by anybody: a number in the setting's unit, or with a unit of its own.
 
         Raises
         ------
         CameraError
             If the setting cannot be that; with what it can be.
         """
-        if possible := self.refusal(value):
+        meant = self._meant(camera, value)
+        if possible := self.refusal(meant):
             asked = value.tolist() if isinstance(value, np.ndarray | np.generic) else value
             raise CameraError(
                 f"Camera {camera} was asked for {self.name} {asked!r}; it takes {possible}. Set "
                 f"{self.name} to one of these."
             )
-        return self._taken(value)
+        return self._taken(meant)
+
+    def _meant(self, camera: str, value: object) -> object:
+        """Return a value in the setting's unit, if it has one."""
+        return value
 
     @abstractmethod
     def refusal(self, value: object) -> str:
@@ -111,6 +118,9 @@ class NumberSetting(_Setting):
     def refusal(self, value: object) -> str:
         """Return what the number may be, if it may not be that."""
         return _outside(value, self.lowest, self.highest, "numbers", self.unit)
+
+    def _meant(self, camera: str, value: object) -> object:
+        return in_unit(camera, self.name, value, self.unit)
 
     def _taken(self, value: Any) -> float:
         return float(value)
@@ -147,6 +157,9 @@ class IntegerSetting(_Setting):
         if outside := _outside(value, self.lowest, self.highest, what, self.unit):
             return outside
         return what if is_number(value) and (value - begin) % self.step else ""
+
+    def _meant(self, camera: str, value: object) -> object:
+        return in_unit(camera, self.name, value, self.unit)
 
     def _taken(self, value: Any) -> int:
         return int(value)
@@ -316,6 +329,36 @@ def is_number(value: object) -> TypeGuard[int | float]:
     """Whether something is a finite number, and no switch."""
     number = isinstance(value, int | float | np.integer | np.floating)
     return number and not isinstance(value, bool) and math.isfinite(cast(float, value))
+
+
+def in_unit(camera: str, name: str, value: object, unit: str) -> object:
+    """Return the number that something with a unit is, such as ``"4 ms"``; what has none as it is.
+
+    Parameters
+    ----------
+    camera, name : str
+        Of the camera and its setting, in messages.
+    value : object
+        What is asked for, by anybody.
+    unit : str
+        In which the setting counts; empty for a plain number, which takes no units.
+
+    Raises
+    ------
+    CameraError
+        If it has another unit, or is text and no number with a unit.
+    """
+    if not unit or not (isinstance(value, str | Mapping) or is_quantity(value)):
+        return value
+    if isinstance(value, str) and value.rstrip().endswith(unit):
+        with suppress(ValueError):  # so that units which only the vendor knows are taken, too
+            return float(value.rstrip().removesuffix(unit))
+    if not is_unit(unit):
+        return value
+    try:
+        return convert(cast(Any, value), unit, parameter=name)
+    except ParameterError as error:
+        raise CameraError(f"Camera {camera} cannot be set to that: {error}") from error
 
 
 def is_region(value: object) -> bool:

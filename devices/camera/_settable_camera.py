@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Callable, Mapping
 from functools import partial
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 from bluesky.protocols import Reading
@@ -17,7 +17,8 @@ from ._camera_checks import check_timing
 from ._camera_documents import CameraDocuments
 from ._camera_setting import STANDARD_SETTINGS, TIMING, SettingValue
 from ._frame_source import CameraSettings, FrameSource
-from ._setting_signals import HeldSettings, SettingSignal, no_setting
+from ._held_settings import FramesIf, HeldSettings, no_setting
+from ._setting_signals import SettingSignal
 
 
 class SettableCamera(CameraDocuments):
@@ -37,6 +38,7 @@ class SettableCamera(CameraDocuments):
     #: The settings with names of the vendor's own.
     vendor: DeviceMap[SettingSignal[Any]]
     _set_pixel_size: Callable[[float], None]
+    _ring_bytes: int
 
     def _have_settings(self, held: HeldSettings) -> None:
         """Make the signals of what the source describes."""
@@ -85,6 +87,30 @@ class SettableCamera(CameraDocuments):
         height, width = self.frame_shape
         return height * width * self.source.dtype.itemsize
 
+    def frames_if(self, values: Mapping[str, SettingValue]) -> FramesIf:
+        """Return what the frames would be like, were some settings others; the camera is not told of them.
+
+        Parameters
+        ----------
+        values : mapping of str to value
+            What settings would be, by their names, as their signals' ``as_set`` returns it.
+
+        Returns
+        -------
+        FramesIf
+            As region, binning, rotation and bit depth make them; else as they are.
+        """
+        if self._held.with_these(values) == self._held.values:
+            shape, frame_bytes = self.frame_shape, self.frame_bytes
+            pixel_size_um = self.source.pixel_size_um
+        else:
+            shape, pixel_bytes, pixel_size_um = self._held.pictured(values)
+            frame_bytes = shape[0] * shape[1] * pixel_bytes
+        return FramesIf(shape, frame_bytes, pixel_size_um, self._ring_of(frame_bytes))
+
+    def _ring_of(self, frame_bytes: int) -> int:
+        return max(self._ring_bytes, 2 * frame_bytes)
+
     async def read_settings(self) -> dict[str, Reading[Any]]:
         """Return what the frames depend on: the configuration but for what a request makes of it."""
         self._set_pixel_size(self.source.pixel_size_um)
@@ -111,12 +137,17 @@ class SettableCamera(CameraDocuments):
             )
         return await asyncio.to_thread(self._held.put, self.name, name, value)
 
-    async def _settings(self, request: FrameRequest) -> CameraSettings:
-        exposure, rate = await asyncio.gather(
-            self.exposure.get_value(), self.frame_rate.get_value()
-        )
+    async def _settings(
+        self, request: FrameRequest, values: Mapping[str, SettingValue] | None = None
+    ) -> CameraSettings:
+        signals = (self.exposure, self.frame_rate)
+        present = await asyncio.gather(*(signal.get_value() for signal in signals))
+        asked = {**dict(zip(TIMING, present, strict=True)), **(values or {})}
+        exposure, rate = (float(cast(float, asked[name])) for name in TIMING)
         check_timing(self.name, request, exposure, rate)
-        return CameraSettings(exposure, rate, self._held.checked(self.name, exposure, rate))
+        return CameraSettings(exposure, rate, self._held.checked(self.name, exposure, rate, values))
 
-    def _as_the_mode_says(self, request: FrameRequest) -> FrameRequest:
-        return self._held.as_the_mode_says(self.name, request)
+    def _as_the_mode_says(
+        self, request: FrameRequest, values: Mapping[str, SettingValue] | None = None
+    ) -> FrameRequest:
+        return self._held.as_the_mode_says(self.name, request, values)

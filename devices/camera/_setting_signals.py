@@ -1,9 +1,10 @@
-"""The settings of a source as signals, and what they shall be at the next request."""
+"""The settings of a camera as signals."""
 
 import asyncio
 import re
-from collections.abc import Awaitable, Callable, Mapping, Sequence
-from typing import Any, TypeAlias, get_args
+from collections.abc import Awaitable, Callable
+from numbers import Real
+from typing import Any, TypeAlias
 
 import numpy as np
 from bluesky.protocols import Checkable
@@ -16,38 +17,9 @@ from ophyd_async.core import (
 )
 
 from concertino import CameraError
-from concertino.frames import FrameRequest
 
-from ._camera_checks import as_the_mode_says
-from ._camera_setting import (
-    TIMING,
-    CameraSetting,
-    ChoiceSetting,
-    IntegerSetting,
-    NumberSetting,
-    Region,
-    RegionSetting,
-    SettableFrameSource,
-    SettingValue,
-)
-from ._frame_source import FrameSource
+from ._camera_setting import CameraSetting, IntegerSetting, NumberSetting, in_unit
 
-_KINDS: dict[str, tuple[type[CameraSetting], ...]] = {
-    "region": (RegionSetting,),
-    "binning": (IntegerSetting,),
-    "gain": (NumberSetting, IntegerSetting),
-    "bit_depth": (IntegerSetting,),
-    "mirror": (ChoiceSetting,),
-    "rotate": (IntegerSetting,),
-    "trigger_mode": (ChoiceSetting,),
-    "exposure": (NumberSetting,),
-    "frame_rate": (NumberSetting,),
-}
-_WORDS = {
-    "mirror": {"none", "horizontal", "vertical", "both"},
-    "trigger_mode": {"plan", "internal", "software", "edge", "level"},
-}
-_TURNS = {0, 90, 180, 270}
 _DATATYPES: dict[str, type[Any]] = {
     "number": float,
     "integer": int,
@@ -57,137 +29,6 @@ _DATATYPES: dict[str, type[Any]] = {
     "region": Array1D[np.int64],
 }
 
-
-class HeldSettings:
-    """What the settings of a source are, and what they shall be at the next request.
-
-    Parameters
-    ----------
-    source : FrameSource
-        One that is no `SettableFrameSource` has none.
-
-    Raises
-    ------
-    CameraError
-        If it describes a setting twice, or one of the `STANDARD_SETTINGS` as something else.
-    """
-
-    def __init__(self, source: FrameSource) -> None:
-        self._source = source
-        self.described: dict[str, CameraSetting] = {}
-        self.ask()
-        self.values: Mapping[str, SettingValue] = held_of(self.described)
-        self._taken: Mapping[str, SettingValue] = self.values
-
-    @property
-    def some(self) -> bool:
-        """Whether the source has any."""
-        return bool(self.described)
-
-    def ask(self) -> None:
-        """Ask the source what can be set; may take as long as the source does.
-
-        Raises
-        ------
-        CameraError
-            As for the class.
-        """
-        if not isinstance(self._source, SettableFrameSource):
-            return
-        before = self.described
-        self.described = _checked_descriptions(self._source, self._source.settings())
-        if before and set(before) != set(self.described):
-            raise CameraError(
-                f"{type(self._source).__name__} describes the settings {', '.join(self.described) or 'none'}, and described "
-                f"{', '.join(before)} before. Have its settings() return the same ones always; their limits may change."
-            )
-
-    def check(self, camera: str, name: str, value: object) -> SettingValue:
-        """Return what a setting shall be, as the source takes it.
-
-        Raises
-        ------
-        CameraError
-            If it cannot be that, or there is no such setting.
-        """
-        if name not in self.described:
-            raise no_setting(camera, name, self.values)
-        return self.described[name].checked(camera, value)
-
-    def get(self, name: str) -> SettingValue:
-        """Return what a setting shall be."""
-        return self.values[name]
-
-    def put(self, camera: str, name: str, value: object) -> SettingValue:
-        """Note what a setting shall be; it comes to the camera with the next request.
-
-        Raises
-        ------
-        CameraError
-            As `check`.
-        """
-        checked = self.check(camera, name, value)
-        self.values = {**self.values, name: checked}
-        return checked
-
-    def checked(self, camera: str, exposure_s: float, rate_hz: float) -> dict[str, SettingValue]:
-        """Return what all settings shall be, with exposure time and frame rate checked, too.
-
-        Raises
-        ------
-        CameraError
-            If one cannot be that, or cannot any more.
-        """
-        for name, value in zip(TIMING, (exposure_s, rate_hz), strict=True):
-            # A frame rate of 0 is as fast as it can.
-            if name in self.described and (name == "exposure" or value):
-                self.described[name].checked(camera, value)
-        return {
-            name: self.described[name].checked(camera, value) for name, value in self.values.items()
-        }
-
-    def taken(self, values: Mapping[str, SettingValue]) -> None:
-        """Note that the source has taken over values: its frames have the shape that it says."""
-        self._taken = values
-
-    def to_json(self) -> list[dict[str, Any]]:
-        """Return the descriptions of all settings with what they shall be, JSON-safe."""
-        return [
-            setting.model_copy(update={"value": self.values.get(name, setting.value)}).model_dump(
-                mode="json"
-            )
-            for name, setting in self.described.items()
-        ]
-
-    def as_the_mode_says(self, camera: str, request: FrameRequest) -> FrameRequest:
-        """Return a request with the trigger that the setting ``trigger_mode`` makes of the plan's.
-
-        Raises
-        ------
-        CameraError
-            If the camera has no such trigger, or its mode is for something else.
-        """
-        setting = self.described.get("trigger_mode")
-        mode = str(self.values.get("trigger_mode", "plan"))
-        known = setting if isinstance(setting, ChoiceSetting) else None
-        return as_the_mode_says(camera, request, known, mode)
-
-    @property
-    def shape(self) -> tuple[int, int]:
-        """Shape (height, width) of the next request's frames, in pixels."""
-        region = self.values.get("region")
-        if self.values == self._taken or not isinstance(region, Region):
-            return self._source.shape
-        binning, rotate = self.values.get("binning", 1), self.values.get("rotate", 0)
-        height, width = (size // int(binning or 1) for size in (region.height, region.width))  # type: ignore[arg-type]
-        return (width, height) if rotate in (90, 270) else (height, width)
-
-
-def held_of(described: Mapping[str, CameraSetting]) -> dict[str, SettingValue]:
-    """Return what settings are, but for exposure time and frame rate, which a camera has anyway."""
-    return {name: setting.value for name, setting in described.items() if name not in TIMING}
-
-
 Get: TypeAlias = Callable[[], Awaitable[Any]]
 Put: TypeAlias = Callable[[object], Awaitable[Any]]
 
@@ -196,7 +37,12 @@ class _SettingBackend(SoftSignalBackend[SignalDatatypeT]):
     """Shows what is held, and holds what was checked."""
 
     def __init__(
-        self, datatype: type[SignalDatatypeT], value: Any, units: str | None, get: Get, put: Put
+        self,
+        datatype: type[SignalDatatypeT],
+        value: Any,
+        units: str | None,
+        get: Get | None,
+        put: Put,
     ) -> None:
         super().__init__(datatype, value, units, getter=get)
         self._put = put
@@ -213,9 +59,9 @@ class SettingSignal(SignalRW[SignalDatatypeT], Checkable[Any]):
     setting : CameraSetting
         Which.
     check : callable
-        Raises `CameraError` if the setting cannot be a value.
-    get : callable
-        Gives what the setting shall be; awaitable.
+        Returns a value as the setting would be, or raises `CameraError` if it cannot be that.
+    get : callable, optional
+        Gives what the setting shall be; awaitable. By default that is what it was set to last.
     put : callable
         Has the camera note a value, when it can be that; awaitable.
     """
@@ -224,7 +70,7 @@ class SettingSignal(SignalRW[SignalDatatypeT], Checkable[Any]):
         self,
         setting: CameraSetting,
         check: Callable[[object], object],
-        get: Get,
+        get: Get | None,
         put: Put,
     ) -> None:
         units = setting.unit if isinstance(setting, NumberSetting | IntegerSetting) else ""
@@ -244,55 +90,50 @@ class SettingSignal(SignalRW[SignalDatatypeT], Checkable[Any]):
         CameraError
             With what it can be.
         """
-        await asyncio.to_thread(self._check, value)
+        await self.as_set(value)
+
+    async def as_set(self, value: object) -> object:
+        """Return what the setting would be, were it set to that: a number in its own unit, a whole `Region`.
+
+        Raises
+        ------
+        CameraError
+            As `check_value`.
+        """
+        return await asyncio.to_thread(self._check, value)
 
 
-class NoSettingError(CameraError, AttributeError):
-    """A camera has no such setting."""
+def timing_signal(
+    camera: Callable[[], str], name: str, value: object, unit: str
+) -> SettingSignal[float]:
+    """Return the signal for the exposure time or the frame rate, which every camera has.
 
+    What it may be is looked at when frames are asked for: it depends on the other, and on who starts the exposures.
 
-def no_setting(camera: str, name: str, known: Mapping[str, object]) -> NoSettingError:
-    """Return the error that says which settings a camera has."""
-    has = f"has {', '.join(known)}" if known else "has none: its source describes no settings"
-    return NoSettingError(
-        f"Camera {camera} was asked for its setting {name}; it {has}. Use one of these, or set it with the "
-        "camera's own software."
-    )
+    Parameters
+    ----------
+    camera : callable
+        Gives the name of the camera, for messages.
+    name : str
+        Of the setting.
+    value : quantity
+        What it is at first, in `unit` or with a unit of its own.
+    unit : str
+        In which it counts.
+    """
 
-
-def _checked_descriptions(
-    source: object, described: Sequence[CameraSetting]
-) -> dict[str, CameraSetting]:
-    """Return settings by their names, each once and of the kind that its name means."""
-    kind = type(source).__name__
-    if not isinstance(described, Sequence) or not all(
-        isinstance(setting, get_args(CameraSetting)) for setting in described
-    ):
-        raise CameraError(
-            f"{kind} describes its settings as {described!r}. Have its settings() return a list of NumberSetting, "
-            "RegionSetting and the like of concertino.devices."
-        )
-    settings = {setting.name: setting for setting in described}
-    if len(settings) < len(described):
-        names = ", ".join(setting.name for setting in described)
-        raise CameraError(f"{kind} describes the settings {names}. Name each of them once.")
-    for name, setting in settings.items():
-        kinds = _KINDS.get(name, (type(setting),))
-        if not isinstance(setting, kinds):
-            wanted = " or ".join(each.__name__ for each in kinds)
+    def check(asked: object) -> float:
+        number = in_unit(camera(), name, asked, unit)
+        if isinstance(number, bool) or not isinstance(number, Real):
+            shown = asked.tolist() if isinstance(asked, np.ndarray | np.generic) else asked
             raise CameraError(
-                f"{kind} describes its setting {name} as {type(setting).__name__}. Make it a {wanted}, or give "
-                "it another name."
+                f"Camera {camera()} was asked for {name} {shown!r}, which is no number. Give one in {unit}, or with "
+                f"its unit, such as '10 {unit}'."
             )
-        choices = setting.choices if isinstance(setting, ChoiceSetting) else ()
-        turns = setting.choices if isinstance(setting, IntegerSetting) else ()
-        if unknown := [word for word in choices if word not in _WORDS.get(name, {word})]:
-            raise CameraError(
-                f"{kind} describes its setting {name} with {', '.join(unknown)}. Choose from "
-                f"{', '.join(sorted(_WORDS[name]))}."
-            )
-        if name == "rotate" and not (turns and set(turns) <= _TURNS):
-            raise CameraError(
-                f"{kind} describes its setting rotate with {turns or 'no choices'}. Choose from 0, 90, 180 and 270 deg."
-            )
-    return settings
+        return float(number)
+
+    async def put(asked: object) -> float:
+        # To read a unit for the first time takes a while, in which the loop has other things to do.
+        return await asyncio.to_thread(check, asked)
+
+    return SettingSignal(NumberSetting(name=name, value=check(value), unit=unit), check, None, put)

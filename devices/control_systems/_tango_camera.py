@@ -3,7 +3,7 @@
 import asyncio
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from functools import partial
 from typing import Any, TypeVar
@@ -18,8 +18,8 @@ from concertino.devices.camera._acquisition import PATIENCE_S, PREPARES
 from concertino.devices.camera._camera import Camera
 from concertino.devices.camera._camera_setting import SETTINGS, CameraSetting, SettingValue
 from concertino.devices.camera._frame_source import CameraSettings, FrameSource, Grab
+from concertino.devices.camera._held_settings import HeldSettings, held_of
 from concertino.devices.camera._remote_acquisition import AnyAcquisition, RemoteAcquisition
-from concertino.devices.camera._setting_signals import HeldSettings, held_of
 from concertino.frames import FrameRequest
 
 T = TypeVar("T")
@@ -94,20 +94,15 @@ class TangoCamera(Camera):
         await asyncio.to_thread(self._held.ask)
         return await super().read_settings()
 
-    async def check_request(self, request: FrameRequest) -> None:
-        """Check whether the server's camera can do what is asked.
-
-        Raises
-        ------
-        CameraError
-            If it cannot.
-        """
+    async def _checked(
+        self, request: FrameRequest, values: Mapping[str, SettingValue]
+    ) -> CameraSettings:
         if request.retrospective is not None:
             raise CameraError(
                 f"Camera {self.name} was asked to keep frames from before a trigger; its frames wait at "
                 "its server, which hears of no trigger. Use a camera of this process."
             )
-        await super().check_request(request)
+        return await super()._checked(request, values)
 
     async def _acquire(self, request: FrameRequest, wake: Callable[[], None]) -> RemoteAcquisition:
         settings = await self._settings(request)

@@ -1,6 +1,6 @@
 """Detectors of ophyd-async that write files of their own, in every imaging plan."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from typing import Any
 
 from bluesky.protocols import Reading
@@ -15,6 +15,8 @@ from ophyd_async.core import (
 
 from concertino.devices.camera._acquisition import PATIENCE_S
 from concertino.devices.camera._camera import Camera
+from concertino.devices.camera._camera_setting import SettingValue
+from concertino.devices.camera._frame_source import CameraSettings
 from concertino.frames import FrameRequest
 
 from ._detector_source import DetectorSource
@@ -153,16 +155,11 @@ class DetectorCamera(Camera):
         own = await super().describe_configuration()
         return {**await self.detector.describe_configuration(), **own}
 
-    async def check_request(self, request: FrameRequest) -> None:
-        """Check whether the detector can do what is asked, with its present settings.
-
-        Raises
-        ------
-        CameraError
-            If it cannot.
-        """
+    async def _checked(
+        self, request: FrameRequest, values: Mapping[str, SettingValue]
+    ) -> CameraSettings:
         check_keeps_none(self.name, request)
-        await super().check_request(request)
+        return await super()._checked(request, values)
 
     async def stored_by(self) -> int:
         """Return how many store the frames of the present stream: the detector does."""

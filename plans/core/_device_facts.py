@@ -1,6 +1,7 @@
 """What devices tell of themselves that decides how long things take."""
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -9,7 +10,14 @@ from concertino.units import convert
 
 from ._device_queries import number
 from ._motor_facts import ramp_s, unit_of
-from ._offers import HasVelocity, StoresFrames, TellsFrameSize
+from ._offers import (
+    HasExposure,
+    HasFrameRate,
+    HasVelocity,
+    SetOtherwise,
+    StoresFrames,
+    TellsFrameSize,
+)
 
 
 @dataclass(frozen=True)
@@ -82,10 +90,21 @@ async def axis_facts(device: Any) -> AxisFacts:
     return AxisFacts(await unit_of(device), await number(device), speed, gains_s)
 
 
-async def camera_facts(camera: Any) -> CameraFacts:
-    """Ask a camera; what it does not tell counts as nothing."""
+async def camera_facts(camera: Any, settings: Mapping[str, Any] | None = None) -> CameraFacts:
+    """Ask a camera; what it does not tell counts as nothing.
+
+    Parameters
+    ----------
+    camera : device
+        Which.
+    settings : mapping, optional
+        Settings that count instead of the present ones, by their names; what follows from them it has to tell itself.
+    """
+    asked = settings or {}
 
     async def told(attribute: str) -> float:
+        if attribute in asked:
+            return float(asked[attribute])
         signal = getattr(camera, attribute, None)
         if isinstance(signal, int | float):
             return float(signal)
@@ -95,18 +114,34 @@ async def camera_facts(camera: Any) -> CameraFacts:
     if isinstance(camera, TellsFrameSize):
         height, width = camera.frame_shape
         frame_bytes = int(camera.frame_bytes)
+    pixel_size_um, ring_bytes = await told("pixel_size"), int(await told("ring_bytes"))
+    if asked and isinstance(camera, SetOtherwise):
+        frames = camera.frames_if(asked)
+        (height, width), frame_bytes = frames.frame_shape, frames.frame_bytes
+        pixel_size_um, ring_bytes = frames.pixel_size_um, frames.ring_bytes
     return CameraFacts(
         await told("exposure"),
         await told("readout_s"),
         await told("frame_rate"),
         (height, width),
         frame_bytes,
-        await told("pixel_size"),
-        int(await told("ring_bytes")),
+        pixel_size_um,
+        ring_bytes,
         int(await told("ring_held_bytes")),
         await told("memory_rate_hz"),
         isinstance(camera, StoresFrames) and camera.stores_frames is True,
     )
+
+
+def settings_of(camera: object) -> Mapping[str, Any]:
+    """Return the settings of a camera that a plan can set, by their names."""
+    if isinstance(camera, SetOtherwise):
+        return camera.settings
+    found = {"exposure": camera.exposure} if isinstance(camera, HasExposure) else {}
+    return {
+        **found,
+        **({"frame_rate": camera.frame_rate} if isinstance(camera, HasFrameRate) else {}),
+    }
 
 
 def move_s(distance: float, speed: float, ramp_s: float) -> float:

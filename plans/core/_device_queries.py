@@ -1,14 +1,14 @@
 """What plans ask of devices: answers change nothing, so a preflight may ask, too."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from functools import partial, wraps
 from typing import Any, ParamSpec, TypeVar
 
 from bluesky import Msg
-from bluesky.protocols import HasHints
+from bluesky.protocols import HasHints, HasName
 from bluesky.utils import MsgGenerator, maybe_await
 
 from concertino import DeviceError
@@ -16,7 +16,7 @@ from concertino.guard import named_with_address
 
 from ._awaited import Awaited, OnlyARunCanTellError, names_of
 from ._deadlines import CameraOverdueError, deadlines
-from ._offers import CountsExposed, name_of
+from ._offers import CountsExposed, FramesToBe, SetOtherwise, name_of
 from ._optional_attribute import optional_attribute
 
 P = ParamSpec("P")
@@ -81,6 +81,52 @@ class PresentNumber(DeviceQuery):
     def unasked(self) -> Any:
         """Return None."""
         return None
+
+
+class AsSet(DeviceQuery):
+    """Asks a camera what follows from its settings; a rehearsal has it answer by what the plan has set until then.
+
+    Parameters
+    ----------
+    camera : FrameCamera
+        Which.
+    question : callable
+        Takes settings by their names, which count instead of the present ones; gives the answer, as of `DeviceQuery`.
+    what : str
+        As for `Awaited`.
+    """
+
+    def __init__(
+        self, camera: object, question: Callable[[Mapping[str, Any]], Any], what: str
+    ) -> None:
+        super().__init__(partial(question, {}), what)
+        self.camera = camera
+        self._question = question
+
+    def by(self, settings: Mapping[str, Any]) -> DeviceQuery:
+        """Return what asks the same, were some settings others."""
+        return DeviceQuery(partial(self._question, settings), self._what)
+
+
+class FramesAsSet(AsSet):
+    """Asks a camera what its frames will be like by what a rehearsed plan has set; None when that is nothing.
+
+    Parameters
+    ----------
+    camera : FrameCamera
+        Which.
+    """
+
+    def __init__(self, camera: HasName) -> None:
+        def ask(settings: Mapping[str, Any]) -> FramesToBe | None:
+            if settings and isinstance(camera, SetOtherwise):
+                return camera.frames_if(settings)
+            return None
+
+        super().__init__(camera, ask, f"{camera.name} was asked for the shape of its frames")
+
+    def unasked(self) -> None:
+        """Return None."""
 
 
 class AboutTheRun(DeviceQuery):

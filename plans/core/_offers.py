@@ -1,6 +1,6 @@
 """What a device may offer besides what plans need; plans ask by these whether it does."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Literal, Protocol, runtime_checkable
 
 from bluesky.protocols import HasName
@@ -179,6 +179,40 @@ class TellsFrameSize(Protocol):
 
     frame_shape: tuple[int, int]
     frame_bytes: int
+
+
+@runtime_checkable
+class SetOtherwise(Protocol):
+    """A camera that tells what it would do, were some of its settings others; it is not told of them."""
+
+    settings: Mapping[str, Any]
+
+    def frames_if(self, values: Mapping[str, Any]) -> "FramesToBe": ...
+
+    def check_request_if(self, request: FrameRequest, values: Mapping[str, Any]) -> Any: ...
+
+
+class FramesToBe(Protocol):
+    """What frames would be like: in pixels, bytes, um, and bytes."""
+
+    @property
+    def frame_shape(self) -> tuple[int, int]: ...
+
+    @property
+    def frame_bytes(self) -> int: ...
+
+    @property
+    def pixel_size_um(self) -> float: ...
+
+    @property
+    def ring_bytes(self) -> int: ...
+
+
+@runtime_checkable
+class TellsAsSet(Protocol):
+    """A setting that tells what it would be, were it set to something; it raises if it cannot be that."""
+
+    def as_set(self, value: object) -> Any: ...
 
 
 @runtime_checkable

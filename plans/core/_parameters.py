@@ -1,6 +1,6 @@
 """Parameters of plans, checked and converted before anything moves."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any
 
@@ -13,9 +13,16 @@ from concertino.frames import FrameRequest
 from concertino.units import QuantityLike, convert, is_unit
 
 from ._awaited import names_of
-from ._device_queries import PresentNumber, outcome, present_number, query
+from ._device_queries import AsSet, PresentNumber, outcome, present_number, query
 from ._motor_facts import greatest_velocity, position_limits, stated_unit, unit_of
-from ._offers import ChecksRequest, ChecksValue, ChecksVelocity, Describes, HasVelocity
+from ._offers import (
+    ChecksRequest,
+    ChecksValue,
+    ChecksVelocity,
+    Describes,
+    HasVelocity,
+    SetOtherwise,
+)
 from ._protocols import FrameCamera
 from ._roles import check_beam
 
@@ -223,11 +230,18 @@ def check_request(camera: FrameCamera, request: FrameRequest) -> MsgGenerator[No
     CameraError
         If it cannot.
     """
+
+    def ask(settings: Mapping[str, Any]) -> Any:
+        if not settings:
+            return camera.check_request(request) if isinstance(camera, ChecksRequest) else None
+        # Its present settings say nothing of those that it will have.
+        if isinstance(camera, SetOtherwise):
+            return camera.check_request_if(request, settings)
+        return None
+
     if isinstance(camera, ChecksRequest):
-        yield from query(
-            lambda: camera.check_request(request),
-            f"{camera.name} was asked whether it can take {request.kind}",
-        )
+        what = f"{camera.name} was asked whether it can take {request.kind}"
+        yield from outcome(AsSet(camera, ask, what))
 
 
 def read_number(device: Any) -> MsgGenerator[float]:

@@ -35,6 +35,11 @@ class FrameCamera(Protocol):
     So are three properties of the present stream: ``num_exposed``, its frames that are exposed; ``exposed``, whether
     all are, so that the beam can go off before they are safe; and ``ended_early``, whether ``stop`` ended it
     before, without which a scan whose camera somebody else stops may pass for a whole one.
+
+    Settings that a plan sets before its frames count in its preflight with ``settings``, their signals by name, and
+    two methods that tell what would be with values of some of them: ``frames_if(values)`` returns ``frame_shape``,
+    ``frame_bytes``, ``pixel_size_um`` and ``ring_bytes``, and ``check_request_if(request, values)``, which may be
+    awaitable, raises if the request could not be taken.
     """
 
     frame_rate: Any

@@ -4,7 +4,6 @@ from typing import Any
 
 from concertino import ParameterError
 from concertino.plans.core._parameters import angular_range_deg
-from concertino.plans.core._protocols import FrameCamera
 from concertino.units import QuantityLike, convert
 
 FULL_TURN_DEG = 360.0
@@ -45,14 +44,14 @@ def turn_deg(
 
 
 def axis_fields(
-    camera: FrameCamera, rotation_axis: QuantityLike | None, half_acquisition: bool
+    width: int, rotation_axis: QuantityLike | None, half_acquisition: bool
 ) -> dict[str, Any]:
     """Return what the `TomoBlock` says of the rotation axis.
 
     Parameters
     ----------
-    camera : FrameCamera
-        Tells the width of the frame; 0 while it is unknown.
+    width : int
+        Of a frame, in pixels; 0 while it is unknown.
     rotation_axis : quantity or None
         Column of the axis, as it was given; None when it is not known.
     half_acquisition : bool
@@ -66,7 +65,6 @@ def axis_fields(
     fields: dict[str, Any] = {"half_acquisition": True} if half_acquisition else {}
     if rotation_axis is None:
         return fields
-    width = camera.frame_shape[1]
     axis = convert(rotation_axis, "px", parameter="rotation_axis")
     if (
         width == 0 and axis >= 0

@@ -10,6 +10,8 @@ from pydantic import field_validator
 from concertino import ParameterError
 from concertino.frames import PulseTrain
 from concertino.plans.core._cameras import common_frame_rate
+from concertino.plans.core._device_queries import FramesAsSet, outcome
+from concertino.plans.core._offers import FramesToBe
 from concertino.plans.core._parameters import check_limits, per_degree
 from concertino.plans.geometry._angle_schemes import Equidistant, passed_angles, scheme_angles
 from concertino.plans.geometry._formulas import continuous_velocity
@@ -63,9 +65,13 @@ class _Projections(Numbered):
         """Return the angle to cover, in deg."""
         return turn_deg(self.angular_range, self.half_acquisition)
 
-    def _axis(self, setup: ScanSetup) -> dict[str, Any]:
+    def _axis(self, setup: ScanSetup) -> MsgGenerator[dict[str, Any]]:
         """Return what the `TomoBlock` says of the rotation axis."""
-        return axis_fields(setup.cameras.first, self.rotation_axis, self.half_acquisition)
+        width: int = setup.cameras.frame_shape[1]
+        if self.rotation_axis is not None:
+            rehearsed: FramesToBe | None = yield from outcome(FramesAsSet(setup.cameras.first))
+            width = width if rehearsed is None else rehearsed.frame_shape[1]
+        return axis_fields(width, self.rotation_axis, self.half_acquisition)
 
     def _told(self, setup: ScanSetup) -> dict[str, Any]:
         """Return what every run of projections tells in its ``plan_args``."""
@@ -121,7 +127,7 @@ class StepProjections(_Projections):
     def ready(self, setup: ScanSetup) -> MsgGenerator[Ready]:
         """Check angles and pulses."""
         rotation, sweep = setup.motors["rotation"], self._range_deg(setup)
-        axis_at = self._axis(setup)
+        axis_at = yield from self._axis(setup)
         pulses = trigger_device(self.trigger, setup.trigger)
         if pulses is not None:
             yield from check_train(pulses, PulseTrain(self.number))
@@ -198,7 +204,7 @@ class SweepProjections(_Projections):
     def ready(self, setup: ScanSetup) -> MsgGenerator[Ready]:
         """Check the move, and who starts the exposures."""
         rotation, sweep = setup.motors["rotation"], self._range_deg(setup)
-        axis_at = self._axis(setup)
+        axis_at = yield from self._axis(setup)
         rate = yield from common_frame_rate(setup.cameras)
         passed = passed_angles(self.scheme, self.number, self.start_angle, sweep, self.tomograms)
         velocity = continuous_velocity(rate, passed.step, 1)

@@ -1,15 +1,16 @@
 """Whether a run can be continued, and whether everything is as it was."""
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import bluesky.plan_stubs as bps
-from bluesky.utils import MsgGenerator
+from bluesky.utils import MsgGenerator, maybe_await
 
 from concertino import ParameterError
 from concertino.documents import BASELINE, TomoBlock
-from concertino.plans.core._device_queries import query
-from concertino.plans.core._offers import HasExposure, ReadsSettings, name_of
+from concertino.plans.core._device_queries import AsSet, outcome, query
+from concertino.plans.core._offers import HasExposure, ReadsSettings, SetOtherwise, name_of
 from concertino.plans.core._parameters import read_number
 from concertino.plans.run._optics import same_optics
 from concertino.plans.run._settings import alike, plain, shown
@@ -126,7 +127,8 @@ def _set_otherwise(run: Run, camera: Any) -> MsgGenerator[list[str]]:
     if not isinstance(camera, ReadsSettings):
         return []
     name = name_of(camera)
-    now = yield from query(camera.read_settings, f"{name} was asked for its settings")
+    what = f"{name} was asked for its settings"
+    now = yield from outcome(AsSet(camera, partial(_settings_read, camera), what))
     then = _recorded(run, name)
     # The plan's arguments, the exposure time and the ``tomo`` block are compared by themselves.
     known = {f"{name}-{part}" for part in ("exposure", "frame_rate", "pixel_size")}
@@ -136,6 +138,15 @@ def _set_otherwise(run: Run, camera: Any) -> MsgGenerator[list[str]]:
         for key, value in both.items()
         if not alike(plain(then[key]), value)
     ]
+
+
+async def _settings_read(camera: Any, settings: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Read a camera's settings, but for those that are to count instead of the present ones."""
+    found = dict(await maybe_await(camera.read_settings()) or {})
+    if settings and isinstance(camera, SetOtherwise):
+        for name, value in settings.items():
+            found[camera.settings[name].name] = {"value": plain(value)}
+    return found
 
 
 def _moved(run: Run, device: Any) -> MsgGenerator[list[str]]:

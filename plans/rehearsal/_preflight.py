@@ -141,7 +141,9 @@ def _figures(
     streams = tuple(_stream(taken) for taken in rehearsal.taken)
     stored = [taken for taken in rehearsal.taken if not taken.facts.self_storing]
     disk_bytes = sum(taken.frame_bytes for taken in stored)
-    cameras = {taken.camera: taken.facts for taken in rehearsal.taken}.values()
+    # What a camera has taken for its largest frames it keeps.
+    largest_last = sorted(rehearsal.taken, key=lambda taken: taken.facts.ring_bytes)
+    cameras = {taken.camera: taken.facts for taken in largest_last}.values()
     ring_bytes = sum(camera.ring_bytes for camera in cameras)
     new_ring_bytes = sum(max(0, camera.ring_bytes - camera.ring_held_bytes) for camera in cameras)
     parts = dict(rehearsal.parts)

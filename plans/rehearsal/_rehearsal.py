@@ -2,7 +2,6 @@
 
 import time
 from collections.abc import Hashable, Mapping
-from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
@@ -18,9 +17,11 @@ from concertino.plans.core._device_facts import (
     axis_facts,
     camera_facts,
     move_s,
+    settings_of,
 )
 from concertino.plans.core._device_queries import (
     AboutTheRun,
+    AsSet,
     DeviceQuery,
     IsRehearsal,
     LoopTask,
@@ -32,6 +33,8 @@ from concertino.plans.core._offers import (
     CountsExposures,
     Gets,
     GetsValue,
+    SetOtherwise,
+    TellsAsSet,
     TellsDuration,
     TellsTrigger,
     name_of,
@@ -40,25 +43,10 @@ from concertino.plans.safety._safety import BeamGuard
 from concertino.units import convert
 
 from ._overheads import Overheads, Spans
-from ._rehearsed_frames import Motion, Taken
+from ._rehearsed_frames import AsItWouldBe, Motion, Taken
 
 #: A plan that takes longer than this to go through is taken for endless, in seconds.
 MOST_S = 20.0
-
-
-@dataclass
-class _AsItWouldBe:
-    """A device by now, as far as the messages have told."""
-
-    device: Any  # It must live: it is known by its id.
-    facts: Any = None
-    value: float | None = None
-    reading: Mapping[str, Any] | None = None
-    motion: Motion | None = None
-    stream: Taken | None = None
-    train: PulseTrain | None = None
-    pulsing: bool = False
-    is_beam: bool = False
 
 
 class Rehearsal:
@@ -86,7 +74,7 @@ class Rehearsal:
         self._most_messages = most_messages
         self._last = "nothing"
         self._open_runs = 0
-        self._devices: dict[int, _AsItWouldBe] = {}
+        self._devices: dict[int, AsItWouldBe] = {}
         self._groups: dict[Hashable, list[tuple[float, str]]] = {}
 
     def go_through(self, plan: MsgGenerator[Any]) -> MsgGenerator[Any]:
@@ -155,8 +143,8 @@ class Rehearsal:
         group = message.kwargs.get("group")
         self._groups.setdefault(group, []).append((self.now_s + seconds, part))
 
-    def _by_now(self, device: Any) -> _AsItWouldBe:
-        return self._devices.setdefault(id(device), _AsItWouldBe(device))
+    def _by_now(self, device: Any) -> AsItWouldBe:
+        return self._devices.setdefault(id(device), AsItWouldBe(device))
 
     def _known(self, device: Any, facts: Any) -> MsgGenerator[Any]:
         known = self._by_now(device)
@@ -165,6 +153,24 @@ class Rehearsal:
                 lambda: facts(device), f"{device.name} was asked for its settings"
             )
         return known.facts
+
+    def _set_until_now(self, camera: Any) -> dict[str, Any]:
+        """Return the settings of a camera that the plan has set, by their names."""
+        found = {}
+        for name, signal in settings_of(camera).items():
+            value = self._by_now(signal).value if id(signal) in self._devices else None
+            if value is not None:
+                found[name] = value
+        return found
+
+    def _facts_of(self, camera: Any) -> MsgGenerator[CameraFacts]:
+        known, settings = self._by_now(camera), self._set_until_now(camera)
+        if known.facts_by != settings:
+            known.facts, known.facts_by = None, settings
+        facts: CameraFacts = yield from self._known(
+            camera, partial(camera_facts, settings=settings)
+        )
+        return facts
 
     def _do_open_run(self, message: Msg) -> MsgGenerator[str]:
         self.starts.append(message.kwargs)
@@ -187,6 +193,12 @@ class Rehearsal:
             value = self._by_now(wanted[0].device).value
             if value is not None:
                 return [_Answer(value)]
+        if isinstance(wanted[0], AsSet):
+            camera = wanted[0].camera
+            if settings := self._set_until_now(camera):
+                message = message._replace(args=([wanted[0].by(settings)],))
+                self._by_now(camera).asked_by = settings
+                wanted = message.args[0]
         if all(isinstance(question, DeviceQuery) for question in wanted):
             tasks: list[Any] = yield message
             return tasks
@@ -225,8 +237,12 @@ class Rehearsal:
     def _do_set(self, message: Msg) -> MsgGenerator[None]:
         device, value = message.obj, message.args[0]
         known = self._by_now(device)
+        what = f"{name_of(device)} was asked whether it can be that"
+        if isinstance(device, TellsAsSet):
+            known.value = yield from query(partial(device.as_set, value), what)
+            self._promise(message, 0.0, "settings")
+            return
         if isinstance(device, Checkable) and isinstance(device, GetsValue):
-            what = f"{name_of(device)} was asked whether it can be that"
             yield from query(partial(device.check_value, value), what)
         if isinstance(device, BeamGuard):  # So runs say what their beam is.
             known.is_beam = self._by_now(device.beam).is_beam = True
@@ -248,21 +264,24 @@ class Rehearsal:
                 self.untimed[device.name] = None
             self._promise(message, 0.0, "settings")
         else:
-            told = self._by_now(device.velocity).value
-            speed = facts.speed if told is None else told
-            origin = facts.position if known.value is None else known.value
-            distance = 0.0 if origin is None else value - origin
-            seconds = move_s(distance, speed, facts.ramp_s)
-            ends_s = self.now_s + seconds
-            known.motion = Motion(device, facts, abs(speed), self.now_s, ends_s)
-            after = bool(self.starts) and not self._open_runs
-            self._promise(message, seconds, "moves after a run" if after else "moves")
-            if any(each.pulsing for each in self._devices.values()):
-                # Pulses at positions start the exposures of cameras that were ready before.
-                for stream in [each.stream for each in self._devices.values() if each.stream]:
-                    if stream.under_way and self.now_s < stream.end_s:
-                        self._note_blur(stream)
+            self._move(message, facts)
         known.value = float(value)
+
+    def _move(self, message: Msg, facts: AxisFacts) -> None:
+        device, known = message.obj, self._by_now(message.obj)
+        told = self._by_now(device.velocity).value
+        speed: Any = facts.speed if told is None else told
+        origin = facts.position if known.value is None else known.value
+        distance = 0.0 if origin is None else message.args[0] - origin
+        seconds = move_s(distance, speed, facts.ramp_s)
+        known.motion = Motion(device, facts, abs(speed), self.now_s, self.now_s + seconds)
+        after = bool(self.starts) and not self._open_runs
+        self._promise(message, seconds, "moves after a run" if after else "moves")
+        if any(each.pulsing for each in self._devices.values()):
+            # Pulses at positions start the exposures of cameras that were ready before.
+            for stream in [each.stream for each in self._devices.values() if each.stream]:
+                if stream.under_way and self.now_s < stream.end_s:
+                    self._note_blur(stream)
 
     def _do_wait(self, message: Msg) -> MsgGenerator[bool]:
         group = message.kwargs.get("group", message.args[0] if message.args else None)
@@ -283,8 +302,14 @@ class Rehearsal:
             box.train, box.pulsing = request, False
             self._promise(message, 0.0, "overhead")
             return
-        facts: CameraFacts = yield from self._known(camera, camera_facts)
+        facts: CameraFacts = yield from self._facts_of(camera)
         if isinstance(request, FrameRequest):
+            settings, known = self._set_until_now(camera), self._by_now(camera)
+            if settings != known.asked_by and isinstance(camera, SetOtherwise):
+                # Set since it was asked last, if it was asked at all.
+                what = f"{name_of(camera)} was asked whether it can take {request.kind}"
+                yield from query(partial(camera.check_request_if, request, settings), what)
+                known.asked_by = settings
             name, trigger, count = request.stream_name, str(request.trigger), request.count
         else:
             name = "frames"

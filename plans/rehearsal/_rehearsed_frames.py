@@ -4,6 +4,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from concertino.frames import PulseTrain
 from concertino.plans.core._device_facts import AxisFacts, CameraFacts, pixels_per_second
 
 
@@ -68,6 +69,24 @@ class Taken:
                 speed = pixels_per_second(motion.facts, motion.speed, camera, lever_px)
                 squares += (speed * self.facts.exposure_s) ** 2
         self.blur_px = max(self.blur_px, squares**0.5)
+
+
+@dataclass
+class AsItWouldBe:
+    """A device by now, as far as the messages have told."""
+
+    device: Any  # It must live: it is known by its id.
+    facts: Any = None
+    value: Any = None
+    reading: Mapping[str, Any] | None = None
+    motion: Motion | None = None
+    stream: Taken | None = None
+    train: PulseTrain | None = None
+    pulsing: bool = False
+    is_beam: bool = False
+    #: What the plan had set of it when it told its facts, and when it was asked whether it can take frames.
+    facts_by: Mapping[str, Any] = field(default_factory=dict)
+    asked_by: Mapping[str, Any] = field(default_factory=dict)
 
 
 def _pixel_size_um(tomo: Mapping[str, Any], stream: Taken) -> float:

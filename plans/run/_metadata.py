@@ -10,7 +10,8 @@ from pydantic import ValidationError
 from concertino import ParameterError
 from concertino.documents import TomoBlock, check_user_metadata
 from concertino.plans.core._cameras import CameraSet
-from concertino.plans.core._offers import TellsSourceKind
+from concertino.plans.core._device_queries import FramesAsSet, outcome
+from concertino.plans.core._offers import FramesToBe, TellsSourceKind
 from concertino.plans.core._parameters import read_number
 from concertino.plans.run._optics import optics_fields
 from concertino.storage import encode_document
@@ -51,9 +52,15 @@ def imaging_metadata(
     md : mapping, optional
         What the user adds; it wins.
     """
-    pixel_sizes = []
+    pixel_sizes, shapes, sizes = [], [], {}
     for camera in cameras.cameras:
-        pixel_sizes.append((yield from read_number(camera.pixel_size)))
+        rehearsed: FramesToBe | None = yield from outcome(FramesAsSet(camera))
+        if rehearsed is None:
+            pixel_sizes.append((yield from read_number(camera.pixel_size)))
+        else:
+            pixel_sizes.append(rehearsed.pixel_size_um)
+        shapes.append(list((rehearsed or camera).frame_shape))
+        sizes[camera.name] = int((rehearsed or camera).frame_bytes)
     optics = yield from optics_fields(cameras.cameras, pixel_sizes, tomo, md or {})
     kinds = tomo["image_kinds"]
     block = _tomo_block(
@@ -89,10 +96,10 @@ def imaging_metadata(
         "frames": {
             name: count for stream, count in frames.items() for name in cameras.streams(stream)
         },
-        "frame_shape": list(cameras.frame_shape),
-        "frame_bytes": cameras.frame_bytes,
+        "frame_shape": shapes[0],
+        "frame_bytes": sizes[cameras.name],
         **(
-            {"more_frame_bytes": {camera.name: camera.frame_bytes for camera in cameras.others}}
+            {"more_frame_bytes": {camera.name: sizes[camera.name] for camera in cameras.others}}
             if cameras.others
             else {}
         ),

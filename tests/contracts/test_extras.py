@@ -35,6 +35,7 @@ DOORS = {"concertino.servers"}
 OTHERWISE = {
     ("concertino._errors", "IPython"): "called by IPython",
     ("concertino.terminal._progress_displays", "IPython"): "in a notebook only",
+    ("concertino.runtime._quiet_pv_access", "p4p"): "called by who has imported it",
     (
         "concertino.guard._actions",
         "caproto",

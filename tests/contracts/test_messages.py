@@ -64,6 +64,7 @@ NO_REMEDY = {
     "Camera ⟨⟩ was stopped while it waited for a trigger": _STATE,
     "Motor ⟨⟩ was stopped at ⟨⟩": _STATE,
     "Camera ⟨⟩ was lost after ⟨⟩ frames": _QUOTED,
+    "Camera ⟨⟩ cannot be set to that: ⟨⟩": _QUOTED,
     "its server said what cannot be read": _PART,
     "Camera ⟨⟩ died: it stopped answering": "what a simulated camera that is to fail says of itself",
     "⟨⟩ (process ⟨⟩) has not answered ⟨⟩": "nobody knows why: where it stands still, it says how to go on",

@@ -15,6 +15,7 @@ from ophyd_async.core import SignalRW, StrictEnum, soft_signal_rw
 from ophyd_async.sim import SimMotor
 
 from concertino import ParameterError
+from concertino.devices import SimulatedBeamline
 from concertino.session._unit_guard import UnitGuard
 from concertino.units import q
 
@@ -220,3 +221,16 @@ def test_without_the_guard_an_angle_is_refused_and_not_misread(engine: RunEngine
         engine(bps.mv(rotation, 90 * q.deg))
 
     assert isinstance(caught.value.__cause__, pint.DimensionalityError)
+
+
+def test_a_cameras_own_units_are_its_settings_affair(engine: RunEngine) -> None:
+    camera = SimulatedBeamline(shape=(8, 8)).camera
+    gain = call(engine, camera.gain.get_value())
+    engine(bps.mv(camera.gain, f"{2 * gain} counts/electron", camera.exposure, "20 ms"))
+    assert call(engine, camera.gain.get_value()) == pytest.approx(2 * gain)
+    assert call(engine, camera.exposure.get_value()) == pytest.approx(0.02)
+    with pytest.raises(FailedStatus) as caught:
+        engine(bps.mv(camera.exposure, "20 mm"))
+    assert "Camera camera cannot be set to that: exposure: a time in s" in str(
+        caught.value.__cause__
+    )

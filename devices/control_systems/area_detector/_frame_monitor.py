@@ -6,6 +6,7 @@ from typing import Any
 
 from concertino import CameraError
 from concertino._extras import extra
+from concertino.runtime._quiet_pv_access import quiet_pv_access
 
 from ._pv_access import searched
 from ._records import unanswered
@@ -31,6 +32,7 @@ class FrameMonitor:
     def __init__(self, pv: str) -> None:
         with extra("areadetector", "An areaDetector's frames by PV Access"):
             from p4p.client.raw import Context
+        quiet_pv_access()
         self.pv = pv
         self._context = Context("pva", useenv=True, nt=False)
         self._lock = threading.Lock()

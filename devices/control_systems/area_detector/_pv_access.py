@@ -6,6 +6,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from concertino._extras import extra
+from concertino.runtime._quiet_pv_access import quiet_pv_access
 
 from ._records import RecordValue, refused, some_limits, text_of, unanswered
 
@@ -29,6 +30,7 @@ class PvAccess:
     def __init__(self, timeout_s: float) -> None:
         with extra("areadetector", "An areaDetector driven by PV Access"):
             from p4p.client.thread import Context, RemoteError
+        quiet_pv_access()
         self._context = Context("pva")
         self._refused = RemoteError
         self._timeout_s = timeout_s
@@ -92,8 +94,9 @@ class Configured(Protocol):
 def searched(context: Configured) -> str:
     """Return where a context of p4p looks for PVs."""
     asked = context.conf()
-    where = asked["EPICS_PVA_ADDR_LIST"] or asked["EPICS_PVA_NAME_SERVERS"]
-    return f"{where or 'the broadcast addresses'} (EPICS_PVA_ADDR_LIST)"
+    places = ("EPICS_PVA_ADDR_LIST", "EPICS_PVA_NAME_SERVERS")
+    told = [f"{asked[name]} ({name})" for name in places if asked.get(name)]
+    return " and ".join(told) or "the broadcast addresses (EPICS_PVA_ADDR_LIST)"
 
 
 def _plain(value: Any) -> RecordValue:

@@ -9,6 +9,7 @@ from typing import Any, Protocol
 
 from concertino._errors import DeviceError
 from concertino._extras import extra
+from concertino.runtime._quiet_pv_access import quiet_pv_access
 
 from ._switches import CommandSwitch, EpicsSwitch, FunctionSwitch, SwitchOff, TangoSwitch
 
@@ -135,6 +136,7 @@ class _Pva:
     def __init__(self, pv: str, off: Any) -> None:
         with extra("epics", f"The guard of a beam at pva://{pv}"):
             from p4p.client.thread import Context
+        quiet_pv_access()
         self._pv, self._off, self._context = pv, off, Context("pva")
 
     def connect(self) -> None:

@@ -28,6 +28,13 @@ class _Describes(Protocol):
     def describe(self) -> Any: ...
 
 
+@runtime_checkable
+class _TakesUnits(Protocol):
+    """A setting of a camera, which converts what it is set to itself: it knows units that only its vendor does."""
+
+    def as_set(self, value: object) -> Any: ...
+
+
 class UnitGuard:
     """Preprocessor that converts the quantities on their way to devices.
 
@@ -69,6 +76,8 @@ class UnitGuard:
 
 def _converted(msg: Msg) -> MsgGenerator[Any] | None:
     if msg.command != "set" or not msg.args or not _may_be_quantity(msg.args[0]):
+        return None
+    if isinstance(msg.obj, _TakesUnits):
         return None
     return _in_device_unit(msg)
 

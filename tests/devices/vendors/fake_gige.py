@@ -1,12 +1,13 @@
 """Aravis' own GigE Vision camera: a process that speaks the protocol, on the loopback interface."""
 
 import ctypes
-import fcntl
+import errno
+import os
+import socket
 import subprocess
-import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import cache
 from pathlib import Path
 
@@ -18,6 +19,9 @@ from .needed import FAKE_CAMERA, need
 ADDRESS = "127.0.0.1"
 _BOUND = "0100007F:0F74"  # the address and the protocol's port 3956, as the kernel writes them
 _PATIENCE_S = 240.0
+#: Who has bound this name has the camera; the documentation's page of GenICam cameras binds it, too. It is one of the
+#: whole computer, or of its network namespace, as the camera's port is: a file in a directory for temporary files is not.
+_LOCK = "\0concertino-fake-gige"
 SMALL = Region(0, 0, 32, 48)
 
 
@@ -42,13 +46,17 @@ class FakeGige:
         self.start()
 
     def start(self) -> None:
-        """Start it, and wait until it listens."""
-        self.process = subprocess.Popen([FAKE_CAMERA, "-i", ADDRESS, *self.options])
+        """Start it, and wait until it listens: this one, and no other that somebody left there."""
         until = time.monotonic() + _PATIENCE_S
-        while _BOUND not in Path("/proc/net/udp").read_text():
-            assert self.process.poll() is None, "the fake camera ended by itself"
-            assert time.monotonic() < until, "the fake camera does not listen"
+        self.process = subprocess.Popen([FAKE_CAMERA, "-i", ADDRESS, *self.options])
+        while not _listens(self.process.pid):
             time.sleep(0.01)
+            if time.monotonic() > until:
+                self.kill()
+                raise AssertionError(f"the fake camera does not get {ADDRESS}:3956; see who has it")
+            if self.process.poll() is not None:  # somebody else's camera was there
+                time.sleep(0.5)
+                self.process = subprocess.Popen([FAKE_CAMERA, "-i", ADDRESS, *self.options])
 
     def kill(self) -> None:
         """Kill it, as a cut cable would end it for us."""
@@ -56,18 +64,36 @@ class FakeGige:
         self.process.wait(_PATIENCE_S)
 
 
+def _listens(pid: int) -> bool:
+    """Whether a process has the camera's port."""
+    table = Path("/proc/net/udp").read_text().splitlines()
+    ours = {f"socket:[{line.split()[9]}]" for line in table if _BOUND in line}
+    has: set[str] = set()
+    with suppress(OSError):  # it has just ended, or closed one of its files
+        for file in Path(f"/proc/{pid}/fd").iterdir():
+            has.add(os.readlink(file))
+    return bool(ours & has)
+
+
+def _bound(lock: socket.socket) -> bool:
+    """Whether the lock is ours now."""
+    try:
+        lock.bind(_LOCK)
+    except OSError as error:
+        if error.errno != errno.EADDRINUSE:
+            raise
+        return False
+    return True
+
+
 @contextmanager
 def fake_gige(*options: str) -> Iterator[FakeGige]:
     """Run a fake camera, the only one on this computer: all are at the same address and port."""
-    with (Path(tempfile.gettempdir()) / "concertino-fake-gige.lock").open("w") as lock:
+    with socket.socket(socket.AF_UNIX) as lock:
         until = time.monotonic() + _PATIENCE_S
-        while True:
-            try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                break
-            except BlockingIOError:
-                assert time.monotonic() < until, "another test has the fake camera"
-                time.sleep(0.05)
+        while not _bound(lock):
+            assert time.monotonic() < until, "another test has the fake camera"
+            time.sleep(0.05)
         camera = FakeGige(*options)
         try:
             yield camera
