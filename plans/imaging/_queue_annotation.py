@@ -128,12 +128,12 @@ class _Writer:
             return _in_order(parameter.default)
         if parameter.annotation == SchemeLike:
             return _a_scheme()
+        if name == "plan" and "plan" in self.roles:
+            return {"annotation": "Plan", "plans": {"Plan": list(self.roles["plan"])}}
         if (role := self._role(parameter)) in self.roles:
             return _devices(name, role, self.roles[role], optional)
         if parameter.annotation == TriggerLike:
             return {"annotation": "typing.Literal['software', 'edge']"}
-        if name == "plan" and "plan" in self.roles:
-            return {"annotation": "Plan", "plans": {"Plan": list(self.roles["plan"])}}
         if name == "parameters":
             return self._parameters()
         if name in _GOES_TO_EACH:

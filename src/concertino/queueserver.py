@@ -203,7 +203,9 @@ def change_samples(
 
     units = {place[0]: place[1] for place in _places}
     positions = {
-        sample: convert(position, units.get(sample_changer.name, ""), parameter=f"samples: {sample}")
+        sample: convert(
+            position, units.get(sample_changer.name, ""), parameter=f"samples: {sample}"
+        )
         for sample, position in samples.items()
     }
     return (
@@ -232,8 +234,7 @@ def preflight(plan: str, parameters: dict[str, Any]) -> dict[str, Any]:
     if plan not in _DEVICES["plan"]:
         raise ParameterError(f"plan: {plan!r} is unknown; there are {', '.join(_DEVICES['plan'])}.")
     given = {
-        part: _named(value) if part in _DEVICES else value
-        for part, value in parameters.items()
+        part: _named(value) if part in _DEVICES else value for part, value in parameters.items()
     }
     return _session.preflight(getattr(_plans, plan)(**given)).to_json()
 

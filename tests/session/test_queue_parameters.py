@@ -5,6 +5,7 @@ The descriptions are those of the start-up module, loaded as the server's worker
 
 import json
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Callable
@@ -142,11 +143,19 @@ BAD: list[tuple[str, list[Any], dict[str, Any], str]] = [
 
 
 @pytest.fixture(scope="module")
-def refusal(
-    tmp_path_factory: pytest.TempPathFactory,
-) -> Callable[..., str]:
+def synchrotron(tmp_path_factory: pytest.TempPathFactory) -> Any:
+    """Return the descriptions of plans and devices at a synchrotron."""
+    return described(tmp_path_factory.mktemp("described"), "synchrotron")
+
+
+@pytest.fixture(scope="module")
+def refusal(synchrotron: Any) -> Callable[..., str]:
     """Return what says why an item is refused; nothing if it is not."""
-    plans, devices = described(tmp_path_factory.mktemp("described"), "synchrotron")
+    return refusals(synchrotron)
+
+
+def refusals(existing: Any) -> Callable[..., str]:
+    plans, devices = existing
     allowed = load_allowed_plans_and_devices(
         existing_plans=plans, existing_devices=devices,
         user_group_permissions={"user_groups": PERMISSIONS},
@@ -186,7 +195,12 @@ def test_what_cannot_work_is_refused_with_the_sentence(
 ) -> None:
     said = refusal(name, args, given)
     before, _, _ = said.partition("\nPlan:")  # What was given stands behind it.
-    assert sentence in before, said
+    if (
+        sentence.isidentifier()
+    ):  # The parameter, of which bluesky or pydantic says what is wrong with it.
+        assert re.search(rf"^{sentence}(\.|$)|'{sentence}'", before, re.MULTILINE), said
+    else:
+        assert sentence in before, said
 
 
 def test_groups_may_do_what_their_permissions_say(refusal: Callable[..., str]) -> None:
@@ -198,3 +212,30 @@ def test_groups_may_do_what_their_permissions_say(refusal: Callable[..., str]) -
     two = {**RADIOGRAPHY, "camera": ["camera", "detail"]}
     assert refusal("radiography", (), two) == ""
     assert "camera" in refusal("radiography", (), two, "students").partition("\nPlan:")[0]
+
+
+def test_parameters_are_described(synchrotron: Any) -> None:
+    for name, plan in synchrotron[0].items():
+        assert plan["description"], name
+        for parameter in plan["parameters"]:
+            said = parameter.get("description", "")
+            assert len(said) > 10, (name, parameter["name"])
+            assert "As for" not in said, (name, parameter["name"])
+
+
+def test_a_tube_is_the_beam_where_there_is_one(tmp_path: Path, refusal: Callable[..., str]) -> None:
+    at_tube = refusals(described(tmp_path, "tube"))
+    by_tube = {**RADIOGRAPHY, "beam": "tube"}
+    assert at_tube("radiography", (), by_tube) == ""
+    for name in ("step_tomography", "continuous_tomography"):
+        assert at_tube(name, (), {**TURNED, "beam": "tube"}) == ""
+    assert "\nbeam\n" in at_tube("radiography", (), RADIOGRAPHY)
+    assert "\nbeam\n" in refusal("radiography", (), by_tube)
+
+
+def test_a_client_without_concertino_sees_kinds_of_values(
+    refusal: Callable[..., str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    assert refusal("radiography", (), {**RADIOGRAPHY, "flat_position": "20 cm"}) == ""
+    assert "\nflat_position" in refusal("radiography", (), {**RADIOGRAPHY, "flat_position": [1]})
