@@ -213,29 +213,33 @@ def by_command(manager: Manager, method: str, **params: Any) -> dict[str, Any]:
     return {"success": "'success': True" in said.stdout, "msg": said.stdout}
 
 
+#: Asks by bluesky-queueserver-api, in a process of its own: it leaves sockets open.
+API = """
+import json, sys
+from bluesky_queueserver_api import BPlan
+from bluesky_queueserver_api.zmq import REManagerAPI
+control, info, method, given = sys.argv[1:]
+given = json.loads(given)
+client = REManagerAPI(zmq_control_addr=control, zmq_info_addr=info, timeout_recv=60)
+if method == "queue_item_add":
+    item = given["item"]
+    plan = BPlan(item["name"], *item.get("args", ()), **item.get("kwargs", {}))
+    answer = client.item_add(plan, user=given["user"], user_group=given["user_group"])
+else:
+    answer = getattr(client, method)(**given)
+print("\\n" + json.dumps(answer))
+client.close()
+"""
+
+
 def by_api(manager: Manager, method: str, **params: Any) -> dict[str, Any]:
     """Ask by bluesky-queueserver-api."""
-    api = pytest.importorskip("bluesky_queueserver_api")
-    pytest.importorskip("bluesky_queueserver_api.zmq")
-    client = api.zmq.REManagerAPI(
-        zmq_control_addr=manager.address, zmq_info_addr=manager.info_address,
-        timeout_recv=60, request_fail_exceptions=False,
+    said = subprocess.run(
+        [sys.executable, "-c", API, manager.address, manager.info_address, method, json.dumps(params)],
+        capture_output=True, text=True, timeout=WAIT_S,
     )  # fmt: skip
-    try:
-        if method == "queue_item_add":
-            item = params["item"]
-            plan = api.BPlan(item["name"], *item.get("args", ()), **item.get("kwargs", {}))
-            return dict(client.item_add(plan, user="test", user_group="primary"))
-        calls = {
-            "queue_start": client.queue_start,
-            "re_stop": client.re_stop,
-            "re_abort": client.re_abort,
-        }
-        if method == "re_pause":
-            return dict(client.re_pause(**params))
-        return dict(calls[method]())
-    finally:
-        client.close()
+    assert said.returncode == 0, said.stdout + said.stderr
+    return dict(json.loads(said.stdout.splitlines()[-1]))
 
 
 def begun(manager: Manager, ask: Any) -> Path:
@@ -270,7 +274,6 @@ def documents(directory: Path) -> list[Any]:
         (by_requests, "immediate", "re_abort", "aborted", "abort"),
         (by_command, "deferred", "re_stop", "stopped", "success"),
         (by_api, "deferred", "re_abort", "aborted", "abort"),
-        (by_api, "immediate", "re_stop", "stopped", "success"),
     ],
 )
 def test_each_end_leaves_the_beam_off_and_the_run_says_how_it_ended(
