@@ -363,3 +363,10 @@ def test_a_director_runs_a_plan_at_each_place(manager: Manager) -> None:
     starts = [documents(made)[0][1] for made in sorted(set(manager.data.glob("scan_*")) - known)]
     assert [start["uid"] for start in starts] == result["run_uids"]
     assert [start["sample"] for start in starts] == ["tooth", "bone"]
+
+
+def test_a_worker_that_tells_its_plans_late_is_waited_for(tmp_path: Path) -> None:
+    # Bluesky's manager waits for half a second, once, and would refuse every plan from then on.
+    with served_queue(tmp_path, "--startup-module", "tests.session.slow_startup") as manager:
+        added = manager.ask("queue_item_add", item=SCAN, user="test", user_group="primary")
+        assert added["success"], added
