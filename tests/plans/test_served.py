@@ -1,11 +1,14 @@
 """The module of plans alone, as services look at it: bluesky's queue server, and blueapi, which asks pydantic."""
 
 import inspect
+import re
 from collections.abc import Callable
+from pathlib import Path
 from types import UnionType
 from typing import Any, Union, get_args, get_origin, get_type_hints
 
 import pytest
+from bluesky import RunEngine
 from bluesky.protocols import (
     Checkable,
     Configurable,
@@ -24,6 +27,7 @@ from pydantic import ConfigDict, create_model
 
 from concertino import plans
 from concertino.plans import served
+from concertino.storage import open_run
 
 #: What blueapi takes for a device; also a class that has all the methods of one.
 _PROTOCOLS = (
@@ -84,3 +88,27 @@ def test_the_queue_server_takes_each() -> None:
     found, _, taken, _ = operations.existing_plans_and_devices_from_nspace(nspace=vars(served))
     assert set(found) == set(taken) == set(served.__all__)
     assert all(plan["properties"]["is_generator"] for plan in found.values())
+
+
+def test_the_plans_of_the_how_to_store_their_runs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    page = (Path(__file__).parents[2] / "docs" / "how-to" / "queue-plans.md").read_text()
+    monkeypatch.chdir(tmp_path)
+    names: dict[str, Any] = {}
+    for example in re.findall(r"^```python\n(.*?)^```$", page, re.DOTALL | re.MULTILINE):
+        exec(example, names)
+    found = names["devices"].build_and_connect().devices
+    engine = RunEngine({}, context_managers=[], call_returns_result=True)
+    try:
+        engine(
+            names["radiography"](
+                found["camera"], found["shutter"], found["sample_stage"], radio_position=0, flat_position="1 cm",
+                num_darks=1, num_flats=1, num_projections=3,
+            )
+        )  # fmt: skip
+    finally:
+        engine.loop.call_soon_threadsafe(engine.loop.stop)
+    run = open_run("scan_0001", tmp_path / "data")
+    assert run.exit_status == "success"
+    assert run.frames("projections").read().shape == (3, 256, 256)
