@@ -20,9 +20,10 @@ def _noted(history: Any, on: bool) -> None:
     os.write(_log, b"on\n" if on else b"off\n")
 
 
-_beam._History.note = _noted  # type: ignore[method-assign]
+_beam._History.note = _noted  # type: ignore[method-assign, assignment]
 
 
 def camera_dies_at(index: int) -> None:
     """Have the camera die at a frame of each stream; never, if it is less than 0."""
-    camera.source.faults = Faults(die_at=None if index < 0 else index)
+    source: Any = camera.source
+    source.faults = Faults(die_at=None if index < 0 else index)

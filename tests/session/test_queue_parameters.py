@@ -203,6 +203,13 @@ def test_what_cannot_work_is_refused_with_the_sentence(
         assert sentence in before, said
 
 
+def test_a_scan_is_judged_alone(refusal: Callable[..., str]) -> None:
+    good = ("ascan", [["sharpness"], "sample_stage", 0, 1], {"num": 3})
+    for _ in range(2):
+        assert refusal(*good) == ""
+        assert "args: 'detail' is no motor" in refusal("ascan", [["ring"], "detail"], {"num": 3})
+
+
 def test_groups_may_do_what_their_permissions_say(refusal: Callable[..., str]) -> None:
     assert refusal("radiography", (), RADIOGRAPHY, "students") == ""
     assert refusal("step_tomography", (), TURNED, "students") == ""

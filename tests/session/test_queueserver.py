@@ -20,7 +20,7 @@ pytestmark = pytest.mark.disturbed_by_load(
 pytest.importorskip("bluesky_queueserver")
 
 
-SCAN = {
+SCAN: dict[str, Any] = {
     "item_type": "plan",
     "name": "continuous_tomography",
     "args": ["camera", "rotation", "shutter", "sample_stage"],
@@ -86,16 +86,16 @@ def test_devices_that_must_not_have_moved_are_devices(manager: Manager) -> None:
     [
         ({"args": ["camera", "ring", "shutter", "sample_stage"]}, "rotation"),
         ({"kwargs": {"radio_position": "0 mm", "num_darks": 3}}, "flat_position"),
-        ({"kwargs": {**SCAN["kwargs"], "num_darks": "many"}}, "num_darks"),  # type: ignore[dict-item]
-        ({"kwargs": {**SCAN["kwargs"], "on_lost": "shrug"}}, "on_lost"),  # type: ignore[dict-item]
+        ({"kwargs": {**SCAN["kwargs"], "num_darks": "many"}}, "num_darks"),
+        ({"kwargs": {**SCAN["kwargs"], "on_lost": "shrug"}}, "on_lost"),
         (
             {"kwargs": {**SCAN["kwargs"], "flat_position": "1 kg"}},
             "flat_position: a length in mm is wanted",
-        ),  # type: ignore[dict-item]
+        ),
         (
             {"kwargs": {**SCAN["kwargs"], "flat_position": "20 cm"}},
             "its limits are -100 to 100 mm.",
-        ),  # type: ignore[dict-item]
+        ),
     ],
 )
 def test_a_plan_that_cannot_work_is_refused_when_it_is_submitted(
@@ -141,7 +141,7 @@ def test_preflight_moves_nothing(manager: Manager) -> None:
     item = {
         "item_type": "function",
         "name": "preflight",
-        "args": ["continuous_tomography", {**devices, **SCAN["kwargs"]}],  # type: ignore[dict-item]
+        "args": ["continuous_tomography", {**devices, **SCAN["kwargs"]}],
     }
     answer = manager.ask("function_execute", item=item, user="test", user_group="primary")
     assert answer["success"], answer
@@ -162,7 +162,7 @@ def test_preflight_moves_nothing(manager: Manager) -> None:
 @pytest.mark.parametrize("option", ["deferred", "immediate"])
 def test_a_scan_is_paused_and_resumed(manager: Manager, option: str) -> None:
     before = manager.wait_for("manager_state", "idle")["items_in_history"]
-    scan = {**SCAN, "kwargs": {**SCAN["kwargs"], "num_projections": 500}}  # type: ignore[dict-item]
+    scan = {**SCAN, "kwargs": {**SCAN["kwargs"], "num_projections": 500}}
     added = manager.ask("queue_item_add", item=scan, user="test", user_group="primary")
     assert added["success"], added
     known = set(manager.data.glob("scan_*"))
@@ -245,7 +245,7 @@ def by_api(manager: Manager, method: str, **params: Any) -> dict[str, Any]:
 def begun(manager: Manager, ask: Any) -> Path:
     """Begin a scan that takes long, and return its directory when its projections are taken with beam."""
     known = set(manager.data.glob("scan_*"))
-    scan = {**SCAN, "kwargs": {**SCAN["kwargs"], "num_projections": 3000}}  # type: ignore[dict-item]
+    scan = {**SCAN, "kwargs": {**SCAN["kwargs"], "num_projections": 3000}}
     added = ask(manager, "queue_item_add", item=scan, user="test", user_group="primary")
     assert added["success"], added
     assert ask(manager, "queue_start")["success"]
@@ -322,8 +322,8 @@ def test_a_plan_that_fails_leaves_the_beam_off_and_says_why(manager: Manager) ->
 
 
 def test_groups_of_users_may_do_what_the_file_says(manager: Manager) -> None:
-    given = {key: value for key, value in SCAN["kwargs"].items() if key != "md"}  # type: ignore[attr-defined]
-    item = {
+    given = {key: value for key, value in SCAN["kwargs"].items() if key != "md"}
+    item: dict[str, Any] = {
         "item_type": "plan",
         "name": "radiography",
         "args": ["camera", "shutter", "sample_stage"],

@@ -112,11 +112,13 @@ class ChecksPosition(ParameterCheck):
         _check_place(value, motor, self.places, parameter, self.relative)
 
 
-@dataclass(frozen=True)
+@dataclass(
+    frozen=True, eq=False
+)  # Or `typing`, which keeps what is equal, would give another one's count.
 class ChecksScanArguments(ParameterCheck):
     """Has pydantic check the arguments of a scan, one after the other: motor, start, end, and so on for each.
 
-    One is for one scan, whose arguments it counts.
+    One is for one scan, whose arguments it counts; no two are equal.
 
     Parameters
     ----------
@@ -131,7 +133,7 @@ class ChecksScanArguments(ParameterCheck):
     places: Sequence[MotorPlace]
     counted: bool = False
     relative: bool = False
-    _seen: list[object] = field(default_factory=list, init=False, repr=False, compare=False)
+    _seen: list[object] = field(default_factory=list, init=False, repr=False)
 
     def check(self, value: object, parameter: str, before: Mapping[str, object]) -> None:
         """Refuse an argument that is not what its place asks for."""
