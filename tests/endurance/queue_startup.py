@@ -93,4 +93,5 @@ def experiment(
 
 def figures() -> dict[str, Any]:
     """Return what the worker uses of the machine, and whether the beam is on."""
-    return {"in use": in_use(), "memory": memory_bytes(), "beam": shutter.is_open}
+    held = memory_bytes()  # It lets go at first of what Python would let go of later.
+    return {"in use": in_use(), "memory": held, "beam": shutter.is_open}
