@@ -65,10 +65,10 @@ def serve_queue(
     with extra("queueserver", "The queue server"):
         from bluesky_queueserver.manager import start_manager
         from bluesky_queueserver.manager.manager import RunEngineManager
-    _check_redis(redis)
     if permissions is None:
         permissions = Path(str(files("concertino") / "queueserver_permissions.yaml"))
     _check_permissions(permissions)
+    _check_redis(redis)
     directory.mkdir(parents=True, exist_ok=True)
     os.environ["CONCERTINO_DIRECTORY"] = str(directory.absolute())
     sys.argv = [
@@ -160,8 +160,8 @@ def _check_permissions(path: Path) -> None:
     ParameterError
         If it cannot.
     """
-    from bluesky_queueserver.manager.profile_ops import load_user_group_permissions
-
+    with extra("queueserver", "The queue server"):
+        from bluesky_queueserver.manager.profile_ops import load_user_group_permissions
     try:
         load_user_group_permissions(str(path))
     except Exception as error:
