@@ -53,6 +53,7 @@ from .imaging._grating_steps import GratingSteps
 from .imaging._imaging_scan import ImagingScan
 from .imaging._plan_schema import plan_schema
 from .imaging._projections import StepProjections, SweepProjections
+from .imaging._queue_annotation import motor_places, queue_annotation
 from .imaging._recorded_radiographs import RetrospectiveRadiographs
 from .imaging._spiral_projections import SpiralProjections, StepSpiralProjections
 from .imaging._take_again import take_again
@@ -133,11 +134,13 @@ __all__ = [
     "grating_stepping",
     "imaging_run",
     "maximum_velocity",
+    "motor_places",
     "outcome_of",
     "passed_on",
     "plan_schema",
     "preflight",
     "projections_needed",
+    "queue_annotation",
     "radiography",
     "register_acquisition",
     "resume",

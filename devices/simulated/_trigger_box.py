@@ -3,12 +3,12 @@
 import asyncio
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 from bluesky.protocols import Movable, Preparable, Stoppable, Triggerable
 from numpy.typing import NDArray
-from ophyd_async.core import AsyncStatus
+from ophyd_async.core import AsyncStatus, Device
 
 from concertino import DeviceError
 from concertino.frames import PulseTrain
@@ -67,6 +67,10 @@ class SimulatedTriggerBox(Movable[bool], Preparable, Stoppable, Triggerable):
     def name(self) -> str:
         """Name of the device."""
         return self._name
+
+    def children(self) -> Iterator[tuple[str, Device]]:
+        """Yield its parts, of which it has none: by this method bluesky's queue server knows a device."""
+        yield from ()
 
     @AsyncStatus.wrap
     async def prepare(self, value: PulseTrain) -> None:

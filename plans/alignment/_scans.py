@@ -86,10 +86,16 @@ def dscan(
 
     Parameters
     ----------
-    measures, num, beam, md
-        As for `ascan`.
+    measures : sequence of device
+        Readable devices; `ImageMeasure` makes one of a function of frames.
     *args
-        ``motor, start, end`` for each motor, from where it is.
+        ``motor, start, end`` for each motor, from where it is; plain numbers are in its unit.
+    num : int
+        Number of points, both ends included.
+    beam : device, optional
+        On during the scan, and off at each end of it.
+    md : dict, optional
+        Metadata for the run.
 
     Returns
     -------
@@ -115,12 +121,16 @@ def scan(
 
     Parameters
     ----------
-    measures, beam, md
-        As for `ascan`.
+    measures : sequence of device
+        Readable devices; `ImageMeasure` makes one of a function of frames.
     *args
         ``motor, start, end, number`` for each motor; the last one moves fastest.
     snake : bool
         Every other line backwards.
+    beam : device, optional
+        On during the scan, and off at each end of it.
+    md : dict, optional
+        Metadata for the run.
 
     Returns
     -------

@@ -25,6 +25,11 @@ _NAMED: dict[str, AngleScheme] = {
 }
 
 
+def scheme_names() -> tuple[str, ...]:
+    """Return the names that mean a scheme."""
+    return tuple(_NAMED)
+
+
 def angle_scheme(value: Any) -> AngleScheme:
     """Return the scheme that a parameter means: a scheme, the name of one, angles, or what `scheme_json` gives.
 

@@ -2,14 +2,20 @@
 
 ``concertino queueserver`` serves the plans of Concertino with it. A facility copies this file, puts its own devices
 in place of the simulated ones, names them in ``_DEVICES``, and starts ``concertino queueserver --startup-module`` with
-its name: on a signal the plan ends before the worker does, beam off. The data directory is the environment variable ``CONCERTINO_DIRECTORY``, ``data`` by
-default.
+its name: on a signal the plan ends before the worker does, beam off. Started by `start-re-manager` it serves as well.
+
+The data directory is the environment variable ``CONCERTINO_DIRECTORY``, ``data`` by default; what makes the beam is
+``CONCERTINO_SOURCE``, ``synchrotron`` (by default) or ``tube``.
 """
 
 import os
 import signal
 import threading
-from typing import Any
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+from bluesky.protocols import Movable, NamedMovable
+from bluesky.utils import MsgGenerator
 
 from concertino import ParameterError
 from concertino import plans as _plans
@@ -19,6 +25,7 @@ from concertino.devices import SimulatedBeamline
 from concertino.reconstruction import ReconstructionSettings
 from concertino.reconstruction import sharpness as _sharpness
 from concertino.session import open_session
+from concertino.units import QuantityLike, convert
 
 with extra("queueserver", "The start-up module of a queue server"):
     from bluesky_queueserver import is_re_worker_active, parameter_annotation_decorator
@@ -32,7 +39,9 @@ _session = open_session(
 _session.require_storage = True
 RE = _session.RE
 
-_beamline = SimulatedBeamline(memory_bytes=4 * 2**30)
+_beamline = SimulatedBeamline(
+    source=os.environ.get("CONCERTINO_SOURCE", "synchrotron"), memory_bytes=4 * 2**30
+)
 camera = _beamline.camera
 detail = _beamline.add_camera("detail", shape=(256, 256), pixel_size_um=2.5)
 rotation = _beamline.rotation
@@ -43,6 +52,8 @@ axis_roll = _beamline.axis_roll
 axis_pitch = _beamline.axis_pitch
 focus_stage = _beamline.focus_stage
 shutter = _beamline.shutter
+tube = _beamline.tube
+trigger_box = _beamline.trigger_box
 ring = _beamline.ring
 sharpness = _plans.ImageMeasure(camera, _sharpness)
 
@@ -52,107 +63,154 @@ _session.subscribe(
     OnlineReconstruction(ReconstructionSettings(slices=(_beamline.twin.shape[0] // 2,)))
 )
 
-# Which devices may stand where: the queue server refuses any other name before the plan starts.
+# Which devices may stand where: the queue server refuses any other name when a plan is added.
 _DEVICES = {
     "camera": ("camera",),
     "cameras": ("camera", "detail"),  # One, or several that expose together.
     "rotation": ("rotation",),
-    "beam": ("shutter",),
+    "beam": (_beamline.beam.name,),
     "sample_stage": ("sample_stage",),
     "vertical_stage": ("vertical_stage",),
     "stepping": ("grating_stage",),
     "axis_roll": ("axis_roll",),
     "axis_pitch": ("axis_pitch",),
-    "trigger": ("ring",),
+    "pulses": ("trigger_box",),  # Starts the exposures.
+    "trigger": ("ring",),  # Tells when something happens.
     "measure": ("camera", "sharpness", "ring"),
+    "measures": ("sharpness", "ring"),
     "stage": ("focus_stage", "sample_stage", "vertical_stage"),
     "per_frame": ("ring", "rotation", "vertical_stage"),
     "unmoved": ("rotation", "sample_stage", "vertical_stage", "grating_stage", "focus_stage"),
-}
+    "motors": (
+        "rotation", "sample_stage", "vertical_stage", "grating_stage", "axis_roll", "axis_pitch", "focus_stage",
+    ),
+    "devices": (
+        "camera", "detail", "rotation", _beamline.beam.name, "sample_stage", "vertical_stage", "grating_stage",
+    ),
+    "x_stage": ("sample_stage",),
+    "y_stage": ("vertical_stage",),
+    "sample_changer": ("vertical_stage",),
+    "plan": (
+        "radiography", "retrospective_radiography", "step_tomography", "continuous_tomography",
+        "step_spiral_tomography", "continuous_spiral_tomography", "grating_stepping",
+    ),
+}  # fmt: skip
 
-_LISTS = {"unmoved", "per_frame"}
+_places = _plans.motor_places({name: globals()[name] for name in _DEVICES["motors"]})
+_Plan = TypeVar("_Plan", bound=Callable[..., Any])
 
 
-def _with_devices(plan: Any, *parts: str) -> Any:
-    parameters = {
-        part: {
-            "annotation": f"{part.title().replace('_', '')}s",
-            "devices": {f"{part.title().replace('_', '')}s": list(_DEVICES[part])},
-        }
-        for part in parts
-        if part not in ("cameras", *_LISTS)
+def _offered(plan: _Plan) -> _Plan:
+    told = _plans.queue_annotation(plan, _DEVICES, _places)
+    offered: _Plan = parameter_annotation_decorator(told)(plan)
+    return offered
+
+
+radiography = _offered(_plans.radiography)
+retrospective_radiography = _offered(_plans.retrospective_radiography)
+step_tomography = _offered(_plans.step_tomography)
+continuous_tomography = _offered(_plans.continuous_tomography)
+step_spiral_tomography = _offered(_plans.step_spiral_tomography)
+continuous_spiral_tomography = _offered(_plans.continuous_spiral_tomography)
+grating_stepping = _offered(_plans.grating_stepping)
+resume = _offered(_plans.resume)
+take_again = _offered(_plans.take_again)
+focus = _offered(_plans.focus)
+find_rotation_axis = _offered(_plans.find_rotation_axis)
+align_rotation_axis = _offered(_plans.align_rotation_axis)
+ascan = _offered(_plans.ascan)
+dscan = _offered(_plans.dscan)
+scan = _offered(_plans.scan)
+
+
+@_offered
+def xy_scan(
+    x_stage: Movable[Any],
+    y_stage: Movable[Any],
+    x_positions: list[QuantityLike],
+    y_positions: list[QuantityLike],
+    plan: Callable[..., MsgGenerator[Any]],
+    parameters: dict[str, Any],
+    *,
+    snake: bool = True,
+    overlap: bool = False,
+) -> MsgGenerator[tuple[str, ...]]:
+    """Run a plan at each position of a grid, row by row, each as a run of its own.
+
+    Parameters
+    ----------
+    x_stage, y_stage : device
+        Move the sample; x changes fastest.
+    x_positions, y_positions : list of quantity
+        Plain numbers are in the stage's unit.
+    plan : plan
+        Which plan is run.
+    parameters : dict
+        Its parameters by their names, devices by theirs.
+    snake : bool
+        Every other row backwards.
+    overlap : bool
+        Go to the next position while the last frames of a run are still stored.
+
+    Returns
+    -------
+    tuple of str
+        The runs' uids.
+    """
+
+    def experiment(position: tuple[float, float]) -> MsgGenerator[Any]:
+        return (yield from plan(**parameters))
+
+    return (
+        yield from _plans.xy_scan(
+            x_stage, y_stage, x_positions, y_positions, experiment, snake=snake, overlap=overlap
+        )
+    )
+
+
+@_offered
+def change_samples(
+    sample_changer: NamedMovable[Any],
+    samples: dict[str, QuantityLike],
+    plan: Callable[..., MsgGenerator[Any]],
+    parameters: dict[str, Any],
+    *,
+    overlap: bool = False,
+) -> MsgGenerator[tuple[str, ...]]:
+    """Run a plan with each sample of a sample changer, each as a run of its own that names the sample.
+
+    Parameters
+    ----------
+    sample_changer : device
+        Brings in the sample whose position it is set to.
+    samples : dict
+        The changer's position of each sample, in order; plain numbers are in its unit.
+    plan : plan
+        Which plan is run.
+    parameters : dict
+        Its parameters by their names, devices by theirs.
+    overlap : bool
+        Bring in the next sample while the last frames of a run are still stored.
+
+    Returns
+    -------
+    tuple of str
+        The runs' uids.
+    """
+
+    def experiment(sample: str) -> MsgGenerator[Any]:
+        return (yield from plan(**parameters))
+
+    units = {place[0]: place[1] for place in _places}
+    positions = {
+        sample: convert(
+            position, units.get(sample_changer.name, ""), parameter=f"samples: {sample}"
+        )
+        for sample, position in samples.items()
     }
-    for part in _LISTS & set(parts):
-        kind = part.title().replace("_", "")
-        parameters[part] = {
-            "annotation": f"typing.List[{kind}]",
-            "devices": {kind: list(_DEVICES[part])},
-        }
-    if "cameras" in parts:
-        parameters["camera"] = {
-            "annotation": "typing.Union[Cameras, typing.List[Cameras]]",
-            "devices": {"Cameras": list(_DEVICES["cameras"])},
-        }
-    return parameter_annotation_decorator({"parameters": parameters})(plan)
-
-
-_PLANS = (
-    "radiography",
-    "step_tomography",
-    "continuous_tomography",
-    "step_spiral_tomography",
-    "continuous_spiral_tomography",
-    "grating_stepping",
-)
-
-radiography = _with_devices(_plans.radiography, "cameras", "beam", "sample_stage", "per_frame")
-retrospective_radiography = _with_devices(
-    _plans.retrospective_radiography, "camera", "beam", "sample_stage", "trigger", "per_frame"
-)
-step_tomography = _with_devices(
-    _plans.step_tomography, "cameras", "rotation", "beam", "sample_stage", "per_frame"
-)
-continuous_tomography = _with_devices(
-    _plans.continuous_tomography, "cameras", "rotation", "beam", "sample_stage", "per_frame"
-)
-step_spiral_tomography = _with_devices(
-    _plans.step_spiral_tomography,
-    "cameras",
-    "rotation",
-    "vertical_stage",
-    "beam",
-    "sample_stage",
-    "per_frame",
-)
-continuous_spiral_tomography = _with_devices(
-    _plans.continuous_spiral_tomography,
-    "cameras",
-    "rotation",
-    "vertical_stage",
-    "beam",
-    "sample_stage",
-    "per_frame",
-)
-grating_stepping = _with_devices(
-    _plans.grating_stepping, "cameras", "stepping", "beam", "sample_stage", "per_frame"
-)
-resume = _with_devices(
-    _plans.resume, "camera", "beam", "sample_stage", "rotation", "vertical_stage", "stepping",
-    "unmoved", "per_frame",
-)  # fmt: skip
-focus = _with_devices(_plans.focus, "measure", "stage", "beam")
-find_rotation_axis = _with_devices(
-    _plans.find_rotation_axis, "camera", "rotation", "beam", "sample_stage"
-)
-align_rotation_axis = _with_devices(
-    _plans.align_rotation_axis,
-    "camera",
-    "rotation",
-    "axis_roll",
-    "axis_pitch",
-    "beam",
-    "sample_stage",
-)
+    return (
+        yield from _plans.change_samples(sample_changer, positions, experiment, overlap=overlap)
+    )
 
 
 def preflight(plan: str, parameters: dict[str, Any]) -> dict[str, Any]:
@@ -173,16 +231,16 @@ def preflight(plan: str, parameters: dict[str, Any]) -> dict[str, Any]:
     dict
         As `concertino.plans.Preflight.to_json`.
     """
-    names = globals()
-    if plan not in _PLANS:
-        raise ParameterError(f"plan: {plan!r} is unknown; there are {', '.join(_PLANS)}.")
+    if plan not in _DEVICES["plan"]:
+        raise ParameterError(f"plan: {plan!r} is unknown; there are {', '.join(_DEVICES['plan'])}.")
     given = {
-        part: names.get(value, value) if part in _DEVICES and isinstance(value, str) else value
-        for part, value in parameters.items()
+        part: _named(value) if part in _DEVICES else value for part, value in parameters.items()
     }
-    if "per_frame" in given:
-        given["per_frame"] = [names.get(name, name) for name in given["per_frame"]]
     return _session.preflight(getattr(_plans, plan)(**given)).to_json()
 
 
-ascan, dscan, scan = _plans.ascan, _plans.dscan, _plans.scan
+def _named(value: Any) -> Any:
+    """Return the device of a name, or those of several; anything else as it is."""
+    if isinstance(value, list):
+        return [_named(name) for name in value]
+    return globals().get(value, value) if isinstance(value, str) else value

@@ -190,6 +190,7 @@ MISTAKES = [
     ("view last --port 70000", 2, "Invalid value for '--port'"),
     ("guard no.json --listen tcp://127.0.0.1:0", 1, "no.json was given as the description of a beam"),
     ("queueserver --redis nowhere", 1, "redis: 'nowhere' is no address"),
+    ("queueserver --permissions none.yaml", 1, "permissions: none.yaml cannot be read (File"),
     ("queueserver --redis 127.0.0.1:1", 1, "Redis, in which the queue server keeps its queue"),
     ("tango writer", 2, "Missing option '--port'"),
     ("tango camera --port 0 --source nowhere", 1, "source: 'nowhere' is neither a file nor"),

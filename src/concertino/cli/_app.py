@@ -326,6 +326,12 @@ def queueserver(
         str,
         typer.Option(help="Module with the plans and devices; by default the simulated beamline."),
     ] = "concertino.queueserver",
+    permissions: Annotated[
+        Path | None,
+        typer.Option(
+            help="File that says which group of users may use what; by default everybody everything."
+        ),
+    ] = None,
 ) -> None:
     """Serve the plans to bluesky's queue server, on this computer only; a signal ends its plan first."""
     from ._queue_server_command import serve_queue
@@ -336,4 +342,5 @@ def queueserver(
         control_port=control_port,
         info_port=info_port,
         module=startup_module,
+        permissions=permissions,
     )

@@ -7,11 +7,13 @@ import socket
 import sys
 import threading
 from contextlib import suppress
+from functools import partial
 from importlib.resources import files
 from pathlib import Path
 from types import FrameType
+from typing import Any
 
-from concertino import ParameterError, SessionError
+from concertino import ParameterError, SessionError, units
 from concertino._extras import extra
 from concertino.runtime._ending import ending_signals
 from concertino.runtime._last_words import say
@@ -21,10 +23,19 @@ _REDIS_S = 5.0
 #: bluesky's name of the process that answers requests; the other one runs the plans.
 _MANAGER = "RE Manager Process"
 _CLOSE_S = 30.0
+#: By which method the manager asks its worker for the plans and devices, and how long an answer may take.
+_ASKED = "_worker_request_plans_and_devices_list"
+_PLANS_S = 60.0
 
 
 def serve_queue(
-    directory: Path, *, redis: str, control_port: int, info_port: int, module: str
+    directory: Path,
+    *,
+    redis: str,
+    control_port: int,
+    info_port: int,
+    module: str,
+    permissions: Path | None = None,
 ) -> None:
     """Become bluesky's queue server, until a signal or a request ends it.
 
@@ -38,6 +49,9 @@ def serve_queue(
         Ports of the server; on this computer only.
     module : str
         With the plans and devices, such as `concertino.queueserver`.
+    permissions : Path, optional
+        Which group of users may use which plans and devices, as the queue server's documentation says; by default
+        those of the group ``primary`` may use all.
 
     Raises
     ------
@@ -46,10 +60,14 @@ def serve_queue(
     SessionError
         If Redis does not answer.
     ParameterError
-        If the address of Redis is none.
+        If the address of Redis is none, or the permissions cannot be read.
     """
     with extra("queueserver", "The queue server"):
         from bluesky_queueserver.manager import start_manager
+        from bluesky_queueserver.manager.manager import RunEngineManager
+    if permissions is None:
+        permissions = Path(str(files("concertino") / "queueserver_permissions.yaml"))
+    _check_permissions(permissions)
     _check_redis(redis)
     directory.mkdir(parents=True, exist_ok=True)
     os.environ["CONCERTINO_DIRECTORY"] = str(directory.absolute())
@@ -57,7 +75,7 @@ def serve_queue(
         "start-re-manager",
         "--startup-module", module,
         "--existing-plans-devices", str((directory / "plans_and_devices.yaml").absolute()),
-        "--user-group-permissions", str(files("concertino") / "queueserver_permissions.yaml"),
+        "--user-group-permissions", str(permissions.absolute()),
         "--redis-addr", redis,
         "--zmq-control-addr", f"tcp://127.0.0.1:{control_port}",
         "--zmq-info-addr", f"tcp://127.0.0.1:{info_port}",
@@ -66,6 +84,12 @@ def serve_queue(
     ]  # fmt: skip
     # Its own answer to SIGTERM is to kill the worker, beam as it is.
     vars(start_manager)["AtTerm"] = _NothingAtTerm
+    patient = type("PatientManager", (RunEngineManager,), {_ASKED: _ask_for_plans})
+    vars(start_manager)["WatchdogProcess"] = partial(
+        start_manager.WatchdogProcess, cls_run_engine_manager=patient
+    )
+    # The manager, which is forked from this process, needs it for the first plan that is added.
+    units.parse("1 mm")
     ending = _WorkerFirst()
     with ending_signals(instead=ending.hear), suppress(KeyboardInterrupt):
         signal.signal(signal.SIGINT, ending.end)
@@ -111,6 +135,40 @@ class _WorkerFirst:
                 if process.is_alive():
                     say("The worker does not end: THE BEAM MAY BE ON. Switch it off by hand.")
         raise KeyboardInterrupt  # The server ends itself then.
+
+
+async def _ask_for_plans(manager: Any) -> tuple[Any, str]:
+    """Ask the worker for its plans and devices, and wait until it has answered.
+
+    The manager's own method waits for half a second. The worker, when its answer is late, takes it for given: every
+    plan would be refused until the environment is opened again.
+    """
+    try:
+        found = await manager._comm_to_worker.send_msg(
+            "request_plans_and_devices_list", timeout=_PLANS_S
+        )
+    except TimeoutError:
+        return None, f"The worker did not tell its plans within {_PLANS_S:g} s."
+    return found, ""
+
+
+def _check_permissions(path: Path) -> None:
+    """Have bluesky read the permissions, whose server would start without any.
+
+    Raises
+    ------
+    ParameterError
+        If it cannot.
+    """
+    with extra("queueserver", "The queue server"):
+        from bluesky_queueserver.manager.profile_ops import load_user_group_permissions
+    try:
+        load_user_group_permissions(str(path))
+    except Exception as error:
+        raise ParameterError(
+            f"permissions: {path} cannot be read ({error.__cause__ or error}). Write user_groups with root and each "
+            "group in it, as bluesky-queueserver's documentation says."
+        ) from error
 
 
 def _check_redis(address: str) -> None:

@@ -3,6 +3,14 @@
 from typing import TYPE_CHECKING, Any
 
 from . import _registry
+from ._checks import (
+    ChecksMembers,
+    ChecksPosition,
+    ChecksQuantity,
+    ChecksScanArguments,
+    MotorPlace,
+    ParameterCheck,
+)
 from ._convert import QuantityLike, convert, convert_count, is_quantity, parse
 from ._device import to_device_unit
 from ._json import from_json, to_json
@@ -15,6 +23,12 @@ if TYPE_CHECKING:
     ureg: UnitRegistry[Any]
 
 __all__ = [
+    "ChecksMembers",
+    "ChecksPosition",
+    "ChecksQuantity",
+    "ChecksScanArguments",
+    "MotorPlace",
+    "ParameterCheck",
     "QuantityLike",
     "convert",
     "convert_count",
@@ -28,6 +42,11 @@ __all__ = [
     "to_json",
     "ureg",
 ]
+
+
+for _class in (ChecksMembers, ChecksPosition, ChecksQuantity, ChecksScanArguments, ParameterCheck):
+    _class.__module__ = __name__
+del _class
 
 
 def __getattr__(name: str) -> Any:
