@@ -11,6 +11,7 @@ import os
 import sys
 import threading
 import time
+from functools import partial
 from typing import Any
 
 import concertino.plans as plans
@@ -27,6 +28,8 @@ from concertino.storage import open_run, run_angles
 KIND, DIRECTORY, TARGET, SHUTTER = sys.argv[1:5]
 PATIENCE_S = float(os.environ.get("SHUTTER_PATIENCE_S", "10"))
 MOTORS = ("rot", "plays", "stage", "stuck")
+#: Deadlines for as long as there is beam, and after that.
+SHORTER: dict[str, float] = {}
 SIGNALS = ("shutter", "pss:open", "pss:close", "pss:status", "pressure")
 POSITIONS = {"radio_position": 0, "flat_position": 5, "num_darks": 1, "num_flats": 1}
 
@@ -103,7 +106,7 @@ def main() -> None:
         devices.setdefault("stage", b.sample_stage)
         devices["simulated"] = b.sample_stage
         session.subscribe(ImageWriter())
-        session.RE.msg_hook = lambda message: messages.append(message.command)
+        session.RE.msg_hook = partial(hear, messages)
         print(json.dumps("ready"), flush=True)
         for line in sys.stdin:
             messages.clear()
@@ -121,6 +124,7 @@ def outcome(
 ) -> dict[str, Any]:
     rate = given.pop("frame_rate", 50)
     limits = plans.set_deadlines(plans.Deadlines(**given.pop("deadlines", {})))
+    SHORTER.update(given.pop("shorter", {}))
     interlock = None
     if given.pop("interlock", False):
         interlock = plans.Interlock(devices["pressure"], high=1e-5)
@@ -145,6 +149,7 @@ def outcome(
         found["error"] = f"{type(error).__name__}: {cause or error}"
     found["ended_s"] = time.time()
     plans.set_deadlines(limits)
+    SHORTER.clear()
     if interlock is not None:
         session.RE.remove_suspender(interlock)
     found["moved"] = "open_run" in messages
@@ -158,6 +163,13 @@ def outcome(
             index = run.frames("projections").index
             found["middles_s"] = [int(ns) * 1e-9 for ns in index["timestamp_ns"]]
     return found
+
+
+def hear(messages: list[str], message: Any) -> None:
+    """Note a message; from when the beam is switched on shorter deadlines hold, if there are some."""
+    messages.append(message.command)
+    if SHORTER and message.command == "set" and message.args[0] is True:
+        plans.set_deadlines(plans.Deadlines(**SHORTER))
 
 
 def press(engine: Any, devices: dict[str, Any], messages: list[str], reason: str) -> None:
