@@ -137,10 +137,12 @@ class _Writer:
         if name == "parameters":
             return self._parameters()
         if name in _GOES_TO_EACH:
-            each = _checked(_QUANTITY, ChecksPosition(_GOES_TO_EACH[name], self.places))
+            each = _checked(
+                _QUANTITY, ChecksPosition(_GOES_TO_EACH[name], self._of(_GOES_TO_EACH[name]))
+            )
             return {"annotation": f"typing.List[{each}]"}
         if name == "samples":
-            each = _checked(_QUANTITY, ChecksPosition("sample_changer", self.places))
+            each = _checked(_QUANTITY, ChecksPosition("sample_changer", self._of("sample_changer")))
             return {"annotation": f"typing.Dict[str, {each}]"}
         if name == "run":
             return {"annotation": "typing.Union[int, str]"}
@@ -161,16 +163,21 @@ class _Writer:
 
     def _check(self, name: str, optional: bool) -> ParameterCheck | None:
         if name in _GOES:
-            return ChecksPosition(_GOES[name], self.places)
+            return ChecksPosition(_GOES[name], self._of(_GOES[name]))
         if (self.plan, name) == ("focus", "tolerance"):
-            return ChecksPosition("stage", self.places, relative=True)
+            return ChecksPosition("stage", self._of("stage"), relative=True)
         if name == "start_angle":
-            angles = tuple(_in_degrees(place) for place in self.places)
+            angles = tuple(_in_degrees(place) for place in self._of("rotation"))
             return ChecksPosition("rotation", angles)
         if name in _UNITS:
             unit, positive = _UNITS[name]
             return ChecksQuantity(unit, positive, optional)
         return None
+
+    def _of(self, role: str) -> tuple[MotorPlace, ...]:
+        """Return what is known of the motors that may play a role."""
+        names = self.roles.get(role)
+        return tuple(place for place in self.places if names is None or place[0] in names)
 
     def _parameters(self) -> dict[str, Any]:
         """Return what is checked of the parameters of another plan, by their names, and which are devices."""
@@ -186,8 +193,7 @@ class _Writer:
 
     def _scan_arguments(self) -> dict[str, Any]:
         counted, relative = _SCANS[self.plan]
-        names = list(self.roles.get("motors", ()))
-        places = tuple(place for place in self.places if place[0] in names)
+        names, places = list(self.roles.get("motors", ())), self._of("motors")
         return {
             "annotation": _checked(
                 f"typing.Union[Motors, {_QUANTITY}]", ChecksScanArguments(places, counted, relative)
