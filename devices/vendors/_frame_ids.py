@@ -37,8 +37,15 @@ class FrameIds:
         """Begin a stream."""
         self._last, self._number = None, -1
 
-    def number(self, frame_id: int) -> int:
+    def number(self, frame_id: int, lost: int = 0) -> int:
         """Return the number of the frame with an id; each is more than the one before.
+
+        Parameters
+        ----------
+        frame_id : int
+            The camera's.
+        lost : int
+            How many are known to be lost before the first that came: broken ones, without an id.
 
         Raises
         ------
@@ -48,7 +55,7 @@ class FrameIds:
         if self._last is None:
             # One that goes on comes to its first id by itself, where short ids begin again.
             self._begins_anew |= frame_id == self._first and 0 <= self._before < self._far
-            self._number = max(0, frame_id - self._first) if self._begins_anew else 0
+            self._number = max(lost, frame_id - self._first) if self._begins_anew else lost
         else:
             self._number += self._step(frame_id, self._last)
         self._before = self._last = frame_id

@@ -66,3 +66,15 @@ def test_a_camera_that_counts_on_is_none_that_begins_anew_where_its_ids_do(
         account.begin()
         taken = ids[begin : begin + count]
         assert [account.number(frame_id) for frame_id in taken] == list(range(count))
+
+
+@pytest.mark.parametrize("anew", [False, True])
+def test_frames_that_are_lost_before_the_first_are_not_counted_twice(anew: bool) -> None:
+    account = FrameIds(1, short=True)
+    for first in (17, 1 if anew else 40):
+        account.begin()
+        account.number(first)
+    account.begin()
+    # Two were broken, and told no id; the third is the first that tells one.
+    first = 3 if anew else 203
+    assert [account.number(first, 2), account.number(first + 1, 3)] == [2, 3]
