@@ -1,5 +1,7 @@
 """From the ids that GenICam cameras give their frames to numbers that count from 0."""
 
+import math
+
 from concertino import CameraError
 
 _LARGEST_SHORT = 2**16 - 1
@@ -10,7 +12,7 @@ class FrameIds:
 
     GigE Vision numbers from 1 to 65535, and then from 1 again; newer cameras go on, and some use 0,
     too. USB3 Vision numbers from 0. By their standards they begin anew with each stream, and not all do:
-    one that has been seen to is believed, so that frames lost before the first are counted; of another
+    one that has been seen to, not where short ids end, is believed, so that frames lost before the first are counted; of another
     one the first frame is whichever comes first.
 
     Parameters
@@ -26,7 +28,8 @@ class FrameIds:
         self._short = short
         self._uses_zero = first == 0
         self._begins_anew = False
-        self._seen = False
+        #: The last id of all, and below which one no end of short ids is near.
+        self._before, self._far = -1, _LARGEST_SHORT // 2 if short else math.inf
         self._last: int | None = None
         self._number = -1
 
@@ -34,8 +37,15 @@ class FrameIds:
         """Begin a stream."""
         self._last, self._number = None, -1
 
-    def number(self, frame_id: int) -> int:
+    def number(self, frame_id: int, lost: int = 0) -> int:
         """Return the number of the frame with an id; each is more than the one before.
+
+        Parameters
+        ----------
+        frame_id : int
+            The camera's.
+        lost : int
+            How many are known to be lost before the first that came: broken ones, without an id.
 
         Raises
         ------
@@ -43,11 +53,12 @@ class FrameIds:
             If the ids go backwards.
         """
         if self._last is None:
-            self._begins_anew |= self._seen and frame_id == self._first
-            self._number = max(0, frame_id - self._first) if self._begins_anew else 0
+            # One that goes on comes to its first id by itself, where short ids begin again.
+            self._begins_anew |= frame_id == self._first and 0 <= self._before < self._far
+            self._number = max(lost, frame_id - self._first) if self._begins_anew else lost
         else:
             self._number += self._step(frame_id, self._last)
-        self._seen, self._last = True, frame_id
+        self._before = self._last = frame_id
         return self._number
 
     def _step(self, frame_id: int, last: int) -> int:

@@ -16,6 +16,9 @@ from ._aravis import Aravis, load_aravis
 
 #: Aravis' states of a buffer: whole, and what was in the queue when the stream ended.
 _WHOLE, _CLEARED, _ABORTED = 0, 1, 7
+#: No image, and the id that no frame of a network's has: a packet by which its size was tried, and which came so late
+#: that it found the stream. Of a frame that lost its first packet, the state is another.
+_NO_IMAGE, _NO_FRAME = 8, 0
 _CONTINUOUS = 0
 #: Memory for frames that Aravis has received and nobody has taken, and how many there are.
 _QUEUE_BYTES, _FEWEST, _MOST = 64 * 2**20, 8, 512
@@ -261,7 +264,8 @@ class GenicamStream:
     def _delivered(self, buffer: int) -> Delivered | None:
         call = self._aravis.call
         status = call("arv_buffer_get_status", buffer)
-        if status in (_CLEARED, _ABORTED):
+        frame_id = int(call("arv_buffer_get_frame_id", buffer))
+        if status in (_CLEARED, _ABORTED) or (status, frame_id) == (_NO_IMAGE, _NO_FRAME):
             return None
         data = None
         if status == _WHOLE:
@@ -272,7 +276,7 @@ class GenicamStream:
             )
         own = "timestamp" if self._device.has_clock else "system_timestamp"
         return Delivered(
-            int(call("arv_buffer_get_frame_id", buffer)),
+            frame_id,
             data,
             int(call(f"arv_buffer_get_{own}", buffer)),
         )

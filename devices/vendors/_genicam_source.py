@@ -240,7 +240,7 @@ class GenicamSource:
                 1  # Its id is none if the packet that tells it was lost, or that of an older one.
             )
             return
-        number = self._ids.number(came.frame_id)
+        number = self._ids.number(came.frame_id, self._next)
         self._lose(number, dropped)
         if self._limit is not None and number >= self._limit:
             return  # It is none of those that were asked for: the camera went on.

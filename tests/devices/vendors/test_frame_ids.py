@@ -54,3 +54,27 @@ def test_ids_that_go_backwards_are_refused() -> None:
     account.number(5)
     with pytest.raises(CameraError, match="gave frame 4 after frame 5"):
         account.number(4)
+
+
+@given(first=st.integers(65000, 65535), count=st.integers(1, 9), more=st.integers(0, 2))
+def test_a_camera_that_counts_on_is_none_that_begins_anew_where_its_ids_do(
+    first: int, count: int, more: int
+) -> None:
+    # A stream may begin with the very first id there; between two, the camera may expose what nobody takes.
+    account, ids = FrameIds(1, short=True), ids_of(first, 1000, zero=False)
+    for begin in range(0, 1000 - count, count + more):
+        account.begin()
+        taken = ids[begin : begin + count]
+        assert [account.number(frame_id) for frame_id in taken] == list(range(count))
+
+
+@pytest.mark.parametrize("anew", [False, True])
+def test_frames_that_are_lost_before_the_first_are_not_counted_twice(anew: bool) -> None:
+    account = FrameIds(1, short=True)
+    for first in (17, 1 if anew else 40):
+        account.begin()
+        account.number(first)
+    account.begin()
+    # Two were broken, and told no id; the third is the first that tells one.
+    first = 3 if anew else 203
+    assert [account.number(first, 2), account.number(first + 1, 3)] == [2, 3]
