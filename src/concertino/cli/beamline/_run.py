@@ -1,0 +1,76 @@
+"""What ``concertino run`` does at a beamline that a file describes."""
+
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from concertino import ParameterError
+from concertino.beamline import Beamline, BeamlineFile, open_beamline
+from concertino.cli._run_command import PLANS, print_slices, run_in, value_of
+from concertino.storage import open_run
+
+#: Options of the simulated beamline, which a file has answers to.
+SIMULATED = ("camera", "shape", "source", "frame_rate", "exposure", "slices", "live", "synced")
+_LISTS = ("per_frame",)
+
+
+def run_at_beamline(
+    file: BeamlineFile,
+    name: str,
+    parameters: Mapping[str, str],
+    *,
+    directory: Path | None,
+    sample: str,
+    progress: bool,
+) -> None:
+    """Run a plan with the devices and the defaults of a file, and print where everything is.
+
+    Raises
+    ------
+    ConcertinoError
+        If a device cannot be had, something given does not work, or the run failed.
+    """
+    if name not in PLANS:
+        raise ParameterError(f"There is no plan {name!r}; there are {', '.join(PLANS)}.")
+    with open_beamline(file, directory=directory, progress=progress) as beamline:
+        plan, arguments = beamline.plans[name], _arguments(beamline, name, parameters)
+        if sample:
+            arguments["md"] = {"sample": sample}
+        session = beamline.session
+        if beamline.live_view is not None:
+            print(f"page       {beamline.live_view.url}", flush=True)
+        session.preflight(plan(**arguments)).check()
+        run_in(session, plan(**arguments), name)
+        print(f"run        {open_run(int(session.RE.md['scan_id']), session.directory).directory}")
+        print_slices(beamline.reconstruction)
+
+
+def refuse_simulated(file: BeamlineFile, given: Iterable[str]) -> None:
+    """Say of an option of the simulated beamline that a file answers it.
+
+    Raises
+    ------
+    ParameterError
+        If there is one.
+    """
+    for name in SIMULATED:
+        if name in given:
+            raise ParameterError(
+                f"--{name.replace('_', '-')} was given, which is of the simulated beamline; {file.path} says it for this one. "
+                "Change it there, or give --beamline twin."
+            )
+
+
+def _arguments(beamline: Beamline, name: str, parameters: Mapping[str, str]) -> dict[str, Any]:
+    known = beamline.plans[name].parameters
+    values: dict[str, Any] = {}
+    for key, text in parameters.items():
+        if key not in known:
+            raise ParameterError(
+                f"The plan {name} has no parameter {key!r}; it has {', '.join(known)}."
+            )
+        if key in _LISTS:
+            values[key] = [beamline.device(part.strip()) for part in text.split(",")]
+        else:
+            values[key] = value_of(key, text)
+    return values
