@@ -1,6 +1,7 @@
 """What a beamline's file says is what is there when it is opened."""
 
 import logging
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -148,13 +149,12 @@ def test_devices_of_happi_and_of_modules(tmp_path: Path, monkeypatch: pytest.Mon
             prefix="BL:SLIT",
         )
     )  # fmt: skip
-    (tmp_path / "lines").mkdir()
-    (tmp_path / "lines" / "facility_devices.py").write_text(
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    (tmp_path / "facility_devices.py").write_text(  # beside the file, where it is found
         "from ophyd_async.core import soft_signal_rw, SignalRW\n"
         "def lamp() -> SignalRW:\n    return soft_signal_rw(float)\n"
         "def helper(number: int) -> int:\n    return number\n"
     )
-    monkeypatch.syspath_prepend(str(tmp_path / "lines"))
     text = (
         'device_modules = ["facility_devices"]\nbaseline = ["slit", "lamp"]\n'
         '[happi]\ndatabase = "happi.json"\n[devices.slit]\nhappi = "slit"\n'

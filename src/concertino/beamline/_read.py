@@ -1,6 +1,7 @@
 """Read a beamline's file."""
 
 import os
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -44,6 +45,8 @@ class BeamlineFile:
 def read_beamline(path: str | os.PathLike[str]) -> BeamlineFile:
     """Read a beamline's file and look at all of it; no device is made.
 
+    Modules that it names may lie beside it: its directory is looked in after all others of ``sys.path``.
+
     Parameters
     ----------
     path : str or path
@@ -57,6 +60,9 @@ def read_beamline(path: str | os.PathLike[str]) -> BeamlineFile:
         If there is no such file.
     """
     source = read_source(Path(path))
+    beside = str(source.path.parent.absolute())
+    if beside not in sys.path:
+        sys.path.append(beside)
     mistakes = list(source.mistakes)
     settings: BeamlineSettings | None = None
     data = source.data
