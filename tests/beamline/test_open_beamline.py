@@ -16,7 +16,6 @@ from concertino.beamline import (
     BeamlineFileError,
     find_beamline,
     open_beamline,
-    read_beamline,
     template,
 )
 from concertino.storage import find_runs, open_run
@@ -61,7 +60,7 @@ slices = "middle"
 def opened(folder: Path, text: str = SMALL, **settings: Any) -> Beamline:
     path = folder / "beamline.toml"
     path.write_text(text)
-    return open_beamline(read_beamline(path), progress=False, **settings)
+    return open_beamline(path, progress=False, **settings)
 
 
 @pytest.fixture

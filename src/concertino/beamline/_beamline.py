@@ -23,7 +23,7 @@ from ._classes import find_class
 from ._devices import Devices, connect_devices, made, make_devices, timeouts
 from ._engine import process_engine
 from ._metadata import checked_metadata
-from ._read import BeamlineFile
+from ._read import BeamlineFile, read_beamline
 from ._roles import LISTS, PLANS
 
 
@@ -133,14 +133,17 @@ class Beamline(AbstractContextManager["Beamline"]):
 
 
 def open_beamline(
-    file: BeamlineFile, *, directory: str | Path | None = None, progress: bool = True
+    file: BeamlineFile | str | Path,
+    *,
+    directory: str | Path | None = None,
+    progress: bool = True,
 ) -> Beamline:
     """Connect the devices of a file, and open a session with its callbacks.
 
     Parameters
     ----------
-    file : BeamlineFile
-        By `read_beamline`.
+    file : BeamlineFile, str or Path
+        By `read_beamline`, or where it is.
     directory : str or Path, optional
         Data directory instead of that of the file.
     progress : bool
@@ -155,6 +158,8 @@ def open_beamline(
     ------
     DeviceError
         With each device that cannot be had, and why; no session is open then.
+    BeamlineFileError
+        With all mistakes, if there are any in it.
     ConcertinoError
         As by `concertino.session.open_session`.
 
@@ -162,13 +167,15 @@ def open_beamline(
     --------
     >>> import tempfile
     >>> from pathlib import Path
-    >>> from concertino.beamline import open_beamline, read_beamline, template
+    >>> from concertino.beamline import open_beamline, template
     >>> path = Path(tempfile.mkdtemp(), "beamline.toml")
     >>> _ = path.write_text(template("twin"))
-    >>> with open_beamline(read_beamline(path), progress=False) as beamline:
+    >>> with open_beamline(path, progress=False) as beamline:
     ...     beamline.roles["beam"].name
     'shutter'
     """
+    if not isinstance(file, BeamlineFile):
+        file = read_beamline(file)
     engine = process_engine()
     devices = make_devices(file)
     connect_devices(devices, timeouts(file), engine.loop)

@@ -145,6 +145,7 @@ def preflight(
     frame_rate: FrameRate = "100 Hz",
     exposure: Exposure = "5 ms",
     slices: Slices = "middle",
+    beamline: BeamlineName = "",
     max_blur: Annotated[
         float | None, typer.Option(help="Refuse more motion blur, in px; above 1 px it warns.")
     ] = None,
@@ -153,6 +154,19 @@ def preflight(
 
     Parameters of the plan follow as options, as for run; 'preflight PLAN --help' lists them.
     """
+    from .beamline._files import chosen_beamline
+
+    given = given_options(context)
+    file = chosen_beamline(beamline)
+    if file is not None:
+        from .beamline._run import preflight_at_beamline, refuse_simulated
+
+        refuse_simulated(file, given)
+        preflight_at_beamline(
+            file, plan, given_parameters(context), max_blur=max_blur,
+            directory=directory if "directory" in given else None,
+        )  # fmt: skip
+        return
     from ._preflight_command import preflight_plan
     from ._run_command import AskedPlan
 

@@ -62,6 +62,9 @@ def test_a_file_is_written_once(capsys: pytest.CaptureFixture[str]) -> None:
         ("run radiography --beamline no.toml", "no.toml was to describe a beamline, and is no file."),
         ("run radiography --beamline small.toml --shape 8x8", "--shape was given, which is of the simulated beamline; small.toml says it for this one. Change it there"),
         ("run radiography --beamline small.toml --frame-rate '5 Hz'", "--frame-rate was given, which is of the simulated beamline"),
+        ("preflight radiography --beamline small.toml --source tube", "--source was given, which is of the simulated beamline"),
+        ("preflight helical --beamline small.toml", "There is no plan 'helical'; there are radiography"),
+        ("preflight continuous_tomography --beamline small.toml --num-projections 50 --max-blur 0.001", "blur: the image of projections moves"),
         ("run helical --beamline small.toml", "There is no plan 'helical'; there are radiography"),
         ("run radiography --angular-range '1 deg' --beamline small.toml", "The plan radiography has no parameter 'angular_range'; it has "),
         ("run radiography --per-frame rong --beamline small.toml", "There is no device 'rong'; there are twin, camera"),
@@ -96,6 +99,20 @@ def test_the_schema_is_printed(capsys: pytest.CaptureFixture[str]) -> None:
     jsonschema.validate({"data": {"directory": "x"}}, json.loads(out))
     with pytest.raises(jsonschema.ValidationError):
         jsonschema.validate({"data": {"directory": 5}}, json.loads(out))
+
+
+def test_a_plan_is_looked_at_with_the_devices_of_the_file(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    Path("beamline.toml").write_text(SMALL)
+    out, _ = said(capsys, "preflight continuous_tomography --num-projections 40")
+    assert re.match(r"beamline   beamline\.toml\nplan +continuous_tomography\n", out), out
+    # 40 frames of 32 × 48 px at 200 Hz; 180 deg are turned meanwhile, at 900 deg/s.
+    assert re.search(
+        r"^projections +40 frames in 0\.2 s: exposed 2 ms, dead 3 ms", out, re.MULTILINE
+    ), out
+    assert re.search(r"^rotation +900 deg/s in projections", out, re.MULTILINE), out
+    assert not Path("data").exists()
 
 
 def test_a_plan_takes_the_file_that_is_there(

@@ -1,12 +1,14 @@
-"""What ``concertino run`` does at a beamline that a file describes."""
+"""What ``concertino run`` and ``preflight`` do at a beamline that a file describes."""
 
 from collections.abc import Iterable, Mapping
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 from concertino import ParameterError
 from concertino.beamline import Beamline, BeamlineFile, open_beamline
 from concertino.cli._run_command import PLANS, print_slices, run_in, value_of
+from concertino.session import ComputerResources
 from concertino.storage import open_run
 
 #: Options of the simulated beamline, which a file has answers to.
@@ -30,8 +32,7 @@ def run_at_beamline(
     ConcertinoError
         If a device cannot be had, something given does not work, or the run failed.
     """
-    if name not in PLANS:
-        raise ParameterError(f"There is no plan {name!r}; there are {', '.join(PLANS)}.")
+    _check_known(name)
     with open_beamline(file, directory=directory, progress=progress) as beamline:
         plan, arguments = beamline.plans[name], _arguments(beamline, name, parameters)
         if sample:
@@ -43,6 +44,38 @@ def run_at_beamline(
         run_in(session, plan(**arguments), name)
         print(f"run        {open_run(int(session.RE.md['scan_id']), session.directory).directory}")
         print_slices(beamline.reconstruction)
+
+
+def preflight_at_beamline(
+    file: BeamlineFile,
+    name: str,
+    parameters: Mapping[str, str],
+    *,
+    directory: Path | None,
+    max_blur: float | None,
+) -> None:
+    """Print what a plan would do and need with the devices of a file; nothing moves, and no run is made.
+
+    Raises
+    ------
+    ConcertinoError
+        If a device cannot be had, something given does not work, or the plan cannot.
+    """
+    _check_known(name)
+    with (
+        TemporaryDirectory() as place,
+        open_beamline(file, directory=place, progress=False) as beamline,
+    ):
+        plan = beamline.plans[name](**_arguments(beamline, name, parameters))
+        resources = ComputerResources(directory or file.directory)
+        figures = beamline.session.preflight(plan, resources=resources, max_blur_px=max_blur)
+        print(figures.table())
+        figures.check()
+
+
+def _check_known(name: str) -> None:
+    if name not in PLANS:
+        raise ParameterError(f"There is no plan {name!r}; there are {', '.join(PLANS)}.")
 
 
 def refuse_simulated(file: BeamlineFile, given: Iterable[str]) -> None:
