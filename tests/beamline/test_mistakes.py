@@ -245,3 +245,19 @@ def test_a_variable_of_the_environment_that_is_wrong_is_named(
         "The environment variable CONCERTINO_BEAMLINE_CALLBACKS__WRITER__FORMAT overrides the file. "
         "callbacks.writer.format: 'bmp' was given."
     )
+
+
+@pytest.mark.parametrize(
+    ("variable", "value", "message"),
+    [
+        ("BASELINE", "[ring", "The environment variable CONCERTINO_BEAMLINE_BASELINE overrides the file, and is no JSON."),
+        ("DATA__DIRECTRY", "x", "CONCERTINO_BEAMLINE_DATA__DIRECTRY overrides the file. data.directry is unknown; there are directory, "),
+    ],
+)  # fmt: skip
+def test_a_variable_that_cannot_be_taken(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, variable: str, value: str, message: str
+) -> None:
+    monkeypatch.setenv(f"CONCERTINO_BEAMLINE_{variable}", value)
+    (found,) = mistakes(tmp_path / "beamline.toml", "[data]\ndirectory = 'x'\n")
+    assert message in found.sentence
+    assert found.line == 0

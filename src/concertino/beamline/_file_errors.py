@@ -1,12 +1,14 @@
 """What pydantic finds wrong in a file, as sentences."""
 
 import os
+import re
 import types
 from collections.abc import Iterator, Mapping
 from difflib import get_close_matches
 from typing import Annotated, Any, Union, get_args, get_origin
 
 from pydantic import BaseModel, ValidationError
+from pydantic_settings import SettingsError
 
 from ._mistakes import Mistake, Place, dotted
 from ._settings import ENVIRONMENT, BeamlineSettings
@@ -29,6 +31,16 @@ def mistakes_of(error: ValidationError, source: SourceFile) -> Iterator[Mistake]
             yield Mistake(0, f"The environment variable {variable} overrides the file. {sentence}")
         else:
             yield source.mistake(place, sentence)
+
+
+def unread_variable(error: SettingsError) -> Mistake:
+    """Return the mistake of an environment variable that is to be a list or a table, and is no JSON."""
+    said = re.search(r'field "(\w+)"', str(error))
+    variable = f"{ENVIRONMENT}{said[1].upper()}" if said else f"beginning with {ENVIRONMENT}"
+    return Mistake(
+        0,
+        f"The environment variable {variable} overrides the file, and is no JSON. Give a list or a table as JSON.",
+    )
 
 
 def in_file(location: Place) -> Place:

@@ -6,9 +6,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pydantic import ValidationError
+from pydantic_settings import SettingsError
 
 from ._check import Check
-from ._file_errors import in_file, mistakes_of, without
+from ._file_errors import in_file, mistakes_of, unread_variable, without
 from ._mistakes import BeamlineFileError, Mistake
 from ._settings import BeamlineSettings
 from ._source_file import SourceFile, read_source
@@ -69,6 +70,9 @@ def read_beamline(path: str | os.PathLike[str]) -> BeamlineFile:
     for _ in range(_MOST):
         try:
             settings = BeamlineSettings(**data)
+            break
+        except SettingsError as error:
+            mistakes.append(unread_variable(error))
             break
         except ValidationError as error:
             mistakes += mistakes_of(error, source)
