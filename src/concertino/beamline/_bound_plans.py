@@ -99,7 +99,8 @@ class BoundPlan:
         return {
             name: device
             for name, device in self._devices.items()
-            if name not in _STAGES or name in recorded
+            if name not in _STAGES
+            or (recorded.get(name) == device.name if name == "trigger" else name in recorded)
         }
 
     def __repr__(self) -> str:

@@ -179,18 +179,33 @@ def preflight(
 
 @app.command(context_settings={"ignore_unknown_options": True})
 def resume(
+    context: typer.Context,
     run: RunName,
     directory: KnownDirectory = DEFAULT_DIRECTORY,
     camera: Annotated[
         str, typer.Option(help="'simulated', or the HDF5 file that the run was served from.")
     ] = "simulated",
     slices: Slices = "middle",
+    beamline: BeamlineName = "",
     trust: Annotated[
         bool, typer.Option("--trust", help="Keep frames without reading them once more.")
     ] = False,
     quiet: Annotated[bool, typer.Option("--quiet", help="No progress bars.")] = False,
 ) -> None:
-    """Continue a run that broke off, on the simulated beamline: take only what is missing."""
+    """Continue a run that broke off: take only what is missing."""
+    from .beamline._files import chosen_beamline
+
+    given = given_options(context)
+    file = chosen_beamline(beamline)
+    if file is not None:
+        from .beamline._run import refuse_simulated, resume_at_beamline
+
+        refuse_simulated(file, given - {"slices"})
+        resume_at_beamline(
+            file, run, slices=slices, verify=not trust, progress=not quiet,
+            directory=directory if "directory" in given else None,
+        )  # fmt: skip
+        return
     from ._resume_command import resume_run
 
     resume_run(directory, run, camera=camera, slices=slices, verify=not trust, progress=not quiet)

@@ -3,14 +3,16 @@
 import json
 import re
 import shlex
+import time
 from pathlib import Path
 
 import jsonschema
 import pytest
 
-from concertino.beamline import template
+from concertino.beamline import open_beamline, template
 from concertino.cli import main
 from concertino.storage import open_run
+from tests.patience import patience
 
 SMALL = (
     template("twin").replace("256, 256", "32, 48").replace('"100 Hz"', '"200 Hz"').replace('"5 ms"', '"2 ms"')
@@ -140,3 +142,27 @@ def test_a_plan_takes_the_file_that_is_there(
     out, _ = said(capsys, f"{line} --beamline twin --shape 16x16 --slices none")
     assert out.startswith("beamline   simulated\n")
     assert open_run(1, "data").start["frame_shape"] == [16, 16]
+
+
+def test_a_run_that_broke_off_is_continued_at_the_same_beamline(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    Path("beamline.toml").write_text(SMALL)
+    with open_beamline("beamline.toml", progress=False) as beamline:
+        run = beamline.session.start(
+            beamline.plans["step_tomography"](num_projections=60, num_darks=1, num_flats=1)
+        )
+        left = patience()
+        while left() and (run.progress.stream != "projections" or run.progress.acquired < 5):
+            time.sleep(0.02)
+        beamline.session.stop_all("lunch")
+    broken = open_run(1, "data")
+    assert broken.stop is not None
+    assert 0 < len(broken.frames("projections")) < 60
+
+    capsys.readouterr()
+    out, _ = said(capsys, "resume 1 --quiet --slices 16")
+    assert re.match(r"beamline   beamline\.toml\nrun +/.*/data/scan_0002", out), out
+    assert "frames     projections: 60 of 60\n" in out
+    assert re.search(r"^slices +/", out, re.MULTILINE)
+    assert open_run("scan_0002", "data").start["resumes"] == broken.start["uid"]

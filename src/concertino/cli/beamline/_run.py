@@ -1,4 +1,4 @@
-"""What ``concertino run`` and ``preflight`` do at a beamline that a file describes."""
+"""What ``concertino run``, ``preflight`` and ``resume`` do at a beamline that a file describes."""
 
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -7,7 +7,9 @@ from typing import Any
 
 from concertino import ParameterError
 from concertino.beamline import Beamline, BeamlineFile, open_beamline
+from concertino.cli._resume_command import tell_resumed
 from concertino.cli._run_command import PLANS, print_slices, run_in, value_of
+from concertino.cli._run_listing import choose_run
 from concertino.session import ComputerResources
 from concertino.storage import open_run
 
@@ -71,6 +73,30 @@ def preflight_at_beamline(
         figures = beamline.session.preflight(plan, resources=resources, max_blur_px=max_blur)
         print(figures.table())
         figures.check()
+
+
+def resume_at_beamline(
+    file: BeamlineFile,
+    name: str,
+    *,
+    directory: Path | None,
+    slices: str,
+    verify: bool,
+    progress: bool,
+) -> None:
+    """Continue a stored run with the devices of a file.
+
+    Raises
+    ------
+    ConcertinoError
+        If a device cannot be had, the run cannot be continued, or the new one failed.
+    """
+    run = choose_run(directory or file.directory, name)
+    with open_beamline(file, directory=directory, progress=progress) as beamline:
+        session = beamline.session
+        run_in(session, beamline.plans["resume"](run=run, verify=verify), "resume")
+        newest = open_run(int(session.RE.md["scan_id"]), session.directory)
+    tell_resumed(newest, slices, int(newest.start["frame_shape"][0]))
 
 
 def _check_known(name: str) -> None:
