@@ -21,6 +21,7 @@ OF_EXTRA = {
     "catalog": ("storage.catalog._catalog_rows", "storage.catalog._catalog_tree", "storage.catalog._tiled_adapters"),
     "dectris": ("devices.vendors._dectris_messages",),
     "plots": ("cli._sweep_pictures",),
+    "prompt": ("cli.beamline._prompt_awaits",),
     "tango": ("devices.control_systems.tango._link", "devices.control_systems.tango._signals", "servers", "twin._tango_devices"),
     "test": ("testing",),
     "twin": ("twin._channel_access", "twin._pv_access"),

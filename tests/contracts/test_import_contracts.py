@@ -31,6 +31,7 @@ BREAKING = [
     ("callbacks", "import concertino.plans", LAYERS),
     ("devices", "import concertino.session", LAYERS),
     ("devices", "def late():\n    import concertino.callbacks", LAYERS),
+    ("src/concertino/session", "import concertino.beamline", LAYERS),
     ("src/concertino/storage", "import concertino.reconstruction", LAYERS),
     ("src/concertino/frames", "import concertino.storage", LAYERS),
     ("src/concertino/units", "import concertino.documents", LAYERS),

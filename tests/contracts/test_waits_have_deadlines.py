@@ -58,6 +58,7 @@ JUSTIFIED: dict[str, str] = {
     "callbacks/remote.py::RemoteCallback._send": _WORKER,
     "src/concertino/batch/_dask_parts.py::Cluster._result": _DONE,
     "src/concertino/cli/_demo.py::run_demo": _COMPUTES,
+    "src/concertino/cli/beamline/_prompt_awaits.py::await_in_loop.awaited": "somebody's own await at a prompt; Ctrl-C ends it",
     "src/concertino/session/_run_start_suspender.py::RunStartSuspender._wait_and": _USER,
     "src/concertino/session/_beam_guard.py::SessionGuard._wait_and": _BOUNDED,
     "src/concertino/session/prompt/_at_prompt.py::_mv": "run_safely around it gives each wait a deadline",

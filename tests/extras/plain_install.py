@@ -169,6 +169,16 @@ def with_foreign_filter(directory: Path) -> GrowingFrames:
     )
 
 
+def of_happi(directory: Path) -> list[str]:
+    """Return what is said of a device of a happi database in a beamline's file."""
+    (directory / "happi.json").write_text("{}")
+    file = directory / "line.toml"
+    file.write_text("[happi]\ndatabase = 'happi.json'\n[devices.slit]\nhappi = 'slit'\n")
+    code, lines, _ = command("check-config", str(file), "--connect")
+    assert code == 1, lines
+    return [line for line in lines if "needs the extra" in line]
+
+
 def sentences(directory: Path) -> dict[str, list[str]]:
     """Return, by extra, what is said by everything that asks for it."""
     catalog = Catalog.open(directory)
@@ -219,6 +229,8 @@ def sentences(directory: Path) -> dict[str, list[str]]:
             refused("queueserver", *at),
             asked(lambda: importlib.import_module("concertino.queueserver")),
         ],
+        "prompt": [refused("start")],
+        "happi": of_happi(directory),
         "astra": [astra],
         "twin": [refused("twin", "--epics", "T:"), refused("twin", "--pva", "T:")],
         "test": [asked(lambda: importlib.import_module("concertino.testing"))],

@@ -7,9 +7,10 @@ from typing import Annotated
 import typer
 
 from ._keys_command import keys
-from ._plan_options import PlanCommand, given_parameters
+from ._plan_options import PlanCommand, given_options, given_parameters
 from ._tango_command import tango
 from ._twin_command import twin
+from .beamline._commands import check_config, init, start
 
 app = typer.Typer(
     name="concertino",
@@ -23,6 +24,9 @@ app = typer.Typer(
 app.add_typer(tango, name="tango")
 app.add_typer(keys, name="keys")
 app.command()(twin)
+app.command()(init)
+app.command()(check_config)
+app.command()(start)
 
 Directory = Annotated[
     Path, typer.Option("--directory", "-d", help="Data directory, made when it is not there.")
@@ -47,6 +51,12 @@ Shape = Annotated[str, typer.Option(help="Simulated frame, HEIGHTxWIDTH in px.")
 Source = Annotated[str, typer.Option(help="What makes the beam: synchrotron or tube.")]
 FrameRate = Annotated[str, typer.Option(help="Frame rate of the camera.")]
 Exposure = Annotated[str, typer.Option(help="Exposure time of the camera.")]
+BeamlineName = Annotated[
+    str,
+    typer.Option(
+        help="The beamline's file, or 'twin'; by default CONCERTINO_BEAMLINE, or beamline.toml here, else the twin."
+    ),
+]
 DEFAULT_DIRECTORY = Path("data")
 
 
@@ -89,19 +99,34 @@ def run(
     exposure: Exposure = "5 ms",
     slices: Slices = "middle",
     sample: Annotated[str, typer.Option(help="Name of the sample.")] = "",
+    beamline: BeamlineName = "",
     live: Annotated[bool, typer.Option("--live", help="Show the run in a browser page.")] = False,
     synced: Annotated[
         bool, typer.Option("--synced", help="A frame counts as safe only when on the disk.")
     ] = False,
     quiet: Annotated[bool, typer.Option("--quiet", help="No progress bars.")] = False,
 ) -> None:
-    """Run a plan on the simulated beamline.
+    """Run a plan on a beamline that a file describes, or on the simulated one.
 
     Parameters of the plan follow as options: --num-projections 500 --angular-range "360 deg".
     'run PLAN --help' lists them.
     """
     from ._run_command import AskedPlan, run_plan
 
+    if plan != "list":
+        from .beamline._files import chosen_beamline
+
+        given = given_options(context)
+        file = chosen_beamline(beamline)
+        if file is not None:
+            from .beamline._run import refuse_simulated, run_at_beamline
+
+            refuse_simulated(file, given)
+            run_at_beamline(
+                file, plan, given_parameters(context), sample=sample, progress=not quiet,
+                directory=directory if "directory" in given else None,
+            )  # fmt: skip
+            return
     asked = AskedPlan(
         plan, given_parameters(context), directory, camera, shape, source, frame_rate, exposure,
         slices,
@@ -120,6 +145,7 @@ def preflight(
     frame_rate: FrameRate = "100 Hz",
     exposure: Exposure = "5 ms",
     slices: Slices = "middle",
+    beamline: BeamlineName = "",
     max_blur: Annotated[
         float | None, typer.Option(help="Refuse more motion blur, in px; above 1 px it warns.")
     ] = None,
@@ -128,6 +154,19 @@ def preflight(
 
     Parameters of the plan follow as options, as for run; 'preflight PLAN --help' lists them.
     """
+    from .beamline._files import chosen_beamline
+
+    given = given_options(context)
+    file = chosen_beamline(beamline)
+    if file is not None:
+        from .beamline._run import preflight_at_beamline, refuse_simulated
+
+        refuse_simulated(file, given)
+        preflight_at_beamline(
+            file, plan, given_parameters(context), max_blur=max_blur,
+            directory=directory if "directory" in given else None,
+        )  # fmt: skip
+        return
     from ._preflight_command import preflight_plan
     from ._run_command import AskedPlan
 
@@ -140,18 +179,33 @@ def preflight(
 
 @app.command(context_settings={"ignore_unknown_options": True})
 def resume(
+    context: typer.Context,
     run: RunName,
     directory: KnownDirectory = DEFAULT_DIRECTORY,
     camera: Annotated[
         str, typer.Option(help="'simulated', or the HDF5 file that the run was served from.")
     ] = "simulated",
     slices: Slices = "middle",
+    beamline: BeamlineName = "",
     trust: Annotated[
         bool, typer.Option("--trust", help="Keep frames without reading them once more.")
     ] = False,
     quiet: Annotated[bool, typer.Option("--quiet", help="No progress bars.")] = False,
 ) -> None:
-    """Continue a run that broke off, on the simulated beamline: take only what is missing."""
+    """Continue a run that broke off: take only what is missing."""
+    from .beamline._files import chosen_beamline
+
+    given = given_options(context)
+    file = chosen_beamline(beamline)
+    if file is not None:
+        from .beamline._run import refuse_simulated, resume_at_beamline
+
+        refuse_simulated(file, given - {"slices"})
+        resume_at_beamline(
+            file, run, slices=slices, verify=not trust, progress=not quiet,
+            directory=directory if "directory" in given else None,
+        )  # fmt: skip
+        return
     from ._resume_command import resume_run
 
     resume_run(directory, run, camera=camera, slices=slices, verify=not trust, progress=not quiet)

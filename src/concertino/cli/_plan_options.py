@@ -79,6 +79,16 @@ def given_parameters(context: typer.Context) -> dict[str, str]:
     return dict(context.meta[PARAMETERS])
 
 
+def given_options(context: typer.Context) -> set[str]:
+    """Return the names of the command's own parameters that were given, and are no defaults."""
+    return {
+        name
+        for name in context.params
+        if (source := context.get_parameter_source(name)) is not None
+        and source.name == "COMMANDLINE"
+    }
+
+
 @dataclass
 class PlanParameter:
     """What a plan's signature and its docstring say of a parameter.

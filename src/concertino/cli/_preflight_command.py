@@ -21,5 +21,6 @@ def preflight_plan(asked: AskedPlan, *, max_blur: float | None) -> None:
         reconstruction=prepared.reconstruction,
         max_blur_px=max_blur,
     )
+    print("beamline   simulated")
     print(figures.table())
     figures.check()

@@ -47,14 +47,29 @@ def resume_run(
         )  # fmt: skip
         run_in(session, plan, "resume")
         newest = open_run(int(session.RE.md["scan_id"]), directory)
-        print(f"run        {newest.directory}")
+    tell_resumed(newest, slices, device.frame_shape[0])
+
+
+def tell_resumed(newest: Run, slices: str, height: int) -> None:
+    """Print what there is of a scan that was continued, and reconstruct it.
+
+    Parameters
+    ----------
+    newest : Run
+        The run that continued it.
+    slices : str
+        Detector rows; see `chosen_rows`.
+    height : int
+        Of a frame, in px.
+    """
+    print(f"run        {newest.directory}")
     scan = StoredScan(newest)
     print(f"scan       {' + '.join(part.name for part in scan.runs)}")
     for stream in scan.streams:
         there = scan.present(stream)
         print(f"frames     {stream}: {there.sum()} of {len(there)}")
     if slices != "none" and scan.tomo.scheme not in ("radiography", "spiral", "grating"):
-        rows = chosen_rows(slices, device.frame_shape[0])
+        rows = chosen_rows(slices, height)
         made = reconstruct_run(newest, ReconstructionSettings(slices=rows))
         print(f"slices     {made.directory}")
 

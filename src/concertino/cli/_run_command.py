@@ -109,6 +109,7 @@ def run_plan(asked: AskedPlan, *, sample: str, live: bool, synced: bool, progres
         resources=ComputerResources(directory),
         reconstruction=prepared.reconstruction,
     ).check()
+    print("beamline   simulated")
     with open_session(
         directory, baseline=prepared.beamline.baseline, progress=progress, catalog=False
     ) as session:
@@ -122,7 +123,7 @@ def run_plan(asked: AskedPlan, *, sample: str, live: bool, synced: bool, progres
         plan = PLANS[name](**prepared.arguments, md={"sample": sample} if sample else None)
         run_in(session, plan, name)
         print(f"run        {open_run(int(session.RE.md['scan_id']), directory).directory}")
-        _print_slices(reconstruction)
+        print_slices(reconstruction)
         if live_view is not None and reconstruction is not None:
             time.sleep(_LAST_LOOK_S)  # The page shows the result before it ends.
 
@@ -211,7 +212,7 @@ def replay_run(directory: Path, name: str, *, speed: float, slices: str, live: b
     started_s = time.monotonic()
     replay_documents(run, callbacks, speed=speed or None)
     print(f"replayed   {run.directory} in {time.monotonic() - started_s:.2f} s")
-    _print_slices(reconstruction)
+    print_slices(reconstruction)
 
 
 def view_run(directory: Path, name: str, *, port: int) -> None:
@@ -260,7 +261,7 @@ def _arguments(
             raise ParameterError(
                 f"The plan {name} has no parameter {key!r}; it has {', '.join(known)}."
             )
-        values[key] = _beside(text, beamline) if key == "per_frame" else _value(key, text)
+        values[key] = _beside(text, beamline) if key == "per_frame" else value_of(key, text)
     needed = [
         key
         for key, parameter in signature.items()
@@ -288,7 +289,8 @@ def _beside(text: str, beamline: SimulatedBeamline) -> list[Any]:
     return [known[name] for name in names]
 
 
-def _value(key: str, text: str) -> Any:
+def value_of(key: str, text: str) -> Any:
+    """Return a parameter of a plan as an option has it."""
     if key == "order":
         return [part.strip() for part in text.split(",")]
     if text.lower() in ("true", "false"):
@@ -370,7 +372,8 @@ def chosen_rows(slices: str, height: int) -> tuple[int, ...] | None:
     return rows
 
 
-def _print_slices(reconstruction: OnlineReconstruction | None) -> None:
+def print_slices(reconstruction: OnlineReconstruction | None) -> None:
+    """Print where the slices of a run are, and their pictures."""
     if reconstruction is None or not reconstruction.reconstructs:
         return
     result = reconstruction.wait(_RECONSTRUCTED_S)

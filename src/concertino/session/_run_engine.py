@@ -22,6 +22,7 @@ from concertino._bluesky_private import (
     reason_of_end,
 )
 from concertino.plans import HoldRequest, PauseRequest
+from concertino.runtime._plan_end import in_own_thread
 
 # RE(plan) raises why a plan failed; where nobody has set logging up, bluesky's log would tell it first.
 logging.getLogger("bluesky").addHandler(logging.NullHandler())
@@ -98,7 +99,7 @@ class SessionRunEngine(HookedRunEngine):
         Raises
         ------
         SessionError
-            If a plan is running or paused, or its session was closed.
+            If a plan is running or paused, its session was closed, or this is called in its own loop.
         PlanEndedError
             If it was ended from elsewhere, with the reason.
         """
@@ -112,6 +113,11 @@ class SessionRunEngine(HookedRunEngine):
             raise SessionError(
                 f"A plan was given to the RunEngine while {plan_name} is {self.state}. Wait for its "
                 "end, or end it with RE.abort()."
+            )
+        if in_own_thread(self):
+            raise SessionError(
+                "A plan was given to the RunEngine inside its own loop, in which it would wait for itself for ever. Give it "
+                "in another thread, or to session.start(plan), and await that."
             )
         # Not by the plan: half a second of imports, in the loop and perhaps with beam.
         _ = units.ureg

@@ -1,0 +1,1 @@
+"""Commands of a beamline's file."""
