@@ -6,7 +6,7 @@ import time
 from pathlib import Path
 
 from jupyter_client.manager import KernelManager
-from jupyter_client.provisioning import LocalProvisioner
+from jupyter_client.provisioning.local_provisioner import LocalProvisioner
 
 from concertino.storage import open_run
 from tests.session.prompt.terminals import PROGRAM, WAIT_S, Prompt
