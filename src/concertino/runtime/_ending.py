@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from functools import cache
+from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Any, Protocol, Self
 from weakref import WeakSet
@@ -29,6 +30,9 @@ _WAKE = signal.SIGURG  # says nothing, and is ignored where nobody has taken it
 _LEAVE_S = 15.0
 _WORKER_LEAVES_S = 1.0  # so that it can tell its server what became of the plan
 _LOOK_S = 0.1
+_WAITS_S = 0.3
+#: What is called, in which package, as long as IPython waits for a line, and a kernel for a message.
+_PROMPTS = (("interact", "terminal"), ("start", "ipykernel"))
 
 
 class EndedBySignal(SystemExit):
@@ -62,7 +66,7 @@ class _Ending:
         self.interrupted: Callable[[], object] | None = None
         self._handled = False
         self._inside = 0  # calls of a RunEngine in the main thread
-        self._told = False
+        self._told = self._again = False
         self._blocks = 0
         self._previous: dict[int, Any] = {}
         self._wakeup: socket.socket | None = None
@@ -179,6 +183,10 @@ class _Ending:
 
     def _handle(self, number: int, frame: FrameType | None) -> None:
         """Take a signal in the main thread."""
+        if self._again:
+            self._again = self._told = False
+            self.leave()
+            return
         self._note(number)
         if self.instead is not None:
             return
@@ -218,8 +226,17 @@ class _Ending:
     def _end_by_force(self, number: int) -> None:
         """End a process whose main thread does not: it is in C code, or caught the exception."""
         until_s = time.monotonic() + (_WORKER_LEAVES_S if _is_queue_worker() else _LEAVE_S)
+        waits_since_s = float("inf")
         while time.monotonic() < until_s or self.closing:
             time.sleep(_LOOK_S)
+            if self.closing or not _waits_at_ipython():
+                waits_since_s = float("inf")
+            else:
+                waits_since_s = min(waits_since_s, time.monotonic())
+            if time.monotonic() - waits_since_s > _WAITS_S:
+                # A cell's SystemExit ends no IPython and no kernel; where they wait it does, and leaves the terminal in order.
+                self._again, waits_since_s = True, float("inf")
+                signal.pthread_kill(int(threading.main_thread().ident or 0), number)
         _close_all()
         logging.shutdown()
         os._exit(128 + number)
@@ -346,6 +363,20 @@ def _is_queue_worker() -> bool:
     """Whether this is a queue server's worker, which takes our exception for one of its plan's, and goes on."""
     server = sys.modules.get("bluesky_queueserver")
     return server is not None and bool(server.is_re_worker_active())
+
+
+def _waits_at_ipython() -> bool:
+    """Whether the main thread is IPython's, or a kernel's, and runs no cell: it waits for somebody to type."""
+    if "IPython" not in sys.modules:
+        return False
+    frame, waits = sys._current_frames().get(int(threading.main_thread().ident or 0)), False
+    while frame is not None:
+        file, function = frame.f_code.co_filename, frame.f_code.co_name
+        if function == "run_cell":
+            return False
+        waits = waits or (function, Path(file).parent.name) in _PROMPTS
+        frame = frame.f_back
+    return waits
 
 
 def _nothing(number: int, frame: FrameType | None) -> None:
