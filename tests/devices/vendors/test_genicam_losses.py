@@ -1,5 +1,7 @@
 """What becomes of a GenICam camera's frames when packets are lost, and when it dies: by real losses and deaths."""
 
+import ctypes
+import socket
 import time
 
 import numpy as np
@@ -11,7 +13,7 @@ from concertino.devices import CameraSettings, GenicamSource
 from concertino.frames import FrameRequest
 from tests.patience import patience
 
-from .fake_gige import SMALL, fake_gige, opened
+from .fake_gige import ADDRESS, SMALL, fake_gige, opened
 from .needed import need
 
 pytestmark = pytest.mark.disturbed_by_load(
@@ -20,6 +22,8 @@ pytestmark = pytest.mark.disturbed_by_load(
 
 FREE = CameraSettings(0.001, 0.0)
 _PATIENCE_S = 240.0
+#: GigE Vision's register of the port to which the frames are sent.
+_STREAM_PORT = 0x0D00
 
 
 def take(source: GenicamSource, count: int, settings: CameraSettings = FREE) -> int:
@@ -101,3 +105,23 @@ def test_a_stop_is_bounded_when_the_camera_has_just_died() -> None:
         assert time.monotonic() - begun < 10
         camera.start()
         assert take(source, 1) == 1
+
+
+def test_packets_that_are_of_no_frame_are_no_lost_frames() -> None:
+    need("genicam")
+    with fake_gige(), opened() as source:
+        source.prepare(FrameRequest(1, trigger="edge"), FREE)  # so that nothing else comes
+        source.start()
+        library, port = ctypes.CDLL(source._device.aravis.path), ctypes.c_uint32()
+        device, where = ctypes.c_void_p(source._device.handle), ctypes.c_uint64(_STREAM_PORT)
+        assert library.arv_device_read_register(device, where, ctypes.byref(port), None)
+        with socket.socket(type=socket.SOCK_DGRAM) as stranger:
+            for _ in range(3):
+                stranger.sendto(bytes(1000), (ADDRESS, port.value & 0xFFFF))
+        until = time.monotonic() + 2
+        while time.monotonic() < until:
+            with source._using:
+                assert source._stream is not None
+                with source._stream.next(wait=True) as came:
+                    assert came is None
+        source.stop()
