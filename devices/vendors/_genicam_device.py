@@ -16,8 +16,8 @@ from ._aravis import Aravis, load_aravis
 
 #: Aravis' states of a buffer: whole, and what was in the queue when the stream ended.
 _WHOLE, _CLEARED, _ABORTED = 0, 1, 7
-#: No image, and the id that no frame of a network's has: a packet by which its size was tried, and which came so late
-#: that it found the stream. Of a frame that lost its first packet, the state is another.
+#: No image, and no id: packets that are none of a frame's. On a busy computer two to four came now and then in the first
+#: 50 ms of a stream (28 in 305 starts of Aravis' fake camera). A frame that lost its first packet has another state.
 _NO_IMAGE, _NO_FRAME = 8, 0
 _CONTINUOUS = 0
 #: Memory for frames that Aravis has received and nobody has taken, and how many there are.
