@@ -89,6 +89,9 @@ def test_one_that_does_not_answer_names_address_time_and_what_to_check(
     assert time.monotonic() - begun_s < 60
 
 
+@pytest.mark.disturbed_by_load(
+    "where the motor is, and each frame, comes over a wire from another process, which must run then"
+)
 def test_a_plan_runs_with_the_devices_of_the_file(twin: ServedTwin, tmp_path: Path) -> None:
     written(twin, tmp_path, "epics").rename(tmp_path / "line.toml")
     printed, _ = concertino(
