@@ -7,9 +7,11 @@ from typing import Any
 
 from concertino.consumers._consumer import Consumer
 from concertino.documents import OpenRuns
+from concertino.runtime._log_levels import ChosenLevels
 
 _LOGGERS = ("concertino", "bluesky", "ophyd_async", "ophyd")
-_LEVEL = logging.INFO  # least severity that is written
+_LEVEL = logging.INFO  # least severity that is written where no other was chosen
+_OWN = "concertino.run"
 _FORMAT = "%(asctime)s %(levelname)-8s %(name)s: %(message)s"
 
 
@@ -21,6 +23,11 @@ class RunLog(Consumer):
     necessary : bool
         Whether a run fails with it.
 
+    Attributes
+    ----------
+    levels : dict of str to int
+        Least severity by logger; `logging.INFO` for all others.
+
     Examples
     --------
     >>> from concertino.callbacks import RunLog
@@ -29,6 +36,7 @@ class RunLog(Consumer):
 
     def __init__(self, *, necessary: bool = False) -> None:
         super().__init__("run log", necessary=necessary)
+        self.levels: dict[str, int] = {}
         self._handlers: dict[str, logging.Handler] = {}
         self._runs = OpenRuns()
 
@@ -55,11 +63,13 @@ class RunLog(Consumer):
             return
         handler = logging.FileHandler(Path(start["run_directory"]) / "run.log", encoding="utf-8")
         handler.setFormatter(logging.Formatter(_FORMAT))
-        handler.setLevel(_LEVEL)
+        chosen = ChosenLevels(_LEVEL, self.levels)
+        handler.addFilter(lambda record: record.name == _OWN or chosen.filter(record))
         self._handlers[start["uid"]] = handler
-        for logger in map(logging.getLogger, _LOGGERS):
+        for name in {*_LOGGERS, *(name.partition(".")[0] for name in self.levels)}:
+            logger = logging.getLogger(name)
             logger.addHandler(handler)
-            if logger.getEffectiveLevel() > _LEVEL:
+            if logger.getEffectiveLevel() > _LEVEL and name not in self.levels:
                 logger.setLevel(_LEVEL)
         self._write(
             start["uid"], f"run {start['uid']} of {start.get('plan_name', 'a plan')} starts"
@@ -68,7 +78,7 @@ class RunLog(Consumer):
     def _write(self, run: str, message: str, level: int = _LEVEL) -> None:
         handler = self._handlers.get(run)
         if handler is not None:
-            handler.handle(logging.LogRecord("concertino.run", level, "", 0, message, None, None))
+            handler.handle(logging.LogRecord(_OWN, level, "", 0, message, None, None))
 
     def _close(self, stop: Mapping[str, Any]) -> None:
         run = stop["run_start"]
@@ -85,6 +95,6 @@ class RunLog(Consumer):
         handler = self._handlers.pop(run, None)
         if handler is None:
             return
-        for logger in map(logging.getLogger, _LOGGERS):
-            logger.removeHandler(handler)
+        for name in {*_LOGGERS, *(name.partition(".")[0] for name in self.levels)}:
+            logging.getLogger(name).removeHandler(handler)
         handler.close()

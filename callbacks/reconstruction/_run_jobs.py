@@ -97,6 +97,49 @@ class RunJob(Generic[Result]):
 Job = TypeVar("Job", bound=RunJob[Any])
 
 
+class OfRun(Generic[Result]):
+    """What is made of one run, for who waits for it though others may have followed. Made by `RunJobs.of_run`.
+
+    Parameters
+    ----------
+    job : RunJob
+        Of the run; what it has of frames is not kept.
+    name : str
+        Who makes it, for messages.
+    """
+
+    def __init__(self, job: RunJob[Result], name: str) -> None:
+        self._name = name
+        self.turn_to(job)
+
+    def turn_to(self, job: RunJob[Result]) -> None:
+        """Wait for what another job of the same run makes: frames are taken again."""
+        self._run, self._result = str(job.start["uid"]), job.result
+
+    def wait(self, timeout_s: float | None = None) -> Result:
+        """Wait for it.
+
+        Parameters
+        ----------
+        timeout_s : float, optional
+            How long, in seconds; as long as it takes by default.
+
+        Raises
+        ------
+        ReconstructionError
+            If it took too long.
+        ConcertinoError
+            What made it fail.
+        """
+        result = self._result
+        if wait([result], timeout_s).not_done:
+            raise ReconstructionError(
+                f"{self._name} of run {self._run} did not finish within {timeout_s:g} s. Wait "
+                "again, with a longer time-out."
+            )
+        return result.result()
+
+
 class RunJobs(FrameCallback, Generic[Job, Result]):
     """Makes something of each run, in a thread, when its last frame has come or the run has ended.
 
@@ -130,6 +173,7 @@ class RunJobs(FrameCallback, Generic[Job, Result]):
         self._callbacks = list(callbacks)
         self._job: Job | None = None
         self._jobs: dict[str, Job] = {}
+        self._waited_for: dict[str, OfRun[Result]] = {}  # of the runs that go on
 
     @abstractmethod
     def begin(self, start: Mapping[str, Any]) -> Job | None:
@@ -182,13 +226,21 @@ class RunJobs(FrameCallback, Generic[Job, Result]):
                 f"There is nothing to wait for: no {self._RUNS} run has started since "
                 f"{type(self).__name__} was subscribed. Start one first."
             )
-        if wait([job.result], timeout_s).not_done:
-            raise ReconstructionError(
-                f"{self.name} of run {job.start['uid']} did not finish within {timeout_s:g} s. Wait "
-                "again, with a longer time-out."
-            )
-        result: Result = job.result.result()
+        result: Result = OfRun(job, self.name).wait(timeout_s)
         return result
+
+    def of_run(self, uid: str) -> OfRun[Result] | None:
+        """Return what is made of a run that goes on; None when nothing is.
+
+        Whoever has it keeps the result, whatever runs follow.
+
+        Parameters
+        ----------
+        uid : str
+            Of the run, whose start document this has.
+        """
+        job = self._jobs.get(uid)
+        return None if job is None else self._waited_for.setdefault(uid, OfRun(job, self.name))
 
     def settle(self, timeout_s: float = 60.0) -> None:
         """Wait until every stream was read, and until what is being made is there."""
@@ -219,6 +271,8 @@ class RunJobs(FrameCallback, Generic[Job, Result]):
             self._jobs[uid] = job.anew()
             if self._job is job:
                 self._job = self._jobs[uid]
+            if uid in self._waited_for:
+                self._waited_for[uid].turn_to(self._jobs[uid])
         return super().subscribe(stream)
 
     def take(self, stream: AnnouncedStream, subscription: Subscription) -> None:
@@ -240,6 +294,7 @@ class RunJobs(FrameCallback, Generic[Job, Result]):
 
     def run_stopped(self, start: Mapping[str, Any], stop: Mapping[str, Any]) -> None:
         """Finish with what is there, when the run did not get to its last stream."""
+        self._waited_for.pop(start["uid"], None)
         job = self._jobs.pop(start["uid"], None)
         if job is not None:
             job.ended(stop)
@@ -250,6 +305,7 @@ class RunJobs(FrameCallback, Generic[Job, Result]):
         super().detached(error)
         if not self._jobs:
             self._job = None  # What there is belongs to a run before.
+        self._waited_for.clear()
         for uid in list(self._jobs):
             job = self._jobs.pop(uid)
             job.failure = job.failure or error

@@ -51,7 +51,7 @@ JUSTIFIED: dict[str, str] = {
     "callbacks/reconstruction/_online_reconstruction.py::OnlineReconstruction.result": _DONE,
     "callbacks/reconstruction/_previews.py::Previews.stop": _COMPUTES,
     "callbacks/reconstruction/_previews.py::Previews._look_again": _WORKER,
-    "callbacks/reconstruction/_run_jobs.py::RunJobs.wait": _DONE,
+    "callbacks/reconstruction/_run_jobs.py::OfRun.wait": _DONE,
     "callbacks/alarms/_scan_alarms.py::ScanAlarms.wait": _DONE,
     "callbacks/reconstruction/_series_job.py::SeriesJob.finish": _COMPUTES,
     "callbacks/remote.py::RemoteCallback._send": _WORKER,

@@ -47,7 +47,7 @@ class BorrowedRunEngine:
             if other.RE is run_engine:
                 raise SessionError(
                     f"This RunEngine has a session already, in {other.directory}; close that one first "
-                    "with session.close(), or open a session without run_engine=."
+                    "with session.close() or if_open='close', or open a session without run_engine=."
                 )
         check_documents_quickly()
         self._run_engine = run_engine

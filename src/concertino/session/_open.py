@@ -8,6 +8,7 @@ from bluesky import RunEngine
 
 from ._beam_guard import Guarded
 from ._session import Session
+from .others._same_process import IfOpen, open_before
 
 
 def open_session(
@@ -24,6 +25,7 @@ def open_session(
     guard_silence_s: float = 10.0,
     guard_loop_silence_s: float = 120.0,
     guard_at: str = "",
+    if_open: IfOpen = None,
 ) -> Session:
     """Open a data directory and return a RunEngine made ready for experiments in it.
 
@@ -61,6 +63,11 @@ def open_session(
     guard_at : str
         Where ``concertino guard`` listens on another computer, ``tcp://host:port``: it acts also when this
         computer dies.
+    if_open : {"close", "reuse"}, optional
+        What becomes of a session that this process has open in the data directory, as when a notebook's cell is run
+        again. ``"close"``: it is closed first; a plan that runs in it is aborted, beam off. ``"reuse"``: it is
+        returned as it is, and what else is given here is not looked at. By default it stays open, this is another one
+        beside it, and a sentence says so.
 
     Returns
     -------
@@ -71,6 +78,10 @@ def open_session(
     ------
     StorageError
         If the directory cannot be written to.
+    ParameterError
+        If an argument cannot work.
+    SessionError
+        If the RunEngine is not idle, or a session that is to be closed cannot be.
 
     Examples
     --------
@@ -80,7 +91,8 @@ def open_session(
     ...     session.RE.state
     'idle'
     """
-    return Session(
+    before = open_before(Session, directory, if_open, run_engine)
+    return before or Session(
         directory,
         baseline=baseline,
         progress=progress,

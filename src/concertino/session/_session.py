@@ -12,7 +12,7 @@ from bluesky.suspenders import SuspenderBase
 from bluesky.utils import MsgGenerator
 
 from concertino import SessionError
-from concertino.callbacks import Closes, RunLog
+from concertino.callbacks import Closes
 from concertino.documents import DocumentCallback
 from concertino.plans import PauseRequest, Preflight, preflight, with_pause_request, with_resources
 from concertino.runtime._ending import end_no_more, end_safely
@@ -113,6 +113,7 @@ class Session(AtPrompt, AbstractContextManager["Session"]):
                 self._made.append(self._catalog)
                 self._subscriptions.catalog_writer = self._catalog_writer
             self.guard.add(guard)
+            self._made.append(self._join())
         except BaseException:
             self._give_up()
             raise
@@ -145,7 +146,7 @@ class Session(AtPrompt, AbstractContextManager["Session"]):
         self._borrowed.after_plan(self.recorder.flush)
         self._subscriptions = Subscriptions(self._borrowed, self._baseline, self.hold)
         self._borrowed.subscribe(self.recorder)
-        self._borrowed.subscribe(RunLog())
+        self._borrowed.subscribe(self._run_log)
         self._borrowed.subscribe(self.guard.note)
 
     def _give_up(self) -> None:
@@ -346,6 +347,7 @@ class Session(AtPrompt, AbstractContextManager["Session"]):
                 end_no_more(self)
                 self._loop.refuse_plans(str(self.directory))
                 closing.do("The loop of the RunEngine", self._loop.end, LOOP_END_S)
+                self._leave(closing)
         closing.finish(pending)
 
     def __exit__(self, _kind: object, error: BaseException | None, _trace: object) -> None:

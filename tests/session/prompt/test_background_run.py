@@ -77,6 +77,41 @@ def test_a_scan_with_its_reconstruction(session: Session, beamline: SimulatedBea
     session.RE([])
 
 
+def test_each_has_its_own_reconstruction(session: Session) -> None:
+    session.subscribe(OnlineReconstruction(ReconstructionSettings(slices=(8,), center=12.0)))
+    results = []
+    for width in (24, 40):
+        line = SimulatedBeamline(shape=(16, width), exposure=0.0, frame_rate=100.0)
+        results.append(session.start(scan(line)).wait(WAIT_S))
+    shapes = [result.reconstruction and result.reconstruction.volume.shape for result in results]
+    assert shapes == [(1, 24, 24), (1, 40, 40)]
+    nothing = session.start(bps.null())
+    assert nothing.wait(WAIT_S).reconstruction is None
+
+
+def test_who_asks_a_run_engine_that_does_not_answer_is_told_so(
+    session: Session, beamline: SimulatedBeamline, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("concertino.session.prompt._background_run._ANSWER_S", 0.5)
+    run = session.start(scan(beamline, 300))
+    until(lambda: run.progress.stream == "projections" and run.progress.acquired)
+    session.RE.loop.call_soon_threadsafe(time.sleep, 2.0)
+    with pytest.raises(
+        OverdueError, match=r"was to pause, and .* not answered within 0\.5 s.*stop_all"
+    ):
+        run.pause()
+    with pytest.raises(SessionError, match="is paused"):  # It has answered yet.
+        run.wait(WAIT_S)
+    session.RE.loop.call_soon_threadsafe(time.sleep, 2.0)
+    with pytest.raises(OverdueError, match=r"was to (go on|resume), and"):
+        run.resume()
+    run.wait(WAIT_S)
+    session.RE.loop.call_soon_threadsafe(time.sleep, 2.0)
+    with pytest.raises(OverdueError, match="was to begin, and"):
+        session.start(bps.null())
+    until(lambda: str(session.RE.state) == "idle")
+
+
 def test_an_error_is_raised_where_one_waits(
     session: Session, capsys: pytest.CaptureFixture[str]
 ) -> None:

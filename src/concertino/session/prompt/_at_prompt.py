@@ -11,21 +11,27 @@ from bluesky.protocols import HasName, Movable, Readable, Stoppable
 from bluesky.utils import MsgGenerator
 
 from concertino import OverdueError, ParameterError, ParameterTypeError, SessionError
-from concertino.callbacks import OnlineReconstruction
+from concertino.callbacks import OnlineReconstruction, RunLog
 from concertino.plans import Beam, PauseRequest, run_safely, stop_all
 from concertino.session._arguments import check_open, check_seconds
+from concertino.session._borrowed_run_engine import BorrowedRunEngine
+from concertino.session._closing import Closing
 from concertino.session._optional_device import HasSettingsReadout
 from concertino.session._run_engine import SessionRunEngine, say_who_holds
 from concertino.session._subscriptions import Subscriptions
+from concertino.session.others._presence import OtherSessions, Presence
 from concertino.units import QuantityLike, is_quantity, to_device_unit
 
 from ._background_run import BackgroundRun
 from ._device_table import DeviceState, DeviceTable, states_of
+from ._log_levels import LogLevels
+from ._run_table import RunTable, last_runs
 
 T = TypeVar("T")
 
 _DEVICE_S = 3.0
 _MORE_S = 5.0
+_LEAVE_S = 3.0
 
 
 @runtime_checkable
@@ -51,10 +57,70 @@ class AtPrompt:
     _open: bool
     hold: PauseRequest
     _subscriptions: Subscriptions
+    _borrowed: BorrowedRunEngine
 
     def _prepare_prompt(self) -> None:
         self._devices: dict[str, Any] = {}
         self._background: BackgroundRun | None = None
+        self._presence: Presence | None = None
+        self._run_log = RunLog()
+        self._log_levels = LogLevels(self._run_log)
+
+    def _join(self) -> Presence:
+        """Be known to the other sessions in the data directory from now on."""
+        self._presence = Presence(self.directory, self._devices.values())
+        self._borrowed.preprocess(self._presence)
+        return self._presence
+
+    def _leave(self, close: Closing) -> None:
+        """Be known to nobody any more, and leave loggers as they were."""
+        self._log_levels.undo()
+        if self._presence is not None:
+            close.do(
+                "Taking back that it is open", self._presence.close, _LEAVE_S, costs=False
+            )  # fmt: skip
+
+    @property
+    def since_s(self) -> float:
+        """When it was opened, in seconds since the epoch."""
+        return 0.0 if self._presence is None else self._presence.since_s
+
+    def others(self) -> OtherSessions:
+        """Return who else has the data directory open now: who, where, since when, with which devices."""
+        return OtherSessions() if self._presence is None else self._presence.others()
+
+    def log_level(self, name: str, level: str) -> None:
+        """Choose how much a logger says: at the prompt, and in the logs of the runs from the next one on.
+
+        Parameters
+        ----------
+        name : str
+            Of the logger, which is a package or module, with all below it: ``"concertino.frames"``, ``"bluesky"``.
+        level : str
+            ``"debug"``, ``"info"``, ``"warning"``, ``"error"`` or ``"critical"``.
+
+        Raises
+        ------
+        ParameterError
+            If there is no such logger or level.
+        """
+        check_open(self._open, "log_level", self.directory)
+        self._log_levels.choose(name, level)
+
+    def last_runs(self, number: int = 10) -> RunTable:
+        """Return the last experiments in the data directory, the newest first, as a table: also of other sessions.
+
+        Parameters
+        ----------
+        number : int
+            How many at most.
+
+        Raises
+        ------
+        ParameterError
+            If that is no number of runs.
+        """
+        return last_runs(self.directory, number)
 
     def add_devices(self, *devices: object) -> None:
         """Have devices stand in `status`, be moved by name, and be stopped by `stop_all`; those of the baseline do.
@@ -83,6 +149,7 @@ class AtPrompt:
                 raise ParameterError(
                     f"devices: there are two with the name {name}; name one of them otherwise."
                 )
+            self._tell_others(device)
 
     def status(self, timeout_s: float = _DEVICE_S) -> DeviceTable:
         """Return a table of all devices: position, unit, limits, whether they move; also while a scan runs.
@@ -164,6 +231,8 @@ class AtPrompt:
         ------
         SessionError
             If a plan is running or paused, or the session is closed.
+        OverdueError
+            If the RunEngine does not begin it.
         """
         check_open(self._open, "start", self.directory)
         if str(self.RE.state) != "idle":
@@ -175,9 +244,9 @@ class AtPrompt:
             one for one in self._subscriptions.callbacks if isinstance(one, OnlineReconstruction)
         ]
         self._background = BackgroundRun(
-            self.RE, plan, metadata, resume_scan=self.resume,
-            reconstruction=live[0] if live else None,
-        )  # fmt: skip
+            self.RE, resume_scan=self._resume_held, reconstruction=live[0] if live else None
+        )
+        self._background.begin(plan, metadata)
         return self._background
 
     def stop_all(self, reason: str = "session.stop_all() was called") -> None:
@@ -249,17 +318,28 @@ class AtPrompt:
         SessionError
             If something was set otherwise meanwhile, such as the exposure; the scan stays paused.
         """
-        paused, own = self.RE.state == "paused", isinstance(self.RE, SessionRunEngine)
-        if not (paused and own):
+        if str(self.RE.state) != "paused":
+            self._resume_held()
+            return None
+        if not isinstance(self.RE, SessionRunEngine):
             say_who_holds(self.hold.resume(self.RE.loop))
-        if own and not paused:
+        return self.RE.resume()
+
+    def _resume_held(self) -> None:
+        """Take back what has a scan wait that has paused by itself: the RunEngine runs."""
+        say_who_holds(self.hold.resume(self.RE.loop))
+        if isinstance(self.RE, SessionRunEngine):
             self.RE.forget_pause()
-        return self.RE.resume() if paused else None
 
     def _know(self, device: object) -> None:
         """Have a device of the baseline stand in the table, too, if its name is free."""
         if isinstance(device, HasName):
             self._devices.setdefault(device.name, device)
+            self._tell_others(device)
+
+    def _tell_others(self, device: object) -> None:
+        if self._presence is not None:
+            self._presence.know(device)
 
     def _movable(self, device: str | Movable[Any]) -> Any:
         found = self._devices.get(device) if isinstance(device, str) else device

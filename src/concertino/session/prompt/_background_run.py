@@ -4,8 +4,8 @@ import asyncio
 import threading
 import time
 from collections.abc import Callable, Generator, Iterable, Mapping
+from concurrent.futures import Future
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
 from typing import Any
 
 from bluesky import Msg, RunEngine
@@ -13,87 +13,21 @@ from bluesky.utils import RunEngineInterrupted
 
 from concertino import OverdueError, SessionError
 from concertino.callbacks import OnlineReconstruction
-from concertino.reconstruction import ReconstructionResult
 from concertino.runtime._last_words import say
 from concertino.runtime._plan_end import PLAN_END_S, end_plan
 from concertino.session._interrupts import AbortOnInterrupt, PauseOnInterrupt, interactive
 from concertino.viewers import RunProgress, RunTracker
 
+from ._run_result import BackgroundProgress, Made, RunResult
+
 _LOOK_S = 0.05
-_BEGIN_S = 30.0
-_RECONSTRUCTION_S = 600.0
+#: Until the RunEngine answers: before it goes on it may ask devices how they are set, which has 30 s.
+_ANSWER_S = 40.0
 _OVER = ("finished", "failed", "aborted")
 
 
 class PausedError(SessionError, RunEngineInterrupted):
     """Somebody waits for a run that is paused."""
-
-
-@dataclass(frozen=True)
-class BackgroundProgress:
-    """How far a run in the background is.
-
-    Attributes
-    ----------
-    state : {"running", "paused", "finished", "failed", "aborted"}
-        Of the plan.
-    run, stream : str
-        The newest run, and its newest stream with frames or events; "" when there is none.
-    acquired : int
-        Frames or events of that stream that are documented.
-    total : int or None
-        So many are to come; None when nobody says.
-    """
-
-    state: str
-    run: str = ""
-    stream: str = ""
-    acquired: int = 0
-    total: int | None = None
-
-    def __str__(self) -> str:
-        of = "" if self.total is None else f" of {self.total}"
-        what = f": {self.stream} {self.acquired}{of}" if self.stream else ""
-        return f"{self.run or 'no run yet'}, {self.state}{what}"
-
-
-class RunResult:
-    """What a plan in the background has left.
-
-    Attributes
-    ----------
-    uids : tuple of str
-        Of the runs that it made, in order.
-    exit_status, reason : str
-        Of the last of them, as its stop document says.
-    """
-
-    def __init__(
-        self, uids: tuple[str, ...], exit_status: str, reason: str,
-        reconstruction: OnlineReconstruction | None,
-    ) -> None:  # fmt: skip
-        self.uids, self.exit_status, self.reason = uids, exit_status, reason
-        self._reconstruction = reconstruction
-
-    @property
-    def uid(self) -> str:
-        """The uid of the last run; "" when the plan made none."""
-        return self.uids[-1] if self.uids else ""
-
-    @property
-    def reconstruction(self) -> ReconstructionResult | None:
-        """What the session's live reconstruction made of the last run, waited for; None without one.
-
-        Raises
-        ------
-        ReconstructionError
-            If it failed, or has not ended within ten minutes.
-        """
-        live = self._reconstruction
-        return None if live is None else live.wait(_RECONSTRUCTION_S)
-
-    def __repr__(self) -> str:
-        return f"<{', '.join(self.uids) or 'no run'}: {self.exit_status or 'no documents'}>"
 
 
 class BackgroundRun:
@@ -103,7 +37,7 @@ class BackgroundRun:
     """
 
     def __init__(
-        self, run_engine: RunEngine, plan: Iterable[Msg], metadata: Mapping[str, Any], *,
+        self, run_engine: RunEngine, *,
         resume_scan: Callable[[], object], reconstruction: OnlineReconstruction | None,
     ) -> None:  # fmt: skip
         self._run_engine = run_engine
@@ -112,6 +46,7 @@ class BackgroundRun:
         self._noting = threading.RLock()
         self._tracker = RunTracker()
         self._uids: list[str] = []
+        self._made: Made | BaseException | None = None
         self._last_stop: Mapping[str, Any] = {}
         self._error: BaseException | None = None
         self._told = self._ended_as_done = False
@@ -119,7 +54,16 @@ class BackgroundRun:
         # No bars are drawn over a prompt at which somebody types.
         self._hook, run_engine.waiting_hook = run_engine.waiting_hook, None
         self._token = run_engine.subscribe(self._note)
-        self._go(lambda: run_engine(plan, **metadata))
+
+    def begin(self, plan: Iterable[Msg], metadata: Mapping[str, Any]) -> None:
+        """Have the RunEngine begin.
+
+        Raises
+        ------
+        OverdueError
+            If it does not; it may yet.
+        """
+        self._go(lambda: self._run_engine(plan, **metadata))
 
     @property
     def state(self) -> str:
@@ -156,7 +100,7 @@ class BackgroundRun:
         if self.state not in _OVER:
             raise SessionError(f"The run in the background is {self.state}. Wait with run.wait().")
         status, reason = self._last_stop.get("exit_status", ""), self._last_stop.get("reason", "")
-        return RunResult(tuple(self._uids), str(status), str(reason), self._reconstruction)
+        return RunResult(tuple(self._uids), str(status), str(reason), self._made)
 
     def wait(self, timeout_s: float | None = None) -> RunResult:
         """Wait for the end of the plan; Ctrl-C at a prompt pauses it meanwhile, elsewhere it ends it.
@@ -207,9 +151,11 @@ class BackgroundRun:
         ------
         SessionError
             If it cannot, or is over.
+        OverdueError
+            If the RunEngine does not answer.
         """
         self._check_going("pause")
-        self._run_engine.request_pause(defer=True)
+        self._ask("pause", lambda: self._run_engine.request_pause(defer=True))
 
     def resume(self) -> None:
         """Have it go on, in the background.
@@ -218,10 +164,12 @@ class BackgroundRun:
         ------
         SessionError
             If it is over, or something was set otherwise meanwhile: it stays paused then.
+        OverdueError
+            If the RunEngine does not answer.
         """
         self._check_going("resume")
         if str(self._run_engine.state) != "paused":
-            self._resume_scan()
+            self._ask("resume", self._resume_scan)
             return
         self._error = None
         self._go(self._run_engine.resume)
@@ -246,8 +194,7 @@ class BackgroundRun:
         if str(self._run_engine.state) == "paused":
             self._end(lambda: self._run_engine.abort(reason))
         else:
-            end_plan(self._run_engine, reason)
-            self._wait_for_end()
+            self._wait_for_end(PLAN_END_S if end_plan(self._run_engine, reason) else 0.0)
 
     def session_closed(self, timeout_s: float) -> None:
         """Let go of the RunEngine, whose plan the session has ended."""
@@ -268,10 +215,36 @@ class BackgroundRun:
         )
         before = str(self._run_engine.state)
         thread.start()
-        until_s = time.monotonic() + _BEGIN_S
-        while str(self._run_engine.state) == before and time.monotonic() < until_s:
+        until_s = time.monotonic() + _ANSWER_S
+        while str(self._run_engine.state) == before:
             if self._settled.wait(0.005):
                 return
+            if time.monotonic() > until_s:
+                raise self._silent("go on" if before == "paused" else "begin")
+
+    def _ask(self, what: str, call: Callable[[], object]) -> None:
+        """Have a thread ask the RunEngine for something, and wait for its answer within a deadline."""
+        answer: Future[object] = Future()
+
+        def ask() -> None:
+            try:
+                answer.set_result(call())
+            except BaseException as error:
+                answer.set_exception(error)
+
+        threading.Thread(target=ask, name="background question", daemon=True).start()
+        try:
+            answer.result(_ANSWER_S)
+        except TimeoutError:
+            if answer.done():
+                raise  # It is what was asked that took too long, and says so.
+            raise self._silent(what) from None
+
+    def _silent(self, what: str) -> OverdueError:
+        return OverdueError(
+            f"The run in the background was to {what}, and the RunEngine has not answered within {_ANSWER_S:g} s; it may "
+            "do so yet. See which callback or device blocks its loop, or end the run with session.stop_all()."
+        )
 
     def _call(self, call: Callable[[], object]) -> None:
         try:
@@ -327,8 +300,8 @@ class BackgroundRun:
             self._settled.is_set() and str(self._run_engine.state) == "paused"
         )
 
-    def _wait_for_end(self) -> None:
-        until_s = time.monotonic() + PLAN_END_S
+    def _wait_for_end(self, within_s: float = PLAN_END_S) -> None:
+        until_s = time.monotonic() + within_s
         while not self._over.is_set():
             if time.monotonic() > until_s:
                 raise OverdueError(
@@ -372,5 +345,13 @@ class BackgroundRun:
             self._tracker(name, document)
             if name == "start":
                 self._uids.append(str(document["uid"]))
+                self._follow(self._uids[-1])
             elif name == "stop":
                 self._last_stop = document
+
+    def _follow(self, uid: str) -> None:
+        """Keep what is made of a run: the live reconstruction, which has its start document, knows its latest only."""
+        live = self._reconstruction
+        made = None if live is None else live.of_run(uid)
+        if live is not None and (made is not None or live.error is not None):
+            self._made = made or live.error

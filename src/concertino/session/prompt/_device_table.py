@@ -1,7 +1,6 @@
 """The devices of a session, and how they are: read in parallel, each within a time-out."""
 
 import asyncio
-import html
 import inspect
 import math
 from collections.abc import Iterable, Mapping
@@ -15,8 +14,8 @@ from bluesky.utils import maybe_await
 from concertino.devices import SetpointAndLimits
 from concertino.guard import address_of
 from concertino.session._optional_device import HasSettingsReadout
+from concertino.terminal._table import Table
 
-_HEADINGS = ("device", "position", "unit", "limits", "moving", "kind", "address")
 #: Between two looks at a device that does not tell whether it moves, in seconds.
 _LOOK_S = 0.1
 _ALIKE = 1e-9
@@ -85,32 +84,15 @@ class DeviceState:
         )  # fmt: skip
 
 
-class DeviceTable(tuple[DeviceState, ...]):
+class DeviceTable(Table[DeviceState]):
     """States of devices, shown as a table at a prompt and in a notebook."""
 
     __slots__ = ()
 
-    def __str__(self) -> str:
-        rows = [_HEADINGS, *(state.row() for state in self)]
-        widths = [max(len(row[column]) for row in rows) for column in range(len(_HEADINGS))]
-        lines = [
-            "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
-            for row in rows
-        ]
-        return "\n".join([*lines, *self._errors()])
+    HEADINGS = ("device", "position", "unit", "limits", "moving", "kind", "address")
 
-    def __repr__(self) -> str:
-        return str(self)
-
-    def _repr_html_(self) -> str:
-        def line(cells: Iterable[str], tag: str) -> str:
-            return "<tr>" + "".join(f"<{tag}>{html.escape(c)}</{tag}>" for c in cells) + "</tr>"
-
-        rows = "".join(line(state.row(), "td") for state in self)
-        errors = "".join(f"<p>{html.escape(error)}</p>" for error in self._errors())
-        return f"<table>{line(_HEADINGS, 'th')}{rows}</table>{errors}"
-
-    def _errors(self) -> list[str]:
+    def notes(self) -> list[str]:
+        """Return why devices were not reached."""
         return [state.error for state in self if state.error]
 
 

@@ -1,0 +1,1 @@
+"""Sessions beside this one: in the same process, and in the same data directory."""
