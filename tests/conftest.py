@@ -31,7 +31,7 @@ if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:
 
 #: Files whose tests wait for processes and deadlines: begun first, so that none is left alone at the end.
 LONG = (
-    "plans/safety/test_plan_faults.py", "signals/test_signals.py", "guard/test_guard_process.py",
+    "plans/test_lost_servers.py", "cli/beamline/test_start.py", "plans/safety/test_plan_faults.py", "signals/test_signals.py", "guard/test_guard_process.py",
     "batch/test_batch_memory.py", "callbacks/reconstruction/test_live_reconstruction.py", "endurance/test_endurance.py",
     "plans/safety/test_endless_waits.py", "servers/test_remote_session.py", "session/test_queueserver.py",
     "servers/test_remote_consumers.py", "cli/test_cli.py", "batch/test_batch_cluster.py",

@@ -63,15 +63,21 @@ def test_each_is_told_of_the_other_and_of_what_both_move(
                 told = capsys.readouterr().err
                 assert f"process {other.pid}), since {time.strftime('%Y-%m-%d')}" in told
                 assert "both move" not in told
+                moves = {"rotation": "ca://BL:ROT", "height": "ca://BL:Z"}
+                until(lambda: [one.moves for one in session.others()] == [moves])
                 (found,) = session.others()
                 assert (found.pid, found.certain) == (other.pid, True)
-                assert found.moves == {"rotation": "ca://BL:ROT", "height": "ca://BL:Z"}
                 assert "rotation, height" in str(session.others())
                 # The address says what it is, not the name.
                 session.add_devices(Motor("BL:ROT", name="theta"), Motor("BL:OTHER", name="height"))
-                told = capsys.readouterr().err
-                assert "can both move theta (ca://BL:ROT):" in told
-                assert "height" not in told
+                said = [told]
+
+                def heard_all() -> str:
+                    said.append(capsys.readouterr().err)
+                    return "".join(said)
+
+                until(lambda: "can both move theta (ca://BL:ROT):" in heard_all())
+                assert "can both move height" not in heard_all()
                 until(lambda: "can both move rotation (ca://BL:ROT)" in heard.read_text())
                 assert heard.read_text().count(f"process {os.getpid()})") == 2
                 other.kill()
