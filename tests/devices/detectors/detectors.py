@@ -75,10 +75,12 @@ class Scans:
         return self.beamline.shutter.is_open or self.beamline.tube.is_on
 
     def written(self) -> list[str]:
-        """Return the names of all files that the session made, but for the record and the log."""
+        """Return the names of all files that the session made, but for the record, the log, and who is here."""
         own = {"documents.jsonl", "run.log", ".scan_id"}
         return [
-            path.name for path in self.root.rglob("*") if path.is_file() and path.name not in own
+            path.name
+            for path in self.root.rglob("*")
+            if path.is_file() and path.name not in own and path.parent.name != ".sessions"
         ]
 
 

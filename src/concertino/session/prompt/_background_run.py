@@ -16,6 +16,7 @@ from concertino.callbacks import OnlineReconstruction
 from concertino.runtime._last_words import say
 from concertino.runtime._plan_end import PLAN_END_S, end_plan
 from concertino.session._interrupts import AbortOnInterrupt, PauseOnInterrupt, interactive
+from concertino.session._run_engine import PlanEndedError
 from concertino.viewers import RunProgress, RunTracker
 
 from ._run_result import BackgroundProgress, Made, RunResult
@@ -247,18 +248,23 @@ class BackgroundRun:
         )
 
     def _call(self, call: Callable[[], object]) -> None:
+        going_on = False
         try:
             call()
-        except RunEngineInterrupted as error:
-            self._error = None if str(self._run_engine.state) == "paused" else error
-        except BaseException as error:
+        except PlanEndedError as error:
             self._error = error
-        finally:
-            if str(self._run_engine.state) == "paused":
+        except RunEngineInterrupted:
+            # It has paused; and perhaps somebody ends it already, who may be at it still.
+            state = str(self._run_engine.state)
+            going_on = state != "idle"
+            if state == "paused":
                 say(
                     "\nThe run in the background is paused: run.resume() goes on, run.abort() ends it."
                 )
-            else:
+        except BaseException as error:
+            self._error = error
+        finally:
+            if not going_on:
                 self._finish()
             self._settled.set()
 
