@@ -143,7 +143,7 @@ def scan(devices: Devices, motors: str, camera: Any, plan: str, given: dict[str,
 
     def prepared() -> MsgGenerator[Any]:
         # Wherever the last scan was made, and by which way: the ramps and the heights are the same.
-        yield from bps.mv(rotation.velocity, 360.0, rotation.acceleration_time, 0.05)
+        yield from bps.mv(rotation.velocity, 360.0, rotation.acceleration_time, 0.3)
         yield from bps.mv(rotation, 0.0, vertical, 0.0)
         yield from getattr(plans, plan)(camera, rotation, *spiral, beam, stage, **given)
 
