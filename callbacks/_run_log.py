@@ -38,6 +38,7 @@ class RunLog(Consumer):
         super().__init__("run log", necessary=necessary)
         self.levels: dict[str, int] = {}
         self._handlers: dict[str, logging.Handler] = {}
+        self._given: dict[str, set[str]] = {}  # by run, the loggers that have its handler
         self._runs = OpenRuns()
 
     def take_document(self, name: str, document: Mapping[str, Any]) -> None:
@@ -66,7 +67,8 @@ class RunLog(Consumer):
         chosen = ChosenLevels(_LEVEL, self.levels)
         handler.addFilter(lambda record: record.name == _OWN or chosen.filter(record))
         self._handlers[start["uid"]] = handler
-        for name in {*_LOGGERS, *(name.partition(".")[0] for name in self.levels)}:
+        self._given[start["uid"]] = {*_LOGGERS, *(name.partition(".")[0] for name in self.levels)}
+        for name in self._given[start["uid"]]:
             logger = logging.getLogger(name)
             logger.addHandler(handler)
             if logger.getEffectiveLevel() > _LEVEL and name not in self.levels:
@@ -95,6 +97,6 @@ class RunLog(Consumer):
         handler = self._handlers.pop(run, None)
         if handler is None:
             return
-        for name in {*_LOGGERS, *(name.partition(".")[0] for name in self.levels)}:
+        for name in self._given.pop(run):
             logging.getLogger(name).removeHandler(handler)
         handler.close()

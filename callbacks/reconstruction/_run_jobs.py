@@ -345,5 +345,7 @@ class RunJobs(FrameCallback, Generic[Job, Result]):
         try:
             job.result.set_result(self.make(job))
         except BaseException as error:
-            LOG.warning("%s of run %s: %s", self.name, job.start["uid"], error)
+            # A process that is leaving has said that it does not wait for this.
+            level = logging.WARNING if threading.main_thread().is_alive() else logging.DEBUG
+            LOG.log(level, "%s of run %s: %s", self.name, job.start["uid"], error)
             job.result.set_exception(error)

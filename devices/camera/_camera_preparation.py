@@ -66,9 +66,8 @@ class CameraPreparation(SettableCamera):
         CameraError
             If it cannot.
         """
-        settings = await self._checked(request, {})
+        request, settings = await self._checked(request, {})
         if self._idle:
-            request = self._as_the_mode_says(request)
             await self._prepare_source(request, settings)
             self._check_room(request, self.frame_bytes)
 
@@ -89,14 +88,13 @@ class CameraPreparation(SettableCamera):
         CameraError
             If it could not, as far as its limits of now tell.
         """
-        await self._checked(request, values)
-        request = self._as_the_mode_says(request, values)
+        request, _ = await self._checked(request, values)
         self._check_room(request, self.frames_if(values).frame_bytes)
 
     async def _checked(
         self, request: FrameRequest, values: Mapping[str, SettingValue]
-    ) -> CameraSettings:
-        """Return the settings of a request that the camera can be asked for, as far as it has told."""
+    ) -> tuple[FrameRequest, CameraSettings]:
+        """Return a request as the trigger's mode has it, and its settings, if the camera can take it as far as it has told."""
         check_count(self.name, request)
         check_software_trigger(self.name, request, self.source)
         if self._hung is not None and self._hung.hangs:
@@ -104,8 +102,7 @@ class CameraPreparation(SettableCamera):
         if self._idle:
             await self._ask_settings()
         settings = await self._settings(request, values)
-        self._as_the_mode_says(request, values)
-        return settings
+        return self._as_the_mode_says(request, values), settings
 
     @property
     def _idle(self) -> bool:

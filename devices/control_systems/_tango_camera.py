@@ -96,7 +96,7 @@ class TangoCamera(Camera):
 
     async def _checked(
         self, request: FrameRequest, values: Mapping[str, SettingValue]
-    ) -> CameraSettings:
+    ) -> tuple[FrameRequest, CameraSettings]:
         if request.retrospective is not None:
             raise CameraError(
                 f"Camera {self.name} was asked to keep frames from before a trigger; its frames wait at "

@@ -157,7 +157,7 @@ class DetectorCamera(Camera):
 
     async def _checked(
         self, request: FrameRequest, values: Mapping[str, SettingValue]
-    ) -> CameraSettings:
+    ) -> tuple[FrameRequest, CameraSettings]:
         check_keeps_none(self.name, request)
         return await super()._checked(request, values)
 

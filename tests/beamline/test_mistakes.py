@@ -69,7 +69,10 @@ CASES: list[tuple[str, str, str]] = [
     ("unknown role", TWIN + "[roles]\nrotaton = 'rotation' # HERE\n", "roles.rotaton: no plan knows this part; there are camera, rotation, beam,"),
     ("role of no device", TWIN + "[roles]\nbeam = 'shuter' # HERE\n", "roles.beam: there is no device 'shuter'; there are twin, camera, rotation, shutter, ring. Did you mean 'shutter'?"),
     ("role of two devices", TWIN + "[roles]\nbeam = ['shutter', 'ring'] # HERE\n", "roles.beam: 2 devices were given. Give one; only cameras can be several."),
-    ("role of none", TWIN + "[roles]\nbeam = [] # HERE\n", "roles.beam: 0 devices were given. Give one"),
+    ("role of none", TWIN + "[roles]\nbeam = [] # HERE\n", "roles.beam: [] was given. Give a device, and each only once."),
+    ("no camera", TWIN + "[roles]\ncamera = [] # HERE\n", "roles.camera: [] was given. Give a device"),
+    ("a camera twice", TWIN + "[roles]\ncamera = ['camera', 'camera'] # HERE\n", "roles.camera: ['camera', 'camera'] was given. Give a device, and each only once."),
+    ("table of no plan", "[defaults.continuous_tomograph] # HERE\nnum_darks = 5\n", "defaults.continuous_tomograph: no plan has this name; there are "),
     ("no device in the baseline", "baseline = ['a'] # HERE\n" + TWIN, "baseline[0]: there is no device 'a'"),
     ("no device that is monitored", "monitored = ['ringg.current'] # HERE\n" + TWIN, "monitored[0]: there is no device 'ringg.current'; there are twin, camera, rotation, shutter, ring. Did you mean 'ring'?"),
     ("no signal of a suspender", TWIN + "[[suspenders]]\nclass = 'SuspendFloor'\nsignal = 'rong' # HERE\narguments.suspend_thresh = 5\n", "suspenders[0].signal: there is no device 'rong'"),
@@ -90,8 +93,10 @@ CASES: list[tuple[str, str, str]] = [
     ("a plan's defaults that are no table", "[defaults]\nradiography = 5 # HERE\n", "defaults.radiography: 5 was given. Give a table of the plan's parameters."),
     ("no device beside each frame", "[defaults]\nper_frame = ['rong'] # HERE\n" + TWIN, "defaults.per_frame[0]: there is no device 'rong'"),
     # Files and metadata
-    ("pattern without a number", "[data]\npattern = 'scan' # HERE\n", "data.pattern: 'scan' does not name runs by their numbers. Give a name with one field"),
-    ("pattern with two fields", "[data]\npattern = '{}_{}' # HERE\n", "data.pattern: '{}_{}' does not name runs"),
+    ("pattern without a number", "[data]\npattern = 'scan' # HERE\n", "data.pattern: 'scan' was given; give one with exactly one field for the scan id"),
+    ("pattern with two fields", "[data]\npattern = '{}_{}' # HERE\n", "data.pattern: '{}_{}' does not make a name of a scan id"),
+    ("pattern that leaves the directory", "[data]\npattern = '../{:04d}' # HERE\n", "data.pattern: '../{:04d}' does not make a name of a scan id"),
+    ("directory with a NUL", '[data]\ndirectory = "da\\u0000ta" # HERE\n', "data.directory: 'da\\x00ta' was given. Give a name without a NUL character."),
     ("no database", "[happi]\ndatabase = 'none.json' # HERE\n", "none.json is no file. Give the name of one."),
     ("no module of devices", "device_modules = ['nowhere_at_all'] # HERE\n", "device_modules[0]: 'nowhere_at_all' cannot be imported: there is no module 'nowhere_at_all'"),
     ("no model of metadata", "metadata_model = 'nowhere.Model' # HERE\n", "metadata_model: 'nowhere.Model' cannot be imported"),
@@ -225,6 +230,19 @@ def test_a_file_of_other_letters(tmp_path: Path) -> None:
         BeamlineFileError, match=r"line 2: This is no UTF-8\. Save the file as UTF-8"
     ):
         read_beamline(path)
+
+
+def test_a_file_with_a_mark_before_it(tmp_path: Path) -> None:
+    path = tmp_path / "beamline.toml"
+    path.write_bytes(b"\xef\xbb\xbf[data]\ndirectory = 'mark'\n")
+    assert read_beamline(path).directory == tmp_path / "mark"
+
+
+def test_a_directory_is_no_file(tmp_path: Path) -> None:
+    with pytest.raises(
+        StorageError, match=r"is a directory\. Give the file in it, such as .*beamline\.toml"
+    ):
+        read_beamline(tmp_path)
 
 
 def test_no_file(tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ from urllib.request import urlopen
 import happi
 import pytest
 
-from concertino import AlarmError, DeviceError, ParameterError, SessionError
+from concertino import AlarmError, DeviceError, ParameterError, ParameterTypeError, SessionError
 from concertino.beamline import (
     Beamline,
     BeamlineFileError,
@@ -103,6 +103,18 @@ def test_a_role_that_nobody_has_is_asked_for(beamline: Beamline) -> None:
         beamline.plans["step_spiral_tomography"]()
     with pytest.raises(ParameterError, match=r"start: focus needs it, and nothing was given\. Give it, or add it to \[defaults\]"):  # fmt: skip
         beamline.plans["focus"](measure=beamline.devices["camera"], stage=beamline.devices["rotation"])  # fmt: skip
+
+
+def test_a_parameter_that_a_plan_has_not_is_told(beamline: Beamline) -> None:
+    radiography = beamline.plans["radiography"]
+    with pytest.raises(
+        ParameterError,
+        match=r"num_darkz: the plan radiography has no such parameter; .*Did you mean 'num_darks'\?",
+    ):
+        radiography(num_darkz=3)
+    devices = [beamline.devices[name] for name in ("camera", "shutter", "sample_stage")]
+    with pytest.raises(ParameterTypeError, match="radiography: too many positional arguments"):
+        radiography(*devices, 5)
 
 
 def test_the_session_knows_the_devices(beamline: Beamline) -> None:

@@ -8,9 +8,10 @@ from typing import Any
 
 from bluesky.utils import MsgGenerator
 
-from concertino import ParameterError
+from concertino import ParameterError, ParameterTypeError
 from concertino.storage import Run, open_run
 
+from ._classes import among
 from ._roles import PLANS, device_parameters, other_parameters
 
 _STAGES = ("rotation", "vertical_stage", "stepping", "trigger")
@@ -69,10 +70,16 @@ class BoundPlan:
         Raises
         ------
         ParameterError
-            If it needs a device that the beamline's file names in no role.
+            If it has no such parameter, or needs a device that the beamline's file names in no role.
         """
         signature = inspect.signature(self._plan)
-        arguments = signature.bind_partial(*given, **named).arguments
+        self._check_names(named)
+        try:
+            arguments = signature.bind_partial(*given, **named).arguments
+        except TypeError as error:
+            raise ParameterTypeError(
+                f"{self._plan.__name__}: {error}. Give parameters by name, such as md={{'sample': 'foam'}}."
+            ) from error
         devices = self._devices
         if self._plan is PLANS["resume"] and "run" in arguments:
             devices = self._of_run(arguments)
@@ -89,6 +96,14 @@ class BoundPlan:
                     "beamline's file."
                 )
         return self._plan(**arguments)
+
+    def _check_names(self, named: Mapping[str, object]) -> None:
+        known = inspect.signature(self._plan).parameters
+        for name in named:
+            if name not in known:
+                raise ParameterError(
+                    f"{name}: the plan {self._plan.__name__} has no such parameter; there are {among(known, name)}"
+                )
 
     def _of_run(self, arguments: dict[str, Any]) -> dict[str, Any]:
         """Return the devices that a run was taken with; it is looked for in the data directory."""

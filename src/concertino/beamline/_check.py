@@ -11,9 +11,10 @@ from pydantic import ValidationError
 
 from concertino import ConcertinoError, ParameterError
 from concertino.reconstruction import ReconstructionSettings
+from concertino.storage.runs._run_directories import name_expression
 
 from ._arguments import Takes, references, resolved
-from ._classes import among, find_class, lacks_part
+from ._classes import among, find_class, imported, lacks_part
 from ._metadata import metadata_model
 from ._mistakes import Mistake, Place, dotted
 from ._roles import LISTS, PLANS, PROMPT, ROLES, device_parameters, other_parameters
@@ -55,9 +56,9 @@ class Check:
         yield from self._circles()
         yield from self._same_names()
         yield from self._roles()
-        for section in ("baseline", "monitored"):
-            listed: list[str] = self._settings.baseline if section == "baseline" else self._settings.monitored  # fmt: skip
-            for index, name in enumerate(listed):
+        listed = {"baseline": self._settings.baseline, "monitored": self._settings.monitored}
+        for section, names in listed.items():
+            for index, name in enumerate(names):
                 yield from self._known(name, (section, index))
         for index, suspender in enumerate(self._settings.suspenders):
             yield from self._known(suspender.signal, ("suspenders", index, "signal"))
@@ -117,9 +118,9 @@ class Check:
     ) -> Iterator[Mistake]:
         """Look at a class and its arguments."""
         arguments = (*place, "arguments")
-        values = {"arguments": made.arguments}
+        values: dict[str, Any] = {"arguments": made.arguments}
         if isinstance(made, DeviceEntry):
-            values["positional"] = made.positional  # type: ignore[assignment]
+            values["positional"] = made.positional
         for inner, name in references(values, place):
             yield from self._known(name, inner)
         if not made.class_:
@@ -142,7 +143,7 @@ class Check:
             try:
                 takes.value(key, resolved(value, lambda name: _Unmade(name)))
             except ParameterError as error:
-                yield self._say((*arguments, key), _after_name(str(error), key))
+                yield self._say((*arguments, key), str(error).removeprefix(f"{key}: "))
         given = {*made.arguments, "name"}
         missing = takes.missing(positional, dict.fromkeys(given))
         if missing:
@@ -194,7 +195,9 @@ class Check:
                 yield self._say(place, f"no plan knows this part; there are {among(ROLES, role)}")
             for name in names:
                 yield from self._known(name, place)
-            if len(names) != 1 and role != "camera":
+            if not names or len(set(names)) < len(names):
+                yield self._say(place, f"{names!r} was given. Give a device, and each only once.")
+            elif len(names) != 1 and role != "camera":
                 yield self._say(
                     place,
                     f"{len(names)} devices were given. Give one; only cameras can be several.",
@@ -227,6 +230,10 @@ class Check:
                     yield self._say(
                         place, f"{value!r} was given. Give a table of the plan's parameters."
                     )
+            elif isinstance(value, Mapping) and not any(
+                key in other_parameters(plan) for plan in PLANS.values()
+            ):
+                yield self._say(place, f"no plan has this name; there are {among(PLANS, key)}")
             else:
                 yield from self._default(key, value, place, PLANS)
 
@@ -251,25 +258,16 @@ class Check:
     def _files(self) -> Iterator[Mistake]:
         settings = self._settings
         try:
-            settings.data.pattern.format(1)
-            fits = len({settings.data.pattern.format(number) for number in (1, 2)}) == 2
-        except (IndexError, KeyError, ValueError):
-            fits = False
-        if not fits:
-            yield self._say(
-                ("data", "pattern"),
-                f"{settings.data.pattern!r} does not name runs by their numbers. Give a name with one field for the "
-                "number, such as 'scan_{:04d}'.",
-            )
+            name_expression(settings.data.pattern)
+        except ParameterError as error:
+            yield self._say(("data", "pattern"), str(error).removeprefix("pattern: "))
         if settings.happi is not None:
             yield from self._file(settings.happi.database, ("happi", "database"))
         for index, module in enumerate(settings.device_modules):
             try:
-                find_class(f"{module}:__loader__.__class__")
+                imported(module)
             except ParameterError as error:
-                yield self._say(
-                    ("device_modules", index), str(error).replace(":__loader__.__class__", "")
-                )
+                yield self._say(("device_modules", index), str(error))
 
     def _file(self, file: Path, place: Place) -> Iterator[Mistake]:
         if not (self._source.path.parent / file).is_file():
@@ -301,11 +299,6 @@ class _Unmade:
 
     def __init__(self, name: str) -> None:
         self.name = name
-
-
-def _after_name(sentence: str, name: str) -> str:
-    """Return a message without the parameter's name, which the place has already."""
-    return sentence.removeprefix(f"{name}: ")
 
 
 def device_names(settings: BeamlineSettings) -> list[str]:

@@ -46,6 +46,20 @@ def find_class(name: str, package: str = "concertino.devices") -> Callable[..., 
     return maker
 
 
+def imported(name: str) -> ModuleType:
+    """Return a module by its name.
+
+    Raises
+    ------
+    ParameterError
+        If it cannot be imported.
+    """
+    if not _DOTTED.fullmatch(name):
+        raise ParameterError(f"{name!r} was given; give the dotted name of a module.")
+    module: ModuleType = _loaded(name, lambda: import_module(name))
+    return module
+
+
 def _named(name: str, package: str) -> Any:
     points = {point.name: point for point in entry_points(group=GROUP)}
     own = import_module(package)

@@ -190,7 +190,7 @@ def _take_parts(
 ) -> Iterable[Mistake]:
     for index, part in enumerate(entry.parts):
         if name in devices.failed:
-            devices.failed[part] = devices.failed[name]
+            devices.failed[part] = f"it is a part of {name}, which cannot be had."
             continue
         try:
             devices.found[part] = operator.attrgetter(part)(devices.found[name])

@@ -66,7 +66,8 @@ def _sentence(place: Place, error: Mapping[str, Any]) -> str:
         return f"{where} is missing. Add it to [{dotted(place[:-1])}]."
     said = str(error["msg"])
     if kind == "value_error":
-        said = said.removeprefix("Value error, ").partition(": ")[2] or said
+        said = said.removeprefix("Value error, ")
+        said = said.partition(": ")[2] or said
         return f"{where}: {said}"
     given = repr(error["input"])
     shown = given if len(given) <= _LONGEST else f"{given[:_LONGEST]}…"

@@ -4,16 +4,12 @@ import inspect
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from concertino import plans
+from concertino.plans import served
 
+#: The plans that take devices by the parts that they play, which `take_again` does not.
 PLANS: Mapping[str, Callable[..., Any]] = {
-    name: vars(plans)[name]
-    for name in (
-        "radiography", "retrospective_radiography", "step_tomography", "continuous_tomography",
-        "step_spiral_tomography", "continuous_spiral_tomography", "grating_stepping", "resume", "focus",
-        "find_rotation_axis", "align_rotation_axis",
-    )
-}  # fmt: skip
+    name: vars(served)[name] for name in served.__all__ if name != "take_again"
+}
 #: The parts that devices play, as plans name them.
 ROLES = (
     "camera", "rotation", "beam", "sample_stage", "vertical_stage", "stepping", "axis_roll", "axis_pitch",

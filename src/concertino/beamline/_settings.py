@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeAlias
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 from concertino.units import QuantityLike, convert
@@ -25,6 +25,12 @@ def _switch(value: object) -> object:
     return {"enabled": value} if isinstance(value, bool) else value
 
 
+def _path(value: Path) -> Path:
+    if "\0" in str(value):
+        raise ValueError(f"{str(value)!r} was given. Give a name without a NUL character.")
+    return value
+
+
 Seconds: TypeAlias = Annotated[
     float, BeforeValidator(_seconds, json_schema_input_type=QuantityLike)
 ]
@@ -43,7 +49,7 @@ class Section(BaseModel):
 class DataSection(Section):
     """Where runs go."""
 
-    directory: Path = Field(
+    directory: Annotated[Path, AfterValidator(_path)] = Field(
         Path("data"), description="Data directory; a relative one is beside the file."
     )
     pattern: str = Field("scan_{:04d}", description="Names of run directories.")

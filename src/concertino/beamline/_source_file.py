@@ -60,13 +60,17 @@ def read_source(path: Path) -> SourceFile:
     BeamlineFileError
         If it is no TOML, or no YAML.
     """
+    if path.is_dir():
+        raise StorageError(
+            f"{path} was to describe a beamline, and is a directory. Give the file in it, such as {path / 'beamline.toml'}."
+        )
     if not path.is_file():
         raise StorageError(
             f"{path} was to describe a beamline, and is no file. Give another name, or write one with: concertino "
             "init"
         )
     try:
-        text = path.read_text(encoding="utf-8")
+        text = path.read_text(encoding="utf-8-sig")  # some editors put a mark before it
     except UnicodeDecodeError as error:
         line = path.read_bytes()[: error.start].count(b"\n") + 1
         raise BeamlineFileError(

@@ -1,7 +1,6 @@
 """What ``concertino run``, ``replay`` and ``view`` do."""
 
 import inspect
-import re
 import sys
 import time
 from collections.abc import Callable
@@ -24,6 +23,7 @@ from concertino.storage import Run, find_runs, open_run
 from concertino.storage import replay as replay_documents
 from concertino.units import convert
 
+from ._given_values import given_values
 from ._pictures import save_slices
 from ._run_listing import choose_run
 
@@ -43,16 +43,6 @@ _LAST_LOOK_S = 1.0
 _LARGEST_PX = 8192  # A simulated frame takes some times its size to make.
 _RECONSTRUCTED_S = 600.0
 _MEMORY_BYTES = 4 * 2**30  # Of the simulated camera, for --readout later.
-_COUNTS = (
-    "num_darks",
-    "num_flats",
-    "num_projections",
-    "num_before",
-    "num_after",
-    "num_periods",
-    "num_steps_per_period",
-    "num_tomograms",
-)
 
 
 @dataclass(frozen=True)
@@ -146,8 +136,7 @@ def prepared_plan(asked: AskedPlan) -> PreparedPlan:
     ParameterError
         If there is no such plan, or something given does not work.
     """
-    if asked.name not in PLANS:
-        raise ParameterError(f"There is no plan {asked.name!r}; there are {', '.join(PLANS)}.")
+    check_plan(asked.name)
     rate = convert(asked.frame_rate, "Hz", parameter="frame_rate", minimum=0)
     exposure_s = convert(asked.exposure, "s", parameter="exposure", positive=True)
     beamline = SimulatedBeamline(
@@ -254,14 +243,9 @@ def _arguments(
     }
     if name == "retrospective_radiography":  # elsewhere a trigger is no signal
         devices["trigger"] = beamline.ring
-    values: dict[str, Any] = {key: value for key, value in DEFAULTS.items() if key in signature}
-    for key, text in parameters.items():
-        if key not in signature or key in devices or key == "md":
-            known = [p for p in signature if p not in devices and p != "md"]
-            raise ParameterError(
-                f"The plan {name} has no parameter {key!r}; it has {', '.join(known)}."
-            )
-        values[key] = _beside(text, beamline) if key == "per_frame" else value_of(key, text)
+    known = [key for key in signature if key not in devices and key != "md"]
+    values = {key: value for key, value in DEFAULTS.items() if key in signature}
+    values |= given_values(name, parameters, known, lambda text: _beside(text, beamline))
     needed = [
         key
         for key, parameter in signature.items()
@@ -289,18 +273,16 @@ def _beside(text: str, beamline: SimulatedBeamline) -> list[Any]:
     return [known[name] for name in names]
 
 
-def value_of(key: str, text: str) -> Any:
-    """Return a parameter of a plan as an option has it."""
-    if key == "order":
-        return [part.strip() for part in text.split(",")]
-    if text.lower() in ("true", "false"):
-        return text.lower() == "true"
-    if key in _COUNTS and re.fullmatch(r"[+-]?\d+", text):
-        return int(text)
-    try:
-        return float(text)
-    except ValueError:
-        return text
+def check_plan(name: str) -> None:
+    """Check that the command knows a plan.
+
+    Raises
+    ------
+    ParameterError
+        If it does not.
+    """
+    if name not in PLANS:
+        raise ParameterError(f"There is no plan {name!r}; there are {', '.join(PLANS)}.")
 
 
 def parse_shape(text: str) -> tuple[int, int]:

@@ -47,6 +47,8 @@ def test_a_file_is_written_once(capsys: pytest.CaptureFixture[str]) -> None:
     assert Path("beamline.toml").read_text() == template("twin")
     out, _ = said(capsys, "init tango --file other.toml")
     assert out.endswith("next       concertino check-config other.toml; concertino start other.toml\n")  # fmt: skip
+    out, _ = said(capsys, "init --file 'my line.toml'")
+    assert out.endswith("next       concertino check-config 'my line.toml'; concertino start 'my line.toml'\n")  # fmt: skip
     said(capsys, "init epics --overwrite")
     assert Path("beamline.toml").read_text() == template("epics")
 
@@ -56,6 +58,9 @@ def test_a_file_is_written_once(capsys: pytest.CaptureFixture[str]) -> None:
     [
         ("init tangoo", "kind: 'tangoo' was given; give one of twin, epics, tango, mixed"),
         ("init --file beamline.yaml", "files to begin with are TOML. Give a name such as beamline.toml."),
+        ("init --file .", ". was to be written, and is a directory. Give the name of a file"),
+        ("init --file nowhere/a.toml", "nowhere/a.toml was to be written, and has no directory nowhere to stand in."),
+        ("check-config .", ". was to describe a beamline, and is a directory. Give the file in it, such as beamline.toml."),
         ("check-config", "No beamline was named: there is no beamline.toml in this directory"),
         ("check-config no.toml", "no.toml was to describe a beamline, and is no file."),
         ("start", "No beamline was named: there is no beamline.toml in this directory"),

@@ -11,7 +11,7 @@ import bluesky.plan_stubs as bps
 import pytest
 from bluesky.utils import MsgGenerator
 
-from concertino import OverdueError, SessionError
+from concertino import OverdueError, ParameterError, ParameterTypeError, SessionError
 from concertino.callbacks import ImageWriter, OnlineReconstruction
 from concertino.devices import SimulatedBeamline
 from concertino.plans import continuous_tomography
@@ -75,6 +75,26 @@ def test_a_scan_with_its_reconstruction(session: Session, beamline: SimulatedBea
     assert run.progress.acquired == 150
     assert run.state == "finished"
     session.RE([])
+
+
+@pytest.mark.parametrize("given", [5, continuous_tomography, "radiography", {"num_darks": 5}])
+def test_what_is_no_plan_is_refused_at_once(session: Session, given: Any) -> None:
+    with pytest.raises(
+        ParameterTypeError, match=r"was given; give a plan with its parameters in brackets"
+    ):
+        session.start(given)
+    assert session.start(bps.null()).wait(WAIT_S).exit_status == ""
+
+
+@pytest.mark.parametrize(
+    ("wait", "message"),
+    [("x", "timeout_s: 'x' is no quantity"), (-1, "timeout_s: -1 is too small. Give at least 0 s")],
+)
+def test_a_wait_is_a_time(session: Session, wait: Any, message: str) -> None:
+    run = session.start(bps.sleep(0.2))
+    with pytest.raises(ParameterError, match=message):
+        run.wait(wait)
+    run.wait("10 s")
 
 
 def test_each_has_its_own_reconstruction(session: Session) -> None:

@@ -1,6 +1,7 @@
 """What ``concertino init`` and ``concertino check-config`` do, and which file the other commands take."""
 
 import json
+import shlex
 from pathlib import Path
 
 from concertino import DeviceError, ParameterError, StorageError
@@ -34,13 +35,18 @@ def write_template(file: Path, kind: str, *, overwrite: bool) -> None:
         raise ParameterError(
             f"file: {file} was given, and files to begin with are TOML. Give a name such as beamline.toml."
         )
+    if file.is_dir() or not file.parent.is_dir():
+        what = "is a directory" if file.is_dir() else f"has no directory {file.parent} to stand in"
+        raise StorageError(
+            f"{file} was to be written, and {what}. Give the name of a file, such as beamline.toml."
+        )
     if file.exists() and not overwrite:
         raise StorageError(
             f"{file} is there already. Give another name with --file, or replace it with --overwrite."
         )
     file.write_text(text, encoding="utf-8")
     print(f"written    {file}")
-    named = "" if str(file) == "beamline.toml" else f" {file}"
+    named = "" if str(file) == "beamline.toml" else f" {shlex.quote(str(file))}"
     print(f"next       concertino check-config{named}; concertino start{named}")
 
 

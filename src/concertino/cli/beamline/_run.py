@@ -7,15 +7,15 @@ from typing import Any
 
 from concertino import ParameterError
 from concertino.beamline import Beamline, BeamlineFile, open_beamline
+from concertino.cli._given_values import given_values
 from concertino.cli._resume_command import tell_resumed
-from concertino.cli._run_command import PLANS, print_slices, run_in, value_of
+from concertino.cli._run_command import check_plan, print_slices, run_in
 from concertino.cli._run_listing import choose_run
 from concertino.session import ComputerResources
 from concertino.storage import open_run
 
 #: Options of the simulated beamline, which a file has answers to.
 SIMULATED = ("camera", "shape", "source", "frame_rate", "exposure", "slices", "live", "synced")
-_LISTS = ("per_frame",)
 
 
 def run_at_beamline(
@@ -34,7 +34,7 @@ def run_at_beamline(
     ConcertinoError
         If a device cannot be had, something given does not work, or the run failed.
     """
-    _check_known(name)
+    check_plan(name)
     with open_beamline(file, directory=directory, progress=progress) as beamline:
         plan, arguments = beamline.plans[name], _arguments(beamline, name, parameters)
         if sample:
@@ -63,7 +63,7 @@ def preflight_at_beamline(
     ConcertinoError
         If a device cannot be had, something given does not work, or the plan cannot.
     """
-    _check_known(name)
+    check_plan(name)
     with (
         TemporaryDirectory() as place,
         open_beamline(file, directory=place, progress=False) as beamline,
@@ -99,11 +99,6 @@ def resume_at_beamline(
     tell_resumed(newest, slices, int(newest.start["frame_shape"][0]))
 
 
-def _check_known(name: str) -> None:
-    if name not in PLANS:
-        raise ParameterError(f"There is no plan {name!r}; there are {', '.join(PLANS)}.")
-
-
 def refuse_simulated(file: BeamlineFile, given: Iterable[str]) -> None:
     """Say of an option of the simulated beamline that a file answers it.
 
@@ -121,15 +116,7 @@ def refuse_simulated(file: BeamlineFile, given: Iterable[str]) -> None:
 
 
 def _arguments(beamline: Beamline, name: str, parameters: Mapping[str, str]) -> dict[str, Any]:
-    known = beamline.plans[name].parameters
-    values: dict[str, Any] = {}
-    for key, text in parameters.items():
-        if key not in known:
-            raise ParameterError(
-                f"The plan {name} has no parameter {key!r}; it has {', '.join(known)}."
-            )
-        if key in _LISTS:
-            values[key] = [beamline.device(part.strip()) for part in text.split(",")]
-        else:
-            values[key] = value_of(key, text)
-    return values
+    known = [key for key in beamline.plans[name].parameters if key != "md"]
+    return given_values(
+        name, parameters, known, lambda text: [beamline.device(part.strip()) for part in text.split(",")]
+    )  # fmt: skip

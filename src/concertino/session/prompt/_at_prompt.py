@@ -229,20 +229,25 @@ class AtPrompt:
 
         Raises
         ------
+        ParameterTypeError
+            If that is no plan.
         SessionError
             If a plan is running or paused, or the session is closed.
         OverdueError
             If the RunEngine does not begin it.
         """
         check_open(self._open, "start", self.directory)
+        if not isinstance(plan, Iterable) or isinstance(plan, str | Mapping):
+            raise ParameterTypeError(
+                f"plan: {plan!r} was given; give a plan with its parameters in brackets, as for RE: radiography(camera, …)."
+            )
         if str(self.RE.state) != "idle":
             raise SessionError(
                 f"A plan was to be started while another one is {self.RE.state}. Wait for its end, or end it with "
                 "session.stop_all()."
             )
-        live = [
-            one for one in self._subscriptions.callbacks if isinstance(one, OnlineReconstruction)
-        ]
+        callbacks = self._subscriptions.callbacks
+        live = [one for one in callbacks if isinstance(one, OnlineReconstruction)]
         self._background = BackgroundRun(
             self.RE, resume_scan=self._resume_held, reconstruction=live[0] if live else None
         )
@@ -379,7 +384,7 @@ def _target(position: QuantityLike, state: DeviceState) -> float:
         raise SessionError(
             f"{state.name} was to be moved, and does not answer: {state.error} Move it when session.status() shows it."
         )
-    if isinstance(position, int | float):
+    if isinstance(position, int | float) and not isinstance(position, bool):
         target = float(position)
     elif isinstance(position, str | Mapping) or is_quantity(position):
         target = to_device_unit(position, state.unit, device=state.name)

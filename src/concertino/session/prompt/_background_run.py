@@ -17,6 +17,7 @@ from concertino.runtime._last_words import say
 from concertino.runtime._plan_end import PLAN_END_S, end_plan
 from concertino.session._interrupts import AbortOnInterrupt, PauseOnInterrupt, interactive
 from concertino.session._run_engine import PlanEndedError
+from concertino.units import QuantityLike, convert
 from concertino.viewers import RunProgress, RunTracker
 
 from ._run_result import BackgroundProgress, Made, RunResult
@@ -103,13 +104,13 @@ class BackgroundRun:
         status, reason = self._last_stop.get("exit_status", ""), self._last_stop.get("reason", "")
         return RunResult(tuple(self._uids), str(status), str(reason), self._made)
 
-    def wait(self, timeout_s: float | None = None) -> RunResult:
+    def wait(self, timeout_s: QuantityLike | None = None) -> RunResult:
         """Wait for the end of the plan; Ctrl-C at a prompt pauses it meanwhile, elsewhere it ends it.
 
         Parameters
         ----------
-        timeout_s : float, optional
-            How long, in seconds; as long as it takes by default. The plan goes on afterwards.
+        timeout_s : quantity, optional
+            How long; a plain number is in s; as long as it takes by default. The plan goes on afterwards.
 
         Returns
         -------
@@ -118,6 +119,8 @@ class BackgroundRun:
 
         Raises
         ------
+        ParameterError
+            If that is no time.
         Exception
             What the plan raised, as ``RE(plan)`` would.
         OverdueError
@@ -125,12 +128,15 @@ class BackgroundRun:
         PausedError
             If it is paused.
         """
-        until_s = None if timeout_s is None else time.monotonic() + timeout_s
+        within_s = (
+            None if timeout_s is None else convert(timeout_s, "s", parameter="timeout_s", minimum=0)
+        )
+        until_s = None if within_s is None else time.monotonic() + within_s
         with self._interrupts():
             while not self._waited_enough():
                 if until_s is not None and time.monotonic() > until_s:
                     raise OverdueError(
-                        f"The run in the background has not ended within {timeout_s:g} s ({self.progress}); it goes on. "
+                        f"The run in the background has not ended within {within_s:g} s ({self.progress}); it goes on. "
                         "Wait again, or end it with run.abort()."
                     )
                 self._settled.wait(_LOOK_S)

@@ -81,7 +81,7 @@ class RunDirectories:
         *,
         separate_scans: bool = True,
     ) -> None:
-        self._expression = _expression(pattern)
+        self._expression = name_expression(pattern)
         self.pattern = pattern
         self.separate_scans = separate_scans
         self.root = check_directory(root)
@@ -165,8 +165,14 @@ def _number(counter: int) -> int:
     return int(text) if text.isdigit() else 0
 
 
-def _expression(pattern: str) -> re.Pattern[str]:
-    """Return the expression that names made from `pattern` match, the scan id as its group."""
+def name_expression(pattern: str) -> re.Pattern[str]:
+    """Return the expression that names made from `pattern` match, the scan id as its group.
+
+    Raises
+    ------
+    ParameterError
+        When it has not exactly one field, or makes names that no directory should have.
+    """
     try:
         pieces = list(string.Formatter().parse(pattern))
         check_name(pattern.format(1), "scan name")
