@@ -102,7 +102,8 @@ class BoundPlan:
         for name in named:
             if name not in known:
                 raise ParameterError(
-                    f"{name}: the plan {self._plan.__name__} has no such parameter; there are {among(known, name)}"
+                    f"{name}: the plan {self._plan.__name__} has no such parameter; there are {among(known, name)} "
+                    "Give one of these."
                 )
 
     def _of_run(self, arguments: dict[str, Any]) -> dict[str, Any]:

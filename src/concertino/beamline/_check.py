@@ -11,7 +11,7 @@ from pydantic import ValidationError
 
 from concertino import ConcertinoError, ParameterError
 from concertino.reconstruction import ReconstructionSettings
-from concertino.storage.runs._run_directories import name_expression
+from concertino.storage import name_expression
 
 from ._arguments import Takes, references, resolved
 from ._classes import among, find_class, imported, lacks_part

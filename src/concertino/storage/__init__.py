@@ -31,7 +31,7 @@ from .runs._linked_runs import linked_runs
 from .runs._replay import ReplayReport, replay
 from .runs._run import DamagedRun, Run, StoredStream
 from .runs._run_angles import angle_record, run_angles
-from .runs._run_directories import RunDirectories, RunDirectory
+from .runs._run_directories import RunDirectories, RunDirectory, name_expression
 from .runs._run_heights import run_heights
 from .runs._run_index import stop_of_unfinished
 from .runs._stored_scan import ScanPiece, StoredScan
@@ -76,6 +76,7 @@ __all__ = [
     "image_formats",
     "linked_runs",
     "measured_write_rate",
+    "name_expression",
     "open_growing",
     "open_images",
     "open_run",

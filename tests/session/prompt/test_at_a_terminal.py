@@ -27,6 +27,9 @@ def lit(prompt: Prompt) -> None:
         "import time\nwhile run.progress.stream != 'projections': time.sleep(0.01)\n\nprint('be', 'am', line.shutter.is_open)\n"
     )
     prompt.until(lambda seen: "be am True" in seen)
+    # A key pressed before Python reads the next line is told of only with that line.
+    prompt.until(lambda seen: seen.endswith(">>> "))
+    time.sleep(0.3)
 
 
 @pytest.mark.parametrize(

@@ -166,12 +166,27 @@ def _number(counter: int) -> int:
 
 
 def name_expression(pattern: str) -> re.Pattern[str]:
-    """Return the expression that names made from `pattern` match, the scan id as its group.
+    """Return the expression that names made from a pattern match, the scan id as its group.
+
+    Parameters
+    ----------
+    pattern
+        A name with one field for the scan id, such as ``"scan_{:04d}"``.
+
+    Returns
+    -------
+    re.Pattern
+        Matches the names of that pattern's run directories.
 
     Raises
     ------
     ParameterError
         When it has not exactly one field, or makes names that no directory should have.
+
+    Examples
+    --------
+    >>> name_expression("scan_{:04d}").fullmatch("scan_0012").group(1)
+    '12'
     """
     try:
         pieces = list(string.Formatter().parse(pattern))
