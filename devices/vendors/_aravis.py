@@ -24,8 +24,6 @@ from concertino._extras import extra
 
 LIBRARY = "libaravis-0.8"
 
-_LOST = ctypes.CFUNCTYPE(None, c_void_p, c_void_p)
-
 
 class _Error(ctypes.Structure):
     """A GError."""
@@ -107,6 +105,7 @@ _CANNOT_FAIL: dict[str, tuple[Any, ...]] = {
     "arv_get_device_address": (c_char_p, c_uint),
     "arv_camera_get_device": (c_void_p, c_void_p),
     "arv_camera_is_gv_device": (c_int, c_void_p),
+    "arv_gv_device_is_controller": (c_int, c_void_p),
     "arv_buffer_new_allocate": (c_void_p, c_size_t),
     "arv_buffer_get_status": (c_int, c_void_p),
     "arv_buffer_get_frame_id": (c_uint64, c_void_p),
@@ -121,7 +120,6 @@ _CANNOT_FAIL: dict[str, tuple[Any, ...]] = {
     "g_object_unref": (None, c_void_p),
     "g_error_free": (None, c_void_p),
     "g_free": (None, c_void_p),
-    "g_signal_connect_data": (c_uint64, c_void_p, c_char_p, _LOST, c_void_p, c_void_p, c_int),
 }
 
 
@@ -211,18 +209,6 @@ class Aravis:
     def set_number(self, thing: int, name: bytes, value: int) -> None:
         """Set a property of an object of Aravis that is a whole number of 32 bit."""
         self.call("g_object_set", thing, name, c_int(value), None)
-
-    def when_lost(self, device: int, told: Callable[[], None]) -> object:
-        """Have a function called, in any thread, when the device does not answer any more.
-
-        Returns
-        -------
-        object
-            To be kept as long as the device is.
-        """
-        callback = _LOST(lambda _device, _data: told())
-        self.call("g_signal_connect_data", device, b"control-lost", callback, None, None, 0)
-        return callback
 
 
 def libraries() -> list[str]:
