@@ -53,7 +53,7 @@ from .imaging._grating_steps import GratingSteps
 from .imaging._imaging_scan import ImagingScan
 from .imaging._plan_schema import plan_schema
 from .imaging._projections import StepProjections, SweepProjections
-from .imaging._queue_annotation import motor_places, queue_annotation
+from .imaging._queue_annotation import check_parameter, motor_places, queue_annotation
 from .imaging._recorded_radiographs import RetrospectiveRadiographs
 from .imaging._spiral_projections import SpiralProjections, StepSpiralProjections
 from .imaging._take_again import take_again
@@ -124,6 +124,7 @@ __all__ = [
     "beam_on",
     "change_samples",
     "check_optics",
+    "check_parameter",
     "closed_loop",
     "continuous_spiral_tomography",
     "continuous_tomography",

@@ -7,7 +7,7 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal, get_args, get_origin
 
 from bluesky.protocols import HasName
 
@@ -24,9 +24,10 @@ from concertino.units import (
     MotorPlace,
     ParameterCheck,
     convert,
+    convert_count,
 )
 
-from ._scheme_values import SchemeLike, scheme_names
+from ._scheme_values import SchemeLike, angle_scheme, scheme_names
 
 #: How long a motor may take to tell its unit and limits, in seconds.
 _TELLS_S = 5.0
@@ -60,6 +61,8 @@ _GOES: Mapping[str, str] = {
 }
 #: Which motor goes to each of several positions.
 _GOES_TO_EACH: Mapping[str, str] = {"x_positions": "x_stage", "y_positions": "y_stage"}
+#: What counts frames.
+_FRAMES = ("num_darks", "num_flats", "num_projections", "num_before", "num_after")
 #: Smallest numbers of what is counted, where they are not 1.
 _LEAST = {"num_steps_per_period": 3}
 _LEAST_OF = {("focus", "num"): 5, ("align_rotation_axis", "num_views"): 5}
@@ -147,9 +150,8 @@ class _Writer:
         if name == "run":
             return {"annotation": "typing.Union[int, str]"}
         if parameter.annotation is int:
-            least = _LEAST_OF.get((self.plan, name), _LEAST.get(name, 1))
-            return {"annotation": "int", "min": least, "max": _MOST}
-        check = self._check(name, optional)
+            return {"annotation": "int", "min": self.least(name), "max": _MOST}
+        check = self.check(name, optional)
         return {} if check is None else {"annotation": _checked(_QUANTITY, check)}
 
     @staticmethod
@@ -161,7 +163,12 @@ class _Writer:
             return "pulses"
         return parameter.name
 
-    def _check(self, name: str, optional: bool) -> ParameterCheck | None:
+    def least(self, name: str) -> int:
+        """Return the smallest number of what a parameter counts."""
+        return _LEAST_OF.get((self.plan, name), _LEAST.get(name, 1))
+
+    def check(self, name: str, optional: bool) -> ParameterCheck | None:
+        """Return the check of a quantity; None of what is none."""
         if name in _GOES:
             return ChecksPosition(_GOES[name], self._of(_GOES[name]))
         if (self.plan, name) == ("focus", "tolerance"):
@@ -181,7 +188,7 @@ class _Writer:
 
     def _parameters(self) -> dict[str, Any]:
         """Return what is checked of the parameters of another plan, by their names, and which are devices."""
-        checks = [(name, self._check(name, True)) for name in (*_UNITS, *_GOES)]
+        checks = [(name, self.check(name, True)) for name in (*_UNITS, *_GOES)]
         members = tuple((name, check) for name, check in checks if check is not None)
         names = {name for role, names in self.roles.items() if role != "plan" for name in names}
         return {
@@ -200,6 +207,58 @@ class _Writer:
             ),
             "devices": {"Motors": names},
         }
+
+
+def check_parameter(plan: Callable[..., Any], name: str, value: Any) -> None:
+    """Refuse a value of a plan's parameter that would work with no devices.
+
+    Parameters
+    ----------
+    plan : callable
+        A plan of `concertino.plans`, or another with parameters of the same names.
+    name : str
+        Of the parameter.
+    value
+        What is to be given. Devices are not looked at, nor are positions in their units and limits.
+
+    Raises
+    ------
+    ParameterError
+        If it is of the wrong kind, in a wrong unit, too small, or none of the words that may stand there.
+
+    Examples
+    --------
+    >>> from concertino.plans import check_parameter, radiography
+    >>> check_parameter(radiography, "num_darks", "many")
+    Traceback (most recent call last):
+    ...
+    concertino.ParameterError: num_darks: 'many' is no quantity. Give a number with a unit, such as '10 mm'.
+    """
+    parameter = inspect.signature(plan).parameters[name]
+    writer = _Writer(plan.__name__, {}, ())
+    check = writer.check(name, parameter.default is None)
+    words = get_args(parameter.annotation) if get_origin(parameter.annotation) is Literal else ()
+    if check is not None:
+        check.check(value, name, {})
+    elif parameter.annotation is int:
+        unit = "frame" if name in _FRAMES else ""
+        convert_count(value, parameter=name, minimum=writer.least(name), unit=unit)
+    elif parameter.annotation == SchemeLike:
+        angle_scheme(value)
+    elif name == "order" and parameter.default is not parameter.empty:
+        pattern = re.compile(_order_pattern(parameter.default))
+        if not isinstance(value, list) or not all(
+            isinstance(each, str) and pattern.match(each) for each in value
+        ):
+            raise ParameterError(
+                f"order: {value!r} was given. Give a list such as {list(parameter.default)}."
+            )
+    elif words and value not in words:
+        raise ParameterError(
+            f"{name}: {value!r} was given. Give one of {', '.join(map(repr, words))}."
+        )
+    elif parameter.annotation is bool and not isinstance(value, bool):
+        raise ParameterError(f"{name}: {value!r} was given. Give true or false.")
 
 
 def _checked(annotation: str, check: ParameterCheck) -> str:
@@ -241,10 +300,13 @@ def _a_scheme() -> dict[str, Any]:
 
 def _in_order(streams: Sequence[str]) -> dict[str, Any]:
     """Return that each entry names a stream, or one that comes between parts of another."""
-    name = "|".join(streams)
-    pattern = f"^({name})( every ([1-9][0-9]* )?({name}|{'|'.join(s.removesuffix('s') for s in streams)}))?$"
-    field = f"__import__('pydantic').Field(pattern={pattern!r})"
+    field = f"__import__('pydantic').Field(pattern={_order_pattern(streams)!r})"
     return {"annotation": f"typing.List[typing.Annotated[str, {field}]]"}
+
+
+def _order_pattern(streams: Sequence[str]) -> str:
+    name = "|".join(streams)
+    return f"^({name})( every ([1-9][0-9]* )?({name}|{'|'.join(s.removesuffix('s') for s in streams)}))?$"
 
 
 def motor_places(motors: Mapping[str, HasName]) -> tuple[MotorPlace, ...]:

@@ -2,7 +2,7 @@
 
 import keyword
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 from typing import Any
@@ -10,6 +10,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from concertino import ConcertinoError, ParameterError
+from concertino.plans import check_parameter
 from concertino.reconstruction import ReconstructionSettings
 from concertino.storage import name_expression
 
@@ -249,11 +250,24 @@ class Check:
             yield self._say(
                 place, f"this is no parameter of {whose}; there are {among(known, name)}"
             )
-        for inner, device in references(value, place):
+        named = list(references(value, place))
+        for inner, device in named:
             yield from self._known(device, inner)
+        if not named:
+            yield from self._value(name, value, place, takers)
         if name in LISTS:
             for index, device in enumerate(value if isinstance(value, list) else [value]):
                 yield from self._known(str(device), (*place, index))
+
+    def _value(
+        self, name: str, value: Any, place: Place, takers: Iterable[Callable[..., Any]]
+    ) -> Iterator[Mistake]:
+        for plan in takers:
+            try:
+                check_parameter(plan, name, value)
+            except ParameterError as error:
+                yield self._say(place, str(error).removeprefix(f"{name}: "))
+                return
 
     def _files(self) -> Iterator[Mistake]:
         settings = self._settings

@@ -231,18 +231,14 @@ def _number(value: Any, unit: str, parameter: str) -> float:
         # Through the name of the unit, as it may come from another registry.
         found = quantity(value.magnitude, str(value.units), parameter=parameter)
     else:
-        raise ParameterError(
-            f"{parameter}: {value!r} is no quantity. Give a plain number in {_name(unit)} or a"
-            f" quantity such as '10 {unit}'."
-        )
+        raise ParameterError(f"{parameter}: {value!r} is no quantity. {_asked(unit)}")
     if not _is_number(found.magnitude):
         raise ParameterError(f"{parameter}: {_show(value)} is not one number. Give a single value.")
     wanted = quantity(1, unit, parameter=parameter).units
     if not found.is_compatible_with(wanted):
         raise ParameterError(
             f"{parameter}: {_kind(wanted)} in {_name(unit)} is wanted, but {_show(value)} is"
-            f" {_kind(found.units)}. Give a plain number in {_name(unit)} or a quantity such as"
-            f" '10 {unit}'."
+            f" {_kind(found.units)}. {_asked(unit)}"
         )
     return float(found.m_as(wanted))
 
@@ -290,6 +286,12 @@ def _show(value: Any) -> str:
 
 def _shown_number(value: Any) -> str:
     return f"{float(value):g}" if _is_number(value) else f"{value}"
+
+
+def _asked(unit: str) -> str:
+    if not unit:
+        return "Give a plain number."
+    return f"Give a plain number in {unit} or a quantity such as '10 {unit}'."
 
 
 def _name(unit: str) -> str:

@@ -3,6 +3,7 @@
 import ctypes
 import errno
 import os
+import signal
 import socket
 import subprocess
 import time
@@ -22,6 +23,9 @@ _PATIENCE_S = 240.0
 #: Who has bound this name has the camera; the documentation's page of GenICam cameras binds it, too. It is one of the
 #: whole computer, or of its network namespace, as the camera's port is: a file in a directory for temporary files is not.
 _LOCK = "\0concertino-fake-gige"
+_LIBC = ctypes.CDLL(None)
+#: The kernel's number for what a process gets when the thread that started it ends.
+_DIES_WITH_PARENT = 1
 SMALL = Region(0, 0, 32, 48)
 
 
@@ -48,7 +52,7 @@ class FakeGige:
     def start(self) -> None:
         """Start it, and wait until it listens: this one, and no other that somebody left there."""
         until = time.monotonic() + _PATIENCE_S
-        self.process = subprocess.Popen([FAKE_CAMERA, "-i", ADDRESS, *self.options])
+        self.process = self._started()
         while not _listens(self.process.pid):
             time.sleep(0.01)
             if time.monotonic() > until:
@@ -56,7 +60,14 @@ class FakeGige:
                 raise AssertionError(f"the fake camera does not get {ADDRESS}:3956; see who has it")
             if self.process.poll() is not None:  # somebody else's camera was there
                 time.sleep(0.5)
-                self.process = subprocess.Popen([FAKE_CAMERA, "-i", ADDRESS, *self.options])
+                self.process = self._started()
+
+    def _started(self) -> subprocess.Popen[bytes]:
+        # Killed with the tests: one that was left had the port, and all later tests waited for it.
+        return subprocess.Popen(
+            [FAKE_CAMERA, "-i", ADDRESS, *self.options],
+            preexec_fn=lambda: _LIBC.prctl(_DIES_WITH_PARENT, signal.SIGKILL),
+        )
 
     def kill(self) -> None:
         """Kill it, as a cut cable would end it for us."""
