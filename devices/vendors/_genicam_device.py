@@ -4,9 +4,8 @@ import ctypes
 import threading
 import weakref
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,7 +13,6 @@ from numpy.typing import NDArray
 from concertino import CameraError
 
 from ._aravis import Aravis, load_aravis
-from ._genicam_handle import GenicamHandle
 
 #: Aravis' states of a buffer: whole, and what was in the queue when the stream ended.
 _WHOLE, _CLEARED, _ABORTED = 0, 1, 7
@@ -80,8 +78,8 @@ class GenicamDevice:
             raise CameraError(_not_found(aravis, address, error)) from error
         self.handle: int = aravis.call("arv_camera_get_device", self.camera)
         self._lost = threading.Event()
-        self._open = GenicamHandle(self.camera, partial(aravis.call, "g_object_unref"))
-        self._close = weakref.finalize(self, self._open.close)
+        self._looking = threading.Lock()
+        self._close = weakref.finalize(self, aravis.call, "g_object_unref", self.camera)
         words = ("vendor_name", "model_name", "device_serial_number")
         self.name = " ".join(aravis.text(f"arv_camera_get_{word}", self.camera) for word in words)
         self.on_network = bool(aravis.call("arv_camera_is_gv_device", self.camera))
@@ -91,20 +89,21 @@ class GenicamDevice:
     def lost(self) -> bool:
         """Whether it does not answer any more.
 
-        On a network it is asked every second whether we drive it. That is looked up here, and not told by Aravis' signal
-        ``control-lost``: who frees the camera while its thread emits that signal has the thread free it, and wait for
-        itself, whereupon GLib ends the process.
+        On a network Aravis asks it about every second whether we drive it. That is looked up here, and not told by Aravis'
+        signal ``control-lost``: who closes the camera while its thread emits that leaves the thread to free the camera and
+        to wait for itself, whereupon GLib ends the process.
         """
-        if self.on_network and not self._lost.is_set():
-            with suppress(CameraError), self._open.used():
-                if not self.aravis.call("arv_gv_device_is_controller", self.handle):
-                    self._lost.set()
+        with self._looking:
+            if self.on_network and not (
+                self.closed or self.aravis.call("arv_gv_device_is_controller", self.handle)
+            ):
+                self._lost.set()
         return self._lost.is_set()
 
     @property
     def closed(self) -> bool:
         """Whether it was given up to other programs."""
-        return self._open.closed
+        return not self._close.alive
 
     def give_up(self) -> None:
         """Note that it does not answer any more."""
@@ -112,7 +111,11 @@ class GenicamDevice:
 
     def close(self) -> None:
         """Let other programs have the camera; harmless when that is done. Of a dead one it takes some seconds."""
-        self._close()
+        with self._looking:
+            left = self._close.detach()
+        if left is not None:
+            _, free, arguments, _ = left
+            free(*arguments)
 
     def has(self, what: str) -> bool:
         """Return whether it has something, such as ``binning``."""
@@ -158,8 +161,8 @@ class GenicamDevice:
         CameraError
             If it does not.
         """
-        with self._saying(what.replace("_", " ")), self._open.used() as camera:
-            self.aravis.ask(f"arv_camera_{what}", camera, *values)
+        with self._saying(what.replace("_", " ")):
+            self.aravis.ask(f"arv_camera_{what}", self.camera, *values)
 
     @contextmanager
     def _saying(self, what: str) -> Iterator[None]:
@@ -167,7 +170,7 @@ class GenicamDevice:
             yield
         except CameraError as error:
             raise CameraError(
-                f"GenICam camera {self.name} was told to {what}, and failed: {str(error).rstrip('.')}. Check its cable, "
+                f"GenICam camera {self.name} was told to {what}, and failed: {error}. Check its cable, "
                 "and that no other program drives it."
             ) from error
 
@@ -200,9 +203,9 @@ class GenicamDevice:
                 f"GenICam camera {self.name} has no clock that can be read; use the computer's."
             )
         command, value, tick_s = self._clock
-        with self._saying("tell its time"), self._open.used() as camera:
-            self.aravis.ask("arv_camera_execute_command", camera, command)
-            return float(self.aravis.ask("arv_camera_get_integer", camera, value)) * tick_s
+        with self._saying("tell its time"):
+            self.aravis.ask("arv_camera_execute_command", self.camera, command)
+            return float(self.aravis.ask("arv_camera_get_integer", self.camera, value)) * tick_s
 
     def stream(self) -> "GenicamStream":
         """Begin to take frames into a new stream."""
@@ -242,7 +245,7 @@ class GenicamStream:
     def end(self) -> None:
         """Stop exposing, and forget what is on its way; a camera that does not answer is lost."""
         try:
-            if not self._device.lost:
+            if not (self._device.lost or self._device.closed):
                 self._device.do("stop_acquisition")
         except CameraError:
             self._device.give_up()

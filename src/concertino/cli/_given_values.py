@@ -6,18 +6,6 @@ from typing import Any
 
 from concertino._errors import ParameterError
 
-#: Parameters that are whole numbers.
-_COUNTS = (
-    "num_darks",
-    "num_flats",
-    "num_projections",
-    "num_before",
-    "num_after",
-    "num_periods",
-    "num_steps_per_period",
-    "num_tomograms",
-)
-
 
 def given_values(
     name: str,
@@ -58,7 +46,7 @@ def _value(key: str, text: str) -> Any:
         return [part.strip() for part in text.split(",")]
     if text.lower() in ("true", "false"):
         return text.lower() == "true"
-    if key in _COUNTS and re.fullmatch(r"[+-]?\d+", text):
+    if re.fullmatch(r"[+-]?\d+", text):
         return int(text)
     try:
         return float(text)
