@@ -209,7 +209,7 @@ class _Writer:
         }
 
 
-def check_parameter(plan: Callable[..., Any], name: str, value: Any) -> None:
+def check_parameter(plan: Callable[..., Any], name: str, value: object) -> None:
     """Refuse a value of a plan's parameter that would work with no devices.
 
     Parameters
@@ -242,7 +242,8 @@ def check_parameter(plan: Callable[..., Any], name: str, value: Any) -> None:
         check.check(value, name, {})
     elif parameter.annotation is int:
         unit = "frame" if name in _FRAMES else ""
-        convert_count(value, parameter=name, minimum=writer.least(name), unit=unit)
+        given: Any = value  # It refuses all that is no number.
+        convert_count(given, parameter=name, minimum=writer.least(name), unit=unit)
     elif parameter.annotation == SchemeLike:
         angle_scheme(value)
     elif name == "order" and parameter.default is not parameter.empty:
